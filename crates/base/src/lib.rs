@@ -1,0 +1,16 @@
+//! Words that every Peerage state machine shares: time, a timer table, seeded
+//! randomness and budgets.
+//!
+//! The machines of Peerage (yamux, dht, exchange, engine) read no clock, open
+//! no socket, spawn no task and use no global randomness. What they need of
+//! the world comes in through these types, so that a run replays from a seed.
+
+mod budget;
+mod rng;
+mod time;
+mod timers;
+
+pub use budget::{Budget, SharedBudget};
+pub use rng::Rng;
+pub use time::{Instant, Now, UnixTime};
+pub use timers::Timers;
