@@ -1,0 +1,1 @@
+//! Tests of the machine from outside, in virtual time.
