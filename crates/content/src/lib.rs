@@ -1,1 +1,77 @@
-//! placeholder
+//! Content: CIDs, DAG-PB, UnixFS, chunking, and walks over DAGs. Pure and
+//! single-threaded: bytes in, blocks out, no file, thread or clock.
+//!
+//! - [`hash`], [`prefix`], [`cid_text`]: names of blocks, and whether a block
+//!   is what its name says.
+//! - [`dagpb`], [`unixfs`]: the two codecs, by hand, since CIDs depend on every
+//!   byte and strangers choose the input.
+//! - [`node`]: a verified block as what it means.
+//! - [`Leaf`], [`FileBuilder`], [`DirectoryBuilder`], [`symlink`]: from files
+//!   to blocks, under a [`Profile`]. Leaves can be made on many threads.
+//! - [`FileReader`], [`Walk`], [`resolve`]: from blocks to files.
+//! - [`name`]: names from outside.
+//!
+//! Left out, for later: CAR, trickle layout, other chunkers, dag-cbor.
+//!
+//! # The CID of a file
+//!
+//! ```
+//! use peerage_content::{FileBuilder, Leaf, Profile};
+//!
+//! fn cid_of(content: &[u8], profile: &Profile) -> String {
+//!     let mut file = FileBuilder::new(profile);
+//!     if content.is_empty() {
+//!         file.push(&Leaf::new(profile, b""));
+//!     }
+//!     for chunk in content.chunks(profile.chunk_size) {
+//!         file.push(&Leaf::new(profile, chunk));
+//!     }
+//!     file.finish().unwrap().cid.to_string()
+//! }
+//!
+//! assert_eq!(
+//!     cid_of(b"hello world", &Profile::default()),
+//!     "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
+//! );
+//! assert_eq!(
+//!     cid_of(b"hello world", &Profile::UNIXFS_V0_2015),
+//!     "Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyfD"
+//! );
+//! ```
+//!
+//! [`Walk`] has an example of walking a DAG.
+
+pub mod block;
+pub mod cid_text;
+pub mod codec;
+pub mod dagpb;
+pub mod file;
+pub mod folder;
+pub mod hamt;
+pub mod hash;
+pub mod leaf;
+pub mod limits;
+pub mod name;
+pub mod node;
+mod pb;
+pub mod prefix;
+pub mod profile;
+pub mod read;
+pub mod resolve;
+pub mod unixfs;
+pub mod walk;
+
+pub use block::Block;
+pub use cid::{Cid, Version};
+pub use file::{BuiltFile, FileBuilder};
+pub use folder::{BuiltDirectory, DirectoryBuilder, symlink};
+pub use leaf::{Frame, Leaf};
+pub use node::Node;
+pub use pb::WireError;
+pub use prefix::Prefix;
+pub use profile::Profile;
+pub use read::{FileReader, Piece};
+pub use walk::{Visit, Walk};
+
+/// A hash with its function's code: `multihash` with room for 64 bytes.
+pub type Multihash = multihash::Multihash<64>;

@@ -1,0 +1,57 @@
+//! Limits of this crate: name, unit, default and reason, in one place.
+//!
+//! They bound what a block that a stranger made can cost. Limits on messages,
+//! peers and disks belong to the crates that own those.
+
+/// Largest block that is decoded, in bytes.
+///
+/// Boxo makes and accepts blocks of up to 2 MiB; the double of it is the
+/// largest Bitswap message of deployed peers, so nothing larger arrives.
+pub const BLOCK_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest block that is made, in bytes: what every deployed peer accepts
+/// (boxo `ChunkSizeLimit` and the 2 MiB block limit of Bitswap peers).
+pub const BLOCK_MADE_MAX: usize = 2 * 1024 * 1024;
+
+/// Most links in one dag-pb node.
+///
+/// A judgement: a 2 MiB node of links with SHA-256 CIDs holds at most 48,000;
+/// more is made of tiny identity CIDs, to cost memory.
+pub const LINKS_MAX: usize = 65_536;
+
+/// Deepest DAG, in nodes from the root, that is walked or read.
+///
+/// A judgement: a balanced file of 2^64 bytes with 174 links a node has
+/// depth 8, a sharded folder at most 8 for each folder of the path, and paths
+/// are at most 4,096 bytes on the systems that make them.
+pub const DEPTH_MAX: usize = 512;
+
+/// Deepest file DAG, in nodes: 2^64 bytes with two links a node and 1-byte
+/// leaves need 65.
+pub const FILE_DEPTH_MAX: usize = 65;
+
+/// Most CIDs that a walk remembers to visit: 2^18 of them take about 25 MB.
+pub const WALK_PENDING_MAX: usize = 262_144;
+
+/// Longest name of a folder entry, in bytes: `NAME_MAX` of Linux and macOS.
+pub const NAME_MAX: usize = 255;
+
+/// Longest target of a symlink, in bytes: `PATH_MAX` of Linux.
+pub const SYMLINK_MAX: usize = 4096;
+
+/// Largest fanout of a sharded folder (specs: unixfs.md; boxo accepts the same).
+pub const FANOUT_MAX: u64 = 1024;
+
+/// Shortest digest that counts as verification, in bytes (boxo `verifcid`).
+pub const DIGEST_MIN: usize = 20;
+
+/// Longest digest, in bytes: what a [`crate::Cid`] holds. Identity CIDs may
+/// have 128 bytes elsewhere (IPIP-0512); longer ones than this are refused.
+pub const DIGEST_MAX: usize = 64;
+
+/// Longest CID on the wire, in bytes (boxo's Bitswap server).
+pub const CID_WIRE_MAX: usize = 168;
+
+/// Longest text that is tried as a CID, in bytes: a 168-byte CID in base 2
+/// would need more, but nobody prints those.
+pub const CID_TEXT_MAX: usize = 512;
