@@ -19,8 +19,8 @@ const SAMPLES: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ping {
     Idle,
-    /// To be handed out.
-    Due,
+    /// To be handed out, since this instant.
+    Due(Instant),
     /// Handed out at this instant, unanswered.
     Sent(Instant),
 }
@@ -38,10 +38,13 @@ pub(super) struct Keepalive {
 
 impl Keepalive {
     /// The first ping is due at once: windows grow only when a round trip is known.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, config: &Config) -> Self {
+        let mut timers = Timers::new();
+        timers.set(Timer::Ping, now + config.ping_interval);
+        timers.set(Timer::PingTimeout, now + config.ping_timeout);
         Self {
-            timers: Timers::new(),
-            ping: Ping::Due,
+            timers,
+            ping: Ping::Due(now),
             value: 0,
             pongs: VecDeque::new(),
             samples: VecDeque::new(),
@@ -69,17 +72,19 @@ impl Keepalive {
     /// The ping timer fired.
     pub(super) fn ping_due(&mut self, now: Instant, config: &Config) {
         if self.ping == Ping::Idle {
-            self.ping = Ping::Due;
+            self.ping = Ping::Due(now);
+            self.timers.set(Timer::PingTimeout, now + config.ping_timeout);
         }
         self.timers.set(Timer::Ping, now + config.ping_interval);
     }
 
-    /// The timeout fired; true if the peer is gone.
+    /// The timeout fired; true if the peer is gone. A ping that could not
+    /// even be handed out, because the peer does not read, counts too.
     pub(super) fn overdue(&mut self, now: Instant, config: &Config) -> bool {
-        let Ping::Sent(sent) = self.ping else {
+        let (Ping::Due(since) | Ping::Sent(since)) = self.ping else {
             return false;
         };
-        let silent_since = sent.max(self.heard);
+        let silent_since = since.max(self.heard);
         if now.since(silent_since) >= config.ping_timeout {
             self.ping = Ping::Idle;
             return true;
@@ -90,13 +95,12 @@ impl Keepalive {
 
     /// The value of a ping to send now.
     pub(super) fn next_ping(&mut self, now: Instant, config: &Config) -> Option<u32> {
-        if self.ping != Ping::Due {
+        let Ping::Due(_) = self.ping else {
             return None;
-        }
+        };
         self.value = self.value.wrapping_add(1);
         self.ping = Ping::Sent(now);
         self.timers.set(Timer::PingTimeout, now + config.ping_timeout);
-        self.timers.set_earlier(Timer::Ping, now + config.ping_interval);
         Some(self.value)
     }
 
@@ -106,7 +110,7 @@ impl Keepalive {
     }
 
     pub(super) fn has_output(&self) -> bool {
-        self.ping == Ping::Due || !self.pongs.is_empty()
+        matches!(self.ping, Ping::Due(_)) || !self.pongs.is_empty()
     }
 
     /// The peer pinged. Beyond the limit pings are dropped, as in go-yamux.

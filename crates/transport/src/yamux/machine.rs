@@ -15,7 +15,9 @@ use super::keepalive::Keepalive;
 use super::receive::Input;
 use super::stream::{Counted, Receiving, Sending, Stream, StreamClass};
 use super::transmit::Output;
-use super::{ClassifyError, GoAwayCode, OpenError, ProtocolError, ResetCode, StreamGone, StreamId, WriteError};
+use super::{
+    ClassifyError, GoAwayCode, OpenError, ProtocolError, ResetCode, StreamGone, StreamId, WriteError,
+};
 
 /// Which end of the connection we are; decides whose stream ids are odd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,12 +80,13 @@ impl Machine {
             Role::Client => 1,
             Role::Server => 2,
         };
+        let keepalive = Keepalive::new(now, &config);
         Self {
             config,
             budget: inbound,
             streams: BTreeMap::new(),
             admission: Admission::new(role),
-            keepalive: Keepalive::new(now),
+            keepalive,
             events: VecDeque::new(),
             input: Input::default(),
             output: Output::default(),
@@ -231,13 +234,13 @@ impl Machine {
         Ok(taken)
     }
 
-    /// Takes out at most `max` bytes (above 0) of what arrived on the stream.
+    /// Takes out at most `max` bytes (at least 1) of what arrived on the stream.
     /// Reading is what gives the peer new credit.
     pub fn read(&mut self, id: StreamId, max: usize, now: Instant) -> Read {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Read::Reset;
         };
-        if let Some(data) = stream.unread.pop(max) {
+        if let Some(data) = stream.unread.pop(max.max(1)) {
             let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
             stream.window.read(len, &self.budget);
             self.unread -= u64::from(len);
@@ -261,6 +264,12 @@ impl Machine {
                 Read::Eof
             }
         }
+    }
+
+    /// Bytes of the stream that were written and not handed out yet; 0 if it is gone.
+    #[must_use]
+    pub fn unsent_bytes(&self, id: StreamId) -> usize {
+        self.streams.get(&id).map_or(0, |stream| stream.unsent.len())
     }
 
     /// Ends our direction once what was written is sent (FIN). The other
@@ -298,7 +307,8 @@ impl Machine {
     /// Ends the stream at once (RST), dropping what is unread and unsent. No
     /// event follows; nothing happens if the stream is gone.
     pub fn reset(&mut self, id: StreamId, code: ResetCode) {
-        if self.end(id).is_some() {
+        // If our SYN never left, the peer need not know.
+        if self.end(id).is_some_and(|stream| !stream.control.syn) {
             self.output.queue_reset(id, code);
         }
     }

@@ -128,7 +128,11 @@ impl Machine {
             // Opened and reset in one frame: as if it had never been.
             _ if flags.has(Flags::RST) => return Ok(()),
             Verdict::Admit if self.phase == Phase::Running => {}
-            Verdict::Admit | Verdict::Refuse => {
+            Verdict::Admit => {
+                self.output.queue_reset(id, ResetCode::SHUTDOWN);
+                return self.check_flood();
+            }
+            Verdict::Refuse => {
                 self.output.queue_reset(id, ResetCode::RESOURCE_LIMIT_EXCEEDED);
                 return self.check_flood();
             }
@@ -232,7 +236,6 @@ impl Machine {
             if std::mem::take(&mut stream.owes_writable) {
                 self.events.push_back(Event::Writable { id });
             }
-            self.acknowledged(id);
         } else {
             self.end(id);
             self.events.push_back(Event::Reset { id, code, cause: ResetCause::Peer });

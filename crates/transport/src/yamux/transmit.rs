@@ -86,6 +86,12 @@ impl Output {
         }
     }
 
+    /// Entries of the queues that name streams.
+    #[cfg(test)]
+    pub(super) fn stale_len(&self) -> usize {
+        self.control.len() + self.ring.len()
+    }
+
     /// After a stream ended: the queues may name as many streams that are gone
     /// as `streams` are live, and a few, but no more.
     pub(super) fn forget_ended(&mut self, streams: &BTreeMap<StreamId, Stream>) {
@@ -182,7 +188,8 @@ impl Machine {
         if len > 0 {
             push_data(id, stream, len, out);
             *room -= HEADER_LEN + len;
-            self.output.turn -= len;
+            // A rest too small for a frame of its own is not worth one.
+            self.output.turn = Some(self.output.turn - len).filter(|&left| left >= MIN_SPLIT).unwrap_or(0);
             if stream.owes_writable && stream.unsent.len() <= self.config.send_buffer / 2 {
                 stream.owes_writable = false;
                 self.events.push_back(Event::Writable { id });

@@ -1,0 +1,191 @@
+//! Windows and budgets: growth with bandwidth x delay, what it may take, and
+//! what happens when more is unread than may be.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerage_base::Instant;
+
+use super::pair::{BUDGET, Lone, Pair};
+use crate::yamux::frame::Kind;
+use crate::yamux::{Config, Event, INITIAL_WINDOW, ResetCause, ResetCode, Role, StreamId};
+
+const MIB: usize = 1024 * 1024;
+
+/// Sends `total` bytes over one stream to a reader that reads at once.
+fn transfer(pair: &mut Pair, total: usize) -> (StreamId, Duration) {
+    let id = pair.open(0);
+    let start = pair.now;
+    let chunk = Bytes::from(vec![5; MIB]);
+    let (mut pending, mut written, mut read) = (Bytes::new(), 0, 0);
+    while read < total {
+        loop {
+            if pending.is_empty() && written < total {
+                pending = chunk.slice(..MIB.min(total - written));
+                written += pending.len();
+            }
+            if pending.is_empty() || pair.ends[0].write(id, &mut pending).unwrap() == 0 {
+                break;
+            }
+        }
+        assert!(pair.step(), "stalled at {read} of {total}");
+        read += pair.read_all(1, id).0.len();
+    }
+    (id, pair.now - start)
+}
+
+/// A path of 100 MB/s and 100 ms, of which a window of 256 KiB uses 1/40.
+fn long_fat(config: Config) -> Pair {
+    Pair::with(0, config, Duration::from_millis(50), 10)
+}
+
+#[test]
+fn a_window_grows_to_what_the_path_carries_and_is_given_back() {
+    let mut pair = long_fat(Config { send_buffer: 16 * MIB, ..Config::default() });
+    let (id, took) = transfer(&mut pair, 200 * MIB);
+    let ideal = Duration::from_nanos(200 * MIB as u64 * 10);
+    assert!(took < ideal * 2, "took {took:?} of {ideal:?}");
+    let reserved = pair.budgets[1].used();
+    assert!(reserved > 8 * MIB as u64 && reserved <= BUDGET / 2, "{reserved}");
+    pair.ends[0].finish(id).unwrap();
+    pair.ends[1].finish(id).unwrap();
+    pair.settle();
+    pair.read_all(0, id);
+    pair.read_all(1, id);
+    assert_eq!((pair.budgets[0].used(), pair.budgets[1].used()), (0, 0));
+}
+
+#[test]
+fn an_idle_window_shrinks_back() {
+    let mut pair = long_fat(Config { send_buffer: 16 * MIB, ..Config::default() });
+    let (id, _) = transfer(&mut pair, 50 * MIB);
+    assert!(pair.budgets[1].used() > 0);
+    pair.pass(Duration::from_secs(61));
+    assert_eq!(pair.budgets[1].used(), 0);
+    // The peer may still use the credit that it has; that is charged as it arrives.
+    pair.write(0, id, &[1; 3 * MIB]);
+    pair.settle();
+    assert_eq!(pair.budgets[1].used(), 3 * MIB as u64);
+    pair.read_all(1, id);
+    assert_eq!(pair.budgets[1].used(), 0);
+}
+
+#[test]
+fn a_window_stays_small_where_a_small_one_is_enough() {
+    // 1 MB/s and 20 ms: 20 KB are under way.
+    let mut pair = Pair::with(0, Config::default(), Duration::from_millis(10), 1000);
+    transfer(&mut pair, 4 * MIB);
+    assert_eq!(pair.budgets[1].used(), 0);
+}
+
+#[test]
+fn growth_leaves_half_of_the_budget() {
+    let mut pair = long_fat(Config { send_buffer: 16 * MIB, ..Config::default() });
+    assert!(pair.budgets[1].take(BUDGET / 2 - 300 * 1024));
+    let before = pair.budgets[1].used();
+    let (_, took) = transfer(&mut pair, 20 * MIB);
+    assert_eq!(pair.budgets[1].used() - before, 256 * 1024);
+    assert!(took > Duration::from_secs(3));
+}
+
+#[test]
+fn updates_come_by_half_windows() {
+    let mut lone = Lone::new(Role::Server, Config::default());
+    lone.syn(1);
+    lone.sent();
+    let id = StreamId::new(1);
+    for _ in 0..4 {
+        lone.data(1, INITIAL_WINDOW / 4);
+    }
+    let mut deltas = Vec::new();
+    while let crate::yamux::Read::Data(_) = lone.machine.read(id, 32 * 1024, lone.now) {
+        deltas.extend(lone.sent().iter().map(|header| header.len));
+    }
+    assert_eq!(deltas, [INITIAL_WINDOW / 2; 2]);
+}
+
+fn reset(id: u32, cause: ResetCause) -> Event {
+    Event::Reset { id: StreamId::new(id), code: ResetCode::RESOURCE_LIMIT_EXCEEDED, cause }
+}
+
+#[test]
+fn the_fullest_stream_is_reset_when_more_is_unread_than_was_asked_for() {
+    let mut lone = Lone::new(Role::Server, Config::default());
+    // 20 streams of 200 KiB and one that is full: just under 4 MiB and 256 KiB.
+    (0..21).for_each(|n| lone.syn(2 * n + 1));
+    lone.data(9, 256 * 1024);
+    let mut asked = 0;
+    for n in 0..21 {
+        if n != 4 {
+            if lone.machine.unread_bytes() > 4_000_000 {
+                asked = 300 * 1024;
+            }
+            lone.machine.set_expected(asked);
+            lone.data(2 * n + 1, 200 * 1024);
+        }
+    }
+    assert!(!lone.events().iter().any(|event| matches!(event, Event::Reset { .. })));
+    assert_eq!(lone.machine.unread_bytes(), 4256 * 1024);
+    assert_eq!(lone.budget.used(), 4256 * 1024);
+    lone.machine.set_expected(0);
+    lone.data(1, 1);
+    assert_eq!(lone.events(), [reset(9, ResetCause::UnreadLimit)]);
+    assert_eq!(lone.machine.unread_bytes(), 4000 * 1024 + 1);
+    assert_eq!(lone.budget.used(), 4000 * 1024 + 1);
+    // What was on its way for it is ignored.
+    lone.data(9, 1000);
+    assert_eq!(lone.events(), []);
+}
+
+#[test]
+fn the_fullest_stream_is_reset_when_the_budget_is_full() {
+    let mut lone = Lone::within(Role::Server, Config::default(), 300 * 1024);
+    (0..3).for_each(|n| lone.syn(2 * n + 1));
+    lone.data(1, 200 * 1024);
+    lone.data(3, 50 * 1024);
+    lone.events();
+    lone.data(5, 60 * 1024);
+    assert_eq!(lone.events(), [reset(1, ResetCause::BudgetFull), Event::Readable { id: StreamId::new(5) }]);
+    // Other connections hold the rest: the one that would be fullest is the arriving one.
+    assert!(lone.budget.take(190 * 1024));
+    lone.data(3, 80 * 1024);
+    assert_eq!(lone.events(), [reset(3, ResetCause::BudgetFull)]);
+    assert_eq!(lone.budget.used(), 250 * 1024);
+    drop(lone.machine);
+    assert_eq!(lone.budget.used(), 190 * 1024);
+}
+
+#[test]
+fn single_bytes_cost_about_a_byte() {
+    let mut lone = Lone::new(Role::Server, Config::default());
+    lone.syn(1);
+    for _ in 0..50_000 {
+        lone.say(Kind::Data, 0, 1, 1, b"x").unwrap();
+    }
+    let mut reads = 0;
+    while let crate::yamux::Read::Data(_) = lone.machine.read(StreamId::new(1), usize::MAX, Instant::START) {
+        reads += 1;
+    }
+    assert_eq!(reads, 50_000_usize.div_ceil(16 * 1024));
+}
+
+#[test]
+fn a_large_payload_is_not_copied() {
+    let mut lone = Lone::new(Role::Server, Config::default());
+    lone.syn(1);
+    let mut frame = crate::yamux::frame::Header {
+        kind: Kind::Data,
+        flags: crate::yamux::frame::Flags::NONE,
+        id: StreamId::new(1),
+        len: 60_000,
+    }
+    .encode()
+    .to_vec();
+    frame.resize(60_012, 3);
+    let frame = Bytes::from(frame);
+    lone.machine.handle_input(frame.clone(), lone.now).unwrap();
+    let crate::yamux::Read::Data(data) = lone.machine.read(StreamId::new(1), usize::MAX, lone.now) else {
+        panic!("nothing to read");
+    };
+    assert_eq!((data.len(), data.as_ptr()), (60_000, frame[12..].as_ptr()));
+}
