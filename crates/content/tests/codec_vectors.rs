@@ -1,0 +1,167 @@
+//! Vectors of the codecs and hash functions: ipld/codec-fixtures for dag-pb,
+//! both directions and the refused ones, multiformats/multihash, and the
+//! shard hash.
+
+mod common;
+
+use common::vector;
+use peerage_content::dagpb::{self, DagPbError, Link, PbNode};
+use peerage_content::{Cid, Prefix, cid_text, hamt, hash};
+use serde_json::Value;
+
+/// Names of a folder of the vectors.
+fn list(path: &str) -> Vec<String> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/");
+    let entries = std::fs::read_dir(format!("{root}{path}")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A node's data model form, as dag-json writes it.
+fn dag_json(node: &PbNode<'_>) -> Value {
+    let mut out = serde_json::Map::new();
+    if let Some(data) = node.data {
+        let text = base64(data);
+        out.insert("Data".into(), serde_json::json!({"/": {"bytes": text}}));
+    }
+    let links = node.links.iter().map(|link| {
+        let mut out = serde_json::Map::new();
+        out.insert("Hash".into(), serde_json::json!({"/": link.cid.to_string()}));
+        if let Some(name) = link.name {
+            out.insert("Name".into(), std::str::from_utf8(name).unwrap().into());
+        }
+        if let Some(tsize) = link.tsize {
+            out.insert("Tsize".into(), tsize.into());
+        }
+        Value::Object(out)
+    });
+    out.insert("Links".into(), links.collect());
+    Value::Object(out)
+}
+
+/// Base64 without padding.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits: String = bytes.iter().map(|b| format!("{b:08b}")).collect();
+    let sextets = bits.as_bytes().chunks(6);
+    let value = |chunk: &[u8]| (0..6).fold(0, |sum, i| sum << 1 | usize::from(chunk.get(i) == Some(&b'1')));
+    sextets.map(|chunk| char::from(ALPHABET[value(chunk)])).collect()
+}
+
+#[test]
+fn dag_pb_fixtures_round_trip() {
+    let folder = "ipld/codec-fixtures";
+    let mut done = 0;
+    for name in list(folder).iter().filter(|name| name.starts_with("dagpb_")) {
+        let files = list(&format!("{folder}/{name}"));
+        let block_name = files.iter().find(|file| file.ends_with(".dag-pb")).unwrap();
+        let json_name = files.iter().find(|file| file.ends_with(".dag-json")).unwrap();
+        let block = vector(&format!("{folder}/{name}/{block_name}"));
+        let json: Value = serde_json::from_slice(&vector(&format!("{folder}/{name}/{json_name}"))).unwrap();
+        let node = dagpb::decode(&block).unwrap();
+        assert_eq!(dag_json(&node), json, "{name}");
+        assert_eq!(dagpb::encode(&node), block, "{name}");
+        assert_eq!(dagpb::encoded_len(&node), block.len(), "{name}");
+        let cid = cid_text::parse(block_name.strip_suffix(".dag-pb").unwrap()).unwrap();
+        assert_eq!(Prefix::of(&cid).cid_of(&block), Ok(cid), "{name}");
+        done += 1;
+    }
+    assert_eq!(done, 17);
+}
+
+#[test]
+fn dag_pb_negative_fixtures_are_refused() {
+    let rows: Value =
+        serde_json::from_slice(&vector("ipld/codec-negative-fixtures/dag-pb/decode/edges.json")).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 9);
+    for row in rows {
+        let error = dagpb::decode(&hex::decode(row["hex"].as_str().unwrap()).unwrap()).unwrap_err();
+        match row["error"].as_str().unwrap() {
+            "duplicate Links section" => assert_eq!(error, DagPbError::Order(2), "{row}"),
+            _ => assert!(matches!(error, DagPbError::Hash(_)), "{row}: {error}"),
+        }
+    }
+    // The encoder's rows are forms that `PbNode` cannot express, but for the
+    // order of links, which the folder builder sees to.
+}
+
+#[test]
+fn dag_pb_takes_nothing_else() {
+    let cid: Cid = cid_text::parse("QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n").unwrap();
+    let node = PbNode { links: vec![Link { cid, name: Some(b"n"), tsize: Some(1) }], data: Some(b"d") };
+    let good = dagpb::encode(&node);
+    let (links, data) = good.split_at(good.len() - 3);
+    let hash = &links[2..38];
+    let field = |parts: &[&[u8]]| {
+        let body = parts.concat();
+        [&[0x12, u8::try_from(body.len()).unwrap()][..], &body].concat()
+    };
+    // Data may come first, as old encoders wrote it.
+    assert_eq!(dagpb::decode(&[data, links].concat()), Ok(node));
+    for (bytes, error) in [
+        ([data, data].concat(), DagPbError::Order(1)),
+        ([links, data, links].concat(), DagPbError::Order(2)),
+        ([links, data, data].concat(), DagPbError::Order(1)),
+        ([data, &[0x18, 0]].concat(), DagPbError::Field(3)),
+        (vec![0x08, 0], DagPbError::Field(1)),
+        (field(&[b"\x12\x01n", hash]), DagPbError::Order(1)),
+        (field(&[hash, hash]), DagPbError::Order(1)),
+        (field(&[hash, b"\x18\x01", b"\x12\x01n"]), DagPbError::Order(2)),
+        (field(&[hash, b"\x20\x01"]), DagPbError::Field(4)),
+        (field(&[hash, b"\x1a\x01n"]), DagPbError::Field(3)),
+        (field(&[&[0x0a, 35], &hash[2..], b"\0"]), DagPbError::Hash(cid_text::CidError::Trailing)),
+    ] {
+        assert_eq!(dagpb::decode(&bytes), Err(error), "{}", hex::encode(&bytes));
+    }
+}
+
+#[test]
+fn multihash_test_cases() {
+    let table = String::from_utf8(vector("multiformats/multihash-test_cases.csv")).unwrap();
+    let (mut done, mut short, mut unsupported) = (0, 0, 0);
+    for line in table.lines().skip(1) {
+        let cells: Vec<_> = line.split(',').map(str::trim).collect();
+        let [function, _, input, multihash] = cells[..] else { panic!("{line}") };
+        let input = input.as_bytes(); // as it stands, not as hexadecimal
+        let want = peerage_content::Multihash::from_bytes(&hex::decode(multihash).unwrap()).unwrap();
+        let cid = Cid::new_v1(0x55, want);
+        match function {
+            "sha3" => {
+                assert_eq!(hash::digest(want.code(), input), Err(hash::UnsupportedHash(want.code())));
+                unsupported += 1;
+            }
+            _ if want.size() < 20 => {
+                assert_eq!(
+                    hash::verify(&cid, input),
+                    Err(hash::VerifyError::DigestLength(want.size().into()))
+                );
+                short += 1;
+            }
+            _ => {
+                assert_eq!(hash::verify(&cid, input), Ok(()), "{line}");
+                assert_eq!(Prefix::of(&cid).cid_of(input), Ok(cid), "{line}");
+                let mut wrong = input.to_vec();
+                wrong.push(0);
+                assert_eq!(hash::verify(&cid, &wrong), Err(hash::VerifyError::Mismatch));
+                done += 1;
+            }
+        }
+    }
+    assert_eq!((done, short, unsupported), (120, 60, 80));
+}
+
+#[test]
+fn shard_hashes() {
+    let table: Value = serde_json::from_slice(&vector("unixfs/murmur3-hamt.json")).unwrap();
+    let rows = table.as_object().unwrap().values().find_map(Value::as_array).unwrap();
+    assert!(rows.len() >= 7);
+    for row in rows {
+        let h = hamt::hash(row["input_utf8"].as_str().unwrap().as_bytes());
+        assert_eq!(row["murmur3_x64_128_h1_big_endian_hex"], format!("{h:016x}"));
+        for (depth, bucket) in row["fanout256_path"].as_array().unwrap().iter().enumerate() {
+            assert_eq!(*bucket, format!("{:02X}", hamt::bucket(h, 256, depth).unwrap()));
+        }
+    }
+}
