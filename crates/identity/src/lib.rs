@@ -26,14 +26,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod envelope;
+pub mod keyfile;
 mod keypair;
 pub mod limits;
 mod multiaddr;
 mod peer_id;
+mod peer_record;
 mod public_key;
 mod spki;
 
+pub use envelope::{Envelope, EnvelopeError, PayloadKind};
 pub use keypair::{EntropyError, Keypair, PrivateKeyError};
 pub use multiaddr::{IpProtocol, Multiaddr, MultiaddrError, Protocol, Protocols, Scope};
 pub use peer_id::{PeerId, PeerIdError};
+pub use peer_record::{PeerRecord, PeerRecordError};
 pub use public_key::{KeyType, PublicKey, PublicKeyError};
