@@ -1,1 +1,50 @@
-//! placeholder
+//! The content store of a Peerage repository. Blocking, `Send + Sync`.
+//!
+//! - **Packs** hold blocks, and references to pieces of users' files; each
+//!   sealed pack carries its own index. They are the truth about blocks.
+//! - **The journal** holds trees, files, pins, roots and unfinished downloads.
+//! - **Root sets** say which blocks a root reaches: what may be served.
+//! - **The index cache** (`sled`) only spares work and may be lost at any time.
+//! - **[`RepoLock`]** makes one process the owner of a repository.
+//!
+//! It knows nothing of sockets, tasks or DAGs, and hashes only to verify.
+//! Deliberately absent: quotas, compression, an order of blocks.
+
+mod cache;
+mod codec;
+mod collect;
+mod config;
+mod error;
+mod facts;
+mod io;
+mod journal;
+mod key;
+mod ledger;
+mod lock;
+mod notice;
+mod pack;
+mod roots;
+mod rootset;
+mod store;
+mod trees;
+mod userfile;
+mod verify;
+
+/// A multihash with room for 64 bytes of digest.
+pub type Multihash = multihash::Multihash<64>;
+
+pub use config::{
+    Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_LOCATIONS, MAX_NOTE_BYTES, MAX_PATH_BYTES, MAX_TABLE_VALUE,
+    VerifyFn,
+};
+pub use error::{OpenError, ReadError, WriteError};
+pub use facts::{Download, DownloadId, FileId, Pin, PinKind, Root, RootId, RootKind, TreeId};
+pub use io::Stat;
+pub use lock::{LockError, Owner, RepoLock};
+pub use notice::{Change, Notice, OpenReport};
+pub use pack::record::Reference;
+pub use roots::RootEntry;
+pub use rootset::{RootSet, RootSetBuilder};
+pub use store::Store;
+pub use trees::FileRecord;
+pub use verify::verify;

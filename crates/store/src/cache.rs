@@ -1,0 +1,281 @@
+//! The index cache: the only file that names `sled`.
+//!
+//! `sled` 0.34 is beta software with known crash problems, so nothing depends
+//! on it. It lives in a thread of its own, and an error, a panic or an answer
+//! past the deadline means that it is lost: its folder is moved to `index.bad`
+//! and a new one begun, once per process; after that the store does without.
+//! Every value carries a CRC of ours, and what disagrees is as good as absent.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::codec::Reader;
+use crate::config::{Config, MAX_PATH_BYTES, MAX_TABLE_VALUE};
+use crate::error::WriteError;
+use crate::notice::{Notice, OpenReport};
+use crate::pack::open::Checkpoint;
+use crate::pack::record::Entry;
+use crate::pack::set::lock;
+use crate::store::Store;
+
+/// Entries of the active pack in one value: it stays under 1 KiB.
+pub(crate) const PAGE_ENTRIES: usize = 63;
+/// Bytes of sled's own cache. 1 MiB: tables are small, and the checkpoint is
+/// written once and read once.
+const SLED_CACHE_BYTES: u64 = 1 << 20;
+/// Bytes by which sled's file grows. 64 KiB instead of 512: the file of a
+/// fresh repository stays small.
+const SLED_SEGMENT_BYTES: usize = 64 << 10;
+const ACTIVE_TREE: &str = "active";
+const META: &[u8] = b"meta";
+
+type Job = Box<dyn FnOnce(&sled::Db) + Send>;
+
+#[derive(Debug)]
+struct Worker {
+    jobs: Sender<Job>,
+    /// Ends when the thread has let go of the folder.
+    done: Receiver<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    worker: Option<Worker>,
+    generation: u64,
+    loss: Option<Notice>,
+}
+
+/// The cache, or what is left of it.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+    deadline: Duration,
+    state: Mutex<State>,
+}
+
+fn start(path: &Path, deadline: Duration) -> Option<Worker> {
+    let (jobs, inbox) = channel::<Job>();
+    let (ready, opened) = sync_channel(1);
+    let (letting_go, done) = channel();
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(SLED_CACHE_BYTES)
+        .segment_size(SLED_SEGMENT_BYTES)
+        .flush_every_ms(None);
+    let run = move || {
+        // Dropped last, after the database has let go of its folder.
+        let _letting_go = letting_go;
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        let Ok(Ok(db)) = opened else { return };
+        if ready.send(()).is_err() {
+            return;
+        }
+        while let Ok(job) = inbox.recv() {
+            if catch_unwind(AssertUnwindSafe(|| job(&db))).is_err() {
+                break;
+            }
+        }
+        // Its destructor flushes, and may panic too.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(db))));
+    };
+    thread::Builder::new().name("index-cache".into()).spawn(run).ok()?;
+    opened.recv_timeout(deadline).ok()?;
+    Some(Worker { jobs, done })
+}
+
+impl Cache {
+    /// Opens the cache of the repository in `dir`, a new one if it must.
+    pub(crate) fn open(dir: &Path, config: &Config, report: &mut OpenReport) -> Self {
+        let cache = Self { dir: dir.to_path_buf(), deadline: config.index_deadline, state: Mutex::default() };
+        {
+            let mut state = lock(&cache.state);
+            state.worker = start(&dir.join("index"), cache.deadline);
+            if state.worker.is_none() {
+                cache.replace(&mut state);
+                report.index_moved_to = match state.loss.take() {
+                    Some(Notice::IndexLost { moved_to }) => moved_to,
+                    _ => None,
+                };
+            }
+        }
+        cache
+    }
+
+    /// Moves the folder aside and begins anew, the first time.
+    fn replace(&self, state: &mut State) {
+        state.worker = None;
+        state.generation += 1;
+        let (from, to) = (self.dir.join("index"), self.dir.join("index.bad"));
+        let mut moved_to = None;
+        if state.generation == 1 {
+            drop(fs::remove_dir_all(&to));
+            moved_to = fs::rename(&from, &to).is_ok().then_some(to);
+            state.worker = start(&from, self.deadline);
+        }
+        state.loss = Some(Notice::IndexLost { moved_to });
+    }
+
+    /// What was lost since the last call.
+    pub(crate) fn take_loss(&self) -> Option<Notice> {
+        lock(&self.state).loss.take()
+    }
+
+    /// Runs a job in the cache's thread; `None` if the cache is lost or gets lost by it.
+    fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&sled::Db) -> sled::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = sync_channel(1);
+        let (jobs, generation) = {
+            let state = lock(&self.state);
+            (state.worker.as_ref()?.jobs.clone(), state.generation)
+        };
+        // A panic in the job drops `reply`, and the wait ends.
+        let sent = jobs.send(Box::new(move |db| drop(reply.send(job(db)))));
+        match sent.ok().and_then(|()| answer.recv_timeout(self.deadline).ok()) {
+            Some(Ok(value)) => Some(value),
+            _ => {
+                let mut state = lock(&self.state);
+                if state.generation == generation {
+                    self.replace(&mut state);
+                }
+                None
+            }
+        }
+    }
+
+    /// The index of the active pack, if it is here and agrees with itself.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        self.call(|db| {
+            let tree = db.open_tree(ACTIVE_TREE)?;
+            let Some(meta) = tree.get(META)?.and_then(|value| unseal(&value).and_then(parse_meta)) else {
+                return Ok(None);
+            };
+            let (pack, end, count) = meta;
+            let mut entries = Vec::new();
+            for item in tree.scan_prefix(pack.to_be_bytes()) {
+                let (_, value) = item?;
+                let Some(page) = unseal(&value) else { return Ok(None) };
+                entries.extend(page.chunks(Entry::BYTES).filter_map(Entry::decode));
+            }
+            entries.truncate(count);
+            let sane = entries.len() == count
+                && entries.is_sorted_by(|a, b| a.offset < b.offset)
+                && entries.last().is_none_or(|last| u64::from(last.offset) < end);
+            Ok(sane.then_some(Checkpoint { pack, end, entries }))
+        })?
+    }
+
+    /// Notes the entries of pack `pack` from the `from`th on, a multiple of
+    /// [`PAGE_ENTRIES`]; all before `end` is on disk.
+    pub(crate) fn write_checkpoint(&self, pack: u32, end: u64, from: usize, entries: &[Entry]) -> bool {
+        let count = from + entries.len();
+        let pages: Vec<Vec<u8>> = entries
+            .chunks(PAGE_ENTRIES)
+            .map(|page| seal(&page.iter().flat_map(|entry| entry.encode()).collect::<Vec<u8>>()))
+            .collect();
+        self.call(move |db| {
+            let tree = db.open_tree(ACTIVE_TREE)?;
+            if from == 0 {
+                tree.clear()?;
+            }
+            for (number, page) in (from / PAGE_ENTRIES..).zip(pages) {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                tree.insert([pack.to_be_bytes(), number.to_be_bytes()].concat(), page)?;
+            }
+            let mut meta = pack.to_le_bytes().to_vec();
+            meta.extend_from_slice(&end.to_le_bytes());
+            meta.extend_from_slice(&(count as u64).to_le_bytes());
+            tree.insert(META, seal(&meta))?;
+            db.flush()?;
+            Ok(())
+        })
+        .is_some()
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        let worker = lock(&self.state).worker.take();
+        if let Some(Worker { jobs, done }) = worker {
+            drop(jobs);
+            // It never sends; the wait ends when the thread does.
+            drop(done.recv_timeout(self.deadline));
+        }
+    }
+}
+
+fn parse_meta(bytes: &[u8]) -> Option<(u32, u64, usize)> {
+    let mut reader = Reader(bytes);
+    Some((reader.u32()?, reader.u64()?, usize::try_from(reader.u64()?).ok()?))
+}
+
+fn seal(value: &[u8]) -> Vec<u8> {
+    let mut out = crc32c::crc32c(value).to_le_bytes().to_vec();
+    out.extend_from_slice(value);
+    out
+}
+
+fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (crc, value) = bytes.split_at_checked(4)?;
+    (crc32c::crc32c(value).to_le_bytes() == crc).then_some(value)
+}
+
+/// Small tables of things worth remembering, such as known peers. They may be
+/// empty at any time: a miss is no answer.
+impl Store {
+    /// Remembers a value. False if the cache is lost.
+    ///
+    /// # Errors
+    /// A value over 1,024 bytes, or a key over 4,096.
+    pub fn table_put(&self, table: &str, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
+        for (what, len, limit) in
+            [("value", value.len(), MAX_TABLE_VALUE), ("key", key.len() + table.len(), MAX_PATH_BYTES)]
+        {
+            if len > limit {
+                return Err(WriteError::TooLong { what, len, limit });
+            }
+        }
+        let (name, key, value) = (tree_name(table), key.to_vec(), seal(value));
+        let put = move |db: &sled::Db| db.open_tree(name)?.insert(key, value).map(drop);
+        Ok(self.inner.cache.call(put).is_some())
+    }
+
+    /// The value of a key, if it is remembered.
+    #[must_use]
+    pub fn table_get(&self, table: &str, key: &[u8]) -> Option<Vec<u8>> {
+        let (name, key) = (tree_name(table), key.to_vec());
+        let value = self.inner.cache.call(move |db| db.open_tree(name)?.get(key))??;
+        unseal(&value).map(<[u8]>::to_vec)
+    }
+
+    /// Forgets a key.
+    pub fn table_remove(&self, table: &str, key: &[u8]) {
+        let (name, key) = (tree_name(table), key.to_vec());
+        drop(self.inner.cache.call(move |db| db.open_tree(name)?.remove(key).map(drop)));
+    }
+
+    /// Up to `limit` keys and values in the order of their keys.
+    #[must_use]
+    pub fn table_iter(&self, table: &str, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let name = tree_name(table);
+        let items = self.inner.cache.call(move |db| {
+            let mut out = Vec::new();
+            for item in db.open_tree(name)?.iter().take(limit) {
+                let (key, value) = item?;
+                out.extend(unseal(&value).map(|value| (key.to_vec(), value.to_vec())));
+            }
+            Ok(out)
+        });
+        items.unwrap_or_default()
+    }
+}
+
+fn tree_name(table: &str) -> Vec<u8> {
+    [b"table/", table.as_bytes()].concat()
+}

@@ -1,0 +1,98 @@
+//! What a caller may tune, and every limit of the store: name, unit, default, reason.
+
+use std::time::Duration;
+
+use crate::Multihash;
+use crate::verify::verify;
+
+/// Decides whether the pieces, one after another, hash to the multihash.
+pub type VerifyFn = fn(&Multihash, &[&[u8]]) -> bool;
+
+/// Tunables of a [`Store`](crate::Store). The defaults suit a desktop; tests use small ones.
+///
+/// None of them is part of the format: a repository may be opened with other
+/// values than it was written with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes of records after which a pack is sealed. 64 MiB: a scan of the
+    /// unsealed pack after a crash stays well under a second.
+    pub pack_bytes: u64,
+    /// Records after which a pack is sealed. 65,536: the index of the unsealed
+    /// pack, which is in memory, stays near 2 MiB.
+    pub pack_records: usize,
+    /// Bytes up to which packs are merged. 1 GiB: a tenth of a large store is
+    /// rewritten at most, and offsets fit 32 bits.
+    pub merged_bytes: u64,
+    /// Records up to which packs are merged. 1,048,576: the merge holds 16
+    /// bytes a record in memory.
+    pub merged_records: usize,
+    /// Packs of one size class that are merged together. 8: each record is
+    /// rewritten once per class, and the number of packs stays logarithmic.
+    pub merge_fan: usize,
+    /// Bytes of records that wait in memory for one write. 256 KiB: past that
+    /// a larger write is no faster.
+    pub write_buffer: usize,
+    /// Open files of users kept for serving. 64: far below the usual limit of
+    /// 1,024 descriptors a process.
+    pub open_files: usize,
+    /// How long one answer of the index cache may take before the cache counts
+    /// as lost. 5 s: a disk that is merely busy answers sooner.
+    pub index_deadline: Duration,
+    /// Whether blocks match their multihash.
+    pub verify: VerifyFn,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pack_bytes: 64 << 20,
+            pack_records: 65_536,
+            merged_bytes: 1 << 30,
+            merged_records: 1 << 20,
+            merge_fan: 8,
+            write_buffer: 256 << 10,
+            open_files: 64,
+            index_deadline: Duration::from_secs(5),
+            verify,
+        }
+    }
+}
+
+/// Bytes of the longest block. 4 MiB: twice the 2 MiB that Bitswap carries,
+/// since a CAR may bring larger ones; also what a damaged length may make us read.
+pub const MAX_BLOCK_BYTES: usize = 4 << 20;
+
+/// Bytes of a reference's head, and of its tail. 64: a dag-pb leaf puts at most
+/// some 20 bytes before its data and 15 after.
+pub const MAX_EDGE_BYTES: usize = 64;
+
+/// Live locations of one block. 16: more copies add nothing, and a block of
+/// zeros would otherwise collect one for each piece of each file.
+pub const MAX_LOCATIONS: usize = 16;
+
+/// Bytes of a path, a name or a table's key. 4,096: the usual PATH_MAX.
+pub const MAX_PATH_BYTES: usize = 4096;
+
+/// Bytes of a value in a table of the index cache. 1,024: sled is for what is small.
+pub const MAX_TABLE_VALUE: usize = 1024;
+
+/// Bytes of what a caller may keep with an unfinished download. 4,096: a few paths.
+pub const MAX_NOTE_BYTES: usize = 4096;
+
+/// Bytes of one journal record. 64 KiB: the longest has three paths and a note.
+pub(crate) const MAX_JOURNAL_RECORD: usize = 64 << 10;
+
+/// Bytes of journal records that wait in memory for one write. 64 KiB: some
+/// 700 file records.
+pub(crate) const JOURNAL_BUFFER: usize = 64 << 10;
+
+/// Notices kept until the shell takes them. 1,024: a folder that vanished is
+/// told once per file, and no one reads more lines.
+pub(crate) const MAX_NOTICES: usize = 1024;
+
+/// References remembered as hashed in this process: 262,144 slots of 8 bytes,
+/// 2 MiB, 256 GiB of 1 MiB blocks. One that was displaced is hashed again.
+pub(crate) const CHECKED_SLOTS: usize = 1 << 18;
+
+/// Prefixes that a growing root set holds before it spills. 131,072: 4 MiB at most.
+pub(crate) const ROOT_SET_BUFFER: usize = 1 << 17;

@@ -1,0 +1,62 @@
+//! Errors, one small enum per kind of operation, each saying whose fault it is.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a repository could not be opened. Damage is repaired, not reported here.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The disk or its permissions: nothing is wrong with the repository itself.
+    #[error("cannot use {path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Written by a newer program; opening it could lose what we do not know.
+    #[error("{path} was written by a newer version (format {found}); upgrade peerage or use another --repo", path = path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+}
+
+/// Why something was not written.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// The disk: full, failing, read-only.
+    #[error("cannot write to the repository: {0}")]
+    Io(#[from] io::Error),
+    /// The caller's: a block, path, name or value over its limit.
+    #[error("{what} of {len} bytes is over the limit of {limit}")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The caller's: no such tree, file, root or download.
+    #[error("no {what} with id {id}")]
+    Unknown {
+        /// What it is.
+        what: &'static str,
+        /// Its id.
+        id: u64,
+    },
+}
+
+/// Why a block that may be here could not be read. What is merely absent or
+/// wrong is `Ok(None)` and a [`Notice`](crate::Notice).
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The disk: nothing is known about the block.
+    #[error("cannot read the repository: {0}")]
+    Io(#[from] io::Error),
+}

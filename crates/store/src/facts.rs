@@ -1,0 +1,302 @@
+//! What the journal records: trees, files, pins, roots and unfinished downloads.
+
+use std::path::{Path, PathBuf};
+
+use cid::Cid;
+
+use crate::codec::{Reader, put_bytes, put_varint};
+use crate::config::{MAX_JOURNAL_RECORD, MAX_NOTE_BYTES, MAX_PATH_BYTES};
+use crate::io::{Stat, path_bytes, path_from};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+    };
+}
+id!(
+    /// A folder, or a single file, of the user's that blocks refer to.
+    TreeId
+);
+id!(
+    /// A file of a tree. Never given twice in a repository.
+    FileId
+);
+id!(
+    /// A root that may be served.
+    RootId
+);
+id!(
+    /// A download that has not ended.
+    DownloadId
+);
+
+/// How much a pin keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PinKind {
+    /// The block and all below it.
+    Recursive = 1,
+    /// The one block.
+    Direct = 2,
+}
+
+/// What the user asked to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// As the user's command printed it.
+    pub cid: Cid,
+    /// How much it keeps.
+    pub kind: PinKind,
+    /// Free text, at most 4,096 bytes.
+    pub name: String,
+}
+
+/// Why a root is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RootKind {
+    /// `share`: while it runs, or with `--keep` for `up`.
+    Shared = 1,
+    /// What `get` fetched.
+    Kept = 2,
+    /// A pin's.
+    Pin = 3,
+}
+
+/// A DAG that may be served, apart from the set of its blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Its CID.
+    pub cid: Cid,
+    /// Why it is served.
+    pub kind: RootKind,
+    /// Where it is on the user's disk, absolute.
+    pub path: Option<PathBuf>,
+    /// The default name that its link carries, at most 4,096 bytes.
+    pub name: String,
+    /// Whether it may be put on the DHT.
+    pub announce: bool,
+    /// Whether it outlives the command that added it.
+    pub keep: bool,
+    /// Content bytes.
+    pub size: u64,
+    /// The tree that its references lead to.
+    pub tree: Option<TreeId>,
+    /// Unix time of its addition, seconds.
+    pub added: u64,
+}
+
+/// A download that has not ended, as a hint for resuming: what is staged is hashed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// The root.
+    pub cid: Cid,
+    /// What it will be called, absolute.
+    pub dest: PathBuf,
+    /// Where it is written, absolute.
+    pub staging: PathBuf,
+    /// The tree of what is staged.
+    pub tree: Option<TreeId>,
+    /// Whatever else the caller needs, at most 4,096 bytes.
+    pub note: Vec<u8>,
+}
+
+/// One record of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// Ids below this may have been given.
+    IdsReserved(u64),
+    TreeAdded(TreeId, PathBuf),
+    TreeRemoved(TreeId),
+    FileAdded(FileId, TreeId, PathBuf, Option<Stat>),
+    FileSeen(FileId, Stat),
+    FileRemoved(FileId),
+    PinAdded(Pin),
+    PinRemoved(Cid, PinKind),
+    RootAdded(RootId, Root),
+    RootRemoved(RootId),
+    DownloadStarted(DownloadId, Download),
+    DownloadEnded(DownloadId),
+    /// A location that holds the wrong bytes: pack, offset, key.
+    LocationDropped(u32, u32, u64),
+}
+
+fn put_path(out: &mut Vec<u8>, path: &Path) {
+    put_bytes(out, path_bytes(path));
+}
+
+fn put_cid(out: &mut Vec<u8>, cid: &Cid) {
+    put_bytes(out, &cid.to_bytes());
+}
+
+fn put_stat(out: &mut Vec<u8>, stat: &Stat) {
+    // Times as they are: varints of nanoseconds would be longer.
+    put_varint(out, stat.device);
+    put_varint(out, stat.inode);
+    put_varint(out, stat.size);
+    out.extend_from_slice(&stat.mtime.to_le_bytes());
+    out.extend_from_slice(&stat.ctime.to_le_bytes());
+}
+
+impl Fact {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut start = |tag: u8, id: u64| {
+            out.push(tag);
+            put_varint(&mut out, id);
+        };
+        match self {
+            Self::IdsReserved(next) => start(1, *next),
+            Self::TreeAdded(id, base) => {
+                start(2, id.0);
+                put_path(&mut out, base);
+            }
+            Self::TreeRemoved(id) => start(3, id.0),
+            Self::FileAdded(id, tree, path, stat) => {
+                start(4, id.0);
+                put_varint(&mut out, tree.0);
+                put_path(&mut out, path);
+                if let Some(stat) = stat {
+                    put_stat(&mut out, stat);
+                }
+            }
+            Self::FileSeen(id, stat) => {
+                start(5, id.0);
+                put_stat(&mut out, stat);
+            }
+            Self::FileRemoved(id) => start(6, id.0),
+            Self::PinAdded(pin) => {
+                start(7, pin.kind as u64);
+                put_cid(&mut out, &pin.cid);
+                put_bytes(&mut out, pin.name.as_bytes());
+            }
+            Self::PinRemoved(cid, kind) => {
+                start(8, *kind as u64);
+                put_cid(&mut out, cid);
+            }
+            Self::RootAdded(id, root) => {
+                start(9, id.0);
+                put_root(&mut out, root);
+            }
+            Self::RootRemoved(id) => start(10, id.0),
+            Self::DownloadStarted(id, download) => {
+                start(11, id.0);
+                put_cid(&mut out, &download.cid);
+                put_path(&mut out, &download.dest);
+                put_path(&mut out, &download.staging);
+                put_varint(&mut out, download.tree.map_or(0, |tree| tree.0 + 1));
+                put_bytes(&mut out, &download.note);
+            }
+            Self::DownloadEnded(id) => start(12, id.0),
+            Self::LocationDropped(pack, offset, key) => {
+                start(13, u64::from(*pack));
+                put_varint(&mut out, u64::from(*offset));
+                out.extend_from_slice(&key.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// The fact of these bytes; `None` for one that is damaged or unknown.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let tag = reader.u8()?;
+        let id = reader.varint()?;
+        let r = &mut reader;
+        let fact = match tag {
+            1 => Self::IdsReserved(id),
+            2 => Self::TreeAdded(TreeId(id), path(r)?),
+            3 => Self::TreeRemoved(TreeId(id)),
+            4 => {
+                let (tree, path) = (TreeId(r.varint()?), path(r)?);
+                let stat = if r.0.is_empty() { None } else { Some(stat(r)?) };
+                Self::FileAdded(FileId(id), tree, path, stat)
+            }
+            5 => Self::FileSeen(FileId(id), stat(r)?),
+            6 => Self::FileRemoved(FileId(id)),
+            7 => Self::PinAdded(Pin { kind: pin_kind(id)?, cid: cid(r)?, name: text(r)? }),
+            8 => Self::PinRemoved(cid(r)?, pin_kind(id)?),
+            9 => Self::RootAdded(RootId(id), root(r)?),
+            10 => Self::RootRemoved(RootId(id)),
+            11 => Self::DownloadStarted(
+                DownloadId(id),
+                Download {
+                    cid: cid(r)?,
+                    dest: path(r)?,
+                    staging: path(r)?,
+                    tree: r.varint()?.checked_sub(1).map(TreeId),
+                    note: r.bytes(MAX_NOTE_BYTES)?.to_vec(),
+                },
+            ),
+            12 => Self::DownloadEnded(DownloadId(id)),
+            13 => Self::LocationDropped(u32::try_from(id).ok()?, u32::try_from(r.varint()?).ok()?, r.u64()?),
+            _ => return None,
+        };
+        reader.end()?;
+        Some(fact)
+    }
+}
+
+fn put_root(out: &mut Vec<u8>, root: &Root) {
+    put_cid(out, &root.cid);
+    out.push(root.kind as u8);
+    out.push(u8::from(root.announce) | u8::from(root.keep) << 1 | u8::from(root.path.is_some()) << 2);
+    put_path(out, root.path.as_deref().unwrap_or(Path::new("")));
+    put_bytes(out, root.name.as_bytes());
+    put_varint(out, root.size);
+    put_varint(out, root.tree.map_or(0, |tree| tree.0 + 1));
+    put_varint(out, root.added);
+}
+
+fn root(r: &mut Reader<'_>) -> Option<Root> {
+    let cid = cid(r)?;
+    let kind = match r.u8()? {
+        1 => RootKind::Shared,
+        2 => RootKind::Kept,
+        3 => RootKind::Pin,
+        _ => return None,
+    };
+    let flags = r.u8()?;
+    let path = path(r)?;
+    Some(Root {
+        cid,
+        kind,
+        path: (flags & 4 != 0).then_some(path),
+        name: text(r)?,
+        announce: flags & 1 != 0,
+        keep: flags & 2 != 0,
+        size: r.varint()?,
+        tree: r.varint()?.checked_sub(1).map(TreeId),
+        added: r.varint()?,
+    })
+}
+
+fn pin_kind(value: u64) -> Option<PinKind> {
+    match value {
+        1 => Some(PinKind::Recursive),
+        2 => Some(PinKind::Direct),
+        _ => None,
+    }
+}
+
+fn path(r: &mut Reader<'_>) -> Option<PathBuf> {
+    Some(path_from(r.bytes(MAX_PATH_BYTES)?.to_vec()))
+}
+
+fn text(r: &mut Reader<'_>) -> Option<String> {
+    String::from_utf8(r.bytes(MAX_PATH_BYTES)?.to_vec()).ok()
+}
+
+fn cid(r: &mut Reader<'_>) -> Option<Cid> {
+    Cid::try_from(r.bytes(MAX_JOURNAL_RECORD)?).ok()
+}
+
+fn stat(r: &mut Reader<'_>) -> Option<Stat> {
+    Some(Stat {
+        device: r.varint()?,
+        inode: r.varint()?,
+        size: r.varint()?,
+        mtime: i64::from_le_bytes(r.array()?),
+        ctime: i64::from_le_bytes(r.array()?),
+    })
+}

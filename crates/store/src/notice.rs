@@ -1,0 +1,88 @@
+//! What the store tells its shell: at opening, and later as it notices things.
+
+use std::path::PathBuf;
+
+use crate::Multihash;
+
+/// What opening found and mended. All zero and empty after a clean end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Sealed packs whose index was damaged and is being rebuilt from their records.
+    pub rebuilt_packs: Vec<PathBuf>,
+    /// Records that had to be read because no index covered them; after a
+    /// crash the tail of the unsealed pack.
+    pub scanned_records: u64,
+    /// Bytes cut off the unsealed pack: a record that was being written.
+    pub cut_bytes: u64,
+    /// Bytes between records of packs that hold nothing readable.
+    pub damaged_bytes: u64,
+    /// Bytes cut off the journal: a record that was being written.
+    pub journal_cut_bytes: u64,
+    /// Where the journal was copied to before damaged records in its middle were left out.
+    pub journal_copied_to: Option<PathBuf>,
+    /// Root sets that were missing or damaged; these roots are not served
+    /// until they are added again.
+    pub lost_root_sets: Vec<cid::Cid>,
+    /// Where the index cache was moved because it could not be used. Nothing
+    /// of value was in it.
+    pub index_moved_to: Option<PathBuf>,
+}
+
+impl OpenReport {
+    /// Whether there is something to tell the user: anything but a torn tail.
+    #[must_use]
+    pub fn is_notable(&self) -> bool {
+        !self.rebuilt_packs.is_empty()
+            || self.damaged_bytes > 0
+            || self.journal_copied_to.is_some()
+            || !self.lost_root_sets.is_empty()
+            || self.index_moved_to.is_some()
+    }
+}
+
+/// What is wrong with a user's file that a block refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Its bytes are others.
+    Content,
+    /// It ends before the piece does.
+    Shrunk,
+    /// A symlink, folder, FIFO or device stands where it or a folder above it was.
+    NotAFile,
+    /// It is not there, or may not be read. It is looked for again at each read.
+    Missing,
+}
+
+/// Something that the user should hear of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A shared file is not what it was; the block is not served from it.
+    FileChanged {
+        /// The file.
+        path: PathBuf,
+        /// The block, the first one of this file in the case of `Missing`.
+        block: Multihash,
+        /// How.
+        change: Change,
+    },
+    /// A record of a pack is damaged; it is not served.
+    RecordDamaged {
+        /// The pack.
+        pack: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// The block.
+        block: Multihash,
+    },
+    /// A pack's index is damaged; its records were read instead, and
+    /// [`Store::maintain`](crate::Store::maintain) rewrites it.
+    PackIndexDamaged {
+        /// The pack.
+        pack: PathBuf,
+    },
+    /// The index cache failed and was set aside; nothing of value was in it.
+    IndexLost {
+        /// Where it is now, if it could be moved.
+        moved_to: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,192 @@
+//! A pack that takes no more records: sealed, or about to be.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::index::DiskIndex;
+use super::record::Entry;
+use super::scan::{Found, Scan};
+use super::{HEAD_BYTES, index};
+use crate::config::VerifyFn;
+
+/// The file name of a pack.
+pub(crate) fn path_of(dir: &Path, id: u32, extension: &str) -> PathBuf {
+    dir.join(format!("{id:08x}.{extension}"))
+}
+
+/// An immutable pack with an index on disk, in memory, or, if the one on disk
+/// turned out damaged, one in memory over it.
+#[derive(Debug)]
+pub(crate) struct Pack {
+    pub(crate) id: u32,
+    pub(crate) file: Arc<File>,
+    /// `None` until sealed.
+    pub(crate) disk: Option<DiskIndex>,
+    memory: OnceLock<Vec<Entry>>,
+    /// Where records end, or may.
+    pub(crate) records_end: u64,
+    /// Whether all of it is known to be on disk.
+    pub(crate) synced: AtomicBool,
+    /// Its index on disk was found damaged when it was opened.
+    pub(crate) damaged: bool,
+    verify: VerifyFn,
+}
+
+/// What reading all records of a pack gave.
+pub(crate) struct Scanned {
+    pub(crate) entries: Vec<Entry>,
+    /// Ranges of no use between records.
+    pub(crate) damage: Vec<(u64, u64)>,
+    /// Where the last good record ends.
+    pub(crate) end: u64,
+}
+
+/// Reads the records of `file` from `from` up to `end`.
+pub(crate) fn scan(
+    file: &File,
+    key: crate::key::RepoKey,
+    from: u64,
+    end: u64,
+    verify: VerifyFn,
+) -> io::Result<Scanned> {
+    let mut scan = Scan::new(file, from, end, verify);
+    let mut out = Scanned { entries: Vec::new(), damage: Vec::new(), end: from };
+    loop {
+        match scan.next()? {
+            Found::Record(offset, record) => {
+                let (Ok(at), Some(len)) = (u32::try_from(offset), record.block_len()) else {
+                    return Err(io::Error::other("a pack of over 4 GiB"));
+                };
+                out.entries.push(Entry::new(key.of(&record.mh), at, record.kind, len));
+                out.end = offset + record.total as u64;
+            }
+            Found::Damage(from, to) => out.damage.push((from, to)),
+            Found::End(_) => return Ok(out),
+        }
+    }
+}
+
+impl Pack {
+    /// A pack whose index is in memory only; `entries` need not be sorted.
+    pub(crate) fn frozen(
+        id: u32,
+        file: Arc<File>,
+        mut entries: Vec<Entry>,
+        records_end: u64,
+        verify: VerifyFn,
+    ) -> Self {
+        entries.sort_unstable();
+        let synced = AtomicBool::new(false);
+        Self {
+            id,
+            file,
+            disk: None,
+            memory: OnceLock::from(entries),
+            records_end,
+            synced,
+            damaged: false,
+            verify,
+        }
+    }
+
+    /// A pack with its index on disk.
+    pub(crate) fn sealed(id: u32, file: Arc<File>, disk: DiskIndex, synced: bool, verify: VerifyFn) -> Self {
+        let records_end = disk.footer.records_end;
+        let (disk, synced) = (Some(disk), AtomicBool::new(synced));
+        Self { id, file, disk, memory: OnceLock::new(), records_end, synced, damaged: false, verify }
+    }
+
+    /// Writes the index of a frozen pack behind its records.
+    pub(crate) fn seal(&self) -> io::Result<Self> {
+        let entries = self.memory.get().map_or(&[][..], Vec::as_slice);
+        let disk = index::write(&self.file, self.id, entries, self.records_end, &[])?;
+        Ok(Self::sealed(self.id, Arc::clone(&self.file), disk, false, self.verify))
+    }
+
+    /// Whether its index on disk is missing or damaged.
+    pub(crate) fn needs_rewrite(&self) -> bool {
+        self.damaged || (self.disk.is_some() && self.memory.get().is_some())
+    }
+
+    /// Adds the entries of `key` to `out`. True if damage was found on the way
+    /// (and got around, by reading all of the pack).
+    pub(crate) fn find(&self, key: u64, repo: crate::key::RepoKey, out: &mut Vec<Entry>) -> io::Result<bool> {
+        let mut damaged = false;
+        if self.memory.get().is_none()
+            && let Some(disk) = &self.disk
+        {
+            if !disk.may_contain(key) || disk.find(&self.file, key, out)? {
+                return Ok(false);
+            }
+            damaged = true;
+        }
+        let entries = self.memory_index(repo)?;
+        let from = entries.partition_point(|entry| entry.key < key);
+        out.extend(entries[from..].iter().take_while(|entry| entry.key == key));
+        Ok(damaged)
+    }
+
+    fn memory_index(&self, repo: crate::key::RepoKey) -> io::Result<&[Entry]> {
+        if let Some(entries) = self.memory.get() {
+            return Ok(entries);
+        }
+        let mut entries = scan(&self.file, repo, HEAD_BYTES, self.records_end, self.verify)?.entries;
+        entries.sort_unstable();
+        Ok(self.memory.get_or_init(|| entries))
+    }
+
+    /// All entries in the order of their records. True beside them if the
+    /// index on disk was found damaged.
+    pub(crate) fn entries(&self, repo: crate::key::RepoKey) -> io::Result<(Vec<Entry>, bool)> {
+        let from_disk = match (&self.disk, self.memory.get()) {
+            (Some(disk), None) => disk.all(&self.file)?,
+            _ => None,
+        };
+        let damaged = from_disk.is_none() && self.memory.get().is_none();
+        let mut entries = match from_disk {
+            Some(entries) => entries,
+            None => self.memory_index(repo)?.to_vec(),
+        };
+        entries.sort_unstable_by_key(|entry| entry.offset);
+        Ok((entries, damaged))
+    }
+
+    /// Records that it holds.
+    pub(crate) fn records(&self) -> usize {
+        match (&self.disk, self.memory.get()) {
+            (_, Some(entries)) => entries.len(),
+            (Some(disk), None) => disk.footer.records as usize,
+            (None, None) => 0,
+        }
+    }
+
+    /// References among its records.
+    pub(crate) fn references(&self) -> usize {
+        match (&self.disk, self.memory.get()) {
+            (Some(disk), _) => disk.footer.references as usize,
+            (None, Some(entries)) => {
+                entries.iter().filter(|entry| entry.kind() == Some(super::record::Kind::Reference)).count()
+            }
+            (None, None) => 0,
+        }
+    }
+
+    /// Bytes of memory that its index takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.disk.as_ref().map_or(0, DiskIndex::memory)
+            + self.memory.get().map_or(0, |e| e.len() * Entry::BYTES)
+    }
+
+    /// Makes it survive power loss.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if !self.synced.load(Ordering::Acquire) {
+            self.file.sync_all()?;
+            self.synced.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Opening the packs of a repository after a clean end, a crash or damage.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::active::Active;
+use super::file::{Pack, Scanned, path_of, scan};
+use super::record::Entry;
+use super::set::PackSet;
+use super::{FORMAT, HEAD_BYTES, decode_head, encode_head, index};
+use crate::config::Config;
+use crate::error::OpenError;
+use crate::io as fsio;
+use crate::key::RepoKey;
+use crate::notice::OpenReport;
+
+/// The index of the active pack as the cache remembers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) pack: u32,
+    /// Bytes of the pack that it covers.
+    pub(crate) end: u64,
+    pub(crate) entries: Vec<Entry>,
+}
+
+struct Listing {
+    sealed: BTreeSet<u32>,
+    active: BTreeSet<u32>,
+}
+
+fn list(dir: &Path) -> io::Result<Listing> {
+    let mut out = Listing { sealed: BTreeSet::new(), active: BTreeSet::new() };
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
+        let Some(id) = u32::from_str_radix(stem, 16).ok().filter(|_| stem.len() == 8) else { continue };
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("pack") => drop(out.sealed.insert(id)),
+            Some("active") => drop(out.active.insert(id)),
+            Some("tmp") => fs::remove_file(&path)?,
+            _ => {}
+        }
+    }
+    Ok(out)
+}
+
+/// The key in the head of any pack: for when the journal is gone.
+pub(crate) fn find_key(dir: &Path) -> Option<RepoKey> {
+    let listing = list(dir).ok()?;
+    let names = listing.sealed.iter().map(|id| (*id, "pack"));
+    names.chain(listing.active.iter().map(|id| (*id, "active"))).find_map(|(id, extension)| {
+        let file = File::open(path_of(dir, id, extension)).ok()?;
+        let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize).ok()?;
+        decode_head(&head).map(|(_, _, key)| key)
+    })
+}
+
+/// Opens all packs below `dir`. Damage is got around and told in `report`.
+pub(crate) fn open(
+    dir: &Path,
+    key: RepoKey,
+    config: &Config,
+    checkpoint: Option<Checkpoint>,
+    report: &mut OpenReport,
+) -> Result<PackSet, OpenError> {
+    let failed = |source| OpenError::Io { path: dir.to_path_buf(), source };
+    fsio::create_private_dir(dir).map_err(failed)?;
+    let listing = list(dir).map_err(failed)?;
+    let mut packs = Vec::new();
+    for id in &listing.sealed {
+        packs.push(open_sealed(dir, *id, key, config, report)?);
+    }
+    let replaced: BTreeSet<u32> =
+        packs.iter().filter_map(|pack| pack.disk.as_ref()).flat_map(|disk| disk.replaced.clone()).collect();
+    packs.retain(|pack| !replaced.contains(&pack.id));
+    for id in listing.sealed.intersection(&replaced) {
+        fs::remove_file(path_of(dir, *id, "pack")).map_err(failed)?;
+    }
+    let mut next_id = listing.sealed.iter().chain(&listing.active).max().map_or(1, |id| id + 1);
+    let mut checkpoint = checkpoint;
+    let mut active = None;
+    for id in &listing.active {
+        let found = open_active(dir, *id, key, config, checkpoint.take_if(|c| c.pack == *id), report)?;
+        if Some(id) == listing.active.last() {
+            active = Some(found);
+        } else {
+            packs.push(Arc::new(found.freeze(config.verify)));
+        }
+    }
+    let active = match active {
+        Some(active) => active,
+        None => {
+            next_id += 1;
+            Active::create(dir, next_id - 1, key).map_err(failed)?
+        }
+    };
+    packs.sort_by_key(|pack| pack.id);
+    let set = PackSet::new(dir, key, config, active, packs.into_iter().collect(), next_id);
+    // A disk too full for the index of an old pack keeps no one from reading.
+    drop(set.seal_all());
+    Ok(set)
+}
+
+fn open_sealed(
+    dir: &Path,
+    id: u32,
+    key: RepoKey,
+    config: &Config,
+    report: &mut OpenReport,
+) -> Result<Arc<Pack>, OpenError> {
+    let path = path_of(dir, id, "pack");
+    let failed = |source| OpenError::Io { path: path.clone(), source };
+    let file = Arc::new(File::open(&path).map_err(failed)?);
+    let len = file.metadata().map_err(failed)?.len();
+    let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize).map_err(failed)?;
+    let head = decode_head(&head);
+    if let Some((found, ..)) = head
+        && found > FORMAT
+    {
+        return Err(OpenError::TooNew { path, found });
+    }
+    // A damaged head leaves the index in doubt only if the key could be another.
+    let ours = head.is_none_or(|(_, _, found)| found == key);
+    if ours && let Some(disk) = index::open(&file, id, len).map_err(failed)? {
+        return Ok(Arc::new(Pack::sealed(id, file, disk, false, config.verify)));
+    }
+    let Scanned { entries, damage, end } =
+        scan(&file, key, HEAD_BYTES, len, config.verify).map_err(failed)?;
+    report.rebuilt_packs.push(path);
+    report.scanned_records += entries.len() as u64;
+    report.damaged_bytes += damage.iter().map(|(from, to)| to - from).sum::<u64>();
+    let mut pack = Pack::frozen(id, file, entries, end, config.verify);
+    pack.damaged = true;
+    Ok(Arc::new(pack))
+}
+
+fn open_active(
+    dir: &Path,
+    id: u32,
+    key: RepoKey,
+    config: &Config,
+    checkpoint: Option<Checkpoint>,
+    report: &mut OpenReport,
+) -> Result<Active, OpenError> {
+    let path = path_of(dir, id, "active");
+    let failed = |source| OpenError::Io { path: path.clone(), source };
+    let file = fsio::open_or_create(&path).map_err(failed)?;
+    let len = file.metadata().map_err(failed)?.len();
+    let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize).map_err(failed)?;
+    match decode_head(&head) {
+        Some((found, ..)) if found > FORMAT => return Err(OpenError::TooNew { path, found }),
+        Some((_, found, found_key)) if found == id && found_key == key => {}
+        _ => fsio::write_at(&file, 0, &encode_head(id, key)).map_err(failed)?,
+    }
+    let known = checkpoint.filter(|c| (HEAD_BYTES..=len).contains(&c.end)).unwrap_or_default();
+    let from = known.end.max(HEAD_BYTES);
+    let scanned = scan(&file, key, from, len, config.verify).map_err(failed)?;
+    report.scanned_records += scanned.entries.len() as u64;
+    report.damaged_bytes += scanned.damage.iter().map(|(from, to)| to - from).sum::<u64>();
+    if len > scanned.end {
+        file.set_len(scanned.end).map_err(failed)?;
+        report.cut_bytes += len - scanned.end;
+    }
+    let mut entries = known.entries;
+    entries.extend(scanned.entries);
+    Ok(Active::with_entries(id, Arc::new(file), entries, scanned.end))
+}

@@ -1,0 +1,282 @@
+//! All packs of a repository: where a block's records are, and adding one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::active::{Active, Source};
+use super::file::{Pack, path_of};
+use super::record::{Entry, Kind, encode_prefix};
+use crate::Multihash;
+use crate::config::Config;
+use crate::io as fsio;
+use crate::key::RepoKey;
+
+/// A record of some block, or of one whose key is the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Located {
+    pub(crate) pack: u32,
+    pub(crate) entry: Entry,
+    pub(crate) source: Source,
+}
+
+/// The packs. All methods may be called from any thread.
+#[derive(Debug)]
+pub(crate) struct PackSet {
+    pub(crate) dir: PathBuf,
+    pub(crate) key: RepoKey,
+    pub(crate) config: Config,
+    /// Locked before `packs`, so that no record is in neither.
+    active: Mutex<Active>,
+    packs: RwLock<Arc<Vec<Arc<Pack>>>>,
+    next_id: AtomicU32,
+    /// Locations known to be wrong: pack and offset, with the key as a check.
+    dropped: RwLock<BTreeMap<(u32, u32), u64>>,
+    dir_changed: AtomicBool,
+    sealing: Mutex<()>,
+    pub(super) rewriting: Mutex<()>,
+}
+
+/// A lock whose data is whole even if a thread panicked with it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PackSet {
+    /// From what [`open`](super::open::open) found.
+    pub(super) fn new(
+        dir: &Path,
+        key: RepoKey,
+        config: &Config,
+        active: Active,
+        packs: Vec<Arc<Pack>>,
+        next_id: u32,
+    ) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            key,
+            config: config.clone(),
+            active: Mutex::new(active),
+            packs: RwLock::new(Arc::new(packs)),
+            next_id: AtomicU32::new(next_id),
+            dropped: RwLock::default(),
+            dir_changed: AtomicBool::new(true),
+            sealing: Mutex::new(()),
+            rewriting: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn new_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The packs that take no more records, as they are now.
+    pub(crate) fn packs(&self) -> Arc<Vec<Arc<Pack>>> {
+        Arc::clone(&self.packs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the list of packs; readers keep what they have.
+    pub(super) fn change_packs(&self, change: impl FnOnce(&mut Vec<Arc<Pack>>)) {
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = (**packs).clone();
+        change(&mut list);
+        *packs = Arc::new(list);
+        self.dir_changed.store(true, Ordering::Release);
+    }
+
+    /// Adds a record. On an error nothing was added.
+    pub(crate) fn put(&self, kind: Kind, mh: &Multihash, body: &[u8], block_len: u32) -> io::Result<()> {
+        let prefix = encode_prefix(kind, mh, body);
+        let key = self.key.of(mh);
+        let mut active = lock(&self.active);
+        let full = active.end() >= self.config.pack_bytes || active.entries.len() >= self.config.pack_records;
+        let frozen = if full { Some(self.rotate(&mut active)?) } else { None };
+        let added = active.append(&prefix, body, self.config.write_buffer, |offset| {
+            Entry::new(key, offset, kind, block_len)
+        });
+        drop(active);
+        if let Some(frozen) = frozen {
+            // What fails here, on a full disk, is tried again by `seal_all`.
+            drop(self.seal(&frozen));
+        }
+        added
+    }
+
+    /// Begins a new pack; the records of the old one stay where they are.
+    fn rotate(&self, active: &mut Active) -> io::Result<Arc<Pack>> {
+        active.flush()?;
+        let next = Active::create(&self.dir, self.new_id(), self.key)?;
+        let frozen = Arc::new(std::mem::replace(active, next).freeze(self.config.verify));
+        self.change_packs(|packs| packs.push(Arc::clone(&frozen)));
+        Ok(frozen)
+    }
+
+    /// Seals the active pack if it holds anything, so that it can be rewritten.
+    pub(super) fn seal_active(&self) -> io::Result<()> {
+        let mut active = lock(&self.active);
+        if !active.entries.is_empty() {
+            let frozen = self.rotate(&mut active)?;
+            drop(active);
+            self.seal(&frozen)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the index of a frozen pack and gives it its final name.
+    fn seal(&self, frozen: &Arc<Pack>) -> io::Result<()> {
+        let _one_at_a_time = lock(&self.sealing);
+        if !self.packs().iter().any(|pack| Arc::ptr_eq(pack, frozen)) {
+            return Ok(());
+        }
+        let sealed = Arc::new(frozen.seal()?);
+        fs::rename(path_of(&self.dir, frozen.id, "active"), path_of(&self.dir, frozen.id, "pack"))?;
+        self.change_packs(|packs| {
+            packs.iter_mut().filter(|pack| pack.id == sealed.id).for_each(|pack| *pack = Arc::clone(&sealed));
+        });
+        Ok(())
+    }
+
+    /// Seals what could not be sealed before.
+    pub(crate) fn seal_all(&self) -> io::Result<()> {
+        for pack in self.packs().iter().filter(|pack| pack.disk.is_none() && !pack.damaged) {
+            self.seal(pack)?;
+        }
+        Ok(())
+    }
+
+    /// Every location of `key` that is not known to be wrong: blocks first. The
+    /// ids beside them are packs whose index turned out damaged.
+    pub(crate) fn find(&self, key: u64) -> io::Result<(Vec<Located>, Vec<u32>)> {
+        let mut out = Vec::new();
+        let mut damaged = Vec::new();
+        {
+            let active = lock(&self.active);
+            if active.has(key) {
+                let mut found = Vec::new();
+                active.find(key, &mut found);
+                out.extend(found.into_iter().map(|(entry, source)| Located {
+                    pack: active.id,
+                    entry,
+                    source,
+                }));
+            }
+        }
+        let mut entries = Vec::new();
+        for pack in self.packs().iter().rev() {
+            if pack.find(key, self.key, &mut entries)? {
+                damaged.push(pack.id);
+            }
+            out.extend(entries.drain(..).map(|entry| Located {
+                pack: pack.id,
+                entry,
+                source: Source::File(Arc::clone(&pack.file)),
+            }));
+        }
+        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
+        if !dropped.is_empty() {
+            out.retain(|at| dropped.get(&(at.pack, at.entry.offset)) != Some(&key));
+        }
+        out.sort_by_key(|at| at.entry.kind() != Some(Kind::Block));
+        Ok((out, damaged))
+    }
+
+    /// Never finds this location again.
+    pub(crate) fn drop_location(&self, pack: u32, offset: u32, key: u64) {
+        let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
+        dropped.insert((pack, offset), key);
+    }
+
+    /// Locations known to be wrong.
+    pub(crate) fn dropped(&self) -> BTreeMap<(u32, u32), u64> {
+        self.dropped.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets wrong locations of packs that are gone.
+    pub(crate) fn forget_dropped(&self, gone: &[u32]) {
+        let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
+        dropped.retain(|(pack, _), _| !gone.contains(pack));
+    }
+
+    /// Ids of all packs, the active one too.
+    pub(crate) fn all_ids(&self) -> Vec<u32> {
+        let active = lock(&self.active).id;
+        self.packs().iter().map(|pack| pack.id).chain([active]).collect()
+    }
+
+    /// The file of a pack, for messages.
+    pub(crate) fn path(&self, id: u32) -> PathBuf {
+        let sealed = path_of(&self.dir, id, "pack");
+        if sealed.exists() { sealed } else { path_of(&self.dir, id, "active") }
+    }
+
+    /// Hands everything to the kernel: a killed process loses nothing.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        lock(&self.active).flush()
+    }
+
+    /// Makes everything survive power loss.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let (id, file, end, synced) = {
+            let mut active = lock(&self.active);
+            active.flush()?;
+            (active.id, Arc::clone(&active.file), active.written(), active.synced)
+        };
+        if synced < end {
+            file.sync_data()?;
+        }
+        for pack in self.packs().iter() {
+            pack.sync()?;
+        }
+        if self.dir_changed.swap(false, Ordering::AcqRel)
+            && let Err(error) = fsio::sync_dir(&self.dir)
+        {
+            self.dir_changed.store(true, Ordering::Release);
+            return Err(error);
+        }
+        let mut active = lock(&self.active);
+        if active.id == id {
+            active.synced = active.synced.max(end);
+        }
+        Ok(())
+    }
+
+    /// Id of the active pack, the bytes of it that are on disk, and the entries
+    /// of the records in them from the `from`th on.
+    pub(crate) fn checkpoint(&self, id: u32, from: usize) -> (u32, u64, usize, Vec<Entry>) {
+        let active = lock(&self.active);
+        let count = active.entries.partition_point(|entry| u64::from(entry.offset) < active.synced);
+        let from = if active.id == id { from.min(count) } else { 0 };
+        (active.id, active.synced, from, active.entries[from..count].to_vec())
+    }
+
+    /// Records, references among them, and bytes of memory of the indexes.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let (mut records, mut references, mut memory) = {
+            let active = lock(&self.active);
+            let references = active.entries.iter().filter(|e| e.kind() == Some(Kind::Reference)).count();
+            (active.entries.len(), references, active.entries.len() * 40)
+        };
+        for pack in self.packs().iter() {
+            records += pack.records();
+            references += pack.references();
+            memory += pack.memory();
+        }
+        (records, references, memory)
+    }
+
+    /// A stand-in for the active pack, for reading all of it.
+    pub(crate) fn active_snapshot(&self) -> io::Result<Pack> {
+        let mut active = lock(&self.active);
+        active.flush()?;
+        Ok(Pack::frozen(
+            active.id,
+            Arc::clone(&active.file),
+            active.entries.clone(),
+            active.written(),
+            self.config.verify,
+        ))
+    }
+}

@@ -1,0 +1,146 @@
+//! Roots that may be served, each with the set of its blocks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::error::WriteError;
+use crate::facts::{Fact, Root, RootId};
+use crate::io as fsio;
+use crate::key::RepoKey;
+use crate::ledger::{Ledger, check_path};
+use crate::notice::OpenReport;
+use crate::pack::set::lock;
+use crate::rootset::{RootSet, RootSetBuilder};
+use crate::store::Store;
+use crate::trees::check_name;
+
+/// The root sets of a repository.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    dir: PathBuf,
+    sets: RwLock<BTreeMap<RootId, Arc<RootSet>>>,
+    builders: AtomicU64,
+}
+
+impl Roots {
+    /// Opens the sets of all roots; a lost set means a root that is not served.
+    pub(crate) fn open(
+        dir: &Path,
+        key: RepoKey,
+        ledger: &Ledger,
+        report: &mut OpenReport,
+    ) -> io::Result<Self> {
+        fsio::create_private_dir(dir)?;
+        let mut sets = BTreeMap::new();
+        for (id, root) in ledger.roots() {
+            match RootSet::open(&path_of(dir, id), key) {
+                Ok(Some(set)) => drop(sets.insert(id, Arc::new(set))),
+                Ok(None) => report.lost_root_sets.push(root.cid),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    report.lost_root_sets.push(root.cid);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // What a crash left between a set and its record, or a builder behind.
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if !sets.keys().any(|id| path == path_of(dir, *id)) {
+                fsio::remove_if_there(&path)?;
+            }
+        }
+        Ok(Self { dir: dir.to_path_buf(), sets: RwLock::new(sets), builders: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        fsio::bytes_below(&self.dir)
+    }
+}
+
+fn path_of(dir: &Path, id: RootId) -> PathBuf {
+    dir.join(format!("{:x}.root", id.0))
+}
+
+/// A root and its blocks.
+#[derive(Debug, Clone)]
+pub struct RootEntry {
+    /// Its id.
+    pub id: RootId,
+    /// What the caller said of it.
+    pub root: Root,
+    /// Its blocks; `None` if the set was lost, and then nothing of it is served.
+    pub set: Option<Arc<RootSet>>,
+}
+
+impl Store {
+    /// A growing set for a root whose blocks are being produced or fetched.
+    #[must_use]
+    pub fn root_set_builder(&self) -> RootSetBuilder {
+        let number = self.inner.roots.builders.fetch_add(1, Ordering::Relaxed);
+        RootSetBuilder::new(self.inner.key, self.inner.roots.dir.join(format!("builder{number}.tmp")))
+    }
+
+    /// Adds a root with all its blocks. The set is on disk and the record in
+    /// the kernel on return.
+    ///
+    /// # Errors
+    /// A path or name over 4,096 bytes, or the disk's.
+    pub fn add_root(&self, root: &Root, blocks: &RootSetBuilder) -> Result<RootId, WriteError> {
+        check_name(&root.name)?;
+        root.path.as_deref().map_or(Ok(()), check_path)?;
+        let inner = &*self.inner;
+        let id = RootId(lock(&inner.ledger).new_id()?);
+        let set = blocks.write(&path_of(&inner.roots.dir, id))?;
+        fsio::sync_dir(&inner.roots.dir)?;
+        let mut ledger = lock(&inner.ledger);
+        ledger.add(Fact::RootAdded(id, root.clone()))?;
+        ledger.flush()?;
+        let mut sets = inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner);
+        sets.insert(id, Arc::new(set));
+        Ok(id)
+    }
+
+    /// Changes what is said of a root; its blocks stay.
+    ///
+    /// # Errors
+    /// An unknown root, a path or name over 4,096 bytes, or the disk's.
+    pub fn update_root(&self, id: RootId, root: &Root) -> Result<(), WriteError> {
+        check_name(&root.name)?;
+        root.path.as_deref().map_or(Ok(()), check_path)?;
+        let mut ledger = lock(&self.inner.ledger);
+        if ledger.root(id).is_none() {
+            return Err(WriteError::Unknown { what: "root", id: id.0 });
+        }
+        ledger.add(Fact::RootAdded(id, root.clone()))?;
+        ledger.flush()
+    }
+
+    /// Forgets a root; false if there was none. Its blocks stay until they are collected.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove_root(&self, id: RootId) -> Result<bool, WriteError> {
+        let mut ledger = lock(&self.inner.ledger);
+        if ledger.root(id).is_none() {
+            return Ok(false);
+        }
+        ledger.add(Fact::RootRemoved(id))?;
+        ledger.flush()?;
+        self.inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        fsio::remove_if_there(&path_of(&self.inner.roots.dir, id))?;
+        Ok(true)
+    }
+
+    /// All roots, the oldest first.
+    #[must_use]
+    pub fn roots(&self) -> Vec<RootEntry> {
+        let roots = lock(&self.inner.ledger).roots();
+        let sets = self.inner.roots.sets.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = |(id, root)| RootEntry { id, root, set: sets.get(&id).cloned() };
+        roots.into_iter().map(entry).collect()
+    }
+}

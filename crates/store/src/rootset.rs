@@ -1,0 +1,341 @@
+//! Which blocks a root reaches: a sorted file of 8-byte keys, read by page.
+//!
+//! A head of 32 bytes (magic, format, number of keys, CRC32C, zeros), then
+//! pages of 4,096 bytes: up to 511 keys, the number of keys (u32), the page's
+//! CRC32C (u32). The first key of each page is in memory. While a fetch runs
+//! its set grows in a [`RootSetBuilder`], which answers too.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::Multihash;
+use crate::codec::Reader;
+use crate::config::ROOT_SET_BUFFER;
+use crate::error::WriteError;
+use crate::io as fsio;
+use crate::key::RepoKey;
+use crate::pack::set::lock;
+
+const MAGIC: &[u8; 8] = b"PRGROOT\n";
+const FORMAT: u32 = 1;
+const HEAD_BYTES: u64 = 32;
+const PAGE_BYTES: usize = 4096;
+const PAGE_KEYS: usize = 511;
+/// Runs that a builder keeps before it merges them into one. 16: half a
+/// million blocks in each merge at least.
+const MAX_RUNS: usize = 16;
+
+/// The blocks of one root. Cheap to share.
+#[derive(Debug)]
+pub struct RootSet {
+    file: File,
+    key: RepoKey,
+    fences: Box<[u64]>,
+    count: u64,
+}
+
+impl RootSet {
+    /// Blocks in it.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether it has no block.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether the root reaches the block (or, once in 2^64, one like it). A
+    /// page that cannot be read contains nothing: not served is the safe side.
+    #[must_use]
+    pub fn contains(&self, mh: &Multihash) -> bool {
+        self.contains_key(self.key.of(mh))
+    }
+
+    fn contains_key(&self, key: u64) -> bool {
+        let after = self.fences.partition_point(|first| *first <= key);
+        after > 0 && self.page(after - 1).is_ok_and(|keys| keys.binary_search(&key).is_ok())
+    }
+
+    fn page(&self, page: usize) -> io::Result<Vec<u64>> {
+        let mut buf = [0; PAGE_BYTES];
+        fsio::read_into(&self.file, HEAD_BYTES + (page * PAGE_BYTES) as u64, &mut buf)?;
+        decode_page(&buf).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a damaged root set"))
+    }
+
+    /// Opens a set and checks all of it; `None` if it is damaged.
+    pub(crate) fn open(path: &Path, key: RepoKey) -> io::Result<Option<Self>> {
+        let file = File::open(path)?;
+        let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize)?;
+        let Some(count) = decode_head(&head) else { return Ok(None) };
+        let pages = count.div_ceil(PAGE_KEYS as u64);
+        if file.metadata()?.len() != HEAD_BYTES + pages * PAGE_BYTES as u64 {
+            return Ok(None);
+        }
+        let mut buf = [0; PAGE_BYTES];
+        let mut fences = Vec::new();
+        for page in 0..pages {
+            fsio::read_into(&file, HEAD_BYTES + page * PAGE_BYTES as u64, &mut buf)?;
+            match decode_page(&buf).as_deref() {
+                Some([first, ..]) => fences.push(*first),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Self { file, key, fences: fences.into(), count }))
+    }
+}
+
+fn encode_head(count: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(32);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&FORMAT.to_le_bytes());
+    out.extend_from_slice(&count.to_le_bytes());
+    let crc = crc32c::crc32c(&out);
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.resize(32, 0);
+    out
+}
+
+fn decode_head(bytes: &[u8]) -> Option<u64> {
+    let mut reader = Reader(bytes);
+    let (magic, format, count) = (reader.take(8)?, reader.u32()?, reader.u64()?);
+    let good = magic == MAGIC && format == FORMAT && reader.u32()? == crc32c::crc32c(&bytes[..20]);
+    (good && count <= 1 << 40).then_some(count)
+}
+
+fn decode_page(page: &[u8; PAGE_BYTES]) -> Option<Vec<u64>> {
+    let (summed, crc) = page.split_at(PAGE_BYTES - 4);
+    if crc != crc32c::crc32c(summed).to_le_bytes() {
+        return None;
+    }
+    let count = Reader(&summed[PAGE_BYTES - 8..]).u32()? as usize;
+    let (keys, _) = summed[..PAGE_BYTES - 8].as_chunks::<8>();
+    Some(keys.get(..count)?.iter().map(|key| u64::from_le_bytes(*key)).collect())
+}
+
+/// Writes sorted keys, without those that come twice.
+struct Writer {
+    file: File,
+    page: Vec<u8>,
+    fences: Vec<u64>,
+    last: Option<u64>,
+    count: u64,
+}
+
+impl Writer {
+    fn new(path: &Path) -> io::Result<Self> {
+        let file = fsio::create_empty(path)?;
+        Ok(Self { file, page: Vec::with_capacity(PAGE_BYTES), fences: Vec::new(), last: None, count: 0 })
+    }
+
+    fn push(&mut self, key: u64) -> io::Result<()> {
+        if self.last.replace(key) == Some(key) {
+            return Ok(());
+        }
+        if self.page.is_empty() {
+            self.fences.push(key);
+        }
+        self.page.extend_from_slice(&key.to_le_bytes());
+        self.count += 1;
+        if self.page.len() == PAGE_KEYS * 8 { self.end_page() } else { Ok(()) }
+    }
+
+    fn end_page(&mut self) -> io::Result<()> {
+        if self.page.is_empty() {
+            return Ok(());
+        }
+        let count = u32::try_from(self.page.len() / 8).unwrap_or(u32::MAX);
+        self.page.resize(PAGE_BYTES - 8, 0);
+        self.page.extend_from_slice(&count.to_le_bytes());
+        let crc = crc32c::crc32c(&self.page);
+        self.page.extend_from_slice(&crc.to_le_bytes());
+        let at = HEAD_BYTES + ((self.fences.len() - 1) * PAGE_BYTES) as u64;
+        fsio::write_at(&self.file, at, &self.page)?;
+        self.page.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, key: RepoKey) -> io::Result<RootSet> {
+        self.end_page()?;
+        fsio::write_at(&self.file, 0, &encode_head(self.count))?;
+        Ok(RootSet { file: self.file, key, fences: self.fences.into(), count: self.count })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Growing {
+    recent: HashSet<u64>,
+    runs: Vec<Arc<RootSet>>,
+    spilled: u64,
+}
+
+/// A root set that grows, of any size in bounded memory. Threads may add and ask at once.
+#[derive(Debug)]
+pub struct RootSetBuilder {
+    key: RepoKey,
+    /// Where runs go: deleted as soon as they are open, so nothing is left behind.
+    scratch: PathBuf,
+    growing: Mutex<Growing>,
+}
+
+impl RootSetBuilder {
+    pub(crate) fn new(key: RepoKey, scratch: PathBuf) -> Self {
+        Self { key, scratch, growing: Mutex::default() }
+    }
+
+    /// Adds a block.
+    ///
+    /// # Errors
+    /// The disk's, when a run is written.
+    pub fn insert(&self, mh: &Multihash) -> Result<(), WriteError> {
+        let mut growing = lock(&self.growing);
+        growing.recent.insert(self.key.of(mh));
+        if growing.recent.len() >= ROOT_SET_BUFFER {
+            self.spill(&mut growing)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the block was added.
+    #[must_use]
+    pub fn contains(&self, mh: &Multihash) -> bool {
+        let key = self.key.of(mh);
+        let growing = lock(&self.growing);
+        growing.recent.contains(&key) || growing.runs.iter().any(|run| run.contains_key(key))
+    }
+
+    fn spill(&self, growing: &mut Growing) -> io::Result<()> {
+        let mut keys: Vec<u64> = growing.recent.iter().copied().collect();
+        keys.sort_unstable();
+        let path = self.scratch.with_extension(format!("run{}", growing.spilled));
+        let mut writer = Writer::new(&path)?;
+        fs::remove_file(&path)?;
+        keys.into_iter().try_for_each(|key| writer.push(key))?;
+        let run = Arc::new(writer.finish(self.key)?);
+        growing.runs.push(run);
+        growing.spilled += 1;
+        growing.recent = HashSet::new();
+        if growing.runs.len() >= MAX_RUNS {
+            let path = self.scratch.with_extension("merge");
+            let writer = Writer::new(&path)?;
+            fs::remove_file(&path)?;
+            let merged = merge(writer, &growing.runs, &[], self.key)?;
+            growing.runs = vec![Arc::new(merged)];
+        }
+        Ok(())
+    }
+
+    /// Writes the whole set to `path`, synced; the builder goes on answering.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<RootSet> {
+        let growing = lock(&self.growing);
+        let mut recent: Vec<u64> = growing.recent.iter().copied().collect();
+        recent.sort_unstable();
+        let temp = path.with_extension("tmp");
+        let set = merge(Writer::new(&temp)?, &growing.runs, &recent, self.key)?;
+        set.file.sync_all()?;
+        fs::rename(&temp, path)?;
+        Ok(set)
+    }
+}
+
+/// One sorted run, a page at a time.
+struct Cursor<'a> {
+    run: &'a RootSet,
+    page: usize,
+    keys: std::vec::IntoIter<u64>,
+}
+
+impl Cursor<'_> {
+    fn next(&mut self) -> io::Result<Option<u64>> {
+        loop {
+            if let Some(key) = self.keys.next() {
+                return Ok(Some(key));
+            }
+            if self.page == self.run.fences.len() {
+                return Ok(None);
+            }
+            self.keys = self.run.page(self.page)?.into_iter();
+            self.page += 1;
+        }
+    }
+}
+
+fn merge(mut writer: Writer, runs: &[Arc<RootSet>], recent: &[u64], key: RepoKey) -> io::Result<RootSet> {
+    let mut cursors: Vec<Cursor<'_>> =
+        runs.iter().map(|run| Cursor { run, page: 0, keys: Vec::new().into_iter() }).collect();
+    let mut recent = recent.iter().copied();
+    let mut heads = BinaryHeap::new();
+    let last = cursors.len();
+    for (at, cursor) in cursors.iter_mut().enumerate() {
+        heads.extend(cursor.next()?.map(|key| Reverse((key, at))));
+    }
+    heads.extend(recent.next().map(|key| Reverse((key, last))));
+    while let Some(Reverse((least, at))) = heads.pop() {
+        writer.push(least)?;
+        let next = match cursors.get_mut(at) {
+            Some(cursor) => cursor.next()?,
+            None => recent.next(),
+        };
+        heads.extend(next.map(|key| Reverse((key, at))));
+    }
+    writer.finish(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mh(n: u64) -> Multihash {
+        Multihash::wrap(0x12, &n.to_le_bytes()).unwrap()
+    }
+
+    #[test]
+    fn spilled_runs_and_the_final_file_hold_every_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = RepoKey([1; 16]);
+        let builder = RootSetBuilder::new(key, dir.path().join("scratch"));
+        let total = ROOT_SET_BUFFER as u64 * 2 + 500;
+        for n in 0..total {
+            builder.insert(&mh(n)).unwrap();
+            builder.insert(&mh(n / 2)).unwrap();
+        }
+        let probes = || (0..total).step_by(997);
+        assert!(probes().all(|n| builder.contains(&mh(n))));
+        assert!(!builder.contains(&mh(total)));
+        let path = dir.path().join("set");
+        let set = builder.write(&path).unwrap();
+        assert_eq!(set.len(), total);
+        drop(set);
+        let set = RootSet::open(&path, key).unwrap().unwrap();
+        assert!(probes().all(|n| set.contains(&mh(n))));
+        assert!((total..total + 1000).all(|n| !set.contains(&mh(n))));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "scratch files stay behind");
+    }
+
+    #[test]
+    fn an_empty_set_opens_and_damage_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = RepoKey([1; 16]);
+        let path = dir.path().join("set");
+        let builder = RootSetBuilder::new(key, dir.path().join("scratch"));
+        assert!(builder.write(&path).unwrap().is_empty());
+        assert!(!RootSet::open(&path, key).unwrap().unwrap().contains(&mh(1)));
+        builder.insert(&mh(1)).unwrap();
+        builder.write(&path).unwrap();
+        let good = fs::read(&path).unwrap();
+        for at in (0..24).chain([40, 41, 4000, good.len() - 1]) {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            assert!(RootSet::open(&path, key).unwrap().is_none(), "byte {at}");
+        }
+        fs::write(&path, &good[..good.len() - 1]).unwrap();
+        assert!(RootSet::open(&path, key).unwrap().is_none());
+    }
+}

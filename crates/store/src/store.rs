@@ -1,0 +1,359 @@
+//! The store: blocks in, blocks out, each checked before it leaves.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::Multihash;
+use crate::cache::{Cache, PAGE_ENTRIES};
+use crate::collect::Touched;
+use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_LOCATIONS};
+use crate::error::{OpenError, ReadError, WriteError};
+use crate::facts::{Fact, FileId};
+use crate::io as fsio;
+use crate::journal::{Journal, JournalError};
+use crate::key::RepoKey;
+use crate::ledger::Ledger;
+use crate::notice::{Change, Notice, OpenReport};
+use crate::pack::active::Source;
+use crate::pack::open::{find_key, open as open_packs};
+use crate::pack::record::{Kind, Record, Reference};
+use crate::pack::set::{Located, PackSet, lock};
+use crate::roots::Roots;
+use crate::userfile::{Notices, Outcome, UserFiles, shown};
+
+/// A repository's content. Cheap to clone; every method may be called from any
+/// thread and may block on the disk.
+///
+/// Whoever opens it holds the repository's [`RepoLock`](crate::RepoLock).
+///
+/// ```
+/// use peerage_store::{Config, RepoLock, Store};
+/// let temp = tempfile::tempdir()?;
+/// let lock = RepoLock::acquire(&temp.path().join("repo"), "example")?;
+/// let (store, report) = Store::open(lock.dir(), Config::default())?;
+/// assert!(!report.is_notable());
+/// let hash = peerage_content::hash::digest(0x12, b"hello")?;
+/// store.put_block(&hash, b"hello")?;
+/// assert_eq!(store.len_of(&hash)?, Some(5));
+/// assert_eq!(store.read(&hash)?.as_deref(), Some(&b"hello"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) dir: PathBuf,
+    pub(crate) key: RepoKey,
+    pub(crate) config: Config,
+    pub(crate) packs: PackSet,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) users: UserFiles,
+    pub(crate) roots: Roots,
+    pub(crate) notices: Notices,
+    pub(crate) cache: Cache,
+    pub(crate) touched: Touched,
+    /// Pack and number of entries of the last checkpoint.
+    pub(crate) checkpointed: Mutex<(u32, usize)>,
+}
+
+impl Store {
+    /// Opens the repository in `dir`, creating what is not there. After a
+    /// crash or damage it mends what it can and says so in the report.
+    ///
+    /// # Errors
+    /// Only what no repair helps against: permissions, a failing disk, a newer format.
+    pub fn open(dir: &Path, config: Config) -> Result<(Self, OpenReport), OpenError> {
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| OpenError::Io { path, source }
+        };
+        fsio::create_private_dir(dir).map_err(failed(dir))?;
+        let mut report = OpenReport::default();
+        let pack_dir = dir.join("packs");
+        let journal_path = dir.join("journal");
+        let known_key = || find_key(&pack_dir).map_or_else(RepoKey::random, Ok);
+        let is_fact = |payload: &[u8]| Fact::decode(payload).is_some();
+        let (journal, key, replay) =
+            Journal::open(&journal_path, known_key, is_fact).map_err(|error| match error {
+                JournalError::Io(source) => failed(&journal_path)(source),
+                JournalError::TooNew(found) => OpenError::TooNew { path: journal_path.clone(), found },
+            })?;
+        report.journal_cut_bytes = replay.cut_bytes;
+        report.journal_copied_to = replay.copied_to;
+        let mut ledger = Ledger::new(journal, &replay.payloads);
+        let cache = Cache::open(dir, &config, &mut report);
+        let checkpoint = cache.checkpoint();
+        let checkpointed = checkpoint.as_ref().map_or((0, 0), |c| (c.pack, c.entries.len()));
+        let packs = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
+        restore_dropped(&packs, &mut ledger);
+        let roots =
+            Roots::open(&dir.join("roots"), key, &ledger, &mut report).map_err(failed(&dir.join("roots")))?;
+        let users = UserFiles::new(key, config.verify, config.open_files);
+        let inner = Inner {
+            dir: dir.to_path_buf(),
+            key,
+            config,
+            packs,
+            ledger: Mutex::new(ledger),
+            users,
+            roots,
+            notices: Notices::default(),
+            cache,
+            touched: Touched::default(),
+            checkpointed: Mutex::new(checkpointed),
+        };
+        Ok((Self { inner: Arc::new(inner) }, report))
+    }
+
+    /// The repository's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Keeps a block whose hash the caller has checked. True if it was not
+    /// there as a copy before. Visible at once; see [`flush`](Self::flush) and
+    /// [`sync`](Self::sync) for when it survives what.
+    ///
+    /// # Errors
+    /// A block over 4 MiB, or the disk's; then nothing was added.
+    pub fn put_block(&self, mh: &Multihash, block: &[u8]) -> Result<bool, WriteError> {
+        check_len("block", block.len(), MAX_BLOCK_BYTES)?;
+        let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
+        let inner = &*self.inner;
+        inner.touched.touch(inner.key.of(mh));
+        for at in inner.find(mh)? {
+            if at.entry.kind() == Some(Kind::Block) && inner.record(&at, mh)?.is_some() {
+                return Ok(false);
+            }
+        }
+        inner.packs.put(Kind::Block, mh, block, len)?;
+        Ok(true)
+    }
+
+    /// Notes that a block, whose hash the caller has checked, is a piece of a
+    /// user's file. True if that is a new location. If the file has a handle
+    /// [attached](Self::attach_handle), what is read through it needs no second hash.
+    ///
+    /// # Errors
+    /// A file that is not known, a block or an edge over its limit, or the disk's.
+    pub fn put_reference(&self, mh: &Multihash, reference: &Reference) -> Result<bool, WriteError> {
+        check_len("block", reference.block_len(), MAX_BLOCK_BYTES)?;
+        check_len("head of a reference", reference.head.len(), MAX_EDGE_BYTES)?;
+        check_len("tail of a reference", reference.tail.len(), MAX_EDGE_BYTES)?;
+        let inner = &*self.inner;
+        if !lock(&inner.ledger).has_file(reference.file) {
+            return Err(WriteError::Unknown { what: "file", id: reference.file.0 });
+        }
+        inner.touched.touch(inner.key.of(mh));
+        inner.users.trust_written(mh, reference);
+        let mut live = 0;
+        for at in inner.find(mh)?.iter().filter(|at| at.entry.kind() == Some(Kind::Reference)) {
+            let Some((_, body)) = inner.record(at, mh)? else { continue };
+            let Some(known) = Reference::decode(&body) else { continue };
+            if known == *reference {
+                return Ok(false);
+            }
+            if lock(&inner.ledger).has_file(known.file) && !inner.users.is_missing(known.file) {
+                live += 1;
+            }
+        }
+        if live >= MAX_LOCATIONS {
+            return Ok(false);
+        }
+        let len = u32::try_from(reference.block_len()).unwrap_or(u32::MAX);
+        inner.packs.put(Kind::Reference, mh, &reference.encode(), len)?;
+        Ok(true)
+    }
+
+    /// Bytes of a block that is here, without reading it: filters and one
+    /// index page. A file that changed since may still make [`read`](Self::read) fail.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn len_of(&self, mh: &Multihash) -> Result<Option<u32>, ReadError> {
+        let inner = &*self.inner;
+        inner.touched.touch(inner.key.of(mh));
+        let found = inner.find(mh)?;
+        let doubtful = inner.users.any_missing() || (!found.is_empty() && lock(&inner.ledger).any_removed());
+        for at in &found {
+            if doubtful && at.entry.kind() == Some(Kind::Reference) && !inner.may_be_read(at, mh)? {
+                continue;
+            }
+            return Ok(Some(at.entry.block_len()));
+        }
+        Ok(None)
+    }
+
+    /// A block, verified: from a pack by its checksum, from a user's file as
+    /// DESIGN says of references. `None` if it is not here or no location has
+    /// the right bytes; what was found wrong is told by [`drain_notices`](Self::drain_notices).
+    ///
+    /// # Errors
+    /// The disk's, if no location gave the block.
+    pub fn read(&self, mh: &Multihash) -> Result<Option<Bytes>, ReadError> {
+        let inner = &*self.inner;
+        inner.touched.touch(inner.key.of(mh));
+        let mut failed = None;
+        for at in inner.find(mh)? {
+            match inner.read_at(&at, mh, false) {
+                Ok(Some(block)) => return Ok(Some(block)),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), |error| Err(error.into()))
+    }
+
+    /// What the user should hear of since the last call; at most 1,024.
+    #[must_use]
+    pub fn drain_notices(&self) -> Vec<Notice> {
+        self.inner.cache.take_loss().into_iter().for_each(|notice| self.inner.notices.push(notice));
+        self.inner.notices.drain()
+    }
+
+    /// Hands everything to the kernel: a killed process loses nothing of it.
+    ///
+    /// # Errors
+    /// The disk's; nothing is lost while the process lives.
+    pub fn flush(&self) -> Result<(), WriteError> {
+        // The journal first: a reference means nothing without its file.
+        lock(&self.inner.ledger).flush()?;
+        Ok(self.inner.packs.flush()?)
+    }
+
+    /// Makes everything that was put before survive power loss.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn sync(&self) -> Result<(), WriteError> {
+        let inner = &*self.inner;
+        let journal = lock(&inner.ledger).flushed_handle()?;
+        journal.sync_data()?;
+        inner.packs.sync()?;
+        fsio::sync_dir(&inner.dir)?;
+        inner.write_checkpoint();
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Every location of the block, and of blocks of the same key.
+    pub(crate) fn find(&self, mh: &Multihash) -> io::Result<Vec<Located>> {
+        let (found, damaged) = self.packs.find(self.key.of(mh))?;
+        for id in damaged {
+            self.notices.push(Notice::PackIndexDamaged { pack: self.packs.path(id) });
+        }
+        Ok(found)
+    }
+
+    /// Kind and body of a record; `None` if it is another block's or damaged,
+    /// and then it is not found again.
+    pub(crate) fn record(&self, at: &Located, mh: &Multihash) -> io::Result<Option<(Kind, Bytes)>> {
+        let bytes = match &at.source {
+            Source::Memory(bytes) => bytes.clone(),
+            Source::File(file) => {
+                fsio::read_up_to(file, u64::from(at.entry.offset), at.entry.read_len(mh))?.into()
+            }
+        };
+        let Some(record) = Record::decode(&bytes) else {
+            self.drop_location(at, Some(mh));
+            return Ok(None);
+        };
+        if record.mh != *mh {
+            return Ok(None);
+        }
+        let (kind, from, to) = (record.kind, record.total - record.body.len(), record.total);
+        Ok(Some((kind, bytes.slice(from..to))))
+    }
+
+    fn may_be_read(&self, at: &Located, mh: &Multihash) -> io::Result<bool> {
+        let file = self.record(at, mh)?.and_then(|(_, body)| Reference::decode(&body)).map(|r| r.file);
+        Ok(file.is_some_and(|file| lock(&self.ledger).has_file(file) && !self.users.is_missing(file)))
+    }
+
+    /// The block at one location; `None` if that is not right, which is then
+    /// noted and, but for a missing file, not tried again.
+    pub(crate) fn read_at(&self, at: &Located, mh: &Multihash, always: bool) -> io::Result<Option<Bytes>> {
+        let Some((kind, body)) = self.record(at, mh)? else { return Ok(None) };
+        if kind == Kind::Block {
+            if always && !(self.config.verify)(mh, &[&body]) {
+                self.drop_location(at, Some(mh));
+                return Ok(None);
+            }
+            return Ok(Some(body));
+        }
+        let Some(reference) = Reference::decode(&body) else { return Ok(None) };
+        let path = || lock(&self.ledger).file(reference.file);
+        if !lock(&self.ledger).has_file(reference.file) {
+            return Ok(None);
+        }
+        match self.users.read(mh, &reference, path, always)? {
+            Outcome::Right(block) => Ok(Some(block)),
+            Outcome::Wrong(change) => {
+                let new = change != Change::Missing || self.users.set_missing(reference.file);
+                if change != Change::Missing {
+                    self.drop_location(at, None);
+                }
+                if new {
+                    self.tell_changed(reference.file, mh, change);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn tell_changed(&self, file: FileId, mh: &Multihash, change: Change) {
+        if let Some((base, relative)) = lock(&self.ledger).file(file) {
+            self.notices.push(Notice::FileChanged { path: shown(&base, &relative), block: *mh, change });
+        }
+    }
+
+    /// Never finds this location again; `damaged` says that a record was at fault, and whose.
+    pub(crate) fn drop_location(&self, at: &Located, damaged: Option<&Multihash>) {
+        let (offset, key) = (at.entry.offset, at.entry.key);
+        self.packs.drop_location(at.pack, offset, key);
+        // If this cannot be written, the next process finds out for itself.
+        drop(lock(&self.ledger).add(Fact::LocationDropped(at.pack, offset, key)));
+        if let Some(block) = damaged {
+            let pack = self.packs.path(at.pack);
+            self.notices.push(Notice::RecordDamaged { pack, offset: u64::from(offset), block: *block });
+        }
+    }
+
+    /// Tells the cache what is new in the active pack, once it is on disk.
+    pub(crate) fn write_checkpoint(&self) {
+        let mut last = lock(&self.checkpointed);
+        let (pack, end, from, entries) = self.packs.checkpoint(last.0, last.1 - last.1 % PAGE_ENTRIES);
+        if self.cache.write_checkpoint(pack, end, from, &entries) {
+            *last = (pack, from + entries.len());
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The last chance for what no one flushed; there is no one to tell.
+        drop(lock(&self.ledger).flush());
+        drop(self.packs.flush());
+    }
+}
+
+fn restore_dropped(packs: &PackSet, ledger: &mut Ledger) {
+    let dropped = ledger.dropped().clone();
+    let there: Vec<u32> = packs.all_ids();
+    ledger.forget_dropped(|pack| !there.contains(&pack));
+    for ((pack, offset), key) in dropped.into_iter().filter(|((pack, _), _)| there.contains(pack)) {
+        packs.drop_location(pack, offset, key);
+    }
+}
+
+fn check_len(what: &'static str, len: usize, limit: usize) -> Result<(), WriteError> {
+    if len > limit { Err(WriteError::TooLong { what, len, limit }) } else { Ok(()) }
+}

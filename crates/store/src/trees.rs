@@ -1,0 +1,248 @@
+//! Trees and files of users, pins, unfinished downloads: what the journal keeps.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cid::Cid;
+
+use crate::config::{MAX_NOTE_BYTES, MAX_PATH_BYTES};
+use crate::error::WriteError;
+use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, TreeId};
+use crate::io::Stat;
+use crate::ledger::check_path;
+use crate::pack::set::lock;
+use crate::store::Store;
+
+/// A file of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRecord {
+    /// Its id.
+    pub id: FileId,
+    /// Relative to the tree's base; empty if the base is the file.
+    pub path: PathBuf,
+    /// What [`Store::set_stats`] last said, so that an untouched file need not
+    /// be hashed to be shared again.
+    pub stat: Option<Stat>,
+}
+
+impl Store {
+    /// Adds a folder, or a single file, whose pieces blocks will refer to.
+    /// `base` is absolute; it may lead through symlinks, what is below it may not.
+    ///
+    /// # Errors
+    /// A path over 4,096 bytes, or the disk's.
+    pub fn add_tree(&self, base: &Path) -> Result<TreeId, WriteError> {
+        check_path(base)?;
+        let mut ledger = lock(&self.inner.ledger);
+        let id = TreeId(ledger.new_id()?);
+        ledger.add(Fact::TreeAdded(id, base.to_path_buf()))?;
+        ledger.flush()?;
+        Ok(id)
+    }
+
+    /// Adds a file of a tree by its path relative to the tree's base (empty if
+    /// the base is the file). Buffered until [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// An unknown tree, a path over 4,096 bytes, or the disk's.
+    pub fn add_file(&self, tree: TreeId, path: &Path, stat: Option<Stat>) -> Result<FileId, WriteError> {
+        check_path(path)?;
+        let mut ledger = lock(&self.inner.ledger);
+        if !ledger.has_tree(tree) {
+            return Err(WriteError::Unknown { what: "tree", id: tree.0 });
+        }
+        let id = FileId(ledger.new_id()?);
+        ledger.add(Fact::FileAdded(id, tree, path.to_path_buf(), stat))?;
+        Ok(id)
+    }
+
+    /// Records what files look like now that their blocks are known to be
+    /// right: after a share hashed them, or after a download's final rename.
+    /// Buffered until [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// An unknown file, or the disk's.
+    pub fn set_stats(&self, stats: &[(FileId, Stat)]) -> Result<(), WriteError> {
+        let mut ledger = lock(&self.inner.ledger);
+        for (file, stat) in stats {
+            if !ledger.has_file(*file) {
+                return Err(WriteError::Unknown { what: "file", id: file.0 });
+            }
+            ledger.add(Fact::FileSeen(*file, *stat))?;
+        }
+        Ok(())
+    }
+
+    /// Says that a tree is elsewhere now: one record, whatever its size.
+    /// Handles that are open stay good.
+    ///
+    /// # Errors
+    /// An unknown tree, a path over 4,096 bytes, or the disk's.
+    pub fn move_tree(&self, tree: TreeId, base: &Path) -> Result<(), WriteError> {
+        check_path(base)?;
+        let mut ledger = lock(&self.inner.ledger);
+        if !ledger.has_tree(tree) {
+            return Err(WriteError::Unknown { what: "tree", id: tree.0 });
+        }
+        ledger.add(Fact::TreeAdded(tree, base.to_path_buf()))?;
+        ledger.flush()
+    }
+
+    /// Forgets a tree and its files; blocks that were only there are gone. No
+    /// file of the user's is touched.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove_tree(&self, tree: TreeId) -> Result<(), WriteError> {
+        let mut ledger = lock(&self.inner.ledger);
+        let files = ledger.files_of(tree);
+        ledger.add(Fact::TreeRemoved(tree))?;
+        ledger.flush()?;
+        drop(ledger);
+        for (file, ..) in files {
+            self.inner.users.detach(file);
+            self.inner.users.close(file);
+        }
+        Ok(())
+    }
+
+    /// Forgets one file; see [`remove_tree`](Self::remove_tree).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove_file(&self, file: FileId) -> Result<(), WriteError> {
+        lock(&self.inner.ledger).add(Fact::FileRemoved(file))?;
+        self.inner.users.detach(file);
+        self.inner.users.close(file);
+        Ok(())
+    }
+
+    /// All trees and their bases.
+    #[must_use]
+    pub fn trees(&self) -> Vec<(TreeId, PathBuf)> {
+        lock(&self.inner.ledger).trees()
+    }
+
+    /// The files of a tree in the order of their addition.
+    #[must_use]
+    pub fn files_of(&self, tree: TreeId) -> Vec<FileRecord> {
+        let files = lock(&self.inner.ledger).files_of(tree);
+        files.into_iter().map(|(id, path, stat)| FileRecord { id, path, stat }).collect()
+    }
+
+    /// Base and relative path of a file.
+    #[must_use]
+    pub fn file_path(&self, file: FileId) -> Option<(PathBuf, PathBuf)> {
+        lock(&self.inner.ledger).file(file)
+    }
+
+    /// What [`set_stats`](Self::set_stats) or [`add_file`](Self::add_file) last said of a file.
+    #[must_use]
+    pub fn file_stat(&self, file: FileId) -> Option<Stat> {
+        lock(&self.inner.ledger).stat(file)
+    }
+
+    /// Reads a file that we are writing through this handle until
+    /// [`detach_handle`](Self::detach_handle). References put meanwhile are
+    /// trusted as hashed: whoever puts them hashed what he wrote.
+    pub fn attach_handle(&self, file: FileId, handle: Arc<File>) {
+        self.inner.users.attach(file, handle);
+    }
+
+    /// From now on the file is read by its path, as any file of the user's.
+    pub fn detach_handle(&self, file: FileId) {
+        self.inner.users.detach(file);
+    }
+
+    /// Adds a pin, or renames it. In the kernel on return; [`sync`](Self::sync)
+    /// before success is reported to a user.
+    ///
+    /// # Errors
+    /// A name over 4,096 bytes, or the disk's.
+    pub fn add_pin(&self, pin: &Pin) -> Result<(), WriteError> {
+        check_name(&pin.name)?;
+        let mut ledger = lock(&self.inner.ledger);
+        ledger.add(Fact::PinAdded(pin.clone()))?;
+        ledger.flush()
+    }
+
+    /// Removes a pin; false if there was none.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove_pin(&self, cid: &Cid, kind: PinKind) -> Result<bool, WriteError> {
+        let mut ledger = lock(&self.inner.ledger);
+        if !ledger.has_pin(cid, kind) {
+            return Ok(false);
+        }
+        ledger.add(Fact::PinRemoved(*cid, kind))?;
+        ledger.flush()?;
+        Ok(true)
+    }
+
+    /// All pins, by CID.
+    #[must_use]
+    pub fn pins(&self) -> Vec<Pin> {
+        lock(&self.inner.ledger).pins()
+    }
+
+    /// Records a download that begins.
+    ///
+    /// # Errors
+    /// A path or note over 4,096 bytes, or the disk's.
+    pub fn start_download(&self, download: &Download) -> Result<DownloadId, WriteError> {
+        check_download(download)?;
+        let mut ledger = lock(&self.inner.ledger);
+        let id = DownloadId(ledger.new_id()?);
+        ledger.add(Fact::DownloadStarted(id, download.clone()))?;
+        ledger.flush()?;
+        Ok(id)
+    }
+
+    /// Replaces what is known of a download.
+    ///
+    /// # Errors
+    /// An unknown download, a path or note over 4,096 bytes, or the disk's.
+    pub fn update_download(&self, id: DownloadId, download: &Download) -> Result<(), WriteError> {
+        check_download(download)?;
+        let mut ledger = lock(&self.inner.ledger);
+        if !ledger.has_download(id) {
+            return Err(WriteError::Unknown { what: "download", id: id.0 });
+        }
+        ledger.add(Fact::DownloadStarted(id, download.clone()))?;
+        ledger.flush()
+    }
+
+    /// Forgets a download that is done or given up.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn end_download(&self, id: DownloadId) -> Result<(), WriteError> {
+        let mut ledger = lock(&self.inner.ledger);
+        ledger.add(Fact::DownloadEnded(id))?;
+        ledger.flush()
+    }
+
+    /// Downloads that did not end, the oldest first.
+    #[must_use]
+    pub fn downloads(&self) -> Vec<(DownloadId, Download)> {
+        lock(&self.inner.ledger).downloads()
+    }
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), WriteError> {
+    if name.len() > MAX_PATH_BYTES {
+        return Err(WriteError::TooLong { what: "name", len: name.len(), limit: MAX_PATH_BYTES });
+    }
+    Ok(())
+}
+
+fn check_download(download: &Download) -> Result<(), WriteError> {
+    check_path(&download.dest)?;
+    check_path(&download.staging)?;
+    if download.note.len() > MAX_NOTE_BYTES {
+        return Err(WriteError::TooLong { what: "note", len: download.note.len(), limit: MAX_NOTE_BYTES });
+    }
+    Ok(())
+}

@@ -1,0 +1,296 @@
+//! Reading blocks out of users' files, which may change at any time.
+//!
+//! A block is served from a file only if it matched its hash in this process
+//! while the file had the very stat that it has before and after the read. A
+//! file whose ctime is younger than the clock's grain could change without a
+//! trace, so what is read from it is hashed each time.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::Multihash;
+use crate::config::{CHECKED_SLOTS, VerifyFn};
+use crate::facts::FileId;
+use crate::io::{self as fsio, Stat};
+use crate::key::RepoKey;
+use crate::notice::Change;
+use crate::pack::record::Reference;
+use crate::pack::set::lock;
+
+/// Nanoseconds for which a changed file's times may not show another change.
+/// 2 s: the coarsest common file system, FAT.
+const TIME_GRAIN: i64 = 2_000_000_000;
+
+/// References known to be right in this process: a table of keyed hashes that
+/// forgets what another displaces.
+#[derive(Debug, Default)]
+struct Checked {
+    slots: Vec<u64>,
+}
+
+impl Checked {
+    fn slot(hash: u64) -> usize {
+        (hash % CHECKED_SLOTS as u64) as usize
+    }
+
+    fn insert(&mut self, hash: u64) {
+        if self.slots.is_empty() {
+            self.slots = vec![0; CHECKED_SLOTS];
+        }
+        self.slots[Self::slot(hash)] = hash;
+    }
+
+    fn contains(&self, hash: u64) -> bool {
+        self.slots.get(Self::slot(hash)) == Some(&hash)
+    }
+}
+
+/// Files kept open, the longest unused first.
+#[derive(Debug, Default)]
+struct OpenFiles {
+    files: HashMap<FileId, (Arc<File>, u64)>,
+    by_use: BTreeMap<u64, FileId>,
+    clock: u64,
+}
+
+impl OpenFiles {
+    fn take(&mut self, id: FileId) -> Option<Arc<File>> {
+        let (file, used) = self.files.remove(&id)?;
+        self.by_use.remove(&used);
+        Some(file)
+    }
+
+    fn put(&mut self, id: FileId, file: Arc<File>, limit: usize) {
+        self.take(id);
+        self.clock += 1;
+        self.by_use.insert(self.clock, id);
+        self.files.insert(id, (file, self.clock));
+        while self.files.len() > limit {
+            if let Some((_, oldest)) = self.by_use.pop_first() {
+                self.files.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Users' files, as the store reads them.
+#[derive(Debug)]
+pub(crate) struct UserFiles {
+    key: RepoKey,
+    verify: VerifyFn,
+    limit: usize,
+    open: Mutex<OpenFiles>,
+    /// Files that we write ourselves, with a number that no other handle had.
+    attached: Mutex<(HashMap<FileId, (Arc<File>, u64)>, u64)>,
+    checked: Mutex<Checked>,
+    missing: Mutex<HashSet<FileId>>,
+}
+
+/// What became of a read.
+pub(crate) enum Outcome {
+    /// The block, right.
+    Right(Bytes),
+    /// Not the block: never will be, or (`Missing`) not now.
+    Wrong(Change),
+}
+
+impl UserFiles {
+    pub(crate) fn new(key: RepoKey, verify: VerifyFn, limit: usize) -> Self {
+        Self {
+            key,
+            verify,
+            limit,
+            open: Mutex::default(),
+            attached: Mutex::default(),
+            checked: Mutex::default(),
+            missing: Mutex::default(),
+        }
+    }
+
+    /// Reads through `file` until it is detached.
+    pub(crate) fn attach(&self, id: FileId, file: Arc<File>) {
+        let mut attached = lock(&self.attached);
+        attached.1 += 1;
+        let number = attached.1;
+        attached.0.insert(id, (file, number));
+    }
+
+    pub(crate) fn detach(&self, id: FileId) {
+        lock(&self.attached).0.remove(&id);
+    }
+
+    /// Forgets open handles of a file, after it moved or went.
+    pub(crate) fn close(&self, id: FileId) {
+        lock(&self.open).take(id);
+        lock(&self.missing).remove(&id);
+    }
+
+    pub(crate) fn is_missing(&self, id: FileId) -> bool {
+        lock(&self.missing).contains(&id)
+    }
+
+    pub(crate) fn any_missing(&self) -> bool {
+        !lock(&self.missing).is_empty()
+    }
+
+    /// Remembers that the file is missing; true if that is new.
+    pub(crate) fn set_missing(&self, id: FileId) -> bool {
+        lock(&self.missing).insert(id)
+    }
+
+    /// The caller hashed what it wrote through the attached handle, so what is
+    /// read through the same handle need not be hashed again.
+    pub(crate) fn trust_written(&self, mh: &Multihash, reference: &Reference) {
+        let number = lock(&self.attached).0.get(&reference.file).map(|(_, number)| *number);
+        if let Some(number) = number {
+            let hash = self.attached_hash(mh, reference, number);
+            lock(&self.checked).insert(hash);
+        }
+    }
+
+    fn attached_hash(&self, mh: &Multihash, reference: &Reference, number: u64) -> u64 {
+        self.key.of_checked(mh, &[reference.file.0, reference.offset, u64::from(reference.len), number])
+    }
+
+    fn stat_hash(&self, mh: &Multihash, reference: &Reference, stat: &Stat) -> u64 {
+        let times = [stat.mtime.cast_unsigned(), stat.ctime.cast_unsigned()];
+        let parts = [reference.file.0, reference.offset, u64::from(reference.len)];
+        let file = [stat.device, stat.inode, stat.size];
+        self.key.of_checked(mh, &[&parts[..], &file[..], &times[..]].concat())
+    }
+
+    /// Reads a block. `path` gives the file's base and relative path. With
+    /// `always`, it is hashed whatever is known.
+    pub(crate) fn read(
+        &self,
+        mh: &Multihash,
+        reference: &Reference,
+        path: impl FnOnce() -> Option<(PathBuf, PathBuf)>,
+        always: bool,
+    ) -> io::Result<Outcome> {
+        let attached = lock(&self.attached).0.get(&reference.file).cloned();
+        if let Some((file, number)) = attached {
+            let Some(bytes) = read_block(&file, reference)? else {
+                return Ok(Outcome::Wrong(Change::Shrunk));
+            };
+            let hash = self.attached_hash(mh, reference, number);
+            let known = !always && lock(&self.checked).contains(hash);
+            return Ok(if known || (self.verify)(mh, &[&bytes]) {
+                Outcome::Right(bytes)
+            } else {
+                Outcome::Wrong(Change::Content)
+            });
+        }
+        let file = match self.open(reference.file, path) {
+            Ok(file) => file,
+            Err(error) => return Ok(Outcome::Wrong(change_of(&error)?)),
+        };
+        lock(&self.missing).remove(&reference.file);
+        let outcome = self.read_open(mh, reference, &file, always)?;
+        if matches!(outcome, Outcome::Right(_)) {
+            lock(&self.open).put(reference.file, file, self.limit);
+        }
+        Ok(outcome)
+    }
+
+    fn open(&self, id: FileId, path: impl FnOnce() -> Option<(PathBuf, PathBuf)>) -> io::Result<Arc<File>> {
+        let kept = lock(&self.open).take(id);
+        if let Some(file) = kept
+            && !fsio::is_unlinked(&file.metadata()?)
+        {
+            return Ok(file);
+        }
+        let (base, relative) = path().ok_or(io::ErrorKind::NotFound)?;
+        fsio::open_beneath(&base, &relative).map(Arc::new)
+    }
+
+    fn read_open(
+        &self,
+        mh: &Multihash,
+        reference: &Reference,
+        file: &File,
+        always: bool,
+    ) -> io::Result<Outcome> {
+        let before = Stat::of(&file.metadata()?);
+        if before.size < reference.offset.saturating_add(u64::from(reference.len)) {
+            return Ok(Outcome::Wrong(Change::Shrunk));
+        }
+        let Some(bytes) = read_block(file, reference)? else { return Ok(Outcome::Wrong(Change::Shrunk)) };
+        let still = Stat::of(&file.metadata()?) == before;
+        let hash = self.stat_hash(mh, reference, &before);
+        if still && !always && lock(&self.checked).contains(hash) {
+            return Ok(Outcome::Right(bytes));
+        }
+        if !(self.verify)(mh, &[&bytes]) {
+            return Ok(Outcome::Wrong(Change::Content));
+        }
+        if still && is_settled(&before) {
+            lock(&self.checked).insert(hash);
+        }
+        Ok(Outcome::Right(bytes))
+    }
+}
+
+/// Whether a change after now would show in the stat.
+fn is_settled(stat: &Stat) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    stat.ctime.max(stat.mtime) < now.saturating_sub(TIME_GRAIN)
+}
+
+fn read_block(file: &File, reference: &Reference) -> io::Result<Option<Bytes>> {
+    let (head, len) = (reference.head.len(), reference.len as usize);
+    let mut block = vec![0; reference.block_len()];
+    block[..head].copy_from_slice(&reference.head);
+    block[head + len..].copy_from_slice(&reference.tail);
+    match fsio::read_into(file, reference.offset, &mut block[head..head + len]) {
+        Ok(()) => Ok(Some(block.into())),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What an error at opening says of the file; the other errors are the system's.
+fn change_of(error: &io::Error) -> io::Result<Change> {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::STALE | Errno::NXIO | Errno::NODEV) => {
+            Ok(Change::Missing)
+        }
+        Some(Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::MLINK) => Ok(Change::NotAFile),
+        _ => match error.kind() {
+            io::ErrorKind::NotFound => Ok(Change::Missing),
+            io::ErrorKind::InvalidInput => Ok(Change::NotAFile),
+            kind => Err(kind.into()),
+        },
+    }
+}
+
+/// Notices that wait for the shell, the oldest given up first.
+#[derive(Debug, Default)]
+pub(crate) struct Notices(Mutex<VecDeque<crate::Notice>>);
+
+impl Notices {
+    pub(crate) fn push(&self, notice: crate::Notice) {
+        let mut waiting = lock(&self.0);
+        if waiting.len() >= crate::config::MAX_NOTICES {
+            waiting.pop_front();
+        }
+        waiting.push_back(notice);
+    }
+
+    pub(crate) fn drain(&self) -> Vec<crate::Notice> {
+        lock(&self.0).drain(..).collect()
+    }
+}
+
+/// The path that a user knows a file by.
+pub(crate) fn shown(base: &Path, relative: &Path) -> PathBuf {
+    if relative.as_os_str().is_empty() { base.to_path_buf() } else { base.join(relative) }
+}
