@@ -10,9 +10,10 @@ use crate::node::{self, DecodeError, FileChild, Node};
 
 /// A cursor over the bytes of a file.
 ///
-/// Give it each block that [`Self::need`] names, verified; write out each
-/// [`Piece`] that comes back; stop when `need` is none. [`Self::ahead`] lists
-/// what will be needed soon, so that it can be fetched meanwhile.
+/// Give it each block that [`Self::need`] names, verified (an identity CID
+/// holds its block: [`crate::hash::inline`]); write out each [`Piece`] that
+/// comes back; stop when `need` is none. [`Self::ahead`] lists what will be
+/// needed soon, so that it can be fetched meanwhile.
 ///
 /// ```
 /// use peerage_content::{FileReader, Leaf, Profile};
@@ -165,7 +166,8 @@ impl FileReader {
             offset = end;
         }
         level.reverse();
-        // A level that is done does not count: a list of last children is no depth.
+        // Lists above that are used up stay until this one is, so the number
+        // of lists is the depth.
         if !level.is_empty() {
             if self.stack.len() >= FILE_DEPTH_MAX {
                 return Err(ReadError::TooDeep);

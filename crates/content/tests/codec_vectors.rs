@@ -2,6 +2,8 @@
 //! both directions and the refused ones, multiformats/multihash, and the
 //! shard hash.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 mod common;
 
 use common::vector;

@@ -3,6 +3,8 @@
 //! time, and rows of the trickle layout and of inlined leaves, which are not
 //! made here.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 mod common;
 
 use std::collections::BTreeSet;
