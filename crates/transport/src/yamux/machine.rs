@@ -60,7 +60,7 @@ pub struct Machine {
     pub(super) phase: Phase,
     pub(super) peer_going_away: bool,
     /// The id of the next stream that we open; none when they are used up.
-    next_id: Option<u32>,
+    pub(super) next_id: Option<u32>,
     /// Outbound streams that the peer has not ACKed.
     pub(super) unacked: usize,
     /// An open was refused for the number of streams.

@@ -3,8 +3,10 @@
 //!
 //! Implements the libp2p yamux specification, with go-libp2p's error codes in
 //! the length field of RST and GoAway. [`Machine`] is the hub; each concern
-//! has its own file: [`frame`](self) headers, byte queues, receive windows,
-//! admission of inbound streams, keep-alive.
+//! has its own file: `frame` (headers), `queue` (bytes), `window` (what the
+//! peer may send), `admission` (inbound streams), `keepalive` (pings),
+//! `receive` and `transmit` (the two directions of the hub), `config` (every
+//! limit).
 //!
 //! Left out on purpose: anything with a clock, a socket or a task. Time comes
 //! in as [`peerage_base::Instant`], decrypted bytes through

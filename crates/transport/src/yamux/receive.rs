@@ -34,6 +34,11 @@ struct Body {
 impl Machine {
     /// Takes in decrypted bytes, cut anywhere.
     ///
+    /// Large payloads are kept as slices of `data`, so give it a buffer of its
+    /// own: the machine reckons that a slice pins `data.len()` bytes, and
+    /// copies what is less than a quarter of that. A buffer of about one frame
+    /// (64 KiB) is best.
+    ///
     /// # Errors
     /// [`ProtocolError`], also for every later input: the peer violated the
     /// protocol and the connection is over. All streams are gone, without

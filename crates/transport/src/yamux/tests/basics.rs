@@ -227,6 +227,15 @@ fn opening_waits_for_acks_and_says_when_to_go_on() {
 }
 
 #[test]
+fn ids_run_out_and_are_not_used_again() {
+    let mut lone = Lone::new(Role::Client, Config::default());
+    lone.machine.next_id = Some(u32::MAX - 2);
+    assert_eq!(lone.machine.open(lone.now), Ok(id(u32::MAX - 2)));
+    assert_eq!(lone.machine.open(lone.now), Ok(id(u32::MAX)));
+    assert_eq!(lone.machine.open(lone.now), Err(OpenError::IdsExhausted));
+}
+
+#[test]
 fn outbound_streams_are_limited() {
     let config = Config { max_outbound: 2, ..Config::default() };
     let mut lone = Lone::new(Role::Server, config);
