@@ -45,6 +45,9 @@ pub enum MultiaddrError {
     /// A value that this component cannot have.
     #[error("wrong value after `/{0}`")]
     Value(&'static str),
+    /// Something follows `/unix`, whose path takes all the rest.
+    #[error("nothing can follow the path of `/unix`")]
+    AfterPath,
     /// Bytes that end inside a component, or a length that is no varint.
     #[error("an address cut short")]
     Truncated,
@@ -105,7 +108,10 @@ impl Multiaddr {
         let mut rest = bytes;
         let mut count = 0;
         while !rest.is_empty() {
-            Protocol::take(&mut rest)?;
+            let part = Protocol::take(&mut rest)?;
+            if matches!(part, Protocol::Unix(_)) && !rest.is_empty() {
+                return Err(MultiaddrError::AfterPath);
+            }
             count += 1;
             if count > MULTIADDR_MAX_COMPONENTS {
                 return Err(MultiaddrError::TooManyComponents);
@@ -141,8 +147,12 @@ impl Multiaddr {
     /// This address with `protocol` behind it.
     ///
     /// # Errors
-    /// [`MultiaddrError::Value`] if the component's value is not allowed.
+    /// [`MultiaddrError::Value`] if the component's value is not allowed,
+    /// [`MultiaddrError::AfterPath`] if nothing can follow.
     pub fn with(&self, protocol: Protocol<'_>) -> Result<Self, MultiaddrError> {
+        if self.ends_in_path() {
+            return Err(MultiaddrError::AfterPath);
+        }
         let mut bytes = self.to_bytes();
         protocol.put(&mut bytes);
         Protocol::take(&mut &bytes[self.0.len()..])?;
@@ -193,9 +203,13 @@ impl Multiaddr {
         }
     }
 
-    /// This address ending in `/p2p/peer`, instead of the one that it may end in.
+    /// This address ending in `/p2p/peer`, instead of the one that it may end
+    /// in. One with a `/unix` path, which nothing can follow, stays as it is.
     #[must_use]
     pub fn with_peer(&self, peer: PeerId) -> Self {
+        if self.ends_in_path() {
+            return self.clone();
+        }
         let mut bytes = self.without_peer().to_bytes();
         Protocol::P2p(peer).put(&mut bytes);
         Self(bytes.into())
@@ -312,6 +326,10 @@ impl Multiaddr {
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope::of(self)
+    }
+
+    fn ends_in_path(&self) -> bool {
+        matches!(self.iter().last(), Some(Protocol::Unix(_)))
     }
 
     /// The components before `offset`, which is a boundary.

@@ -92,8 +92,12 @@ pub(super) fn garlic32_text(bytes: &[u8]) -> String {
     BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
 }
 
+/// Bits beyond the last whole byte are ignored, as I2P and go-multiaddr do.
 pub(super) fn garlic32_bytes(text: &str) -> Option<Vec<u8>> {
-    BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()
+    let mut spec = BASE32_NOPAD.specification();
+    spec.check_trailing_bits = false;
+    let lax = spec.encoding().expect("the standard alphabet");
+    lax.decode(text.to_ascii_uppercase().as_bytes()).ok()
 }
 
 /// Everything outside RFC 3986's unreserved characters as `%XX`.
