@@ -232,7 +232,7 @@ fn part() -> impl Strategy<Value = Part> {
         any::<[u8; 32]>().prop_map(|seed| one(Protocol::P2p(Keypair::from_seed(seed).peer_id()))),
         (any::<[u8; 35]>(), 1u16..).prop_map(|(key, port)| {
             let bytes = [&key[..], &port.to_be_bytes()].concat();
-            one(Protocol::Onion3(bytes.as_slice().try_into().unwrap()))
+            one(Protocol::Onion3(bytes.as_slice().try_into().expect("37 bytes")))
         }),
         any::<[u8; 20]>().prop_map(|digest| one(Protocol::Certhash(&[&[0x11, 20][..], &digest].concat()))),
         Just(one(Protocol::QuicV1)),
@@ -241,7 +241,7 @@ fn part() -> impl Strategy<Value = Part> {
 }
 
 fn one(protocol: Protocol<'_>) -> Part {
-    Part(Multiaddr::empty().with(protocol).unwrap().to_bytes())
+    Part(Multiaddr::empty().with(protocol).expect("a valid component").to_bytes())
 }
 
 proptest! {

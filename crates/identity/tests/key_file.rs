@@ -70,7 +70,7 @@ fn what_is_no_key_is_refused_and_kept() {
 #[cfg(unix)]
 fn set_mode(path: &std::path::Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own file");
 }
 
 #[cfg(not(unix))]

@@ -26,12 +26,12 @@ fn check_id(row: &serde_json::Value, id: PeerId) {
 fn check_private(row: &serde_json::Value, key_type: KeyType) {
     let private = Keypair::from_protobuf(&hex(row, "private_key_protobuf_hex"));
     if key_type == KeyType::Ed25519 {
-        let private = private.unwrap();
+        let private = private.expect("an Ed25519 key");
         assert_eq!(private.public().to_protobuf(), hex(row, "public_key_protobuf_hex"));
-        let again = Keypair::from_protobuf(&private.to_protobuf()).unwrap();
+        let again = Keypair::from_protobuf(&private.to_protobuf()).expect("an Ed25519 key");
         assert_eq!(again.peer_id(), private.peer_id());
     } else {
-        assert_eq!(private.unwrap_err(), PrivateKeyError::Unsupported(key_type));
+        assert_eq!(private.expect_err("another type"), PrivateKeyError::Unsupported(key_type));
     }
 }
 
@@ -135,11 +135,11 @@ fn signatures_of_every_type_verify_and_altered_ones_do_not() {
 /// An RSA key in protobuf form around a PKCS #1 public key.
 fn rsa_protobuf(pkcs1: &[u8]) -> Vec<u8> {
     let der = |tag: u8, body: Vec<u8>| {
-        let len = u16::try_from(body.len()).unwrap().to_be_bytes();
+        let len = u16::try_from(body.len()).expect("a short body").to_be_bytes();
         [&[tag, 0x82][..], &len, &body].concat()
     };
     let bits = der(3, [&[0], pkcs1].concat());
-    let algorithm = hex::decode("300d06092a864886f70d0101010500").unwrap();
+    let algorithm = hex::decode("300d06092a864886f70d0101010500").expect("a short body");
     let spki = der(0x30, [algorithm, bits].concat());
     let mut out = vec![8, 0, 0x12];
     peerage_wire::varint::put(&mut out, spki.len() as u64);
@@ -314,7 +314,7 @@ proptest! {
 
 fn id() -> impl Strategy<Value = PeerId> {
     proptest::collection::vec(0u8..3, 0..=42).prop_map(|digest| {
-        let len = u8::try_from(digest.len()).unwrap();
-        PeerId::from_bytes(&[&[0, len], &digest[..]].concat()).unwrap()
+        let len = u8::try_from(digest.len()).expect("within the bounds");
+        PeerId::from_bytes(&[&[0, len], &digest[..]].concat()).expect("within the bounds")
     })
 }

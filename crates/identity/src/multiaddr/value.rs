@@ -105,7 +105,7 @@ pub(super) fn write_percent_encoded(f: &mut fmt::Formatter<'_>, text: &str) -> f
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                f.write_char(byte.into())?
+                f.write_char(byte.into())?;
             }
             _ => write!(f, "%{byte:02X}")?,
         }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// The JSON file `path` below `tests/vectors`.
 pub(crate) fn vectors(path: &str) -> Value {
-    serde_json::from_slice(&bytes(path)).unwrap()
+    serde_json::from_slice(&bytes(path)).expect("JSON")
 }
 
 /// The bytes of the file `path` below `tests/vectors`.
@@ -27,5 +27,5 @@ pub(crate) fn text<'a>(row: &'a Value, name: &str) -> &'a str {
 
 /// The bytes in the field `name`, which is hexadecimal.
 pub(crate) fn hex(row: &Value, name: &str) -> Vec<u8> {
-    hex::decode(text(row, name)).unwrap()
+    hex::decode(text(row, name)).expect("hexadecimal")
 }
