@@ -1,1 +1,36 @@
-//! placeholder
+//! The brain of a Peerage peer, as a state machine: whom to dial, whom to ask
+//! for what, what to serve, and where what arrives belongs.
+//!
+//! [`Engine`] reads no clock, opens no socket and never sees payload bytes. Its
+//! shell hands in what happened, with the time, and does every [`Output`] in
+//! order. See [`Engine`] for the contract.
+//!
+//! - `fetch`: a DAG turned into wants, file ranges and blocks to keep
+//! - `search`: where a job looks for its blocks, and when it gives up
+//! - `swarm`: how the getters of one root find each other
+//! - `peers`: who is connected, and what they speak
+//! - `engine`: the hub, which routes between these and the exchange
+//!
+//! Left out, for the crates above or for later: sockets and files (`peer`),
+//! look-ups in the DHT and on the LAN.
+
+mod engine;
+mod error;
+mod fetch;
+mod limits;
+mod output;
+mod peers;
+mod search;
+mod swarm;
+
+pub use engine::{Engine, JobProgress, Timer};
+pub use error::{JobError, NotFound};
+pub use fetch::{Arrived, DirKey, FileKey, ItemId, Progress};
+pub use limits::Config;
+pub use output::{At, DialId, DisconnectReason, JobId, Output, RequestId, Token};
+pub use peers::{Connected, Protocols};
+pub use search::Sources;
+pub use swarm::{PROTOCOL as SWARM_PROTOCOL, Record, Share};
+
+#[cfg(test)]
+mod tests;

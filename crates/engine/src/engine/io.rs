@@ -1,0 +1,99 @@
+//! What the shell reports of blocks: found here, come from a peer, written, served.
+
+use peerage_base::Now;
+use peerage_content::Cid;
+use peerage_exchange::{BlockOutcome, Incoming, Served};
+use peerage_identity::PeerId;
+
+use super::jobs::Kind;
+use super::Engine;
+use crate::fetch::{Arrived, ItemId};
+use crate::output::{JobId, Output};
+
+impl Engine {
+    /// Wants, cancels and presences of a peer. Its blocks come through
+    /// [`handle_block`](Self::handle_block), once they are hashed.
+    pub fn handle_message(&mut self, peer: PeerId, message: &Incoming, now: Now) {
+        self.exchange.handle_message(peer, message, now);
+        self.route(now);
+    }
+
+    /// A block has come from `peer`; the shell hashed it to `cid` and decoded it.
+    pub fn handle_block(&mut self, peer: PeerId, cid: Cid, arrived: &Arrived, now: Now) {
+        match self.exchange.handle_block(peer, &cid, arrived.len, now) {
+            BlockOutcome::Wanted { sessions } => {
+                for id in sessions {
+                    let job = JobId(id.0);
+                    if let Some(entry) = self.jobs.get_mut(&job) {
+                        *entry.received.entry(peer).or_default() += u64::from(arrived.len);
+                        entry.search.handle_progress();
+                    }
+                    self.deliver(job, cid, arrived);
+                    self.route_job(job, now);
+                }
+            }
+            BlockOutcome::Duplicate => {
+                for entry in self.jobs.values_mut().filter(|entry| entry.search.sources().contains(&peer)) {
+                    entry.duplicates += u64::from(arrived.len);
+                }
+            }
+            BlockOutcome::Unknown => self.outputs.push_back(Output::CheckHeld { peer, cid }),
+        }
+        self.outputs.push_back(Output::Release { token: arrived.token });
+        self.route(now);
+    }
+
+    /// The shell's answer to [`Output::CheckHeld`].
+    pub fn handle_held(&mut self, peer: PeerId, _cid: &Cid, held: bool, now: Now) {
+        if !held {
+            // A ban comes out as an output of its own.
+            let _ = self.exchange.charge_bad_block(peer, now);
+        }
+        self.route(now);
+    }
+
+    /// The shell's answer to [`Output::TakeLocal`].
+    pub fn handle_local(&mut self, job: JobId, item: ItemId, cid: Cid, found: Option<&Arrived>, now: Now) {
+        match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
+            Some(Kind::Fetch(fetch)) => fetch.handle_local(item, found, &mut self.credit),
+            Some(Kind::Query(_)) => match found {
+                Some(arrived) => self.deliver(job, cid, arrived),
+                None => self.want(job, &cid, self.config.inner_node_estimate, now),
+            },
+            None => {}
+        }
+        self.route_job(job, now);
+        if let Some(arrived) = found {
+            self.outputs.push_back(Output::Release { token: arrived.token });
+        }
+        self.route(now);
+    }
+
+    /// [`Output::Write`] (with its `bytes` of content) or [`Output::StoreBlock`]
+    /// (with 0) is done: a killed process will not lose it. `len` is the block's.
+    pub fn handle_written(&mut self, job: JobId, item: ItemId, cid: Cid, bytes: u64, len: u32, now: Now) {
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            if let Kind::Fetch(fetch) = &mut entry.kind {
+                fetch.handle_written(item, bytes, &mut self.credit);
+            }
+            if entry.swarm {
+                let share = entry.share();
+                self.swarms.set_share(&entry.root, share);
+                self.exchange.block_available(&cid, len, now);
+            }
+        }
+        self.route(now);
+    }
+
+    /// The shell's answer to [`Output::Lookup`]: the block's length if it is held and served.
+    pub fn handle_lookup(&mut self, peer: PeerId, cid: &Cid, len: Option<u32>, now: Now) {
+        self.exchange.handle_lookup(peer, cid, len, now);
+        self.route(now);
+    }
+
+    /// The shell's answer to [`Output::ServeBlock`].
+    pub fn handle_served(&mut self, peer: PeerId, cid: &Cid, served: Served, now: Now) {
+        self.exchange.handle_served(peer, cid, served, now);
+        self.route(now);
+    }
+}

@@ -1,0 +1,207 @@
+//! Jobs: fetches and queries, from their start to their end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use peerage_base::{Instant, Now};
+use peerage_content::{Cid, Multihash};
+use peerage_exchange::SessionConfig;
+use peerage_identity::PeerId;
+
+use super::{Engine, Timer, session};
+use crate::error::JobError;
+use crate::fetch::{Arrived, Fetch, ItemId, Progress, Step};
+use crate::output::{JobId, Output};
+use crate::search::{Search, Sources, Verdict};
+use crate::swarm::Share;
+
+/// What a job is for.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A whole DAG.
+    Fetch(Box<Fetch>),
+    /// Single blocks, as someone asks for them; each waits for its hash.
+    Query(BTreeMap<Multihash, Cid>),
+}
+
+/// A fetch or a query.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) root: Cid,
+    pub(super) kind: Kind,
+    pub(super) search: Search,
+    /// What arrives is served to others, and they are asked about the root.
+    pub(super) swarm: bool,
+    pub(super) received: BTreeMap<PeerId, u64>,
+    pub(super) duplicates: u64,
+    /// When each source was last asked about the root.
+    pub(super) asked: BTreeMap<PeerId, Instant>,
+}
+
+impl Job {
+    pub(super) fn fetch_progress(&self) -> Progress {
+        match &self.kind {
+            Kind::Fetch(fetch) => fetch.progress(),
+            Kind::Query(_) => Progress::default(),
+        }
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share { held: self.fetch_progress().held, total: 0, complete: false }
+    }
+}
+
+impl Engine {
+    /// Fetches the whole DAG under `root`: ends with [`Output::FetchFinished`]
+    /// or [`Output::JobFailed`].
+    ///
+    /// With `swarm`, the peers who are asked may tell others that we fetch it,
+    /// and what has arrived is served under this root.
+    pub fn start_fetch(&mut self, job: JobId, root: Cid, sources: Sources, swarm: bool, now: Now) {
+        let fetch = Fetch::new(job, root, &self.config);
+        if swarm {
+            self.swarms.serve(root, Share::default(), &self.config);
+        }
+        self.start(job, root, Kind::Fetch(Box::new(fetch)), sources, swarm, now);
+    }
+
+    /// Prepares for single blocks to be asked for with [`query`](Self::query),
+    /// `root` among them: ends with [`Output::JobFailed`] or [`cancel`](Self::cancel).
+    pub fn start_query(&mut self, job: JobId, root: Cid, sources: Sources, now: Now) {
+        self.start(job, root, Kind::Query(BTreeMap::new()), sources, false, now);
+    }
+
+    fn start(&mut self, job: JobId, root: Cid, kind: Kind, sources: Sources, swarm: bool, now: Now) {
+        if self.exchange.open_session(session(job), SessionConfig::default(), now).is_err() {
+            self.outputs.push_back(Output::JobFailed { job, error: JobError::TooManyJobs });
+            return;
+        }
+        let search = Search::new(sources, now.instant);
+        let entry = Job {
+            root,
+            kind,
+            search,
+            swarm,
+            received: BTreeMap::new(),
+            duplicates: 0,
+            asked: BTreeMap::new(),
+        };
+        self.jobs.insert(job, entry);
+        self.adopt_connected(job, now);
+        self.timers.set(Timer::Review(job), now.instant);
+        self.route(now);
+        self.handle_timeout(now);
+    }
+
+    /// Asks for a block on behalf of a query: [`Output::QueryBlock`].
+    pub fn query(&mut self, job: JobId, cid: Cid, now: Now) {
+        if let Some(Job { kind: Kind::Query(waiting), .. }) = self.jobs.get_mut(&job) {
+            waiting.insert(*cid.hash(), cid);
+            // The query has no frontier; its items are told apart by CID.
+            self.outputs.push_back(Output::TakeLocal { job, item: ItemId(0), cid, at: None });
+        }
+        self.route(now);
+    }
+
+    /// Ends a job without a word.
+    pub fn cancel(&mut self, job: JobId, now: Now) {
+        self.end(job, now);
+        self.route(now);
+    }
+
+    pub(super) fn end(&mut self, job: JobId, now: Now) {
+        let Some(mut entry) = self.jobs.remove(&job) else { return };
+        self.exchange.close_session(session(job), now);
+        self.timers.cancel(&Timer::Review(job));
+        self.timers.cancel(&Timer::AskSwarm(job));
+        if let Kind::Fetch(fetch) = &mut entry.kind {
+            fetch.release_credit(&mut self.credit);
+        }
+        if entry.swarm {
+            self.swarms.unserve(&entry.root);
+        }
+    }
+
+    pub(super) fn fail(&mut self, job: JobId, error: JobError, now: Now) {
+        if self.jobs.contains_key(&job) {
+            self.end(job, now);
+            self.outputs.push_back(Output::JobFailed { job, error });
+        }
+    }
+
+    /// Starts what credit allows, and moves the job's steps on; true if there were any.
+    pub(super) fn route_job(&mut self, job: JobId, now: Now) -> bool {
+        let mut moved = false;
+        loop {
+            let Some(entry) = self.jobs.get_mut(&job) else { return moved };
+            let Kind::Fetch(fetch) = &mut entry.kind else { return moved };
+            fetch.pump(&mut self.credit);
+            let Some(step) = fetch.poll_step() else { return moved };
+            moved = true;
+            match step {
+                Step::Shell(output) => self.outputs.push_back(output),
+                Step::Want(cid, len) => self.want(job, &cid, len, now),
+                Step::Done => self.finish(job, now),
+                Step::Failed(error) => self.fail(job, error, now),
+            }
+        }
+    }
+
+    /// Asks the sources for a block; a CID that nobody may ask for ends the job.
+    pub(super) fn want(&mut self, job: JobId, cid: &Cid, len: u64, now: Now) {
+        if let Err(error) = self.exchange.want(session(job), cid, len, now) {
+            self.fail(job, JobError::Unwantable { cid: *cid, why: error.to_string() }, now);
+        }
+    }
+
+    fn finish(&mut self, job: JobId, now: Now) {
+        let Some(entry) = self.jobs.get(&job) else { return };
+        if entry.swarm {
+            let held = entry.fetch_progress().held;
+            let share = Share { held, total: held, complete: true };
+            self.swarms.set_share(&entry.root, share);
+            self.ask_swarm(job, Some(share), now);
+        }
+        let Some(progress) = self.progress(job) else { return };
+        self.end(job, now);
+        self.outputs.push_back(Output::FetchFinished { job, progress });
+    }
+
+    /// Hands a block to a job that waits for it.
+    pub(super) fn deliver(&mut self, job: JobId, cid: Cid, arrived: &Arrived) {
+        match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
+            Some(Kind::Fetch(fetch)) => fetch.handle_block(cid, arrived, &mut self.credit),
+            Some(Kind::Query(waiting)) => {
+                if let Some(cid) = waiting.remove(cid.hash()) {
+                    let node = Arc::new(arrived.node.clone());
+                    self.outputs.push_back(Output::QueryBlock { job, cid, token: arrived.token, node });
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Dials what is due, and asks whether the job is to go on.
+    pub(super) fn review(&mut self, job: JobId, now: Now) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        let (dials, next, outputs, connected) =
+            (&mut self.dials, &mut self.next_dial, &mut self.outputs, &self.peers);
+        entry.search.mark_connected(|peer| connected.get(peer).is_some());
+        entry.search.dial_due(now.instant, &self.config, |peer, addrs| {
+            // Another job may be dialling this peer already.
+            if let Some((dial, _)) = dials.iter().find(|(_, to)| peer.is_some() && **to == peer) {
+                return *dial;
+            }
+            let dial = crate::output::DialId(*next);
+            *next += 1;
+            dials.insert(dial, peer);
+            outputs.push_back(Output::Dial { dial, peer, addrs: addrs.to_vec() });
+            dial
+        });
+        match entry.search.review(now.instant, &self.config) {
+            Verdict::Wait(Some(at)) => self.timers.set(Timer::Review(job), at.max(now.instant)),
+            Verdict::Wait(None) => drop(self.timers.cancel(&Timer::Review(job))),
+            Verdict::GiveUp(error) => self.fail(job, error, now),
+        }
+    }
+}

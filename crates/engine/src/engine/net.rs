@@ -1,0 +1,218 @@
+//! What the shell reports of peers: connections, dials, protocols, the swarm.
+
+use bytes::Bytes;
+use peerage_base::Now;
+use peerage_content::Cid;
+use peerage_identity::PeerId;
+
+use super::jobs::Kind;
+use super::{Engine, Timer, session};
+use crate::output::{DialId, DisconnectReason, JobId, Output, RequestId};
+use crate::peers::{Connected, Protocols};
+use crate::swarm::{Record, Share};
+
+impl Engine {
+    /// A connection stands. Several with one peer are one to the engine.
+    pub fn handle_connected(&mut self, connected: &Connected, now: Now) {
+        self.peers.connect(connected);
+        if let Some(dial) = connected.dial {
+            self.dials.remove(&dial);
+        }
+        for job in self.job_ids() {
+            if let Some(entry) = self.jobs.get_mut(&job) {
+                if connected.by_user && entry.search.ask_connected {
+                    entry.search.add(Some(connected.peer), Vec::new(), now.instant, false);
+                }
+                entry.search.handle_connected(connected.peer, connected.dial);
+            }
+            self.adopt(job, connected.peer, now);
+            self.review(job, now);
+        }
+        self.route(now);
+    }
+
+    /// Identify has told what a connected peer speaks, or that it cannot be known.
+    pub fn handle_protocols(&mut self, peer: PeerId, protocols: Protocols, now: Now) {
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let before = entry.protocols.replace(protocols);
+        if let Some(version) = protocols.bitswap.filter(|_| before.and_then(|p| p.bitswap).is_none()) {
+            self.exchange.add_peer(peer, version, now);
+        }
+        for job in self.job_ids() {
+            self.adopt(job, peer, now);
+            self.review(job, now);
+        }
+        self.route(now);
+    }
+
+    /// The last connection with a peer is gone.
+    pub fn handle_disconnected(&mut self, peer: PeerId, now: Now) {
+        if self.peers.remove(&peer).is_none() {
+            return;
+        }
+        self.exchange.remove_peer(peer, now);
+        for job in self.job_ids() {
+            if let Some(entry) = self.jobs.get_mut(&job) {
+                entry.asked.remove(&peer);
+                entry.search.handle_disconnected(&peer, now.instant, &self.config);
+            }
+            self.review(job, now);
+        }
+        self.route(now);
+    }
+
+    /// An attempt to connect has failed; `why` is for the user.
+    pub fn handle_dial_failed(&mut self, dial: DialId, why: &str, now: Now) {
+        self.dials.remove(&dial);
+        for job in self.job_ids() {
+            if let Some(entry) = self.jobs.get_mut(&job) {
+                entry.search.handle_dial_failed(dial, why, now.instant, &self.config);
+            }
+            self.review(job, now);
+        }
+        self.route(now);
+    }
+
+    /// Begins to serve a root that is held whole: `total` bytes of blocks.
+    /// False if so many are served that its getters cannot be told of each other.
+    pub fn serve_root(&mut self, root: Cid, total: u64) -> bool {
+        self.swarms.serve(root, Share { held: total, total, complete: true }, &self.config)
+    }
+
+    /// Undoes one [`serve_root`](Self::serve_root).
+    pub fn unserve_root(&mut self, root: &Cid) {
+        self.swarms.unserve(root);
+    }
+
+    /// A connected peer asks about a root; the shell has verified its record.
+    pub fn handle_swarm_request(
+        &mut self,
+        request: RequestId,
+        peer: PeerId,
+        root: Cid,
+        record: Option<Bytes>,
+        share: Share,
+        now: Now,
+    ) {
+        let Some(scope) = self.peers.get(&peer).map(|peer| peer.scope) else { return };
+        let answer = self.swarms.handle_request(peer, scope, &root, record, share, now, &self.config);
+        let progressed = answer.progressed;
+        self.outputs.push_back(Output::AnswerSwarm { request, records: answer.records, share: answer.share });
+        if progressed {
+            self.outputs.push_back(Output::PeerProgressed { root, peer, share });
+        }
+    }
+
+    /// A source's answer to [`Output::AskSwarm`]; the shell has verified the records.
+    pub fn handle_swarm_answer(&mut self, root: &Cid, records: Vec<Record>, now: Now) {
+        let jobs: Vec<JobId> =
+            self.jobs.iter().filter(|(_, entry)| entry.swarm && entry.root == *root).map(|(id, _)| *id).collect();
+        for job in jobs {
+            for record in &records {
+                let Some(entry) = self.jobs.get_mut(&job) else { break };
+                if record.peer == self.local || entry.search.learned() >= self.config.neighbours {
+                    continue;
+                }
+                entry.search.add(Some(record.peer), record.addrs.clone(), now.instant, false);
+                self.adopt(job, record.peer, now);
+            }
+            self.review(job, now);
+        }
+        self.route(now);
+    }
+
+    pub(super) fn route_exchange(&mut self, output: peerage_exchange::Output, now: Now) {
+        use peerage_exchange::Output as Exchange;
+        match output {
+            Exchange::SendMessage { peer, message } => self.outputs.push_back(Output::SendMessage { peer, message }),
+            Exchange::Lookup { peer, cid } => self.outputs.push_back(Output::Lookup { peer, cid }),
+            Exchange::ServeBlock { peer, cid, len } => self.outputs.push_back(Output::ServeBlock { peer, cid, len }),
+            Exchange::Stalled { session } => {
+                let job = JobId(session.0);
+                if let Some(entry) = self.jobs.get_mut(&job) {
+                    entry.search.handle_stalled(now.instant);
+                }
+                self.review(job, now);
+            }
+            // It may still get what is wanted; it costs one place in the session.
+            Exchange::SourceUseless { .. } => {}
+            Exchange::Ban { peer, sessions } => {
+                for session in sessions {
+                    let job = JobId(session.0);
+                    if let Some(entry) = self.jobs.get_mut(&job) {
+                        entry.search.handle_liar(peer, now.instant);
+                    }
+                    self.review(job, now);
+                }
+                let reason = DisconnectReason::WrongBlocks;
+                self.outputs.push_back(Output::Disconnect { peer, reason });
+            }
+        }
+    }
+
+    /// Uses a connected peer as a source, if the job wants it and it can be asked.
+    fn adopt(&mut self, job: JobId, peer: PeerId, now: Now) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        let Some(connected) = self.peers.get(&peer) else { return };
+        if !entry.search.wants(&peer) || entry.search.sources().contains(&peer) {
+            return;
+        }
+        entry.search.handle_connected(peer, None);
+        let Some(protocols) = connected.protocols else { return };
+        if protocols.bitswap.is_none() {
+            entry.search.handle_useless(peer, "does not speak Bitswap", now.instant);
+            return;
+        }
+        if self.exchange.add_source(session(job), peer, now).is_err() {
+            entry.search.handle_useless(peer, "was not taken as a source", now.instant);
+            return;
+        }
+        entry.search.handle_source(peer);
+        if protocols.swarm {
+            self.ask_swarm_of(job, peer, None, now);
+        }
+    }
+
+    /// Uses those who are connected already.
+    pub(super) fn adopt_connected(&mut self, job: JobId, now: Now) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        if entry.search.ask_connected {
+            for peer in self.peers.by_user() {
+                entry.search.add(Some(peer), Vec::new(), now.instant, false);
+            }
+        }
+        for peer in self.peers.ids() {
+            self.adopt(job, peer, now);
+        }
+    }
+
+    /// Asks all sources that have not been asked lately; with `share`, all of
+    /// them, to tell them that.
+    pub(super) fn ask_swarm(&mut self, job: JobId, share: Option<Share>, now: Now) {
+        let Some(entry) = self.jobs.get(&job) else { return };
+        for peer in entry.search.sources().clone() {
+            self.ask_swarm_of(job, peer, share, now);
+        }
+    }
+
+    fn ask_swarm_of(&mut self, job: JobId, peer: PeerId, share: Option<Share>, now: Now) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        if !entry.swarm || !matches!(entry.kind, Kind::Fetch(_)) {
+            return;
+        }
+        if !self.peers.get(&peer).and_then(|peer| peer.protocols).is_some_and(|known| known.swarm) {
+            return;
+        }
+        let due = entry.asked.get(&peer).is_none_or(|asked| now.instant - *asked >= self.config.swarm_interval);
+        if due || share.is_some() {
+            entry.asked.insert(peer, now.instant);
+            let share = share.unwrap_or_else(|| entry.share());
+            self.outputs.push_back(Output::AskSwarm { peer, root: entry.root, share });
+        }
+        self.timers.set(Timer::AskSwarm(job), now.instant + self.config.swarm_interval);
+    }
+
+    fn job_ids(&self) -> Vec<JobId> {
+        self.jobs.keys().copied().collect()
+    }
+}

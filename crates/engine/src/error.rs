@@ -1,0 +1,85 @@
+//! Why a job ended without what it was to bring, and whose fault that is.
+
+use peerage_content::{Cid, name};
+use peerage_identity::{Multiaddr, PeerId};
+
+/// The end of a job that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// Nobody who can be reached has it. The network's, or the link's, fault.
+    #[error("{0}")]
+    NotFound(NotFound),
+    /// What came was not what was asked for, and no other source is left. The
+    /// fault of the peers that are named.
+    #[error("{} sent wrong data and nobody else has it", list(.0.iter()))]
+    Unverified(Vec<PeerId>),
+    /// The CID names nothing that can be asked for: an unknown or forbidden
+    /// hash function. The link's fault, or that of the DAG's maker.
+    #[error("{cid} cannot be fetched: {why}")]
+    Unwantable {
+        /// The CID.
+        cid: Cid,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// As many jobs run as may. Ours; try again when one has ended.
+    #[error("too many transfers at once; wait for one to end")]
+    TooManyJobs,
+    /// The blocks are what their CIDs say, but make no file or folder. The
+    /// fault of whoever made the DAG.
+    #[error("{}block {cid} is malformed: {why}", place(.path))]
+    Malformed {
+        /// The block.
+        cid: Cid,
+        /// Where in the folder it lies; empty for the root.
+        path: Vec<String>,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A folder holds a name that is not written to disk. Its maker's fault.
+    #[error("the folder holds an entry that cannot be written here, {:?}: {why}", name::escape(&.path.join("/")))]
+    Name {
+        /// Where.
+        path: Vec<String>,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What was tried before a job gave up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NotFound {
+    /// Addresses that could not be reached, each with the last reason.
+    pub unreachable: Vec<(Multiaddr, String)>,
+    /// Peers that were reached and did not have it, or could not be asked.
+    pub without: Vec<(PeerId, String)>,
+    /// True if some of it had come before the last source was lost.
+    pub partly: bool,
+}
+
+impl std::fmt::Display for NotFound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.partly {
+            f.write_str("the last source was lost (what has come is kept; run it again to go on)")?;
+        } else if self.unreachable.is_empty() && self.without.is_empty() {
+            f.write_str("nobody to ask: the link names no provider (give one with --from)")?;
+        } else {
+            f.write_str("not found")?;
+        }
+        for (addr, why) in &self.unreachable {
+            write!(f, "; {addr}: {}", name::escape(why))?;
+        }
+        for (peer, why) in &self.without {
+            write!(f, "; {peer} {why}")?;
+        }
+        Ok(())
+    }
+}
+
+fn list<'a>(peers: impl Iterator<Item = &'a PeerId>) -> String {
+    peers.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn place(path: &[String]) -> String {
+    if path.is_empty() { String::new() } else { format!("{}: ", name::escape(&path.join("/"))) }
+}

@@ -1,0 +1,160 @@
+//! Where things go: the folders and files that a fetch has met, and how the
+//! children of a node become items.
+
+use std::collections::BTreeMap;
+
+use peerage_content::limits::BLOCK_MADE_MAX;
+use peerage_content::node::{Bucket, Entry, FileChild, ShardEntry};
+use peerage_content::{Cid, codec, name};
+
+use super::frontier::{NewItem, Place};
+use crate::error::JobError;
+
+/// Names a folder of one fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DirKey(pub u32);
+
+/// Names a file of one fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey(pub u64);
+
+#[derive(Debug)]
+struct Dir {
+    parent: Option<DirKey>,
+    name: String,
+}
+
+#[derive(Debug)]
+struct File {
+    /// Blocks that are not yet in place.
+    missing: usize,
+}
+
+/// Folders met so far, and files under way.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    dirs: Vec<Dir>,
+    files: BTreeMap<FileKey, File>,
+    /// The file that an entry turned out to be, while its first block is written.
+    entries: BTreeMap<(Option<DirKey>, String), FileKey>,
+    next_file: u64,
+}
+
+impl Tree {
+    pub(crate) fn add_dir(&mut self, parent: Option<DirKey>, name: &str) -> DirKey {
+        let key = DirKey(u32::try_from(self.dirs.len()).unwrap_or(u32::MAX));
+        self.dirs.push(Dir { parent, name: name.to_owned() });
+        key
+    }
+
+    /// A file whose first block has come.
+    pub(crate) fn open_file(&mut self, parent: Option<DirKey>, name: &str) -> FileKey {
+        let key = FileKey(self.next_file);
+        self.next_file += 1;
+        self.files.insert(key, File { missing: 1 });
+        self.entries.insert((parent, name.to_owned()), key);
+        key
+    }
+
+    pub(crate) fn add_pieces(&mut self, file: FileKey, count: usize) {
+        if let Some(file) = self.files.get_mut(&file) {
+            file.missing += count;
+        }
+    }
+
+    /// One block of the file is in place; true if it was the last.
+    pub(crate) fn piece_done(&mut self, file: FileKey) -> bool {
+        let Some(entry) = self.files.get_mut(&file) else { return false };
+        entry.missing -= 1;
+        let done = entry.missing == 0;
+        if done {
+            self.files.remove(&file);
+        }
+        done
+    }
+
+    /// The file that began with the block in this place. Asked once, when that block is done.
+    pub(crate) fn file_of_entry(&mut self, place: &Place) -> Option<FileKey> {
+        match place {
+            Place::Entry { parent, name } => self.entries.remove(&(*parent, name.clone())),
+            Place::Range { .. } | Place::Shard { .. } => None,
+        }
+    }
+
+    /// Components below the root; none for the root itself.
+    pub(crate) fn path(&self, parent: Option<DirKey>, name: &str) -> Vec<String> {
+        let mut path = Vec::new();
+        if parent.is_some() {
+            path.push(name.to_owned());
+        }
+        let mut above = parent;
+        while let Some(dir) = above.and_then(|key| self.dirs.get(key.0 as usize)) {
+            if dir.parent.is_some() {
+                path.push(dir.name.clone());
+            }
+            above = dir.parent;
+        }
+        path.reverse();
+        path
+    }
+
+    /// A path for messages.
+    pub(crate) fn path_of(&self, place: &Place) -> Vec<String> {
+        match place {
+            Place::Entry { parent, name } => self.path(*parent, name),
+            Place::Shard { dir } => match self.dirs.get(dir.0 as usize) {
+                Some(dir) => self.path(dir.parent, &dir.name),
+                None => Vec::new(),
+            },
+            Place::Range { .. } => Vec::new(),
+        }
+    }
+}
+
+fn item(cid: Cid, place: Place, claimed: u64, inner: u64) -> NewItem {
+    let may_unfold = cid.codec() != codec::RAW;
+    // A raw block weighs what its parent says. Of dag-pb only this is known:
+    // it weighs no more than all that lies under it.
+    let estimate = if may_unfold { claimed.min(inner) } else { claimed.min(BLOCK_MADE_MAX as u64) };
+    NewItem { cid, place, estimate: estimate.max(1), may_unfold, claimed }
+}
+
+/// A piece of a file. dag-pb pieces that fit into a block are taken for leaves.
+pub(crate) fn file_child(child: &FileChild, place: Place, inner: u64) -> NewItem {
+    let leaf = child.cid.codec() == codec::RAW || child.size <= BLOCK_MADE_MAX as u64;
+    let estimate = if leaf { child.size.min(BLOCK_MADE_MAX as u64) } else { inner };
+    NewItem { cid: child.cid, place, estimate: estimate.max(1), may_unfold: !leaf, claimed: 0 }
+}
+
+/// The entries of a folder, each with a name that can be written to disk.
+pub(crate) fn folder_children(
+    dir: DirKey,
+    entries: &[Entry],
+    tree: &Tree,
+    inner: u64,
+) -> Result<Vec<NewItem>, JobError> {
+    entries.iter().map(|entry| entry_item(dir, entry, tree, inner)).collect()
+}
+
+/// The buckets of a shard.
+pub(crate) fn shard_children(
+    dir: DirKey,
+    entries: &[ShardEntry],
+    tree: &Tree,
+    inner: u64,
+) -> Result<Vec<NewItem>, JobError> {
+    let bucket = |entry: &ShardEntry| match &entry.value {
+        Bucket::Sub(cid, tsize) => Ok(item(*cid, Place::Shard { dir }, *tsize, inner)),
+        Bucket::Value(entry) => entry_item(dir, entry, tree, inner),
+    };
+    entries.iter().map(bucket).collect()
+}
+
+fn entry_item(dir: DirKey, entry: &Entry, tree: &Tree, inner: u64) -> Result<NewItem, JobError> {
+    if let Err(error) = name::check(&entry.name) {
+        let path = tree.path(Some(dir), &entry.name);
+        return Err(JobError::Name { path, why: error.to_string() });
+    }
+    let place = Place::Entry { parent: Some(dir), name: entry.name.clone() };
+    Ok(item(entry.cid, place, entry.tsize, inner))
+}

@@ -1,0 +1,72 @@
+//! Every limit of the engine: its unit, its default and why.
+
+use std::time::Duration;
+
+/// What bounds the engine. All of it can be set by who embeds it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes wanted, arriving, unverified or unwritten, over all jobs.
+    ///
+    /// 24 MiB keeps a 10 Gbit/s path of 20 ms busy and leaves room under the
+    /// 64 MiB that a getter may take in all (a judgement, measured on loopback).
+    pub fetch_credit: u64,
+    /// Items of a DAG that are known but not done, of one fetch.
+    ///
+    /// An item takes about 200 bytes. Beyond this, inner nodes are expanded
+    /// only when nothing else can be started, so that a file of any size and
+    /// a folder of any width are walked in constant memory. A judgement.
+    pub frontier_items: usize,
+    /// Blocks asked for and not yet written, of one fetch: 960 wants is what a
+    /// deployed peer holds for sure, and a few sources share them.
+    pub live_items: usize,
+    /// How deep a DAG may be. A balanced file of 2^64 bytes has 8 levels; a
+    /// folder tree rarely 40.
+    pub dag_depth: u32,
+    /// What an inner node is taken to weigh before it has come, in bytes. A
+    /// full file node of 1,024 links is 52 KiB, a folder's shard less.
+    pub inner_node_estimate: u64,
+    /// Dials in flight for one root (libp2p's swarm does 8 a peer).
+    pub dials_per_job: usize,
+    /// Peers beside the hinted ones that a fetch keeps as sources. DESIGN: 16
+    /// neighbours make a random graph that stays connected under churn.
+    pub neighbours: usize,
+    /// How long a fetch that has lost its last source searches on.
+    pub search_after_loss: Duration,
+    /// First pause before a hinted peer is dialled again; doubles up to `redial_max`.
+    pub redial_min: Duration,
+    /// Longest pause between dials of a hinted peer.
+    pub redial_max: Duration,
+    /// How often one peer is asked about one root over the swarm protocol; who
+    /// asks us more often is answered as if we knew nothing.
+    pub swarm_interval: Duration,
+    /// Records in one swarm answer.
+    pub swarm_records: usize,
+    /// Peers remembered for one root. Each is a record of at most 1 KiB.
+    pub swarm_members: usize,
+    /// How long a member that did not ask again is passed on.
+    pub swarm_member_age: Duration,
+    /// Roots for which members are remembered; only roots that we serve are.
+    pub swarm_roots: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            fetch_credit: 24 << 20,
+            frontier_items: 16_384,
+            live_items: 2_048,
+            dag_depth: 128,
+            inner_node_estimate: 64 << 10,
+            dials_per_job: 8,
+            neighbours: 16,
+            search_after_loss: Duration::from_secs(60),
+            redial_min: Duration::from_millis(500),
+            redial_max: Duration::from_secs(8),
+            swarm_interval: Duration::from_secs(10),
+            swarm_records: 20,
+            swarm_members: 256,
+            swarm_member_age: Duration::from_secs(120),
+            swarm_roots: 1_024,
+        }
+    }
+}
