@@ -1,0 +1,193 @@
+//! How fast a source answers, and from that how much to ask of it at once and
+//! how long to wait. Integers only.
+
+use std::time::Duration;
+
+use peerage_base::Instant;
+
+use crate::limits::Config;
+
+/// Shortest stretch of time over which a rate is taken.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Beyond two round trips a window holds this much time's worth of bytes, so
+/// that the source has work while its last block is hashed and written here.
+const WINDOW_SLACK: Duration = Duration::from_millis(250);
+
+/// The flow of blocks from one source.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    rate: Option<u64>,
+    rtt: Option<Duration>,
+    /// Bytes and blocks asked for and not come.
+    outstanding: u64,
+    blocks: u64,
+    /// Start of the stretch that is being measured, and what came in it.
+    since: Instant,
+    bytes: u64,
+    /// All bytes that came.
+    delivered: u64,
+    progress: Instant,
+    /// It let a want lapse and has sent nothing since: one block at a time.
+    lapsed: bool,
+}
+
+impl Flow {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            rate: None,
+            rtt: None,
+            outstanding: 0,
+            blocks: 0,
+            since: now,
+            bytes: 0,
+            delivered: 0,
+            progress: now,
+            lapsed: false,
+        }
+    }
+
+    pub(crate) fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.outstanding
+    }
+
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Bytes that may be outstanding: two round trips and a little at the
+    /// measured rate. While the window itself limits the rate, that doubles it
+    /// every round trip.
+    pub(crate) fn window(&self, config: &Config) -> u64 {
+        let Some(rate) = self.rate else { return config.window_initial };
+        let span = self.rtt.unwrap_or(config.rtt_unknown) * 2 + WINDOW_SLACK;
+        bytes_in(rate, span).clamp(config.window_min, config.window_max)
+    }
+
+    /// Whether a block of `len` bytes may be asked for now.
+    pub(crate) fn has_room(&self, len: u64, config: &Config) -> bool {
+        if self.lapsed {
+            return self.blocks == 0;
+        }
+        // A few blocks whatever their size, but not a few huge ones at once.
+        let few = self.blocks < config.window_blocks && self.outstanding + len <= config.window_max;
+        self.blocks == 0 || few || self.outstanding + len <= self.window(config)
+    }
+
+    /// When a block of `len` bytes would be here if it were asked for now.
+    pub(crate) fn estimate(&self, len: u64, config: &Config) -> Duration {
+        let rate = self.rate.unwrap_or(config.rate_unknown);
+        let rtt = self.rtt.unwrap_or(config.rtt_unknown);
+        rtt + time_for(self.outstanding + len, rate)
+    }
+
+    /// How long until what is outstanding is here; at least as long as nothing came.
+    pub(crate) fn remaining(&self, now: Instant, config: &Config) -> Duration {
+        let rate = self.rate.unwrap_or(config.rate_unknown);
+        time_for(self.outstanding, rate).max(now - self.progress)
+    }
+
+    pub(crate) fn asked(&mut self, len: u64, now: Instant) {
+        if self.blocks == 0 {
+            self.since = now;
+            self.bytes = 0;
+            self.progress = now;
+        }
+        self.blocks += 1;
+        self.outstanding += len;
+    }
+
+    /// A want for a block ended, by a block or otherwise.
+    pub(crate) fn ended(&mut self, len: u64) {
+        self.blocks = self.blocks.saturating_sub(1);
+        self.outstanding = self.outstanding.saturating_sub(len);
+    }
+
+    /// Something useful came: the peer lives.
+    pub(crate) fn progressed(&mut self, now: Instant) {
+        self.progress = now;
+    }
+
+    /// An answer to a want that found nothing queued before it.
+    pub(crate) fn answered(&mut self, after: Duration, len: u64) {
+        let sample = after.saturating_sub(time_for(len, self.rate.unwrap_or(u64::MAX)));
+        self.rtt = Some(match self.rtt {
+            Some(rtt) if rtt < sample => rtt + (sample - rtt) / 8,
+            _ => sample,
+        });
+    }
+
+    /// A block came; call after [`Flow::ended`].
+    pub(crate) fn arrived(&mut self, len: u64, now: Instant) {
+        self.progress = now;
+        self.lapsed = false;
+        self.delivered += len;
+        self.bytes += len;
+        let span = now - self.since;
+        let idle = self.blocks == 0;
+        let long_enough = span >= INTERVAL_MIN.max(self.rtt.unwrap_or_default());
+        if (!long_enough && !idle) || span.is_zero() {
+            return;
+        }
+        let sample =
+            u64::try_from(u128::from(self.bytes) * 1_000_000_000 / span.as_nanos()).unwrap_or(u64::MAX);
+        self.rate = Some(match self.rate {
+            Some(rate) if sample >= rate => sample,
+            // It ran out of wants: the sample says nothing about its speed.
+            Some(rate) if idle || !long_enough => rate,
+            Some(rate) => rate - (rate - sample) / 4,
+            None => sample,
+        });
+        self.since = now;
+        self.bytes = 0;
+    }
+
+    pub(crate) fn is_lapsed(&self) -> bool {
+        self.lapsed
+    }
+
+    /// It did not answer in time.
+    pub(crate) fn lapse(&mut self) {
+        self.lapsed = true;
+    }
+
+    pub(crate) fn is_silent_since(&self, at: Instant) -> bool {
+        self.progress <= at
+    }
+
+    /// When a want is past patience: `ahead` bytes were outstanding with it
+    /// when it was asked, `delivered` had come by then.
+    pub(crate) fn deadline(
+        &self,
+        asked: Instant,
+        ahead: u64,
+        len: u64,
+        delivered: u64,
+        config: &Config,
+    ) -> Instant {
+        let rate = self.rate.unwrap_or(config.rate_unknown).max(1);
+        let rtt = self.rtt.unwrap_or(config.rtt_unknown);
+        let patience = |bytes| ((rtt + time_for(bytes, rate)) * 4 + config.patience).max(config.patience_min);
+        let own = asked + patience(ahead);
+        // As long as others that were asked before it come, it waits its turn.
+        let overtaken = self.delivered.saturating_sub(delivered) >= ahead.saturating_mul(2);
+        if overtaken { own } else { own.max(self.progress + patience(len)) }
+    }
+}
+
+fn bytes_in(rate: u64, span: Duration) -> u64 {
+    u64::try_from(u128::from(rate) * span.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+fn time_for(bytes: u64, rate: u64) -> Duration {
+    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+    // An hour is for ever here, and what is multiplied later does not overflow.
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(Duration::from_secs(3600))
+}

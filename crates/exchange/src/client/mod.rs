@@ -1,0 +1,475 @@
+//! The asking side: sessions of wants, their sources, and what came of each ask.
+
+pub(crate) mod flow;
+mod memory;
+mod schedule;
+pub(crate) mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use peerage_base::{Instant, Now, Rng};
+use peerage_content::Cid;
+use peerage_content::hash::wire_allowed;
+use peerage_identity::PeerId;
+
+use crate::client::flow::Flow;
+use crate::client::memory::{Histories, Remembered};
+use crate::client::state::{Board, ClientPeer, Session, WantId};
+use crate::limits::{BLOCK_LEN_MAX, Config};
+use crate::message::{Presence, Version, WantKind};
+use crate::outbox::Outbox;
+use crate::output::{
+    BlockOutcome, Output, PeerStats, SessionConfig, SessionId, SessionStats, SourceError, Timer, Verdict,
+    WantError,
+};
+
+/// Wants that are asked again of a source that refused them, at one time.
+const RETRY_BATCH: usize = 64;
+
+/// The asking half of the machine.
+#[derive(Debug)]
+pub(crate) struct Client {
+    config: Config,
+    rng: Rng,
+    pub(crate) board: Board,
+    pub(crate) peers: BTreeMap<PeerId, ClientPeer>,
+    remembered: Remembered,
+    histories: Histories,
+    /// Peers that may have room, and sessions that may have stalled, since the
+    /// scheduler last ran.
+    dirty: BTreeSet<PeerId>,
+    touched: BTreeSet<SessionId>,
+    next_ask: u64,
+}
+
+impl Client {
+    pub(crate) fn new(config: Config, rng: Rng) -> Self {
+        Self {
+            remembered: Remembered::new(config.remembered),
+            histories: Histories::new(config.histories),
+            config,
+            rng,
+            board: Board::default(),
+            peers: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            next_ask: 0,
+        }
+    }
+
+    pub(crate) fn add_peer(&mut self, peer: PeerId, version: Version, now: Instant) {
+        let state = ClientPeer {
+            version,
+            flow: Flow::new(now),
+            asks: BTreeMap::new(),
+            haves: 0,
+            sessions: BTreeSet::new(),
+            turn: None,
+        };
+        self.peers.insert(peer, state);
+    }
+
+    pub(crate) fn remove_peer(&mut self, peer: PeerId, out: &mut Outbox) {
+        self.drop_asks(peer, None, out);
+        let Some(state) = self.peers.get(&peer) else { return };
+        for session in state.sessions.clone() {
+            self.remove_source(session, peer, out);
+        }
+        self.peers.remove(&peer);
+        self.dirty.remove(&peer);
+        out.timers.cancel(&Timer::Unanswered(peer));
+    }
+
+    pub(crate) fn open_session(&mut self, id: SessionId, config: SessionConfig) -> Result<(), SourceError> {
+        if self.board.sessions.contains_key(&id) {
+            return Ok(());
+        }
+        if self.board.sessions.len() >= self.config.sessions {
+            return Err(SourceError::Full);
+        }
+        self.board.sessions.insert(id, Session::new(config));
+        Ok(())
+    }
+
+    pub(crate) fn close_session(&mut self, id: SessionId, out: &mut Outbox) {
+        let Some(state) = self.board.sessions.get(&id) else { return };
+        let wants: Vec<WantId> = state.wants.iter().copied().collect();
+        let sources: Vec<PeerId> = state.sources.keys().copied().collect();
+        for want in wants {
+            self.leave(id, want, out);
+        }
+        for peer in sources {
+            self.remove_source(id, peer, out);
+        }
+        self.board.sessions.remove(&id);
+        out.timers.cancel(&Timer::Balance(id));
+    }
+
+    pub(crate) fn add_source(&mut self, session: SessionId, peer: PeerId) -> Result<(), SourceError> {
+        let state = self.board.sessions.get_mut(&session).ok_or(SourceError::NoSession)?;
+        let connected = self.peers.get_mut(&peer).ok_or(SourceError::NotConnected)?;
+        if state.banned.contains(&peer) {
+            return Err(SourceError::Banned);
+        }
+        if state.sources.contains_key(&peer) {
+            return Ok(());
+        }
+        if state.sources.len() >= self.config.session_sources {
+            return Err(SourceError::Full);
+        }
+        state.stalled_told = false;
+        connected.sessions.insert(session);
+        self.board.add_source(session, peer, self.config.retry_first);
+        self.dirty.insert(peer);
+        Ok(())
+    }
+
+    /// Ends a source: what it was asked for this session only is cancelled and
+    /// asked elsewhere.
+    pub(crate) fn remove_source(&mut self, session: SessionId, peer: PeerId, out: &mut Outbox) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if !state.sessions.remove(&session) {
+            return;
+        }
+        let sessions = state.sessions.clone();
+        let asks: Vec<(u64, WantId)> = state.asks.iter().map(|(&seq, ask)| (seq, ask.want)).collect();
+        self.board.remove_source(session, peer);
+        for (seq, id) in asks {
+            let shared = self.board.wants.get(&id).is_some_and(|want| !want.sessions.is_disjoint(&sessions));
+            if !shared {
+                self.end_ask(peer, seq, true, out);
+            }
+        }
+        out.timers.cancel(&Timer::Retry(session, peer));
+        self.touch(session);
+    }
+
+    pub(crate) fn want(&mut self, session: SessionId, cid: &Cid, len: u64) -> Result<(), WantError> {
+        wire_allowed(cid)?;
+        let state = self.board.sessions.get(&session).ok_or(WantError::NoSession)?;
+        if let Some(id) = self.board.find(cid)
+            && state.wants.contains(&id)
+        {
+            return Ok(());
+        }
+        if state.wants.len() >= self.config.session_wants {
+            return Err(WantError::Full);
+        }
+        let len = if len == 0 { self.config.len_unknown } else { len.min(BLOCK_LEN_MAX) };
+        self.board.add(session, cid, len);
+        self.touch(session);
+        Ok(())
+    }
+
+    pub(crate) fn unwant(&mut self, session: SessionId, cid: &Cid, out: &mut Outbox) {
+        if let Some(id) = self.board.find(cid) {
+            self.leave(session, id, out);
+        }
+    }
+
+    pub(crate) fn set_ending(&mut self, session: SessionId, ending: bool) {
+        if let Some(state) = self.board.sessions.get_mut(&session) {
+            state.ending = ending;
+            self.touch(session);
+        }
+    }
+
+    fn leave(&mut self, session: SessionId, id: WantId, out: &mut Outbox) {
+        if self.board.leave(session, id) {
+            self.end_asks_of(id, None, out);
+            if let Some(want) = self.board.remove(id) {
+                self.remembered.insert(&want.cid);
+            }
+        }
+        self.touched.insert(session);
+    }
+
+    /// Ends all asks of a want; the peer `had` needs no cancel, it has answered.
+    fn end_asks_of(&mut self, id: WantId, had: Option<PeerId>, out: &mut Outbox) {
+        let Some(want) = self.board.wants.get(&id) else { return };
+        for (peer, (kind, seq)) in want.asks.clone() {
+            let answered = had == Some(peer) && kind == WantKind::Block;
+            self.end_ask(peer, seq, !answered, out);
+        }
+    }
+
+    /// Marks the session and its sources for the scheduler.
+    fn touch(&mut self, session: SessionId) {
+        self.touched.insert(session);
+        if let Some(state) = self.board.sessions.get(&session) {
+            self.dirty.extend(state.sources.keys());
+        }
+    }
+
+    /// Marks what may be asked of others now.
+    fn touch_want(&mut self, id: WantId) {
+        let Some(want) = self.board.wants.get(&id) else { return };
+        for session in want.sessions.clone() {
+            self.touch(session);
+        }
+    }
+
+    pub(crate) fn handle_presence(
+        &mut self,
+        peer: PeerId,
+        cid: &Cid,
+        presence: Presence,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let Some(id) = self.board.find(cid) else { return };
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(want) = self.board.wants.get(&id) else { return };
+        let ask = want.asks.get(&peer).copied();
+        let known: Vec<SessionId> = want.sessions.intersection(&state.sessions).copied().collect();
+        if known.is_empty() || (ask.is_none() && presence == Presence::DontHave) {
+            return;
+        }
+        state.flow.progressed(now.instant);
+        let had_it = presence == Presence::Have;
+        if let Some((kind, seq)) = ask {
+            if let Some(ask) = state.asks.get(&seq)
+                && ask.first
+            {
+                state.flow.answered(now.instant - ask.at, 0);
+            }
+            // Either way it keeps a want that is of no more use to us, and its
+            // list has room for so many only.
+            if !had_it || kind == WantKind::Have {
+                self.end_ask(peer, seq, true, out);
+            }
+        }
+        if had_it {
+            self.board.absolve(id, peer, true);
+        } else {
+            self.board.refuse(id, peer);
+        }
+        for session in known {
+            self.note_answer(session, peer, had_it, now.instant, out);
+        }
+        self.touch_want(id);
+    }
+
+    fn note_answer(
+        &mut self,
+        session: SessionId,
+        peer: PeerId,
+        had_it: bool,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        let Some(state) = self.board.sessions.get_mut(&session) else { return };
+        let Some(source) = state.sources.get_mut(&peer) else { return };
+        source.note_answer(had_it);
+        if had_it {
+            state.stalled_told = false;
+            source.retry = self.config.retry_first;
+            return;
+        }
+        if source.refused_in_row >= self.config.useless_after && !source.useless_told {
+            source.useless_told = true;
+            out.push(Output::SourceUseless { session, peer });
+        }
+        out.timers.set_earlier(Timer::Retry(session, peer), now + source.retry);
+    }
+
+    pub(crate) fn handle_block(
+        &mut self,
+        peer: PeerId,
+        cid: &Cid,
+        len: u32,
+        now: Now,
+        out: &mut Outbox,
+    ) -> BlockOutcome {
+        let found = self.board.find(cid);
+        let mut ask = None;
+        if let Some(id) = found
+            && let Some((_, seq)) = self.board.wants.get(&id).and_then(|want| want.asks.get(&peer)).copied()
+        {
+            ask = self.end_ask(peer, seq, false, out);
+        }
+        let bytes = u64::from(len);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            if let Some(ask) = ask.filter(|ask| ask.first) {
+                state.flow.answered(now.instant - ask.at, bytes);
+            }
+            state.flow.arrived(bytes, now.instant);
+            self.dirty.insert(peer);
+        }
+        let Some(id) = found else {
+            return if self.remembered.contains(cid) {
+                BlockOutcome::Duplicate
+            } else {
+                BlockOutcome::Unknown
+            };
+        };
+        self.end_asks_of(id, None, out);
+        let Some(want) = self.board.remove(id) else { return BlockOutcome::Unknown };
+        self.remembered.insert(&want.cid);
+        for session in &want.sessions {
+            self.touched.insert(*session);
+            if let Some(state) = self.board.sessions.get_mut(session) {
+                state.stats.blocks += 1;
+                state.stats.bytes += bytes;
+                state.stalled_told = false;
+            }
+            if self.board.sessions.get(session).is_some_and(|state| state.sources.contains_key(&peer)) {
+                self.note_answer(*session, peer, true, now.instant, out);
+            }
+        }
+        BlockOutcome::Wanted { sessions: want.sessions.into_iter().collect() }
+    }
+
+    /// Counts a second copy for the sessions that have this peer as a source.
+    pub(crate) fn count_duplicate(&mut self, peer: PeerId, len: u32) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        for session in &state.sessions {
+            if let Some(state) = self.board.sessions.get_mut(session) {
+                state.stats.duplicates += 1;
+                state.stats.duplicate_bytes += u64::from(len);
+            }
+        }
+    }
+
+    pub(crate) fn charge_bad_block(&mut self, peer: PeerId, now: Now, out: &mut Outbox) -> Verdict {
+        let left = self.histories.charge(peer, now.instant);
+        self.drop_asks(peer, Some(now.instant), out);
+        if left > 0 {
+            return Verdict::Charged { left };
+        }
+        let sessions: Vec<SessionId> =
+            self.peers.get(&peer).map(|state| state.sessions.iter().copied().collect()).unwrap_or_default();
+        for &session in &sessions {
+            self.remove_source(session, peer, out);
+            if let Some(state) = self.board.sessions.get_mut(&session) {
+                state.banned.insert(peer);
+            }
+        }
+        out.push(Output::Ban { peer, sessions });
+        Verdict::Banned
+    }
+
+    /// Ends all that is asked of a peer; others are asked if there are any
+    /// that may have it, else the same again. `connected` is the time if the
+    /// peer still is, and so can be told.
+    fn drop_asks(&mut self, peer: PeerId, connected: Option<Instant>, out: &mut Outbox) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        for seq in state.asks.keys().copied().collect::<Vec<u64>>() {
+            self.give_up(peer, seq, connected, out);
+        }
+    }
+
+    /// Ends an ask without an answer.
+    fn give_up(&mut self, peer: PeerId, seq: u64, connected: Option<Instant>, out: &mut Outbox) {
+        let Some(ask) = self.end_ask(peer, seq, connected.is_some(), out) else { return };
+        if let Some(now) = connected
+            && self.board.may_be_elsewhere(ask.want, Some(peer))
+        {
+            self.board.refuse(ask.want, peer);
+            for session in self.board.wants.get(&ask.want).iter().flat_map(|want| &want.sessions) {
+                let source = self.board.sessions.get(session).and_then(|state| state.sources.get(&peer));
+                if let Some(source) = source {
+                    out.timers.set_earlier(Timer::Retry(*session, peer), now + source.retry);
+                }
+            }
+        }
+        self.touch_want(ask.want);
+    }
+
+    fn deadline(&self, state: &ClientPeer) -> Option<Instant> {
+        let (_, ask) = state.asks.first_key_value()?;
+        let len = if ask.kind == WantKind::Block { ask.len } else { 0 };
+        Some(state.flow.deadline(ask.at, ask.ahead, len, ask.delivered, &self.config))
+    }
+
+    /// The oldest ask of `peer` is past patience, or the timer was early.
+    pub(crate) fn handle_unanswered(&mut self, peer: PeerId, now: Now, out: &mut Outbox) {
+        while let Some(state) = self.peers.get(&peer)
+            && self.deadline(state).is_some_and(|at| at <= now.instant)
+            && let Some((&seq, ask)) = state.asks.first_key_value()
+        {
+            // Nothing at all came since: what was asked later waits in vain too.
+            let silent = state.flow.is_silent_since(ask.at);
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.flow.lapse();
+            }
+            if silent {
+                self.drop_asks(peer, Some(now.instant), out);
+            } else {
+                self.give_up(peer, seq, Some(now.instant), out);
+            }
+        }
+        self.arm(&peer, out);
+    }
+
+    /// Asks a source again for what it refused and nobody else may have.
+    pub(crate) fn handle_retry(&mut self, session: SessionId, peer: PeerId, now: Now, out: &mut Outbox) {
+        let Some(source) = self.board.sessions.get(&session).and_then(|state| state.sources.get(&peer))
+        else {
+            return;
+        };
+        let starved: Vec<WantId> = source
+            .refused
+            .iter()
+            .copied()
+            .filter(|&id| self.board.wants.get(&id).is_some_and(state::Want::is_listed))
+            .filter(|&id| !self.board.may_be_elsewhere(id, None))
+            .take(RETRY_BATCH)
+            .collect();
+        for &id in &starved {
+            self.board.absolve(id, peer, false);
+        }
+        let Some(source) = self.board.sessions.get_mut(&session).and_then(|s| s.sources.get_mut(&peer))
+        else {
+            return;
+        };
+        if !starved.is_empty() {
+            source.retry = (source.retry * 2).min(self.config.retry_max);
+            self.dirty.insert(peer);
+        }
+        if !source.refused.is_empty() {
+            out.timers.set(Timer::Retry(session, peer), now.instant + source.retry);
+        }
+    }
+
+    /// Lets idle sources look for something to take over.
+    pub(crate) fn handle_balance(&mut self, session: SessionId) {
+        self.touch(session);
+    }
+
+    pub(crate) fn session_stats(&self, session: SessionId) -> Option<SessionStats> {
+        let state = self.board.sessions.get(&session)?;
+        Some(SessionStats {
+            wants: state.wants.len(),
+            asked: state.asked,
+            sources: state.sources.len(),
+            ..state.stats
+        })
+    }
+
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    pub(crate) fn sessions_of(&self, peer: &PeerId) -> BTreeSet<SessionId> {
+        self.peers.get(peer).map(|state| state.sessions.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn handle_progress(&mut self, peer: &PeerId, now: Instant, out: &mut Outbox) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.flow.progressed(now);
+            self.arm(peer, out);
+        }
+    }
+
+    pub(crate) fn peer_stats(&self, peer: &PeerId) -> PeerStats {
+        let Some(state) = self.peers.get(peer) else { return PeerStats::default() };
+        PeerStats {
+            rate: state.flow.rate(),
+            rtt: state.flow.rtt(),
+            outstanding_bytes: state.flow.outstanding(),
+            live_wants: state.asks.len(),
+            ..PeerStats::default()
+        }
+    }
+}

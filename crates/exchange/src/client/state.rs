@@ -1,0 +1,412 @@
+//! What the client side knows: wants, sessions, sources, and the sets from
+//! which the scheduler takes the next want in logarithmic time.
+//!
+//! A want that is asked of nobody is *listed*. As long as all is known to be
+//! alike (no source has said anything about it) it stands once, in its
+//! sessions' `clean` sets. As soon as a source says that it has or has not the
+//! block, or is asked about it, the want is *contested* and stands in the sets
+//! of each source that may have it instead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use peerage_base::Instant;
+use peerage_content::{Cid, Multihash};
+use peerage_identity::PeerId;
+
+use crate::client::flow::Flow;
+use crate::message::{Version, WantKind};
+use crate::output::{Order, SessionConfig, SessionId, SessionStats};
+
+/// A want, numbered in the order in which the owner gave them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WantId(pub(crate) u64);
+
+/// Most holders that rarity tells apart.
+const RANK_MAX: usize = 15;
+
+#[derive(Debug)]
+pub(crate) struct Want {
+    pub(crate) cid: Cid,
+    pub(crate) len: u64,
+    pub(crate) sessions: BTreeSet<SessionId>,
+    /// Who is asked, and by which number.
+    pub(crate) asks: BTreeMap<PeerId, (WantKind, u64)>,
+    pub(crate) refused: BTreeSet<PeerId>,
+    pub(crate) has: BTreeSet<PeerId>,
+    /// How often it was taken from a slow source.
+    pub(crate) moves: u32,
+    listed: Option<Listing>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Listing {
+    Clean,
+    Contested(usize),
+}
+
+impl Want {
+    /// Asked as a block of someone.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asks.values().any(|(kind, _)| *kind == WantKind::Block)
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed.is_some()
+    }
+}
+
+/// A source of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    /// Listed wants that it says it has, and contested ones that it may have.
+    pub(crate) has: BTreeSet<(usize, WantId)>,
+    pub(crate) may: BTreeSet<(usize, WantId)>,
+    /// Wants of the session that it said it has not, or let lapse.
+    pub(crate) refused: BTreeSet<WantId>,
+    /// It has refused something: it holds a part.
+    pub(crate) partial: bool,
+    /// Its last answers, newest in the lowest bit, 1 for "don't have".
+    refusals: u16,
+    pub(crate) refused_in_row: u32,
+    pub(crate) useless_told: bool,
+    pub(crate) retry: Duration,
+}
+
+impl Source {
+    pub(crate) fn note_answer(&mut self, had_it: bool) {
+        self.refusals = self.refusals << 1 | u16::from(!had_it);
+        self.refused_in_row = if had_it { 0 } else { self.refused_in_row.saturating_add(1) };
+        if had_it {
+            self.useless_told = false;
+        } else {
+            self.partial = true;
+        }
+    }
+
+    /// Most of what it was asked lately it did not have: ask before wanting.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.refusals.count_ones() > 8
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) order: Order,
+    pub(crate) sources: BTreeMap<PeerId, Source>,
+    pub(crate) banned: BTreeSet<PeerId>,
+    pub(crate) wants: BTreeSet<WantId>,
+    pub(crate) clean: BTreeSet<WantId>,
+    pub(crate) contested: BTreeSet<WantId>,
+    /// Wants that someone is asked, for a block or for word.
+    pub(crate) asked: usize,
+    /// No further wants will come: copies may be asked for.
+    pub(crate) ending: bool,
+    pub(crate) stalled_told: bool,
+    pub(crate) stats: SessionStats,
+}
+
+impl Session {
+    pub(crate) fn new(config: SessionConfig) -> Self {
+        Self {
+            order: config.order,
+            sources: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            wants: BTreeSet::new(),
+            clean: BTreeSet::new(),
+            contested: BTreeSet::new(),
+            asked: 0,
+            ending: false,
+            stalled_told: false,
+            stats: SessionStats::default(),
+        }
+    }
+}
+
+/// One ask: a want, live at a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) want: WantId,
+    pub(crate) kind: WantKind,
+    pub(crate) len: u64,
+    pub(crate) at: Instant,
+    /// Bytes outstanding with it, and delivered before, when it was asked.
+    pub(crate) ahead: u64,
+    pub(crate) delivered: u64,
+    /// It found nothing outstanding: its answer tells the round trip.
+    pub(crate) first: bool,
+}
+
+/// A connected peer, as one to ask.
+#[derive(Debug)]
+pub(crate) struct ClientPeer {
+    pub(crate) version: Version,
+    pub(crate) flow: Flow,
+    /// What is live at it, in the order of asking.
+    pub(crate) asks: BTreeMap<u64, Ask>,
+    /// How many of those only ask whether it has the block.
+    pub(crate) haves: usize,
+    pub(crate) sessions: BTreeSet<SessionId>,
+    /// The session whose turn was last.
+    pub(crate) turn: Option<SessionId>,
+}
+
+/// All wants and where they stand.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    pub(crate) wants: BTreeMap<WantId, Want>,
+    pub(crate) by_hash: BTreeMap<Multihash, WantId>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    next: u64,
+}
+
+impl Board {
+    pub(crate) fn find(&self, cid: &Cid) -> Option<WantId> {
+        self.by_hash.get(cid.hash()).copied()
+    }
+
+    /// The want of `cid` for `session`, which exists; new or known.
+    pub(crate) fn add(&mut self, session: SessionId, cid: &Cid, len: u64) -> WantId {
+        let id = match self.find(cid) {
+            Some(id) => id,
+            None => {
+                let id = WantId(self.next);
+                self.next += 1;
+                self.by_hash.insert(*cid.hash(), id);
+                let want = Want {
+                    cid: *cid,
+                    len,
+                    sessions: BTreeSet::new(),
+                    asks: BTreeMap::new(),
+                    refused: BTreeSet::new(),
+                    has: BTreeSet::new(),
+                    moves: 0,
+                    listed: None,
+                };
+                self.wants.insert(id, want);
+                id
+            }
+        };
+        self.unlist(id);
+        if let (Some(want), Some(state)) = (self.wants.get_mut(&id), self.sessions.get_mut(&session)) {
+            if want.sessions.insert(session) {
+                state.wants.insert(id);
+                state.asked += usize::from(!want.asks.is_empty());
+                for peer in &want.refused {
+                    if let Some(source) = state.sources.get_mut(peer) {
+                        source.refused.insert(id);
+                    }
+                }
+            }
+        }
+        self.list(id);
+        id
+    }
+
+    /// Takes `session` off a want; true if nobody wants it any more. The asks
+    /// are then for the caller to end before [`Board::remove`].
+    pub(crate) fn leave(&mut self, session: SessionId, id: WantId) -> bool {
+        self.unlist(id);
+        let Some(want) = self.wants.get_mut(&id) else { return false };
+        if want.sessions.remove(&session)
+            && let Some(state) = self.sessions.get_mut(&session)
+        {
+            state.wants.remove(&id);
+            state.asked -= usize::from(!want.asks.is_empty());
+            for peer in &want.refused {
+                if let Some(source) = state.sources.get_mut(peer) {
+                    source.refused.remove(&id);
+                }
+            }
+        }
+        let unwanted = want.sessions.is_empty();
+        if !unwanted {
+            self.list(id);
+        }
+        unwanted
+    }
+
+    /// Forgets a want that is asked of nobody.
+    pub(crate) fn remove(&mut self, id: WantId) -> Option<Want> {
+        self.unlist(id);
+        let want = self.wants.remove(&id)?;
+        debug_assert!(want.asks.is_empty(), "a want is removed after its asks");
+        self.by_hash.remove(want.cid.hash());
+        for session in &want.sessions {
+            if let Some(state) = self.sessions.get_mut(session) {
+                state.wants.remove(&id);
+                for peer in &want.refused {
+                    if let Some(source) = state.sources.get_mut(peer) {
+                        source.refused.remove(&id);
+                    }
+                }
+            }
+        }
+        Some(want)
+    }
+
+    /// Notes that `peer` is asked, or with `None` that it no longer is.
+    pub(crate) fn set_ask(&mut self, id: WantId, peer: PeerId, ask: Option<(WantKind, u64)>) {
+        self.unlist(id);
+        if let Some(want) = self.wants.get_mut(&id) {
+            let before = want.asks.is_empty();
+            match ask {
+                Some(ask) => drop(want.asks.insert(peer, ask)),
+                None => drop(want.asks.remove(&peer)),
+            }
+            let after = want.asks.is_empty();
+            for session in &want.sessions {
+                if let Some(state) = self.sessions.get_mut(session) {
+                    state.asked = state.asked + usize::from(!after) - usize::from(!before);
+                }
+            }
+        }
+        self.list(id);
+    }
+
+    /// Notes that `peer` says it has not the block.
+    pub(crate) fn refuse(&mut self, id: WantId, peer: PeerId) {
+        self.unlist(id);
+        if let Some(want) = self.wants.get_mut(&id) {
+            want.has.remove(&peer);
+            want.refused.insert(peer);
+            for session in &want.sessions {
+                if let Some(source) =
+                    self.sessions.get_mut(session).and_then(|state| state.sources.get_mut(&peer))
+                {
+                    source.refused.insert(id);
+                }
+            }
+        }
+        self.list(id);
+    }
+
+    /// Forgets what `peer` said about a want; with `has`, notes that it has it.
+    pub(crate) fn absolve(&mut self, id: WantId, peer: PeerId, has: bool) {
+        self.unlist(id);
+        if let Some(want) = self.wants.get_mut(&id) {
+            if has {
+                want.has.insert(peer);
+            } else {
+                want.has.remove(&peer);
+            }
+            if want.refused.remove(&peer) {
+                for session in &want.sessions {
+                    if let Some(source) =
+                        self.sessions.get_mut(session).and_then(|state| state.sources.get_mut(&peer))
+                    {
+                        source.refused.remove(&id);
+                    }
+                }
+            }
+        }
+        self.list(id);
+    }
+
+    /// Makes `peer` a source of `session`, which exists.
+    pub(crate) fn add_source(&mut self, session: SessionId, peer: PeerId, retry: Duration) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.sources.insert(peer, Source { retry, ..Source::default() });
+        let contested: Vec<WantId> = state.contested.iter().copied().collect();
+        for id in contested {
+            self.relist(id);
+        }
+    }
+
+    /// Ends that, and forgets what it said about wants of no other session of its.
+    pub(crate) fn remove_source(&mut self, session: SessionId, peer: PeerId) {
+        let Some(state) = self.sessions.get(&session) else { return };
+        if !state.sources.contains_key(&peer) {
+            return;
+        }
+        let contested: Vec<WantId> = state.contested.iter().copied().collect();
+        for &id in &contested {
+            self.unlist(id);
+        }
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let told = state.sources.remove(&peer).map(|source| source.refused).unwrap_or_default();
+        for id in told.iter().chain(&contested) {
+            let Some(want) = self.wants.get_mut(id) else { continue };
+            let elsewhere = want
+                .sessions
+                .iter()
+                .any(|other| self.sessions.get(other).is_some_and(|state| state.sources.contains_key(&peer)));
+            if !elsewhere {
+                want.refused.remove(&peer);
+                want.has.remove(&peer);
+            }
+        }
+        for id in contested {
+            self.list(id);
+        }
+    }
+
+    /// Whether a source of any session of the want, other than `but`, may have it.
+    pub(crate) fn may_be_elsewhere(&self, id: WantId, but: Option<PeerId>) -> bool {
+        let Some(want) = self.wants.get(&id) else { return false };
+        let mut sources =
+            want.sessions.iter().filter_map(|s| self.sessions.get(s)).flat_map(|s| s.sources.keys());
+        sources.any(|peer| Some(*peer) != but && !want.refused.contains(peer))
+    }
+
+    fn relist(&mut self, id: WantId) {
+        self.unlist(id);
+        self.list(id);
+    }
+
+    fn list(&mut self, id: WantId) {
+        let Some(want) = self.wants.get_mut(&id) else { return };
+        if want.is_asked() {
+            return;
+        }
+        if want.asks.is_empty() && want.refused.is_empty() && want.has.is_empty() {
+            for session in &want.sessions {
+                if let Some(state) = self.sessions.get_mut(session) {
+                    state.clean.insert(id);
+                }
+            }
+            want.listed = Some(Listing::Clean);
+            return;
+        }
+        let sources: usize = want
+            .sessions
+            .iter()
+            .filter_map(|s| self.sessions.get(s))
+            .map(|s| s.sources.len())
+            .max()
+            .unwrap_or(0);
+        let rank = sources.saturating_sub(want.refused.len()).min(RANK_MAX);
+        for session in &want.sessions {
+            let Some(state) = self.sessions.get_mut(session) else { continue };
+            state.contested.insert(id);
+            let key = (if state.order == Order::InOrder { 0 } else { rank }, id);
+            for (peer, source) in &mut state.sources {
+                if want.has.contains(peer) {
+                    source.has.insert(key);
+                } else if !want.refused.contains(peer) && !want.asks.contains_key(peer) {
+                    source.may.insert(key);
+                }
+            }
+        }
+        want.listed = Some(Listing::Contested(rank));
+    }
+
+    fn unlist(&mut self, id: WantId) {
+        let Some(want) = self.wants.get_mut(&id) else { return };
+        let Some(listing) = want.listed.take() else { return };
+        for session in &want.sessions {
+            let Some(state) = self.sessions.get_mut(session) else { continue };
+            match listing {
+                Listing::Clean => drop(state.clean.remove(&id)),
+                Listing::Contested(rank) => {
+                    state.contested.remove(&id);
+                    let key = (if state.order == Order::InOrder { 0 } else { rank }, id);
+                    for source in state.sources.values_mut() {
+                        source.has.remove(&key);
+                        source.may.remove(&key);
+                    }
+                }
+            }
+        }
+    }
+}

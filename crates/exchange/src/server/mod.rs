@@ -1,0 +1,324 @@
+//! The serving side: what peers want of us, and whose block is read and sent
+//! next.
+//!
+//! A want waits for a lookup; then it is answered with word, kept because the
+//! block is not here, or waits for credit to be sent. Bytes are lent to peers
+//! in turn (deficit round-robin), more at a time to those that gave to us.
+
+mod held;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use peerage_base::Budget;
+use peerage_content::{Cid, Multihash};
+use peerage_identity::PeerId;
+
+use crate::ledger::Ledgers;
+use crate::limits::{Config, HAVE_UPGRADE_MAX};
+use crate::message::{Presence, Version, WantEntry, WantKind};
+use crate::outbox::Outbox;
+use crate::output::{Output, Served};
+use crate::server::held::{Held, HeldWants, Stage};
+
+/// Blocks that a peer may always have on the way, whatever their size.
+const BLOCKS_AHEAD: usize = 2;
+
+/// A connected peer, as one to serve.
+#[derive(Debug)]
+struct ServerPeer {
+    version: Version,
+    held: HeldWants,
+    /// Blocks that the shell is reading or writing, and their bytes.
+    serving: BTreeMap<Cid, u32>,
+    serving_bytes: u64,
+    /// Bytes that it may still be sent in this turn.
+    deficit: u64,
+    in_turn: bool,
+}
+
+/// The serving half of the machine.
+#[derive(Debug)]
+pub(crate) struct Server {
+    config: Config,
+    peers: BTreeMap<PeerId, ServerPeer>,
+    credit: Budget,
+    /// Peers with blocks ready and credit of their own, in turn.
+    turns: VecDeque<PeerId>,
+    /// Wants for blocks that are not here.
+    absent: BTreeMap<Multihash, BTreeSet<(PeerId, Cid)>>,
+}
+
+impl Server {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            credit: Budget::new(config.send_credit_total),
+            config,
+            peers: BTreeMap::new(),
+            turns: VecDeque::new(),
+            absent: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn add_peer(&mut self, peer: PeerId, version: Version) {
+        let state = ServerPeer {
+            version,
+            held: HeldWants::default(),
+            serving: BTreeMap::new(),
+            serving_bytes: 0,
+            deficit: 0,
+            in_turn: false,
+        };
+        self.peers.insert(peer, state);
+    }
+
+    pub(crate) fn remove_peer(&mut self, peer: PeerId) {
+        let Some(state) = self.peers.remove(&peer) else { return };
+        self.credit.give(state.serving_bytes);
+        for cid in state.held.absent() {
+            forget_absent(&mut self.absent, peer, cid);
+        }
+        self.turns.retain(|other| *other != peer);
+    }
+
+    pub(crate) fn held_wants(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or(0, |state| state.held.len())
+    }
+
+    pub(crate) fn handle_wants(
+        &mut self,
+        peer: PeerId,
+        full: bool,
+        wants: &[WantEntry],
+        cancels: &[Cid],
+        out: &mut Outbox,
+    ) {
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
+        if full {
+            self.replace(peer, wants);
+        }
+        for cid in cancels {
+            self.drop_want(peer, cid);
+        }
+        for want in wants {
+            self.hold(peer, want, out);
+        }
+        self.look_up(peer, out);
+    }
+
+    /// A full wantlist: what it does not name is wanted no more.
+    fn replace(&mut self, peer: PeerId, wants: &[WantEntry]) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        let named: BTreeSet<Cid> = wants.iter().map(|want| want.cid).collect();
+        let gone: Vec<Cid> = state.held.cids().filter(|cid| !named.contains(*cid)).copied().collect();
+        for cid in gone {
+            self.drop_want(peer, &cid);
+        }
+    }
+
+    fn drop_want(&mut self, peer: PeerId, cid: &Cid) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if let Some(held) = state.held.remove(cid)
+            && held.stage == Stage::Absent
+        {
+            forget_absent(&mut self.absent, peer, cid);
+        }
+    }
+
+    fn hold(&mut self, peer: PeerId, want: &WantEntry, out: &mut Outbox) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let (cid, priority) = (want.cid, Reverse(want.priority));
+        let send_dont_have = want.send_dont_have && state.version.has_presences();
+        if state.serving.contains_key(&cid) {
+            return;
+        }
+        if let Some(held) = state.held.get(&cid) {
+            // A want for the block outdoes one for word of it, not the other way round.
+            let more = want.kind < held.kind;
+            if held.stage != Stage::Absent {
+                if more {
+                    state.held.upgrade(&cid, want.kind, send_dont_have);
+                }
+                return;
+            }
+            self.drop_want(peer, &cid);
+        } else if state.held.len() >= self.config.held_wants {
+            // Only wants for what is not here make room.
+            match state.held.oldest_absent() {
+                Some(oldest) => self.drop_want(peer, &oldest),
+                None => {
+                    if send_dont_have {
+                        out.presence(peer, cid, Presence::DontHave);
+                    }
+                    return;
+                }
+            }
+        }
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.held.insert(cid, Held { priority, kind: want.kind, send_dont_have, stage: Stage::New });
+    }
+
+    /// Asks for as many lookups as may be in flight.
+    fn look_up(&mut self, peer: PeerId, out: &mut Outbox) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        while state.held.looking() < self.config.lookups
+            && let Some(cid) = state.held.start_lookup()
+        {
+            out.push(Output::Lookup { peer, cid });
+        }
+    }
+
+    pub(crate) fn handle_lookup(
+        &mut self,
+        peer: PeerId,
+        cid: &Cid,
+        len: Option<u32>,
+        ledgers: &Ledgers,
+        out: &mut Outbox,
+    ) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if state.held.finish_lookup(cid) {
+            match len {
+                Some(len) => self.found(peer, cid, len, out),
+                None => self.missing(peer, cid, out),
+            }
+        }
+        self.look_up(peer, out);
+        self.serve(ledgers, out);
+    }
+
+    /// The block of a held want is here.
+    fn found(&mut self, peer: PeerId, cid: &Cid, len: u32, out: &mut Outbox) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(held) = state.held.get(cid) else { return };
+        if held.kind == WantKind::Have && len > HAVE_UPGRADE_MAX {
+            self.drop_want(peer, cid);
+            out.presence(peer, *cid, Presence::Have);
+            return;
+        }
+        state.held.set_stage(cid, Stage::Ready(len));
+        self.enter(peer);
+    }
+
+    /// The block of a held want is not here: say so if asked to, and keep it
+    /// in case it comes.
+    fn missing(&mut self, peer: PeerId, cid: &Cid, out: &mut Outbox) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(held) = state.held.get(cid) else { return };
+        if held.send_dont_have {
+            out.presence(peer, *cid, Presence::DontHave);
+        }
+        state.held.set_stage(cid, Stage::Absent);
+        self.absent.entry(*cid.hash()).or_default().insert((peer, *cid));
+        let Some(state) = self.peers.get(&peer) else { return };
+        if state.held.absent().count() > self.config.held_absent
+            && let Some(oldest) = state.held.oldest_absent()
+        {
+            self.drop_want(peer, &oldest);
+        }
+    }
+
+    /// A block came to be here: whoever waits for it is answered.
+    pub(crate) fn block_available(&mut self, cid: &Cid, len: u32, ledgers: &Ledgers, out: &mut Outbox) {
+        for (peer, cid) in self.absent.remove(cid.hash()).unwrap_or_default() {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.held.set_stage(&cid, Stage::Looking);
+                state.held.finish_lookup(&cid);
+                self.found(peer, &cid, len, out);
+            }
+        }
+        self.serve(ledgers, out);
+    }
+
+    pub(crate) fn handle_served(
+        &mut self,
+        peer: PeerId,
+        cid: &Cid,
+        served: Served,
+        ledgers: &mut Ledgers,
+        out: &mut Outbox,
+    ) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(len) = state.serving.remove(cid) else { return };
+        state.serving_bytes -= u64::from(len);
+        self.credit.give(u64::from(len));
+        match served {
+            Served::Sent(len) => ledgers.sent(peer, u64::from(len)),
+            Served::Missing if state.version.has_presences() => out.presence(peer, *cid, Presence::DontHave),
+            Served::Missing | Served::Failed => {}
+        }
+        self.enter(peer);
+        self.serve(ledgers, out);
+    }
+
+    /// Puts a peer in turn if it has something ready and credit for it.
+    fn enter(&mut self, peer: PeerId) {
+        if let Some(state) = self.peers.get_mut(&peer)
+            && !state.in_turn
+            && state.next_ready(&self.config).is_some()
+        {
+            state.in_turn = true;
+            self.turns.push_back(peer);
+        }
+    }
+
+    /// Lends bytes to peers in turn until nobody may have more.
+    fn serve(&mut self, ledgers: &Ledgers, out: &mut Outbox) {
+        while let Some(&peer) = self.turns.front() {
+            let Some(state) = self.peers.get_mut(&peer) else {
+                self.turns.pop_front();
+                continue;
+            };
+            let Some((cid, len)) = state.next_ready(&self.config) else {
+                // Nothing to send, or enough on the way: its turn is over.
+                state.in_turn = false;
+                state.deficit = 0;
+                self.turns.pop_front();
+                continue;
+            };
+            let bytes = u64::from(len);
+            if state.deficit < bytes {
+                state.deficit += self.config.quantum.max(1) * ledgers.weight(&peer);
+                if state.deficit < bytes {
+                    self.turns.rotate_left(1);
+                    continue;
+                }
+            }
+            // A block larger than all credit is sent when nothing else is.
+            if self.credit.used() == 0 {
+                self.credit.force(bytes);
+            } else if !self.credit.take(bytes) {
+                return;
+            }
+            state.deficit -= bytes;
+            state.held.remove(&cid);
+            state.serving.insert(cid, len);
+            state.serving_bytes += bytes;
+            out.push(Output::ServeBlock { peer, cid, len });
+            if state.next_ready(&self.config).is_some_and(|(_, next)| u64::from(next) > state.deficit) {
+                self.turns.rotate_left(1);
+            }
+        }
+    }
+}
+
+impl ServerPeer {
+    /// The block to send it next, if it has credit for that.
+    fn next_ready(&self, config: &Config) -> Option<(Cid, u32)> {
+        let (cid, len) = self.held.first_ready()?;
+        let fits = self.serving_bytes + u64::from(len) <= config.send_credit;
+        let few = self.serving.len() < BLOCKS_AHEAD;
+        (few || (fits && self.serving.len() < config.send_blocks)).then_some((cid, len))
+    }
+}
+
+fn forget_absent(absent: &mut BTreeMap<Multihash, BTreeSet<(PeerId, Cid)>>, peer: PeerId, cid: &Cid) {
+    if let Some(waiting) = absent.get_mut(cid.hash()) {
+        waiting.remove(&(peer, *cid));
+        if waiting.is_empty() {
+            absent.remove(cid.hash());
+        }
+    }
+}
