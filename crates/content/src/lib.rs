@@ -65,13 +65,15 @@ pub use block::Block;
 pub use cid::{Cid, Version};
 pub use file::{BuiltFile, FileBuilder};
 pub use folder::{BuiltDirectory, DirectoryBuilder, symlink};
+pub use hash::{NotOnWire, UnsupportedHash, VerifyError, verify, wire_allowed};
 pub use leaf::{Frame, Leaf};
-pub use node::Node;
+pub use node::{Bucket, DecodeError, Entry, FileChild, Node, ShardEntry};
 pub use pb::WireError;
-pub use prefix::Prefix;
+pub use prefix::{Prefix, PrefixError};
 pub use profile::Profile;
-pub use read::{FileReader, Piece};
-pub use walk::{Visit, Walk};
+pub use read::{FileReader, Piece, ReadError};
+pub use unixfs::{Metadata, Mtime};
+pub use walk::{Visit, Walk, WalkError};
 
 /// A hash with its function's code: `multihash` with room for 64 bytes.
 pub type Multihash = multihash::Multihash<64>;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::dagpb::{self, DagPbError, PbNode};
 use crate::hamt;
 use crate::limits::{BLOCK_MAX, FANOUT_MAX, SYMLINK_MAX};
+use crate::name::{self, NameError};
 use crate::unixfs::{Data, Kind, Metadata, UnixFsError};
 use crate::{Cid, codec};
 
@@ -108,7 +109,7 @@ pub enum Bucket {
 }
 
 /// Why a block means nothing. Its maker is at fault, not who sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// More bytes than any block has.
     #[error("a block of {0} bytes is too large")]
@@ -128,9 +129,15 @@ pub enum DecodeError {
     /// Sizes of a file that contradict its data or links.
     #[error("UnixFS: sizes that contradict the links or data")]
     Sizes,
-    /// A link of a folder without a usable name.
-    #[error("UnixFS: an entry without a usable name")]
-    Name,
+    /// An entry of a folder with a name that no path can lead to: empty, not
+    /// UTF-8, with a `/` or NUL.
+    #[error("UnixFS: an entry named \"{name}\": {error}")]
+    Name {
+        /// The name, escaped, its first 80 bytes.
+        name: String,
+        /// What is wrong with it.
+        error: NameError,
+    },
     /// A shard with a fanout, hash function or bucket that cannot be.
     #[error("UnixFS: an impossible shard")]
     Shard,
@@ -279,9 +286,16 @@ fn decode_shard(pb: &PbNode<'_>, data: &Data<'_>) -> Result<Node, DecodeError> {
 }
 
 fn entry(link: &dagpb::Link<'_>, name: &[u8]) -> Result<Entry, DecodeError> {
-    let name = std::str::from_utf8(name).map_err(|_| DecodeError::Name)?;
-    if name.is_empty() || name.contains(['/', '\0']) {
-        return Err(DecodeError::Name);
+    let bad = |error| DecodeError::Name { name: name::escape_bytes(&name[..name.len().min(80)]), error };
+    let text = std::str::from_utf8(name).map_err(|_| bad(NameError::NotUtf8))?;
+    if text.is_empty() {
+        return Err(bad(NameError::Empty));
     }
-    Ok(Entry { name: name.to_owned(), cid: link.cid, tsize: link.tsize.unwrap_or(0) })
+    if text.contains('/') {
+        return Err(bad(NameError::Separator));
+    }
+    if text.contains('\0') {
+        return Err(bad(NameError::Control));
+    }
+    Ok(Entry { name: text.to_owned(), cid: link.cid, tsize: link.tsize.unwrap_or(0) })
 }

@@ -52,7 +52,7 @@ pub struct Piece {
 }
 
 /// Why a file cannot be read on. The maker of its blocks is at fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// A block is not what it should be.
     #[error("block {cid}: {error}")]
@@ -60,7 +60,7 @@ pub enum ReadError {
         /// The block.
         cid: Cid,
         /// What is wrong with it.
-        error: DecodeError,
+        error: Box<DecodeError>,
     },
     /// A folder, symlink or block of another codec where a file should be.
     #[error("{0} is not a file")]
@@ -118,7 +118,8 @@ impl FileReader {
     pub fn supply(&mut self, block: &[u8]) -> Result<Option<Piece>, ReadError> {
         let pending = self.stack.last_mut().and_then(Vec::pop).ok_or(ReadError::NotNeeded)?;
         let cid = pending.cid;
-        let node = node::decode(&cid, block).map_err(|error| ReadError::Decode { cid, error })?;
+        let node =
+            node::decode(&cid, block).map_err(|error| ReadError::Decode { cid, error: Box::new(error) })?;
         let (data, size, children) = match node {
             Node::Leaf { data, .. } => (data.clone(), data.len() as u64, Vec::new()),
             Node::File { data, size, children, .. } => (data, size, children),

@@ -50,7 +50,7 @@ pub struct Visit {
 }
 
 /// Why a DAG cannot be walked on. The maker of its blocks is at fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WalkError {
     /// A block is not what it should be.
     #[error("block {cid}: {error}")]
@@ -58,7 +58,7 @@ pub enum WalkError {
         /// The block.
         cid: Cid,
         /// What is wrong with it.
-        error: DecodeError,
+        error: Box<DecodeError>,
     },
     /// More levels than [`DEPTH_MAX`].
     #[error("block {0} is nested too deeply")]
@@ -89,7 +89,8 @@ impl Walk {
     /// See [`WalkError`]. The walk can go on without this block's children.
     pub fn enter(&mut self, visit: &Visit, block: &[u8]) -> Result<usize, WalkError> {
         let cid = visit.cid;
-        let links = node::links(&cid, block).map_err(|error| WalkError::Decode { cid, error })?;
+        let links =
+            node::links(&cid, block).map_err(|error| WalkError::Decode { cid, error: Box::new(error) })?;
         if !links.is_empty() && visit.depth + 1 >= DEPTH_MAX {
             return Err(WalkError::TooDeep(cid));
         }

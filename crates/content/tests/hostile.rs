@@ -156,15 +156,23 @@ fn width_is_bounded() {
 #[test]
 fn entries_without_a_usable_name_are_refused() {
     let x = leaf(b"x");
-    for name in ["", "a/b", "/", "a\0b"] {
+    let refused = |name: &str, error| Err(DecodeError::Name { name: name.to_owned(), error });
+    for (name, shown, error) in [
+        ("", "", NameError::Empty),
+        ("a/../../b", "a/../../b", NameError::Separator),
+        ("/etc", "/etc", NameError::Separator),
+        ("a\0\x1b[2J", "a\\u{0}\\u{1b}[2J", NameError::Control),
+    ] {
         let bad = block(&Data::new(Kind::Directory), &[(name, x)]);
-        assert_eq!(decode(&bad), Err(DecodeError::Name), "{name:?}");
+        assert_eq!(decode(&bad), refused(shown, error), "{name:?}");
     }
     let data = Data::new(Kind::Directory).encode();
     let link = |name| Link { cid: x, name, tsize: None };
-    for name in [None, Some(&b"\xff"[..])] {
+    for (name, shown, error) in
+        [(None, "", NameError::Empty), (Some(&b"\xff"[..]), "\\xff", NameError::NotUtf8)]
+    {
         let bad = raw_block(&PbNode { links: vec![link(name)], data: Some(&data) });
-        assert_eq!(decode(&bad), Err(DecodeError::Name), "{name:?}");
+        assert_eq!(decode(&bad), refused(shown, error), "{name:?}");
     }
     // `..` is read, so that it can be reported by name; `name::check` refuses it.
     let dots = block(&Data::new(Kind::Directory), &[("..", x)]);
@@ -206,7 +214,8 @@ fn impossible_shards_are_refused() {
             "{hash_type:?} {fanout:?} {names:?}"
         );
     }
-    assert_eq!(shard(Some(0x22), Some(256), &["00a/b"]), Err(DecodeError::Name));
+    let slash = DecodeError::Name { name: "a/b".to_owned(), error: NameError::Separator };
+    assert_eq!(shard(Some(0x22), Some(256), &["00a/b"]), Err(slash));
 }
 
 #[test]
