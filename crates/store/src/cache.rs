@@ -205,7 +205,7 @@ impl Drop for Cache {
         if let Some(Worker { jobs, done }) = worker {
             drop(jobs);
             // It never sends; the wait ends when the thread does.
-            drop(done.recv_timeout(self.deadline));
+            let _ended = done.recv_timeout(self.deadline);
         }
     }
 }
@@ -226,10 +226,9 @@ fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     (crc32c::crc32c(value).to_le_bytes() == crc).then_some(value)
 }
 
-/// Small tables of things worth remembering, such as known peers. They may be
-/// empty at any time: a miss is no answer.
 impl Store {
-    /// Remembers a value. False if the cache is lost.
+    /// Remembers a value in a small table, such as of known peers. Tables may
+    /// be empty at any time: a miss is no answer. False if the cache is lost.
     ///
     /// # Errors
     /// A value over 1,024 bytes, or a key over 4,096.
@@ -257,7 +256,7 @@ impl Store {
     /// Forgets a key.
     pub fn table_remove(&self, table: &str, key: &[u8]) {
         let (name, key) = (tree_name(table), key.to_vec());
-        drop(self.inner.cache.call(move |db| db.open_tree(name)?.remove(key).map(drop)));
+        let _done = self.inner.cache.call(move |db| db.open_tree(name)?.remove(key).map(drop));
     }
 
     /// Up to `limit` keys and values in the order of their keys.

@@ -1,12 +1,27 @@
-//! Collection of what nothing reaches.
+//! Keeping the store small and whole: merging, collection of what nothing
+//! reaches, rebuilding of damaged indexes. All in steps that a worker takes
+//! when it likes; reads and writes go on meanwhile.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use crate::Multihash;
+use crate::error::WriteError;
+use crate::io as fsio;
+use crate::notice::Notice;
+use crate::pack::file::Pack;
+use crate::pack::record::{Kind, Record, Reference};
+use crate::pack::rewrite::{Rewritten, is_dropped};
+use crate::pack::scan::Window;
 use crate::pack::set::lock;
+use crate::store::{Inner, Store};
 
-/// Keys that someone put or asked for while a pack is being collected.
+/// Share of a pack's bytes that must be dead for it to be rewritten, in
+/// percent. 20: a store is then at most a quarter larger than what it keeps.
+const DEAD_PERCENT: u64 = 20;
+
+/// Keys that someone asked for while packs are being collected.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     watching: AtomicBool,
@@ -14,10 +29,157 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// Notes a key, if anyone is watching.
-    pub(crate) fn touch(&self, key: u64) {
-        if self.watching.load(Ordering::SeqCst) {
+    /// Notes a key, if anyone is watching. True if so.
+    pub(crate) fn touch(&self, key: u64) -> bool {
+        let watching = self.watching.load(Ordering::SeqCst);
+        if watching {
             lock(&self.keys).insert(key);
         }
+        watching
+    }
+
+    fn contains(&self, key: u64) -> bool {
+        lock(&self.keys).contains(&key)
+    }
+
+    fn watch(&self, on: bool) -> bool {
+        lock(&self.keys).clear();
+        self.watching.swap(on, Ordering::SeqCst)
+    }
+}
+
+/// A collection under way. While it lives, puts never count on an old copy.
+#[derive(Debug)]
+pub struct Collection {
+    inner: Arc<Inner>,
+    rest: Vec<u32>,
+    packs: usize,
+}
+
+/// How far a collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CollectionStep {
+    /// Packs looked at.
+    pub done: usize,
+    /// Packs in all.
+    pub packs: usize,
+    /// Bytes given back by this step.
+    pub freed: u64,
+}
+
+impl Store {
+    /// Begins a collection; `None` if one is under way. What is put from now
+    /// on stays, whatever [`Collection::step`] is told of it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn collect(&self) -> Result<Option<Collection>, WriteError> {
+        let inner = &self.inner;
+        if inner.touched.watch(true) {
+            return Ok(None);
+        }
+        let mut collection = Collection { inner: Arc::clone(inner), rest: Vec::new(), packs: 0 };
+        inner.packs.seal_active()?;
+        collection.rest = inner.packs.packs().iter().map(|pack| pack.id).collect();
+        collection.packs = collection.rest.len();
+        Ok(Some(collection))
+    }
+
+    /// One step of upkeep: seals what could not be sealed, rebuilds one damaged
+    /// index, merges one group of small packs, or rewrites the journal. True if
+    /// there may be more to do.
+    ///
+    /// # Errors
+    /// The disk's; nothing is lost.
+    pub fn maintain(&self) -> Result<bool, WriteError> {
+        let inner = &*self.inner;
+        inner.packs.seal_all()?;
+        let damaged: Vec<Arc<Pack>> =
+            inner.packs.packs().iter().filter(|pack| pack.needs_rewrite()).take(1).cloned().collect();
+        let group = if damaged.is_empty() { inner.packs.merge_candidates() } else { damaged };
+        if group.is_empty() {
+            return lock(&inner.ledger).compact_if_dead();
+        }
+        let rewritten = inner.packs.rewrite(&group, &|record| inner.is_useful(record), &|_| false)?;
+        inner.after_rewrite(&rewritten);
+        Ok(true)
+    }
+}
+
+impl Collection {
+    /// Looks at one pack and rewrites it if a fifth of it or more is dead:
+    /// blocks that `live` denies, references to files that were removed.
+    /// `None` when all are done.
+    ///
+    /// `live` must know what any pin, root, running share, fetch or import reaches.
+    ///
+    /// # Errors
+    /// The disk's; nothing is lost, and the next step goes on.
+    pub fn step(&mut self, live: &dyn Fn(&Multihash) -> bool) -> Result<Option<CollectionStep>, WriteError> {
+        let Some(id) = self.rest.pop() else { return Ok(None) };
+        let inner = &*self.inner;
+        let mut step = CollectionStep { done: self.packs - self.rest.len(), packs: self.packs, freed: 0 };
+        let packs = inner.packs.packs();
+        let Some(pack) = packs.iter().find(|pack| pack.id == id && pack.disk.is_some()) else {
+            return Ok(Some(step));
+        };
+        lock(&inner.touched.keys).clear();
+        let keep = |record: &Record<'_>| live(&record.mh) && inner.is_useful(record);
+        let (dead, total) = inner.dead_bytes(pack, live)?;
+        if dead > 0 && dead * 100 >= total * DEAD_PERCENT {
+            let wanted = |key| inner.touched.contains(key);
+            let rewritten = inner.packs.rewrite(&[Arc::clone(pack)], &keep, &wanted)?;
+            step.freed = rewritten.freed;
+            inner.after_rewrite(&rewritten);
+        }
+        Ok(Some(step))
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        self.inner.touched.watch(false);
+    }
+}
+
+impl Inner {
+    /// Whether a record can ever be read: not a reference to a removed file.
+    fn is_useful(&self, record: &Record<'_>) -> bool {
+        record.kind == Kind::Block
+            || Reference::decode(record.body).is_some_and(|r| lock(&self.ledger).has_file(r.file))
+    }
+
+    fn after_rewrite(&self, rewritten: &Rewritten) {
+        for (pack, offset) in &rewritten.damaged {
+            let pack = self.packs.path(*pack);
+            self.notices.push(Notice::RecordDamaged { pack, offset: u64::from(*offset), block: None });
+        }
+        let there = self.packs.all_ids();
+        lock(&self.ledger).forget_dropped(|pack| !there.contains(&pack));
+    }
+
+    /// Dead bytes of a pack's records, and all of them.
+    fn dead_bytes(&self, pack: &Pack, live: &dyn Fn(&Multihash) -> bool) -> Result<(u64, u64), WriteError> {
+        let dropped = self.packs.dropped();
+        let (mut dead, mut total) = (0, 0);
+        let mut window = Window::new(&pack.file, pack.records_end);
+        for entry in pack.entries(self.key)?.0 {
+            let offset = u64::from(entry.offset);
+            // Of a large block only the head is read.
+            let large = entry.kind() == Some(Kind::Block) && entry.block_len() > 4096;
+            let (mh, len) = if large {
+                let bytes = fsio::read_up_to(&pack.file, offset, 128)?;
+                (crate::pack::record::multihash_of(&bytes), u64::from(entry.block_len()) + 48)
+            } else {
+                let record = Record::decode(window.record(offset)?);
+                let len = record.map_or(0, |record| record.total as u64);
+                (record.filter(|record| self.is_useful(record)).map(|record| record.mh), len)
+            };
+            total += len;
+            if is_dropped(&dropped, pack.id, entry) || !mh.is_some_and(|mh| live(&mh)) {
+                dead += len;
+            }
+        }
+        Ok((dead, total))
     }
 }

@@ -206,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = open(&path);
-        let payloads: Vec<Vec<u8>> = (1..20u8).map(|n| vec![n; usize::from(n) * 3]).collect();
+        let payloads: Vec<Vec<u8>> = (1..10u8).map(|n| vec![n; usize::from(n)]).collect();
         payloads.iter().for_each(|payload| journal.append(payload).unwrap());
         journal.flush().unwrap();
         (payloads, fs::read(&path).unwrap())

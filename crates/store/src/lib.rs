@@ -11,6 +11,7 @@
 //! Deliberately absent: quotas, compression, an order of blocks.
 
 mod cache;
+mod check;
 mod codec;
 mod collect;
 mod config;
@@ -33,6 +34,8 @@ mod verify;
 /// A multihash with room for 64 bytes of digest.
 pub type Multihash = multihash::Multihash<64>;
 
+pub use check::{Checked, Sizes, Verified};
+pub use collect::{Collection, CollectionStep};
 pub use config::{
     Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_LOCATIONS, MAX_NOTE_BYTES, MAX_PATH_BYTES, MAX_TABLE_VALUE,
     VerifyFn,

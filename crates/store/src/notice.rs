@@ -71,8 +71,8 @@ pub enum Notice {
         pack: PathBuf,
         /// Where in it, in bytes.
         offset: u64,
-        /// The block.
-        block: Multihash,
+        /// The block, if that much can be read.
+        block: Option<Multihash>,
     },
     /// A pack's index is damaged; its records were read instead, and
     /// [`Store::maintain`](crate::Store::maintain) rewrites it.

@@ -127,9 +127,9 @@ impl Store {
         check_len("block", block.len(), MAX_BLOCK_BYTES)?;
         let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let inner = &*self.inner;
-        inner.touched.touch(inner.key.of(mh));
-        for at in inner.find(mh)? {
-            if at.entry.kind() == Some(Kind::Block) && inner.record(&at, mh)?.is_some() {
+        let collecting = inner.touched.touch(inner.key.of(mh));
+        for at in inner.find(mh)?.iter().filter(|at| !collecting || inner.packs.is_active(at.pack)) {
+            if at.entry.kind() == Some(Kind::Block) && inner.record(at, mh)?.is_some() {
                 return Ok(false);
             }
         }
@@ -151,10 +151,12 @@ impl Store {
         if !lock(&inner.ledger).has_file(reference.file) {
             return Err(WriteError::Unknown { what: "file", id: reference.file.0 });
         }
-        inner.touched.touch(inner.key.of(mh));
+        let collecting = inner.touched.touch(inner.key.of(mh));
         inner.users.trust_written(mh, reference);
         let mut live = 0;
-        for at in inner.find(mh)?.iter().filter(|at| at.entry.kind() == Some(Kind::Reference)) {
+        let found = inner.find(mh)?;
+        let counts = |at: &&Located| !collecting || inner.packs.is_active(at.pack);
+        for at in found.iter().filter(|at| at.entry.kind() == Some(Kind::Reference)).filter(counts) {
             let Some((_, body)) = inner.record(at, mh)? else { continue };
             let Some(known) = Reference::decode(&body) else { continue };
             if known == *reference {
@@ -202,7 +204,7 @@ impl Store {
         inner.touched.touch(inner.key.of(mh));
         let mut failed = None;
         for at in inner.find(mh)? {
-            match inner.read_at(&at, mh, false) {
+            match inner.read_at(&at, mh) {
                 Ok(Some(block)) => return Ok(Some(block)),
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
@@ -263,7 +265,8 @@ impl Inner {
             }
         };
         let Some(record) = Record::decode(&bytes) else {
-            self.drop_location(at, Some(mh));
+            self.drop_location(at);
+            self.tell_damaged(at, mh);
             return Ok(None);
         };
         if record.mh != *mh {
@@ -280,13 +283,9 @@ impl Inner {
 
     /// The block at one location; `None` if that is not right, which is then
     /// noted and, but for a missing file, not tried again.
-    pub(crate) fn read_at(&self, at: &Located, mh: &Multihash, always: bool) -> io::Result<Option<Bytes>> {
+    fn read_at(&self, at: &Located, mh: &Multihash) -> io::Result<Option<Bytes>> {
         let Some((kind, body)) = self.record(at, mh)? else { return Ok(None) };
         if kind == Kind::Block {
-            if always && !(self.config.verify)(mh, &[&body]) {
-                self.drop_location(at, Some(mh));
-                return Ok(None);
-            }
             return Ok(Some(body));
         }
         let Some(reference) = Reference::decode(&body) else { return Ok(None) };
@@ -294,12 +293,12 @@ impl Inner {
         if !lock(&self.ledger).has_file(reference.file) {
             return Ok(None);
         }
-        match self.users.read(mh, &reference, path, always)? {
+        match self.users.read(mh, &reference, path, false)? {
             Outcome::Right(block) => Ok(Some(block)),
             Outcome::Wrong(change) => {
                 let new = change != Change::Missing || self.users.set_missing(reference.file);
                 if change != Change::Missing {
-                    self.drop_location(at, None);
+                    self.drop_location(at);
                 }
                 if new {
                     self.tell_changed(reference.file, mh, change);
@@ -315,16 +314,12 @@ impl Inner {
         }
     }
 
-    /// Never finds this location again; `damaged` says that a record was at fault, and whose.
-    pub(crate) fn drop_location(&self, at: &Located, damaged: Option<&Multihash>) {
+    /// Never finds this location again.
+    pub(crate) fn drop_location(&self, at: &Located) {
         let (offset, key) = (at.entry.offset, at.entry.key);
         self.packs.drop_location(at.pack, offset, key);
         // If this cannot be written, the next process finds out for itself.
         drop(lock(&self.ledger).add(Fact::LocationDropped(at.pack, offset, key)));
-        if let Some(block) = damaged {
-            let pack = self.packs.path(at.pack);
-            self.notices.push(Notice::RecordDamaged { pack, offset: u64::from(offset), block: *block });
-        }
     }
 
     /// Tells the cache what is new in the active pack, once it is on disk.

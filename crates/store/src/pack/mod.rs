@@ -18,8 +18,11 @@ pub(crate) mod filter;
 pub(crate) mod index;
 pub(crate) mod open;
 pub(crate) mod record;
+pub(crate) mod rewrite;
 pub(crate) mod scan;
 pub(crate) mod set;
+#[cfg(test)]
+mod tests;
 
 use crate::codec::Reader;
 use crate::key::RepoKey;

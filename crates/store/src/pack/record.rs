@@ -82,7 +82,7 @@ pub(crate) struct Entry {
     /// Where the record begins in its pack.
     pub(crate) offset: u32,
     /// Kind in the two high bits, length of the block in the others.
-    info: u32,
+    pub(crate) info: u32,
 }
 
 impl Entry {
@@ -213,6 +213,12 @@ impl<'a> Record<'a> {
         };
         u32::try_from(len).ok()
     }
+}
+
+/// The multihash of a record of which only the beginning is at hand, unchecked.
+pub(crate) fn multihash_of(bytes: &[u8]) -> Option<Multihash> {
+    let prefix = Prefix::decode(bytes)?;
+    Reader(bytes.get(FIXED_BYTES..)?).multihash(prefix.mh_len)
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl PackSet {
     }
 
     /// Seals the active pack if it holds anything, so that it can be rewritten.
-    pub(super) fn seal_active(&self) -> io::Result<()> {
+    pub(crate) fn seal_active(&self) -> io::Result<()> {
         let mut active = lock(&self.active);
         if !active.entries.is_empty() {
             let frozen = self.rotate(&mut active)?;
@@ -204,6 +204,11 @@ impl PackSet {
     pub(crate) fn all_ids(&self) -> Vec<u32> {
         let active = lock(&self.active).id;
         self.packs().iter().map(|pack| pack.id).chain([active]).collect()
+    }
+
+    /// Whether this is the pack that takes new records.
+    pub(crate) fn is_active(&self, id: u32) -> bool {
+        lock(&self.active).id == id
     }
 
     /// The file of a pack, for messages.

@@ -1,0 +1,205 @@
+//! Looking at everything: sizes, and whether each block is what it should be.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use crate::Multihash;
+use crate::error::ReadError;
+use crate::io as fsio;
+use crate::notice::{Change, Notice};
+use crate::pack::active::Source;
+use crate::pack::file::Pack;
+use crate::pack::record::{Entry, Kind, Record, Reference, multihash_of};
+use crate::pack::rewrite::is_dropped;
+use crate::pack::scan::Window;
+use crate::pack::set::{Located, lock};
+use crate::store::{Inner, Store};
+use crate::userfile::{Outcome, shown};
+
+/// What a repository holds and takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Packs, the unsealed one too.
+    pub packs: usize,
+    /// Bytes of their files.
+    pub pack_bytes: u64,
+    /// Blocks with their payload in a pack.
+    pub blocks: usize,
+    /// References to pieces of users' files.
+    pub references: usize,
+    /// Locations known to be wrong, until their pack is rewritten.
+    pub dropped: usize,
+    /// Files of users that are known.
+    pub files: usize,
+    /// Bytes of the journal.
+    pub journal_bytes: u64,
+    /// Bytes of the root sets.
+    pub root_bytes: u64,
+    /// Bytes of the index cache.
+    pub index_bytes: u64,
+    /// Bytes of memory that the packs' indexes and filters take.
+    pub memory_bytes: usize,
+}
+
+/// Something that [`Store::verify_all`] came across.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// So many records of so many were read; told every thousand or so.
+    Progress {
+        /// Records read.
+        done: u64,
+        /// Records in all.
+        total: u64,
+    },
+    /// A record of a pack is damaged.
+    BadRecord {
+        /// The pack.
+        pack: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// The block, if that much can be read.
+        block: Option<Multihash>,
+    },
+    /// A user's file does not have the bytes of a block.
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// The block.
+        block: Multihash,
+        /// How it changed.
+        change: Change,
+    },
+    /// A pack's index is damaged; its records were read instead.
+    BadIndex {
+        /// The pack.
+        pack: PathBuf,
+    },
+}
+
+/// What [`Store::verify_all`] counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Records that were right.
+    pub good: u64,
+    /// Records that were wrong; none of them is served any more.
+    pub bad: u64,
+}
+
+/// Records between two tellings of progress.
+const PROGRESS_STEP: u64 = 1024;
+
+impl Store {
+    /// What the repository holds now.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let inner = &*self.inner;
+        let (records, references, memory_bytes) = inner.packs.counts();
+        let ledger = lock(&inner.ledger);
+        Sizes {
+            packs: inner.packs.all_ids().len(),
+            pack_bytes: fsio::bytes_below(&inner.packs.dir),
+            blocks: records - references,
+            references,
+            dropped: inner.packs.dropped().len(),
+            files: ledger.files(),
+            journal_bytes: ledger.bytes(),
+            root_bytes: inner.roots.bytes(),
+            index_bytes: fsio::bytes_below(&inner.dir.join("index")),
+            memory_bytes,
+        }
+    }
+
+    /// Reads and hashes everything and tells what is wrong; wrong locations
+    /// are dropped. Stops early if `tell` breaks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn verify_all(
+        &self,
+        tell: &mut dyn FnMut(Checked) -> ControlFlow<()>,
+    ) -> Result<Verified, ReadError> {
+        let inner = &*self.inner;
+        let active = inner.packs.active_snapshot()?;
+        let packs = inner.packs.packs();
+        // One that was sealed in between is looked at once.
+        let active = Some(&active).filter(|active| packs.iter().all(|pack| pack.id != active.id));
+        let total = packs.iter().map(AsRef::as_ref).chain(active).map(|pack| pack.records() as u64).sum();
+        let mut sum = Verified::default();
+        for pack in packs.iter().map(AsRef::as_ref).chain(active) {
+            let (entries, damaged) = pack.entries(inner.key)?;
+            if damaged && tell(Checked::BadIndex { pack: inner.packs.path(pack.id) }).is_break() {
+                return Ok(sum);
+            }
+            let dropped = inner.packs.dropped();
+            let mut window = Window::new(&pack.file, pack.records_end);
+            for entry in entries.into_iter().filter(|entry| !is_dropped(&dropped, pack.id, *entry)) {
+                let flow = match inner.check(pack, entry, &mut window)? {
+                    None => {
+                        sum.good += 1;
+                        ControlFlow::Continue(())
+                    }
+                    Some(found) => {
+                        sum.bad += 1;
+                        tell(found)
+                    }
+                };
+                let done = sum.good + sum.bad;
+                let progress = done.is_multiple_of(PROGRESS_STEP) || done == total;
+                if flow.is_break() || (progress && tell(Checked::Progress { done, total }).is_break()) {
+                    return Ok(sum);
+                }
+            }
+        }
+        Ok(sum)
+    }
+}
+
+impl Inner {
+    /// What is wrong with a record, if anything; then it is dropped.
+    fn check(
+        &self,
+        pack: &Pack,
+        entry: Entry,
+        window: &mut Window<'_>,
+    ) -> Result<Option<Checked>, ReadError> {
+        let bytes = window.record(u64::from(entry.offset))?;
+        let at = || Located { pack: pack.id, entry, source: Source::File(pack.file.clone()) };
+        let bad_record = |block| {
+            self.drop_location(&at());
+            let pack = self.packs.path(pack.id);
+            Checked::BadRecord { pack, offset: u64::from(entry.offset), block }
+        };
+        let Some(record) = Record::decode(bytes) else {
+            let raw = fsio::read_up_to(&pack.file, u64::from(entry.offset), 128)?;
+            let block = multihash_of(&raw).filter(|mh| self.key.of(mh) == entry.key);
+            return Ok(Some(bad_record(block)));
+        };
+        let mh = record.mh;
+        if record.kind == Kind::Block {
+            let right = (self.config.verify)(&mh, &[record.body]);
+            return Ok((!right).then(|| bad_record(Some(mh))));
+        }
+        let Some(reference) = Reference::decode(record.body) else { return Ok(Some(bad_record(Some(mh)))) };
+        // A reference to a removed file is no one's any more.
+        let Some((base, relative)) = lock(&self.ledger).file(reference.file) else { return Ok(None) };
+        let path = shown(&base, &relative);
+        match self.users.read(&mh, &reference, || Some((base, relative)), true)? {
+            Outcome::Right(_) => Ok(None),
+            Outcome::Wrong(change) => {
+                if change == Change::Missing {
+                    self.users.set_missing(reference.file);
+                } else {
+                    self.drop_location(&at());
+                }
+                Ok(Some(Checked::BadFile { path, block: mh, change }))
+            }
+        }
+    }
+
+    /// Tells the shell of a damaged record.
+    pub(crate) fn tell_damaged(&self, at: &Located, block: &Multihash) {
+        let pack = self.packs.path(at.pack);
+        let offset = u64::from(at.entry.offset);
+        self.notices.push(Notice::RecordDamaged { pack, offset, block: Some(*block) });
+    }
+}

@@ -1,0 +1,200 @@
+//! Rewriting packs: several into one (merging), or one without what is dead.
+//!
+//! The new pack is written aside, synced, and renamed; its footer names the
+//! packs that it replaces, so a kill at any point leaves either the old ones
+//! or the new one in force. Readers that hold an old pack go on reading it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+use super::file::{Pack, path_of};
+use super::record::{Entry, Record};
+use super::scan::Window;
+use super::set::{PackSet, lock};
+use super::{HEAD_BYTES, encode_head, index};
+use crate::config::Config;
+use crate::io as fsio;
+
+/// Bytes gathered for one write.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a rewrite did.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    /// Bytes that the old packs had and the new one has not.
+    pub(crate) freed: u64,
+    /// Records that could not be read: pack and offset.
+    pub(crate) damaged: Vec<(u32, u32)>,
+}
+
+struct Output {
+    file: fs::File,
+    at: u64,
+    chunk: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Output {
+    fn push(&mut self, entry: Entry, record: &[u8]) -> io::Result<()> {
+        let offset = u32::try_from(self.at + self.chunk.len() as u64).map_err(io::Error::other)?;
+        self.entries.push(Entry { offset, ..entry });
+        self.chunk.extend_from_slice(record);
+        if self.chunk.len() >= CHUNK_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        fsio::write_at(&self.file, self.at, &self.chunk)?;
+        self.at += self.chunk.len() as u64;
+        self.chunk.clear();
+        Ok(())
+    }
+}
+
+impl PackSet {
+    /// Rewrites `inputs` into one pack with the records that `keep` wants.
+    /// Records whose key is `wanted` when all are copied are kept after all.
+    pub(crate) fn rewrite(
+        &self,
+        inputs: &[Arc<Pack>],
+        keep: &dyn Fn(&Record<'_>) -> bool,
+        wanted: &dyn Fn(u64) -> bool,
+    ) -> io::Result<Rewritten> {
+        let _one_at_a_time = lock(&self.rewriting);
+        let current = self.packs();
+        if !inputs.iter().all(|input| current.iter().any(|pack| Arc::ptr_eq(pack, input))) {
+            return Ok(Rewritten::default());
+        }
+        let id = self.new_id();
+        let temp = path_of(&self.dir, id, "tmp");
+        let result = self.write_rewrite(id, inputs, keep, wanted);
+        if result.is_err() {
+            drop(fsio::remove_if_there(&temp));
+        }
+        result
+    }
+
+    fn write_rewrite(
+        &self,
+        id: u32,
+        inputs: &[Arc<Pack>],
+        keep: &dyn Fn(&Record<'_>) -> bool,
+        wanted: &dyn Fn(u64) -> bool,
+    ) -> io::Result<Rewritten> {
+        let temp = path_of(&self.dir, id, "tmp");
+        let mut out = Output {
+            file: fsio::create_empty(&temp)?,
+            at: 0,
+            chunk: encode_head(id, self.key),
+            entries: Vec::new(),
+        };
+        let mut done = Rewritten::default();
+        let dropped = self.dropped();
+        let mut left: Vec<(usize, Entry)> = Vec::new();
+        for (number, pack) in inputs.iter().enumerate() {
+            let mut window = Window::new(&pack.file, pack.records_end);
+            for entry in pack.entries(self.key)?.0 {
+                if is_dropped(&dropped, pack.id, entry) {
+                    continue;
+                }
+                let bytes = window.record(u64::from(entry.offset))?;
+                match Record::decode(bytes) {
+                    None => done.damaged.push((pack.id, entry.offset)),
+                    Some(record) if keep(&record) => out.push(entry, &bytes[..record.total])?,
+                    Some(_) => left.push((number, entry)),
+                }
+            }
+        }
+        left = self.rescue(inputs, left, wanted, |entry, record| out.push(entry, record))?;
+        out.write()?;
+        let ids: Vec<u32> = inputs.iter().map(|pack| pack.id).collect();
+        let old: u64 = inputs.iter().map(|pack| pack.file.metadata().map_or(0, |meta| meta.len())).sum();
+        let new = self.publish(id, &ids, out)?;
+        // Whoever found a record in an old pack since then still finds it.
+        self.rescue(inputs, left, wanted, |_, record| match Record::decode(record) {
+            Some(record) => self.put(record.kind, &record.mh, record.body, record.block_len().unwrap_or(0)),
+            None => Ok(()),
+        })?;
+        self.flush()?;
+        for id in &ids {
+            fsio::remove_if_there(&path_of(&self.dir, *id, "pack"))?;
+        }
+        self.forget_dropped(&ids);
+        done.freed = old.saturating_sub(new);
+        Ok(done)
+    }
+
+    /// Passes on what is wanted of what was left, and returns the rest.
+    fn rescue(
+        &self,
+        inputs: &[Arc<Pack>],
+        left: Vec<(usize, Entry)>,
+        wanted: &dyn Fn(u64) -> bool,
+        mut push: impl FnMut(Entry, &[u8]) -> io::Result<()>,
+    ) -> io::Result<Vec<(usize, Entry)>> {
+        let (saved, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, entry)| wanted(entry.key));
+        for (number, entry) in saved {
+            let pack = &inputs[number];
+            let mut window = Window::new(&pack.file, pack.records_end);
+            push(entry, window.record(u64::from(entry.offset))?)?;
+        }
+        Ok(rest)
+    }
+
+    /// Puts the new pack in the place of the old ones. Returns its length.
+    fn publish(&self, id: u32, replaced: &[u32], mut out: Output) -> io::Result<u64> {
+        out.entries.sort_unstable();
+        let disk = index::write(&out.file, id, &out.entries, out.at.max(HEAD_BYTES), replaced)?;
+        out.file.sync_all()?;
+        let len = out.file.metadata()?.len();
+        let path = path_of(&self.dir, id, "pack");
+        fs::rename(path_of(&self.dir, id, "tmp"), &path)?;
+        fsio::sync_dir(&self.dir)?;
+        let new = Arc::new(Pack::sealed(id, Arc::new(out.file), disk, true, self.config.verify));
+        self.change_packs(|packs| {
+            packs.retain(|pack| !replaced.contains(&pack.id));
+            packs.push(new);
+        });
+        Ok(len)
+    }
+
+    /// Packs that should become one: of one size class, enough of them.
+    pub(crate) fn merge_candidates(&self) -> Vec<Arc<Pack>> {
+        let packs = self.packs();
+        let mut classes: BTreeMap<u32, Vec<&Arc<Pack>>> = BTreeMap::new();
+        for pack in packs.iter().filter(|pack| pack.disk.is_some()) {
+            let weight = weight(&self.config, pack.records_end, pack.records());
+            if weight < FULL / 2 {
+                classes.entry(weight.max(1).ilog2() / 3).or_default().push(pack);
+            }
+        }
+        for class in classes.values().filter(|class| class.len() >= self.config.merge_fan) {
+            let (mut bytes, mut records) = (0, 0);
+            let fits = class.iter().take_while(|pack| {
+                bytes += pack.records_end;
+                records += pack.records();
+                weight(&self.config, bytes, records) <= FULL
+            });
+            let group: Vec<Arc<Pack>> = fits.map(|pack| Arc::clone(pack)).collect();
+            if group.len() > 1 {
+                return group;
+            }
+        }
+        Vec::new()
+    }
+}
+
+/// The weight of a pack that is as large as packs get.
+const FULL: u64 = 1 << 20;
+
+/// How full a pack is, by bytes or by records, of [`FULL`].
+fn weight(config: &Config, bytes: u64, records: usize) -> u64 {
+    let by_bytes = u128::from(bytes) * u128::from(FULL) / u128::from(config.merged_bytes.max(1));
+    let by_records = records as u128 * u128::from(FULL) / config.merged_records.max(1) as u128;
+    u64::try_from(by_bytes.max(by_records)).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn is_dropped(dropped: &BTreeMap<(u32, u32), u64>, pack: u32, entry: Entry) -> bool {
+    dropped.get(&(pack, entry.offset)) == Some(&entry.key)
+}

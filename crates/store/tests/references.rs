@@ -1,0 +1,291 @@
+//! Blocks that are pieces of users' files: what happens when the files change.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use peerage_store::{Change, Config, FileId, Multihash, Notice, Reference, Stat, Store, TreeId};
+
+fn hash(bytes: &[u8]) -> Multihash {
+    peerage_content::hash::digest(0x12, bytes).unwrap()
+}
+
+fn content() -> Vec<u8> {
+    (0..3000u32).map(|n| (n * n % 251) as u8).collect()
+}
+
+const PIECE: usize = 1000;
+
+struct World {
+    _temp: tempfile::TempDir,
+    base: PathBuf,
+    store: Store,
+    tree: TreeId,
+    file: FileId,
+    blocks: Vec<(Multihash, Vec<u8>)>,
+}
+
+impl World {
+    fn path(&self) -> PathBuf {
+        self.base.join("sub/file")
+    }
+}
+
+/// A file of three pieces, with a head and a tail around each.
+fn world() -> World {
+    let temp = tempfile::tempdir().unwrap();
+    let base = temp.path().join("shared");
+    fs::create_dir_all(base.join("sub")).unwrap();
+    fs::write(base.join("sub/file"), content()).unwrap();
+    let (store, _) = Store::open(&temp.path().join("repo"), Config::default()).unwrap();
+    let tree = store.add_tree(&base).unwrap();
+    let file = store.add_file(tree, Path::new("sub/file"), None).unwrap();
+    let mut blocks = Vec::new();
+    for (n, piece) in content().chunks(PIECE).enumerate() {
+        let block = [&b"head"[..], piece, b"tail!"].concat();
+        let reference = Reference {
+            file,
+            offset: (n * PIECE) as u64,
+            len: PIECE as u32,
+            head: b"head".to_vec(),
+            tail: b"tail!".to_vec(),
+        };
+        assert!(store.put_reference(&hash(&block), &reference).unwrap());
+        assert!(!store.put_reference(&hash(&block), &reference).unwrap());
+        blocks.push((hash(&block), block));
+    }
+    World { _temp: temp, base, store, tree, file, blocks }
+}
+
+fn changes(store: &Store) -> Vec<(PathBuf, Multihash, Change)> {
+    let notices = store.drain_notices().into_iter().map(|notice| match notice {
+        Notice::FileChanged { path, block, change } => (path, block, change),
+        other => panic!("{other:?}"),
+    });
+    notices.collect()
+}
+
+fn assert_all_right(w: &World) {
+    for (mh, block) in &w.blocks {
+        assert_eq!(w.store.len_of(mh).unwrap(), Some(block.len() as u32));
+        assert_eq!(w.store.read(mh).unwrap().as_deref(), Some(&block[..]));
+    }
+    assert_eq!(w.store.drain_notices(), []);
+}
+
+/// Makes the file's times old, so that the store may trust them.
+fn settle(path: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+}
+
+#[test]
+fn an_untouched_file_is_served_and_survives_reopening() {
+    let w = world();
+    assert_all_right(&w);
+    w.store.flush().unwrap();
+    let dir = w.store.dir().to_path_buf();
+    let World { store, blocks, _temp, .. } = w;
+    drop(store);
+    let (store, report) = Store::open(&dir, Config::default()).unwrap();
+    assert!(!report.is_notable());
+    for (mh, block) in &blocks {
+        assert_eq!(store.read(mh).unwrap().as_deref(), Some(&block[..]));
+    }
+}
+
+#[test]
+fn a_changed_piece_is_dropped_and_told_and_the_others_stay() {
+    for settled in [false, true] {
+        let w = world();
+        if settled {
+            settle(&w.path());
+        }
+        assert_all_right(&w);
+        File::options().write(true).open(w.path()).unwrap().write_all_at(b"!", 1500).unwrap();
+        if settled {
+            settle(&w.path());
+        }
+        assert_eq!(w.store.read(&w.blocks[1].0).unwrap(), None);
+        assert_eq!(changes(&w.store), [(w.path(), w.blocks[1].0, Change::Content)]);
+        assert_eq!(w.store.len_of(&w.blocks[1].0).unwrap(), None);
+        assert_eq!(w.store.read(&w.blocks[1].0).unwrap(), None);
+        assert_eq!(changes(&w.store), []);
+        assert!(w.store.read(&w.blocks[0].0).unwrap().is_some());
+        assert!(w.store.read(&w.blocks[2].0).unwrap().is_some());
+        // What was dropped stays dropped, but the block may come back.
+        assert!(w.store.put_block(&w.blocks[1].0, &w.blocks[1].1).unwrap());
+        assert_all_right(&w);
+    }
+}
+
+#[test]
+fn a_file_that_shrank_keeps_what_is_left() {
+    let w = world();
+    assert_all_right(&w);
+    File::options().write(true).open(w.path()).unwrap().set_len(2500).unwrap();
+    assert_eq!(w.store.read(&w.blocks[2].0).unwrap(), None);
+    assert_eq!(changes(&w.store), [(w.path(), w.blocks[2].0, Change::Shrunk)]);
+    assert!(w.store.read(&w.blocks[1].0).unwrap().is_some());
+}
+
+#[test]
+fn a_file_that_is_away_is_served_again_when_it_is_back() {
+    let w = world();
+    assert_all_right(&w);
+    let away = w.base.join("away");
+    let (store, _) = (w.store.clone(), ());
+    fs::rename(w.path(), &away).unwrap();
+    fs::copy(&away, w.base.join("copy")).unwrap();
+    fs::remove_file(&away).unwrap();
+    for (mh, _) in &w.blocks {
+        assert_eq!(store.read(mh).unwrap(), None);
+        assert_eq!(store.len_of(mh).unwrap(), None);
+    }
+    assert_eq!(changes(&store), [(w.path(), w.blocks[0].0, Change::Missing)]);
+    fs::rename(w.base.join("copy"), w.path()).unwrap();
+    assert!(store.read(&w.blocks[2].0).unwrap().is_some());
+    assert_all_right(&w);
+}
+
+#[test]
+fn nothing_is_read_through_a_symlink() {
+    for folder in [false, true] {
+        let w = world();
+        let (link, real) =
+            if folder { (w.base.join("sub"), w.base.join("real")) } else { (w.path(), w.base.join("real")) };
+        fs::rename(&link, &real).unwrap();
+        symlink(&real, &link).unwrap();
+        for (mh, _) in &w.blocks {
+            assert_eq!(w.store.read(mh).unwrap(), None);
+        }
+        let told = changes(&w.store);
+        assert_eq!(told.len(), 3);
+        assert!(told.iter().all(|(path, _, change)| *path == w.path() && *change == Change::NotAFile));
+    }
+}
+
+#[test]
+fn a_fifo_or_folder_in_its_place_blocks_nothing() {
+    for fifo in [false, true] {
+        let w = world();
+        fs::remove_file(w.path()).unwrap();
+        if fifo {
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, w.path(), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        } else {
+            fs::create_dir(w.path()).unwrap();
+        }
+        assert_eq!(w.store.read(&w.blocks[0].0).unwrap(), None);
+        assert_eq!(changes(&w.store), [(w.path(), w.blocks[0].0, Change::NotAFile)]);
+    }
+}
+
+#[test]
+fn a_replaced_file_with_other_bytes_is_never_served() {
+    let w = world();
+    settle(&w.path());
+    assert_all_right(&w);
+    fs::write(w.base.join("new"), vec![7; 3000]).unwrap();
+    fs::rename(w.base.join("new"), w.path()).unwrap();
+    for (mh, _) in &w.blocks {
+        assert_eq!(w.store.read(mh).unwrap(), None);
+    }
+    assert_eq!(changes(&w.store).len(), 3);
+}
+
+#[test]
+fn a_touched_file_with_the_same_bytes_is_served() {
+    let w = world();
+    settle(&w.path());
+    assert_all_right(&w);
+    fs::write(w.path(), content()).unwrap();
+    assert_all_right(&w);
+}
+
+#[test]
+fn a_moved_tree_is_one_record() {
+    let w = world();
+    let moved = w.base.with_extension("moved");
+    fs::rename(&w.base, &moved).unwrap();
+    w.store.move_tree(w.tree, &moved).unwrap();
+    assert_all_right(&w);
+    let stat = Stat::of(&fs::metadata(moved.join("sub/file")).unwrap());
+    w.store.set_stats(&[(w.file, stat)]).unwrap();
+    assert_eq!(w.store.file_stat(w.file), Some(stat));
+    assert_eq!(w.store.file_path(w.file), Some((moved, "sub/file".into())));
+}
+
+#[test]
+fn a_removed_tree_is_gone_and_its_ids_are_not_given_again() {
+    let w = world();
+    w.store.remove_tree(w.tree).unwrap();
+    for (mh, _) in &w.blocks {
+        assert_eq!(w.store.len_of(mh).unwrap(), None);
+        assert_eq!(w.store.read(mh).unwrap(), None);
+    }
+    assert_eq!(w.store.drain_notices(), []);
+    w.store.flush().unwrap();
+    let dir = w.store.dir().to_path_buf();
+    let World { store, blocks, file, base, _temp, .. } = w;
+    drop(store);
+    let (store, _) = Store::open(&dir, Config::default()).unwrap();
+    let tree = store.add_tree(&base).unwrap();
+    assert!(tree.0 > file.0);
+    assert!(store.add_file(tree, Path::new("sub/file"), None).unwrap().0 > file.0);
+    assert_eq!(store.len_of(&blocks[0].0).unwrap(), None);
+}
+
+#[test]
+fn a_file_being_written_is_read_through_its_handle() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&temp.path().join("repo"), Config::default()).unwrap();
+    let tree = store.add_tree(&temp.path().join("part")).unwrap();
+    let file = store.add_file(tree, Path::new(""), None).unwrap();
+    let path = temp.path().join("part");
+    let handle = Arc::new(File::options().read(true).write(true).create_new(true).open(&path).unwrap());
+    store.attach_handle(file, Arc::clone(&handle));
+    let piece = vec![5; 700];
+    handle.write_all_at(&piece, 300).unwrap();
+    let reference = Reference { file, offset: 300, len: 700, head: vec![], tail: vec![] };
+    store.put_reference(&hash(&piece), &reference).unwrap();
+    assert_eq!(store.read(&hash(&piece)).unwrap().as_deref(), Some(&piece[..]));
+    // The file takes its final name, and the base is the file.
+    let done = temp.path().join("done");
+    fs::rename(&path, &done).unwrap();
+    store.move_tree(tree, &done).unwrap();
+    store.detach_handle(file);
+    assert_eq!(store.read(&hash(&piece)).unwrap().as_deref(), Some(&piece[..]));
+    assert_eq!(store.drain_notices(), []);
+}
+
+#[test]
+fn a_reference_that_was_not_put_through_the_handle_is_hashed() {
+    let w = world();
+    File::options().write(true).open(w.path()).unwrap().write_all_at(b"!", 10).unwrap();
+    w.store.attach_handle(w.file, Arc::new(File::open(w.path()).unwrap()));
+    assert_eq!(w.store.read(&w.blocks[0].0).unwrap(), None);
+    assert_eq!(changes(&w.store), [(w.path(), w.blocks[0].0, Change::Content)]);
+    assert!(w.store.read(&w.blocks[1].0).unwrap().is_some());
+}
+
+#[test]
+fn limits_are_refused() {
+    let w = world();
+    let reference = |head: usize, len: u32, file: FileId| Reference {
+        file,
+        offset: 0,
+        len,
+        head: vec![0; head],
+        tail: vec![],
+    };
+    let mh = hash(b"x");
+    assert!(w.store.put_reference(&mh, &reference(65, 1, w.file)).is_err());
+    assert!(w.store.put_reference(&mh, &reference(0, 5 << 20, w.file)).is_err());
+    assert!(w.store.put_reference(&mh, &reference(0, 1, FileId(1 << 40))).is_err());
+    assert!(w.store.put_block(&mh, &vec![0; (4 << 20) + 1]).is_err());
+    assert!(w.store.add_file(TreeId(1 << 40), Path::new("x"), None).is_err());
+    assert_eq!(w.store.len_of(&mh).unwrap(), None);
+}

@@ -1,0 +1,440 @@
+//! The store as a whole: a model to compare with, threads, damage, collection.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cid::Cid;
+use peerage_store::{
+    Checked, Config, Download, Multihash, Notice, Pin, PinKind, Reference, Root, RootKind, Store,
+};
+use proptest::prelude::*;
+
+fn hash(bytes: &[u8]) -> Multihash {
+    peerage_content::hash::digest(0x12, bytes).unwrap()
+}
+
+fn block(n: u32) -> Vec<u8> {
+    let len = 1 + (n as usize * 37) % 300;
+    n.to_le_bytes().iter().copied().cycle().take(len.max(4)).collect()
+}
+
+fn small() -> Config {
+    Config { pack_records: 20, write_buffer: 1000, merge_fan: 3, ..Config::default() }
+}
+
+fn open(dir: &Path) -> Store {
+    let (store, report) = Store::open(dir, small()).unwrap();
+    assert!(!report.is_notable(), "{report:?}");
+    store
+}
+
+fn collect(store: &Store, live: &dyn Fn(&Multihash) -> bool) -> u64 {
+    let mut collection = store.collect().unwrap().unwrap();
+    let mut freed = 0;
+    while let Some(step) = collection.step(live).unwrap() {
+        freed += step.freed;
+    }
+    freed
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Put(u32),
+    PutMany(u32),
+    Refer(u32),
+    Sync,
+    Reopen,
+    ReopenWithoutIndex,
+    Maintain,
+    Collect(u32),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0..200u32).prop_map(Op::Put),
+        4 => (0..180u32).prop_map(Op::PutMany),
+        3 => (0..200u32).prop_map(Op::Refer),
+        1 => Just(Op::Sync),
+        1 => Just(Op::Reopen),
+        1 => Just(Op::ReopenWithoutIndex),
+        2 => Just(Op::Maintain),
+        1 => (2..5u32).prop_map(Op::Collect),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn behaves_as_a_map(ops in proptest::collection::vec(op(), 1..40)) {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("repo");
+        let file_path = temp.path().join("file");
+        // Block n is in the file at offset 400 n.
+        let whole: Vec<u8> = (0..200).flat_map(|n| { let mut b = block(n); b.resize(400, 0); b }).collect();
+        fs::write(&file_path, whole).unwrap();
+        let mut store = open(&dir);
+        let tree = store.add_tree(&file_path).unwrap();
+        let file = store.add_file(tree, Path::new(""), None).unwrap();
+        let mut model: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        for op in ops {
+            match op {
+                Op::Put(n) => {
+                    store.put_block(&hash(&block(n)), &block(n)).unwrap();
+                    model.insert(n, block(n));
+                }
+                Op::PutMany(from) => for n in from..from + 20 {
+                    store.put_block(&hash(&block(n)), &block(n)).unwrap();
+                    model.insert(n, block(n));
+                },
+                Op::Refer(n) => {
+                    let len = block(n).len() as u32;
+                    let reference = Reference { file, offset: u64::from(n) * 400, len, head: vec![], tail: vec![] };
+                    store.put_reference(&hash(&block(n)), &reference).unwrap();
+                    model.insert(n, block(n));
+                }
+                Op::Sync => store.sync().unwrap(),
+                Op::Reopen => {
+                    drop(store);
+                    store = open(&dir);
+                }
+                Op::ReopenWithoutIndex => {
+                    drop(store);
+                    fs::remove_dir_all(dir.join("index")).unwrap();
+                    store = open(&dir);
+                }
+                Op::Maintain => while store.maintain().unwrap() {},
+                Op::Collect(keep) => {
+                    model.retain(|n, _| n % keep == 0);
+                    let live: Vec<Multihash> = model.values().map(|b| hash(b)).collect();
+                    collect(&store, &|mh| live.contains(mh));
+                    // What is dead may stay; what is live must.
+                    for n in 0..200 {
+                        if let Some(got) = store.read(&hash(&block(n))).unwrap() {
+                            model.insert(n, got.to_vec());
+                        }
+                    }
+                }
+            }
+            for n in 0..200 {
+                let got = store.read(&hash(&block(n))).unwrap();
+                prop_assert_eq!(got.as_deref(), model.get(&n).map(Vec::as_slice));
+                let len = store.len_of(&hash(&block(n))).unwrap();
+                prop_assert_eq!(len, model.get(&n).map(|b| b.len() as u32));
+            }
+        }
+        prop_assert_eq!(store.drain_notices(), vec![]);
+        let verified = store.verify_all(&mut |_| ControlFlow::Continue(())).unwrap();
+        prop_assert_eq!(verified.bad, 0);
+    }
+}
+
+#[test]
+fn readers_see_every_block_while_a_writer_seals_merges_and_collects() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open(&temp.path().join("repo"));
+    const KEPT: u32 = 60;
+    (0..KEPT).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for start in 0..3 {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                let mut n = start;
+                while !done.load(Ordering::Relaxed) {
+                    n = (n + 1) % KEPT;
+                    let got = store.read(&hash(&block(n))).unwrap();
+                    assert_eq!(got.as_deref(), Some(&block(n)[..]), "block {n}");
+                }
+            });
+        }
+        let live: Vec<Multihash> = (0..KEPT).map(|n| hash(&block(n))).collect();
+        for round in 0..12 {
+            for n in KEPT + round * 40..KEPT + round * 40 + 40 {
+                store.put_block(&hash(&block(n)), &block(n)).unwrap();
+            }
+            store.maintain().unwrap();
+            if round % 4 == 3 {
+                assert!(collect(&store, &|mh| live.contains(mh)) > 0);
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(store.drain_notices(), []);
+}
+
+#[test]
+fn what_is_put_during_a_collection_stays() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open(&temp.path().join("repo"));
+    (0..50).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    let mut collection = store.collect().unwrap().unwrap();
+    assert!(store.collect().unwrap().is_none(), "one at a time");
+    // Already there, and dead by all that the collection is told.
+    assert!(store.put_block(&hash(&block(7)), &block(7)).unwrap());
+    while collection.step(&|_| false).unwrap().is_some() {}
+    drop(collection);
+    for n in 0..50 {
+        assert_eq!(store.read(&hash(&block(n))).unwrap().is_some(), n == 7, "block {n}");
+    }
+    assert!(store.collect().unwrap().is_some());
+}
+
+#[test]
+fn damage_to_the_index_cache_loses_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let store = open(&dir);
+    (0..10).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    store.table_put("peers", b"a", b"b").unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let db = dir.join("index/db");
+    let good = fs::read(&db).unwrap();
+    for at in (0..good.len()).step_by(good.len() / 12 + 1) {
+        let mut bad = good.clone();
+        bad[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
+        fs::write(&db, &bad).unwrap();
+        let (store, _) = Store::open(&dir, small()).unwrap();
+        for n in 0..10 {
+            assert_eq!(store.read(&hash(&block(n))).unwrap().as_deref(), Some(&block(n)[..]), "byte {at}");
+        }
+        let table = store.table_get("peers", b"a");
+        assert!(table.is_none() || table.as_deref() == Some(b"b"), "byte {at}");
+    }
+}
+
+#[test]
+fn an_index_cache_that_will_not_open_is_moved_aside() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let store = open(&dir);
+    store.put_block(&hash(&block(1)), &block(1)).unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    fs::write(dir.join("index"), b"not a folder").unwrap();
+    let (store, report) = Store::open(&dir, small()).unwrap();
+    assert_eq!(report.index_moved_to, Some(dir.join("index.bad")));
+    assert!(report.is_notable());
+    assert!(store.read(&hash(&block(1))).unwrap().is_some());
+    assert!(store.table_put("peers", b"a", b"b").unwrap());
+    assert_eq!(store.table_get("peers", b"a").as_deref(), Some(&b"b"[..]));
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(store.table_iter("peers", 10), [(b"a".to_vec(), b"b".to_vec())]);
+    store.table_remove("peers", b"a");
+    assert_eq!(store.table_get("peers", b"a"), None);
+    assert!(store.table_put("peers", b"a", &[0; 1025]).is_err());
+}
+
+#[test]
+fn a_flipped_byte_in_a_block_is_found_and_only_that_block() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let store = open(&dir);
+    (0..30).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    store.flush().unwrap();
+    let pack = dir.join("packs/00000001.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    let at = bytes.windows(8).position(|w| w == &block(5)[..8]).unwrap();
+    bytes[at] ^= 1;
+    // In place, so that the open handle sees it.
+    fs::write(&pack, &bytes).unwrap();
+    let mut bad = Vec::new();
+    let mut progress = 0;
+    let verified = store.verify_all(&mut |found| {
+        match found {
+            Checked::Progress { done, total } => progress = done * 100 / total,
+            other => bad.push(other),
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!((verified.unwrap().bad, progress), (1, 100));
+    match &bad[..] {
+        [Checked::BadRecord { pack: found, block: Some(mh), .. }] => {
+            assert_eq!((found, *mh), (&pack, hash(&block(5))));
+        }
+        other => panic!("{other:?}"),
+    }
+    for n in 0..30 {
+        assert_eq!(store.read(&hash(&block(n))).unwrap().is_some(), n != 5, "block {n}");
+    }
+    // It is remembered, and mended by putting the block again.
+    store.flush().unwrap();
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(store.len_of(&hash(&block(5))).unwrap(), None);
+    assert!(store.put_block(&hash(&block(5)), &block(5)).unwrap());
+    assert!(store.read(&hash(&block(5))).unwrap().is_some());
+    assert_eq!(store.drain_notices(), []);
+}
+
+#[test]
+fn a_read_reports_a_flipped_byte_too() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let store = open(&dir);
+    store.put_block(&hash(&block(5)), &block(5)).unwrap();
+    store.flush().unwrap();
+    let pack = dir.join("packs/00000001.active");
+    let mut bytes = fs::read(&pack).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    assert_eq!(store.read(&hash(&block(5))).unwrap(), None);
+    let told = store.drain_notices();
+    assert_eq!(told, [Notice::RecordDamaged { pack, offset: 40, block: Some(hash(&block(5))) }]);
+    assert_eq!(store.len_of(&hash(&block(5))).unwrap(), None);
+}
+
+fn root(cid: Cid) -> Root {
+    Root {
+        cid,
+        kind: RootKind::Shared,
+        path: Some("/home/user/x".into()),
+        name: "x".into(),
+        announce: true,
+        keep: true,
+        size: 99,
+        tree: None,
+        added: 1_700_000_000,
+    }
+}
+
+#[test]
+fn the_journal_brings_everything_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let cid = Cid::new_v1(0x55, hash(b"root"));
+    let pin = Pin { cid, kind: PinKind::Recursive, name: "mine".into() };
+    let download = Download {
+        cid,
+        dest: "/home/user/dest".into(),
+        staging: "/home/user/.dest.part".into(),
+        tree: None,
+        note: vec![1, 2, 3],
+    };
+    let store = open(&dir);
+    store.add_pin(&pin).unwrap();
+    store.add_pin(&Pin { kind: PinKind::Direct, ..pin.clone() }).unwrap();
+    assert!(store.remove_pin(&cid, PinKind::Direct).unwrap());
+    assert!(!store.remove_pin(&cid, PinKind::Direct).unwrap());
+    let set = store.root_set_builder();
+    (0..1000).for_each(|n| set.insert(&hash(&block(n))).unwrap());
+    let id = store.add_root(&root(cid), &set).unwrap();
+    let gone = store.add_root(&root(cid), &set).unwrap();
+    assert!(store.remove_root(gone).unwrap());
+    assert!(!store.remove_root(gone).unwrap());
+    store.update_root(id, &Root { announce: false, ..root(cid) }).unwrap();
+    let first = store.start_download(&download).unwrap();
+    let second = store.start_download(&download).unwrap();
+    let changed = Download { note: vec![], ..download };
+    store.update_download(second, &changed).unwrap();
+    store.end_download(first).unwrap();
+    for _ in 0..2 {
+        // As after a kill: nothing is flushed by a destructor.
+        let copy = temp.path().join("copy");
+        drop(fs::remove_dir_all(&copy));
+        copy_dir(&dir, &copy);
+        let store = open(&copy);
+        assert_eq!(store.pins(), [pin.clone()]);
+        assert_eq!(store.downloads(), [(second, changed.clone())]);
+        let [entry] = &store.roots()[..] else { panic!("{:?}", store.roots()) };
+        assert_eq!((entry.id, &entry.root), (id, &Root { announce: false, ..root(cid) }));
+        let set = entry.set.as_ref().unwrap();
+        assert!((0..1000).all(|n| set.contains(&hash(&block(n)))));
+        assert!(!set.contains(&hash(b"other")));
+    }
+    drop(store);
+    let sets: Vec<PathBuf> = fs::read_dir(dir.join("roots")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(sets.len(), 1, "{sets:?}");
+    fs::remove_file(&sets[0]).unwrap();
+    let (store, report) = Store::open(&dir, small()).unwrap();
+    assert_eq!(report.lost_root_sets, [cid]);
+    assert!(store.roots()[0].set.is_none());
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy_dir(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+    }
+}
+
+#[test]
+fn without_the_journal_the_blocks_are_still_found() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let store = open(&dir);
+    (0..50).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    drop(store);
+    fs::remove_file(dir.join("journal")).unwrap();
+    let store = open(&dir);
+    assert!((0..50).all(|n| store.read(&hash(&block(n))).unwrap().is_some()));
+}
+
+#[test]
+fn many_removed_files_leave_a_small_journal() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let store = open(&dir);
+    let mut last = None;
+    for _ in 0..3 {
+        let tree = store.add_tree(Path::new("/nowhere")).unwrap();
+        for n in 0..3000 {
+            last = Some(store.add_file(tree, Path::new(&format!("file{n}")), None).unwrap());
+        }
+        store.remove_tree(tree).unwrap();
+    }
+    let before = store.sizes().journal_bytes;
+    while store.maintain().unwrap() {}
+    let after = store.sizes().journal_bytes;
+    assert!(after * 50 < before, "{before} to {after}");
+    drop(store);
+    let store = open(&dir);
+    let tree = store.add_tree(Path::new("/nowhere")).unwrap();
+    assert!(tree.0 > last.unwrap().0);
+}
+
+#[test]
+fn small_repositories_are_small() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let (store, _) = Store::open(&dir, Config::default()).unwrap();
+    store.table_put("peers", b"a", b"b").unwrap();
+    store.sync().unwrap();
+    let disk = |path: &Path| disk_bytes(path);
+    let fresh = disk(&dir);
+    assert!(fresh < 1 << 20, "{fresh} bytes of a fresh repository");
+    // A folder of small files: reference, file record with its stat, root set, checkpoint.
+    const FILES: u32 = 5000;
+    let tree = store.add_tree(temp.path()).unwrap();
+    let set = store.root_set_builder();
+    let stat = peerage_store::Stat::of(&fs::metadata(temp.path()).unwrap());
+    for n in 0..FILES {
+        let file =
+            store.add_file(tree, Path::new(&format!("folder{}/file-number-{n}", n / 100)), None).unwrap();
+        let reference = Reference { file, offset: 0, len: 4096, head: vec![], tail: vec![] };
+        store.put_reference(&hash(&block(n)), &reference).unwrap();
+        set.insert(&hash(&block(n))).unwrap();
+        store.set_stats(&[(file, stat)]).unwrap();
+    }
+    store.add_root(&root(Cid::new_v1(0x55, hash(b"root"))), &set).unwrap();
+    store.sync().unwrap();
+    let each = (disk(&dir) - fresh) / u64::from(FILES);
+    assert!(each < 300, "{each} bytes a file");
+}
+
+fn disk_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::symlink_metadata(path).unwrap();
+    if meta.is_dir() {
+        fs::read_dir(path).unwrap().map(|entry| disk_bytes(&entry.unwrap().path())).sum()
+    } else {
+        meta.blocks() * 512
+    }
+}
