@@ -1,10 +1,70 @@
-//! `cargo xtask`: the one entry point for development commands.
+//! `cargo xtask`: the one entry point for development commands. CI runs
+//! `cargo xtask ci` and nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod ci;
 mod codegen;
+mod command;
+mod interop;
+mod layers;
+mod tidy;
 
-fn main() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
-    codegen::run(root, false)
+/// Development commands of Peerage.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every test that needs nothing but Rust and a C compiler
+    Test {
+        /// Passed on to `cargo test`, such as `-p peerage-wire` or a filter
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run what CI runs: tests first, then every check, then interop
+    Ci,
+    /// Write the prost types of `crates/wire` from `proto/`
+    Codegen {
+        /// Only say whether they are current
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check that each crate uses only crates of lower rows
+    Layers,
+    /// Check that each source file opens with `//!` and is of readable length
+    Tidy,
+    /// Run the tests against Helia, Kubo and rust-libp2p, with their set-up
+    Interop {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Run the criterion benchmarks, or `transfer`
+    Bench(bench::Options),
+}
+
+fn main() -> Result<()> {
+    let root = root();
+    match Options::parse().task {
+        Task::Test { args } => ci::test(&root, &args),
+        Task::Ci => ci::run(&root),
+        Task::Codegen { check } => codegen::run(&root, check),
+        Task::Layers => layers::check(&root),
+        Task::Tidy => tidy::check(&root),
+        Task::Interop { filter } => interop::run(&root, filter.as_deref()),
+        Task::Bench(options) => bench::run(&root, &options),
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
 }

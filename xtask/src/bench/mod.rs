@@ -1,0 +1,48 @@
+//! `cargo xtask bench`: the criterion benchmarks of `benches/`, and whole
+//! transfers between processes.
+
+mod aria2;
+mod contender;
+mod peerage;
+mod process;
+mod report;
+mod sendme;
+mod torrent;
+mod transfer;
+mod workspace;
+
+use std::path::Path;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::command::{cargo, run as execute};
+
+/// What to measure.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Passed on to criterion, such as a filter or `--save-baseline NAME`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    criterion: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Measure transfers between processes over loopback, beside other programs
+    Transfer(transfer::Options),
+}
+
+/// Runs what was asked for.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    match &options.what {
+        Some(What::Transfer(transfer)) => transfer::run(root, transfer),
+        None => execute(
+            cargo(root)
+                .args(["bench", "--locked", "--package", "peerage-benches", "--benches", "--"])
+                .args(&options.criterion),
+        ),
+    }
+}

@@ -1,0 +1,52 @@
+//! Our program: `share` and `get`, each with a fresh repository.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::contender::{Contender, Run};
+use super::process::Measured;
+use super::workspace::Payload;
+
+/// The release build of `peerage`.
+pub(crate) struct Peerage {
+    pub(crate) bin: PathBuf,
+}
+
+impl Peerage {
+    fn command(&self, repo: &Path) -> Command {
+        let mut command = Command::new(&self.bin);
+        command
+            .arg("--repo")
+            .arg(repo)
+            .args(["--json", "--listen", "/ip4/127.0.0.1/tcp/0"])
+            .env("PEERAGE_BOOTSTRAP", "none")
+            .env("PEERAGE_MDNS", "off");
+        command
+    }
+}
+
+impl Contender for Peerage {
+    fn name(&self) -> &'static str {
+        "peerage"
+    }
+
+    fn absent(&self, _: Payload) -> Option<String> {
+        None
+    }
+
+    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, PathBuf)> {
+        let dest = dir.join("got");
+        let mut share = self.command(&dir.join("sharer"));
+        let sender = Measured::spawn("peerage share", share.arg("share").arg(source))?;
+        let (link, ready_seconds) = sender.line("`ready`", |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            (line["event"] == "ready").then(|| line["link"].as_str().map(str::to_owned))?
+        })?;
+        let mut get = self.command(&dir.join("getter"));
+        let getter = Measured::spawn("peerage get", get.args(["get", &link, "-o"]).arg(&dest))?.finish()?;
+        Ok((Run { ready_seconds, sender: sender.interrupt()?, getter }, dest))
+    }
+}
