@@ -209,7 +209,8 @@ fn random_world(seed: u64) -> (u64, Duration) {
     let mut rng = Rng::new(seed);
     let mut world = World::new(seed);
     let lens = [900, 5_000, 70_000, 262_144, 1 << 20];
-    let blocks: Vec<(Cid, u32)> = (0..40 + rng.below(120)).map(|n| (cid(n), *rng.pick(&lens).unwrap())).collect();
+    let blocks: Vec<(Cid, u32)> =
+        (0..40 + rng.below(120)).map(|n| (cid(n), *rng.pick(&lens).unwrap())).collect();
     let getter = world.node(Kind::Honest, MIB, []);
     let mut sources = Vec::new();
     for n in 0..2 + rng.below(5) {

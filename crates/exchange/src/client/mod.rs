@@ -24,7 +24,7 @@ use crate::output::{
 };
 
 /// Wants that are asked again of a source that refused them, at one time.
-const RETRY_BATCH: usize = 64;
+const RETRY_BATCH: usize = 256;
 
 /// The asking half of the machine.
 #[derive(Debug)]
@@ -87,7 +87,8 @@ impl Client {
         if self.board.sessions.len() >= self.config.sessions {
             return Err(SourceError::Full);
         }
-        self.board.sessions.insert(id, Session::new(config));
+        let salt = self.rng.next_u64();
+        self.board.sessions.insert(id, Session::new(config, salt));
         Ok(())
     }
 
@@ -402,28 +403,31 @@ impl Client {
         self.arm(&peer, out);
     }
 
-    /// Asks a source again for what it refused and nobody else may have.
+    /// Asks a source again for what it refused: what nobody else may have,
+    /// and if it does answer, all that waits, since it may be fetching the
+    /// same and is then a better source than one that all others ask too.
     pub(crate) fn handle_retry(&mut self, session: SessionId, peer: PeerId, now: Now, out: &mut Outbox) {
         let Some(source) = self.board.sessions.get(&session).and_then(|state| state.sources.get(&peer))
         else {
             return;
         };
-        let starved: Vec<WantId> = source
+        let answers = source.partial && self.peers.get(&peer).is_some_and(|p| p.version.has_presences());
+        let again: Vec<WantId> = source
             .refused
             .iter()
             .copied()
             .filter(|&id| self.board.wants.get(&id).is_some_and(state::Want::is_listed))
-            .filter(|&id| !self.board.may_be_elsewhere(id, None))
+            .filter(|&id| answers || !self.board.may_be_elsewhere(id, None))
             .take(RETRY_BATCH)
             .collect();
-        for &id in &starved {
+        for &id in &again {
             self.board.absolve(id, peer, false);
         }
         let Some(source) = self.board.sessions.get_mut(&session).and_then(|s| s.sources.get_mut(&peer))
         else {
             return;
         };
-        if !starved.is_empty() {
+        if !again.is_empty() {
             source.retry = (source.retry * 2).min(self.config.retry_max);
             self.dirty.insert(peer);
         }

@@ -23,7 +23,7 @@ use crate::output::{Order, SessionConfig, SessionId, SessionStats};
 pub(crate) struct WantId(pub(crate) u64);
 
 /// Most holders that rarity tells apart.
-const RANK_MAX: usize = 15;
+const RANK_MAX: u64 = 15;
 
 #[derive(Debug)]
 pub(crate) struct Want {
@@ -42,7 +42,7 @@ pub(crate) struct Want {
 #[derive(Debug, Clone, Copy)]
 enum Listing {
     Clean,
-    Contested(usize),
+    Contested(u64),
 }
 
 impl Want {
@@ -60,8 +60,8 @@ impl Want {
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     /// Listed wants that it says it has, and contested ones that it may have.
-    pub(crate) has: BTreeSet<(usize, WantId)>,
-    pub(crate) may: BTreeSet<(usize, WantId)>,
+    pub(crate) has: BTreeSet<(u64, WantId)>,
+    pub(crate) may: BTreeSet<(u64, WantId)>,
     /// Wants of the session that it said it has not, or let lapse.
     pub(crate) refused: BTreeSet<WantId>,
     /// It has refused something: it holds a part.
@@ -93,6 +93,8 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) order: Order,
+    /// Makes the order among equally rare wants our own.
+    salt: u64,
     pub(crate) sources: BTreeMap<PeerId, Source>,
     pub(crate) banned: BTreeSet<PeerId>,
     pub(crate) wants: BTreeSet<WantId>,
@@ -107,8 +109,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(config: SessionConfig) -> Self {
+    pub(crate) fn new(config: SessionConfig, salt: u64) -> Self {
         Self {
+            salt,
             order: config.order,
             sources: BTreeMap::new(),
             banned: BTreeSet::new(),
@@ -119,6 +122,19 @@ impl Session {
             ending: false,
             stalled_told: false,
             stats: SessionStats::default(),
+        }
+    }
+
+    /// Where a contested want stands: the rarest first, and among equals at
+    /// random, so that two who fetch the same from one source ask it for
+    /// different things.
+    fn key(&self, rank: u64, id: WantId) -> (u64, WantId) {
+        match self.order {
+            Order::InOrder => (0, id),
+            Order::RarestFirst => {
+                let mixed = (id.0 ^ self.salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                (rank << 32 | mixed >> 32, id)
+            }
         }
     }
 }
@@ -375,11 +391,11 @@ impl Board {
             .map(|s| s.sources.len())
             .max()
             .unwrap_or(0);
-        let rank = sources.saturating_sub(want.refused.len()).min(RANK_MAX);
+        let rank = (sources.saturating_sub(want.refused.len()) as u64).min(RANK_MAX);
         for session in &want.sessions {
             let Some(state) = self.sessions.get_mut(session) else { continue };
             state.contested.insert(id);
-            let key = (if state.order == Order::InOrder { 0 } else { rank }, id);
+            let key = state.key(rank, id);
             for (peer, source) in &mut state.sources {
                 if want.has.contains(peer) {
                     source.has.insert(key);
@@ -400,7 +416,7 @@ impl Board {
                 Listing::Clean => drop(state.clean.remove(&id)),
                 Listing::Contested(rank) => {
                     state.contested.remove(&id);
-                    let key = (if state.order == Order::InOrder { 0 } else { rank }, id);
+                    let key = state.key(rank, id);
                     for source in state.sources.values_mut() {
                         source.has.remove(&key);
                         source.may.remove(&key);

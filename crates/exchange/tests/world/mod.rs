@@ -8,20 +8,21 @@ use std::time::Duration;
 use peerage_base::{Instant, Now, Rng, UnixTime};
 use peerage_content::{Cid, Multihash};
 use peerage_exchange::{
-    BlockOutcome, Config, Exchange, Incoming, Order, Outgoing, Output, Served, SessionConfig, SessionId, Version,
+    BlockOutcome, Config, Exchange, Incoming, Order, Outgoing, Output, Served, SessionConfig, SessionId,
+    Version,
 };
 use peerage_identity::PeerId;
 
-pub const SESSION: SessionId = SessionId(1);
+pub(crate) const SESSION: SessionId = SessionId(1);
 
-pub fn peer(n: usize) -> PeerId {
+pub(crate) fn peer(n: usize) -> PeerId {
     let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
     bytes.extend([0; 24]);
     bytes.extend((n as u64).to_be_bytes());
     PeerId::from_bytes(&bytes).unwrap()
 }
 
-pub fn cid(n: u64) -> Cid {
+pub(crate) fn cid(n: u64) -> Cid {
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     digest[8..16].copy_from_slice(&n.to_be_bytes());
@@ -30,7 +31,7 @@ pub fn cid(n: u64) -> Cid {
 
 /// How a node behaves as a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Honest,
     /// Reads wants and answers nothing.
     Silent,
@@ -38,21 +39,21 @@ pub enum Kind {
     Corrupt(u64),
 }
 
-pub struct Node {
-    pub exchange: Exchange,
-    pub held: BTreeMap<Cid, u32>,
-    pub kind: Kind,
+pub(crate) struct Node {
+    pub(crate) exchange: Exchange,
+    pub(crate) held: BTreeMap<Cid, u32>,
+    pub(crate) kind: Kind,
     latency: Duration,
     /// Upload, bytes a second.
     bandwidth: u64,
     busy_until: Instant,
     sent: u64,
     serving: BTreeMap<PeerId, Vec<u32>>,
-    pub delivered: BTreeMap<Cid, u32>,
-    pub stalls: u32,
-    pub banned: BTreeSet<PeerId>,
+    pub(crate) delivered: BTreeMap<Cid, u32>,
+    pub(crate) stalls: u32,
+    pub(crate) banned: BTreeSet<PeerId>,
     /// Offers blocks to others as they come.
-    pub reshares: bool,
+    pub(crate) reshares: bool,
 }
 
 enum Event {
@@ -62,20 +63,20 @@ enum Event {
     Served { node: usize, peer: PeerId, cid: Cid, len: u32 },
 }
 
-pub struct World {
-    pub nodes: Vec<Node>,
-    pub now: Instant,
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) now: Instant,
     events: BTreeMap<(Instant, u64), Event>,
     next: u64,
     links: BTreeSet<(usize, usize)>,
     rng: Rng,
     /// A hash of all outputs in order.
-    pub trace: u64,
-    pub bytes_sent: u64,
+    pub(crate) trace: u64,
+    pub(crate) bytes_sent: u64,
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             nodes: Vec::new(),
             now: Instant::START,
@@ -88,11 +89,16 @@ impl World {
         }
     }
 
-    pub fn clock(&self) -> Now {
+    pub(crate) fn clock(&self) -> Now {
         Now::new(self.now, UnixTime(0))
     }
 
-    pub fn node(&mut self, kind: Kind, bandwidth: u64, held: impl IntoIterator<Item = (Cid, u32)>) -> usize {
+    pub(crate) fn node(
+        &mut self,
+        kind: Kind,
+        bandwidth: u64,
+        held: impl IntoIterator<Item = (Cid, u32)>,
+    ) -> usize {
         let latency = Duration::from_millis(5 + self.rng.below(80));
         let seed = self.rng.next_u64();
         self.nodes.push(Node {
@@ -112,7 +118,7 @@ impl World {
         self.nodes.len() - 1
     }
 
-    pub fn connect(&mut self, a: usize, b: usize, version: Version) {
+    pub(crate) fn connect(&mut self, a: usize, b: usize, version: Version) {
         self.links.extend([(a, b), (b, a)]);
         let now = self.clock();
         for (at, other) in [(a, b), (b, a)] {
@@ -121,7 +127,7 @@ impl World {
         }
     }
 
-    pub fn disconnect(&mut self, a: usize, b: usize) {
+    pub(crate) fn disconnect(&mut self, a: usize, b: usize) {
         self.links.remove(&(a, b));
         self.links.remove(&(b, a));
         // What was on the way is lost, and reads for the peer come to nothing.
@@ -142,7 +148,7 @@ impl World {
     }
 
     /// Opens the session of `node` with these sources and wants.
-    pub fn fetch(&mut self, node: usize, order: Order, sources: &[usize], wants: &[(Cid, u32)]) {
+    pub(crate) fn fetch(&mut self, node: usize, order: Order, sources: &[usize], wants: &[(Cid, u32)]) {
         let now = self.clock();
         let exchange = &mut self.nodes[node].exchange;
         exchange.open_session(SESSION, SessionConfig { order }, now).unwrap();
@@ -156,7 +162,7 @@ impl World {
         self.flush(node);
     }
 
-    pub fn add_source(&mut self, node: usize, source: usize) {
+    pub(crate) fn add_source(&mut self, node: usize, source: usize) {
         let now = self.clock();
         self.nodes[node].exchange.add_source(SESSION, peer(source), now).unwrap();
         self.flush(node);
@@ -196,7 +202,7 @@ impl World {
                     let done = node.busy_until;
                     node.sent += 1;
                     let wrong = matches!(node.kind, Kind::Corrupt(every) if node.sent.is_multiple_of(every));
-                    let sent = if wrong { super::world::cid(1 << 40 | node.sent) } else { cid };
+                    let sent = if wrong { self::cid(1 << 40 | node.sent) } else { cid };
                     self.bytes_sent += u64::from(len);
                     self.schedule(done, Event::Served { node: at, peer, cid, len });
                     self.schedule(done + latency, Event::Block { from: at, to, cid: sent, len });
@@ -241,10 +247,9 @@ impl World {
     }
 
     /// One event or timeout; false if nothing will ever happen again.
-    pub fn step(&mut self) -> bool {
-        let timer = (0..self.nodes.len())
-            .filter_map(|n| Some((self.nodes[n].exchange.poll_timeout()?.0, n)))
-            .min();
+    pub(crate) fn step(&mut self) -> bool {
+        let timer =
+            (0..self.nodes.len()).filter_map(|n| Some((self.nodes[n].exchange.poll_timeout()?.0, n))).min();
         let event = self.events.first_key_value().map(|((at, _), _)| *at);
         match (timer, event) {
             (None, None) => return false,
@@ -313,7 +318,7 @@ impl World {
     }
 
     /// Steps until `node` has `count` blocks; when that was.
-    pub fn run_until(&mut self, node: usize, count: usize, limit: Duration) -> Duration {
+    pub(crate) fn run_until(&mut self, node: usize, count: usize, limit: Duration) -> Duration {
         let start = self.now;
         while self.nodes[node].delivered.len() < count {
             assert!(self.step(), "all is quiet with {} of {count}", self.nodes[node].delivered.len());
