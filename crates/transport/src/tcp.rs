@@ -1,0 +1,222 @@
+//! TCP sockets: listening on multiaddrs, and dialling them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use peerage_identity::{Multiaddr, Protocol, Scope};
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::Fault;
+
+/// How long connecting to one address may take, as go-libp2p.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same for addresses of this machine and network, as go-libp2p.
+pub const DIAL_TIMEOUT_LOCAL: Duration = Duration::from_secs(5);
+/// Addresses of one peer that one [`dial`] tries. A judgement: more than any
+/// honest name resolves to.
+pub const MAX_DIAL_ADDRS: usize = 16;
+/// Connections that the kernel holds for us until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Not `/ip4|ip6/../tcp/N`.
+    #[error("{0} is no TCP address to listen on; use /ip4/0.0.0.0/tcp/0 or the like")]
+    NotTcp(Multiaddr),
+    /// The operating system refused.
+    #[error("cannot listen on {addr}: {source}")]
+    Io {
+        /// The address.
+        addr: Multiaddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    inner: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on `addr`; port 0 picks a free one. An IPv6 socket takes IPv6
+    /// only, so that the same port can be had for both families. Call within
+    /// a runtime.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn bind(addr: &Multiaddr) -> Result<Self, ListenError> {
+        let socket_addr = match addr.to_tcp_addr() {
+            Some(socket_addr) if addr.peer_id().is_none() => socket_addr,
+            _ => return Err(ListenError::NotTcp(addr.clone())),
+        };
+        Self::bind_socket(socket_addr).map_err(|source| ListenError::Io { addr: addr.clone(), source })
+    }
+
+    fn bind_socket(addr: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // On Windows this would let another program take the port over.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        let inner = TcpListener::from_std(socket.into())?;
+        let local = inner.local_addr()?;
+        Ok(Self { inner, local })
+    }
+
+    /// The address as bound: the port is the real one, the IP may be unspecified.
+    #[must_use]
+    pub fn bound_addr(&self) -> Multiaddr {
+        Multiaddr::from_tcp_addr(self.local)
+    }
+
+    /// Addresses that others can dial: an unspecified IP becomes those of the
+    /// network interfaces that are there now. Link-local ones are left out,
+    /// since they mean nothing without the interface.
+    ///
+    /// # Errors
+    /// If the operating system does not tell.
+    pub fn addrs(&self) -> io::Result<Vec<Multiaddr>> {
+        if !self.local.ip().is_unspecified() {
+            return Ok(vec![self.bound_addr()]);
+        }
+        let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()?
+            .iter()
+            .map(if_addrs::Interface::ip)
+            .filter(|ip| ip.is_ipv4() == self.local.is_ipv4() && !is_link_local(ip))
+            .collect();
+        ips.sort_unstable();
+        ips.dedup();
+        let port = self.local.port();
+        Ok(ips.into_iter().map(|ip| Multiaddr::from_tcp_addr(SocketAddr::new(ip, port))).collect())
+    }
+
+    /// The next connection, and where it comes from.
+    ///
+    /// # Errors
+    /// When the operating system is short of something (files, memory): wait
+    /// a little and accept again. Connections that broke before they were
+    /// accepted are passed over.
+    pub async fn accept(&self) -> io::Result<(TcpStream, Multiaddr)> {
+        loop {
+            match self.inner.accept().await {
+                Ok((stream, from)) => {
+                    if stream.set_nodelay(true).is_ok() {
+                        return Ok((stream, Multiaddr::from_tcp_addr(from)));
+                    }
+                }
+                Err(error) if is_connection_error(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn is_connection_error(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+fn is_link_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// Why no address could be connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// None of the addresses is plain TCP with an IP.
+    #[error("no address that can be dialled by TCP")]
+    NoTcpAddr,
+    /// The last attempt failed, as all before it.
+    #[error("cannot connect to {addr}: {source}")]
+    Io {
+        /// The address.
+        addr: Multiaddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The last attempt took too long.
+    #[error("no connection to {addr} within {limit:?}")]
+    Timeout {
+        /// The address.
+        addr: Multiaddr,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+impl DialError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::NoTcpAddr => Fault::Local,
+            Self::Io { .. } | Self::Timeout { .. } => Fault::Network,
+        }
+    }
+}
+
+/// Connects to the first of `addrs` (resolved; see [`dns`](crate::dns)) that
+/// answers, in order. Those that are not plain TCP are passed over, and those
+/// beyond [`MAX_DIAL_ADDRS`] are not tried.
+///
+/// # Errors
+/// See [`DialError`].
+pub async fn dial(addrs: &[Multiaddr]) -> Result<(TcpStream, Multiaddr), DialError> {
+    let mut last = DialError::NoTcpAddr;
+    let tcp = addrs.iter().filter_map(|addr| Some((addr, addr.to_tcp_addr()?)));
+    for (addr, socket_addr) in tcp.take(MAX_DIAL_ADDRS) {
+        let limit = match addr.scope() {
+            Scope::Loopback | Scope::Private => DIAL_TIMEOUT_LOCAL,
+            _ => DIAL_TIMEOUT,
+        };
+        match timeout(limit, connect(socket_addr)).await {
+            Ok(Ok(stream)) => return Ok((stream, addr.clone())),
+            Ok(Err(source)) => last = DialError::Io { addr: addr.clone(), source },
+            Err(_) => last = DialError::Timeout { addr: addr.clone(), limit },
+        }
+    }
+    Err(last)
+}
+
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// True if `addr` may be dialled by [`dial`], perhaps after resolving a name:
+/// `/ip4|ip6|dns|dns4|dns6/../tcp/N` or `/dnsaddr/..`, with at most `/p2p/..` behind.
+#[must_use]
+pub fn is_dialable(addr: &Multiaddr) -> bool {
+    if addr.to_tcp_addr().is_some() {
+        return true;
+    }
+    match addr.dns() {
+        Some(Protocol::Dnsaddr(_)) => true,
+        Some(_) => {
+            let mut rest = addr.iter().skip(1);
+            matches!(rest.next(), Some(Protocol::Tcp(_)))
+                && matches!(rest.next(), None | Some(Protocol::P2p(_)))
+                && rest.next().is_none()
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
