@@ -1,5 +1,7 @@
 //! The codec: golden bytes, round trips, what is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
 use bytes::{BufMut, Bytes, BytesMut};
 use peerage_content::{Cid, Multihash, Prefix};
 use peerage_exchange::codec::{MessageError, decode, encode, encode_block_header, encode_blocks};

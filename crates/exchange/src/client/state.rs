@@ -204,14 +204,14 @@ impl Board {
             }
         };
         self.unlist(id);
-        if let (Some(want), Some(state)) = (self.wants.get_mut(&id), self.sessions.get_mut(&session)) {
-            if want.sessions.insert(session) {
-                state.wants.insert(id);
-                state.asked += usize::from(!want.asks.is_empty());
-                for peer in &want.refused {
-                    if let Some(source) = state.sources.get_mut(peer) {
-                        source.refused.insert(id);
-                    }
+        if let (Some(want), Some(state)) = (self.wants.get_mut(&id), self.sessions.get_mut(&session))
+            && want.sessions.insert(session)
+        {
+            state.wants.insert(id);
+            state.asked += usize::from(!want.asks.is_empty());
+            for peer in &want.refused {
+                if let Some(source) = state.sources.get_mut(peer) {
+                    source.refused.insert(id);
                 }
             }
         }

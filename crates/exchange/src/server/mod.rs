@@ -29,8 +29,9 @@ const BLOCKS_AHEAD: usize = 2;
 struct ServerPeer {
     version: Version,
     held: HeldWants,
-    /// Blocks that the shell is reading or writing, and their bytes.
-    serving: BTreeMap<Cid, u32>,
+    /// Blocks that the shell is reading or writing: their bytes, and whether
+    /// "don't have" is to be said if that fails.
+    serving: BTreeMap<Cid, (u32, bool)>,
     serving_bytes: u64,
     /// Bytes that it may still be sent in this turn.
     deficit: u64,
@@ -241,12 +242,12 @@ impl Server {
         out: &mut Outbox,
     ) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let Some(len) = state.serving.remove(cid) else { return };
+        let Some((len, send_dont_have)) = state.serving.remove(cid) else { return };
         state.serving_bytes -= u64::from(len);
         self.credit.give(u64::from(len));
         match served {
             Served::Sent(len) => ledgers.sent(peer, u64::from(len)),
-            Served::Missing if state.version.has_presences() => out.presence(peer, *cid, Presence::DontHave),
+            Served::Missing if send_dont_have => out.presence(peer, *cid, Presence::DontHave),
             Served::Missing | Served::Failed => {}
         }
         self.enter(peer);
@@ -293,8 +294,8 @@ impl Server {
                 return;
             }
             state.deficit -= bytes;
-            state.held.remove(&cid);
-            state.serving.insert(cid, len);
+            let send_dont_have = state.held.remove(&cid).is_some_and(|held| held.send_dont_have);
+            state.serving.insert(cid, (len, send_dont_have));
             state.serving_bytes += bytes;
             out.push(Output::ServeBlock { peer, cid, len });
             if state.next_ready(&self.config).is_some_and(|(_, next)| u64::from(next) > state.deficit) {
