@@ -22,7 +22,8 @@ use crate::pack::set::lock;
 
 const MAGIC: &[u8; 8] = b"PRGROOT\n";
 const FORMAT: u32 = 1;
-const HEAD_BYTES: u64 = 32;
+const HEAD_LEN: usize = 32;
+const HEAD_BYTES: u64 = HEAD_LEN as u64;
 const PAGE_BYTES: usize = 4096;
 const PAGE_KEYS: usize = 511;
 /// Runs that a builder keeps before it merges them into one. 16: half a
@@ -72,7 +73,7 @@ impl RootSet {
     /// Opens a set and checks all of it; `None` if it is damaged.
     pub(crate) fn open(path: &Path, key: RepoKey) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
-        let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize)?;
+        let head = fsio::read_up_to(&file, 0, HEAD_LEN)?;
         let Some(count) = decode_head(&head) else { return Ok(None) };
         let pages = count.div_ceil(PAGE_KEYS as u64);
         if file.metadata()?.len() != HEAD_BYTES + pages * PAGE_BYTES as u64 {
@@ -92,13 +93,13 @@ impl RootSet {
 }
 
 fn encode_head(count: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32);
+    let mut out = Vec::with_capacity(HEAD_LEN);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&FORMAT.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
-    out.resize(32, 0);
+    out.resize(HEAD_LEN, 0);
     out
 }
 

@@ -62,6 +62,10 @@ pub(crate) struct Inner {
     pub(crate) checkpointed: Mutex<(u32, usize)>,
 }
 
+/// Records between two checkpoints of the unsealed pack's index. 1,024: to
+/// read them takes milliseconds, and sled's log grows with each checkpoint.
+const CHECKPOINT_STEP: usize = 1024;
+
 impl Store {
     /// Opens the repository in `dir`, creating what is not there. After a
     /// crash or damage it mends what it can and says so in the report.
@@ -325,6 +329,9 @@ impl Inner {
     /// Tells the cache what is new in the active pack, once it is on disk.
     pub(crate) fn write_checkpoint(&self) {
         let mut last = lock(&self.checkpointed);
+        if self.packs.is_active(last.0) && self.packs.active_len() < last.1 + CHECKPOINT_STEP {
+            return;
+        }
         let (pack, end, from, entries) = self.packs.checkpoint(last.0, last.1 - last.1 % PAGE_ENTRIES);
         if self.cache.write_checkpoint(pack, end, from, &entries) {
             *last = (pack, from + entries.len());

@@ -36,7 +36,7 @@ struct Checked {
 
 impl Checked {
     fn slot(hash: u64) -> usize {
-        (hash % CHECKED_SLOTS as u64) as usize
+        usize::try_from(hash % CHECKED_SLOTS as u64).unwrap_or(0)
     }
 
     fn insert(&mut self, hash: u64) {
@@ -79,6 +79,14 @@ impl OpenFiles {
     }
 }
 
+/// Files that we write ourselves.
+#[derive(Debug, Default)]
+struct Attached {
+    handles: HashMap<FileId, (Arc<File>, u64)>,
+    /// The number of the last handle.
+    last: u64,
+}
+
 /// Users' files, as the store reads them.
 #[derive(Debug)]
 pub(crate) struct UserFiles {
@@ -86,8 +94,7 @@ pub(crate) struct UserFiles {
     verify: VerifyFn,
     limit: usize,
     open: Mutex<OpenFiles>,
-    /// Files that we write ourselves, with a number that no other handle had.
-    attached: Mutex<(HashMap<FileId, (Arc<File>, u64)>, u64)>,
+    attached: Mutex<Attached>,
     checked: Mutex<Checked>,
     missing: Mutex<HashSet<FileId>>,
 }
@@ -116,13 +123,13 @@ impl UserFiles {
     /// Reads through `file` until it is detached.
     pub(crate) fn attach(&self, id: FileId, file: Arc<File>) {
         let mut attached = lock(&self.attached);
-        attached.1 += 1;
-        let number = attached.1;
-        attached.0.insert(id, (file, number));
+        attached.last += 1;
+        let number = attached.last;
+        attached.handles.insert(id, (file, number));
     }
 
     pub(crate) fn detach(&self, id: FileId) {
-        lock(&self.attached).0.remove(&id);
+        lock(&self.attached).handles.remove(&id);
     }
 
     /// Forgets open handles of a file, after it moved or went.
@@ -147,7 +154,7 @@ impl UserFiles {
     /// The caller hashed what it wrote through the attached handle, so what is
     /// read through the same handle need not be hashed again.
     pub(crate) fn trust_written(&self, mh: &Multihash, reference: &Reference) {
-        let number = lock(&self.attached).0.get(&reference.file).map(|(_, number)| *number);
+        let number = lock(&self.attached).handles.get(&reference.file).map(|(_, number)| *number);
         if let Some(number) = number {
             let hash = self.attached_hash(mh, reference, number);
             lock(&self.checked).insert(hash);
@@ -174,7 +181,7 @@ impl UserFiles {
         path: impl FnOnce() -> Option<(PathBuf, PathBuf)>,
         always: bool,
     ) -> io::Result<Outcome> {
-        let attached = lock(&self.attached).0.get(&reference.file).cloned();
+        let attached = lock(&self.attached).handles.get(&reference.file).cloned();
         if let Some((file, number)) = attached {
             let Some(bytes) = read_block(&file, reference)? else {
                 return Ok(Outcome::Wrong(Change::Shrunk));

@@ -1,5 +1,8 @@
 //! Blocks that are pieces of users' files: what happens when the files change.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::cast_possible_truncation, reason = "small numbers of our own")]
+
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};

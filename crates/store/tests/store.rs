@@ -1,5 +1,8 @@
 //! The store as a whole: a model to compare with, threads, damage, collection.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::cast_possible_truncation, reason = "small numbers of our own")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -29,6 +32,12 @@ fn open(dir: &Path) -> Store {
     let (store, report) = Store::open(dir, small()).unwrap();
     assert!(!report.is_notable(), "{report:?}");
     store
+}
+
+fn put_all(store: &Store, numbers: std::ops::Range<u32>) {
+    for n in numbers {
+        store.put_block(&hash(&block(n)), &block(n)).unwrap();
+    }
 }
 
 fn collect(store: &Store, live: &dyn Fn(&Multihash) -> bool) -> u64 {
@@ -137,7 +146,7 @@ fn readers_see_every_block_while_a_writer_seals_merges_and_collects() {
     let temp = tempfile::tempdir().unwrap();
     let store = open(&temp.path().join("repo"));
     const KEPT: u32 = 60;
-    (0..KEPT).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    put_all(&store, 0..KEPT);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for start in 0..3 {
@@ -170,7 +179,7 @@ fn readers_see_every_block_while_a_writer_seals_merges_and_collects() {
 fn what_is_put_during_a_collection_stays() {
     let temp = tempfile::tempdir().unwrap();
     let store = open(&temp.path().join("repo"));
-    (0..50).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    put_all(&store, 0..50);
     let mut collection = store.collect().unwrap().unwrap();
     assert!(store.collect().unwrap().is_none(), "one at a time");
     // Already there, and dead by all that the collection is told.
@@ -188,7 +197,7 @@ fn damage_to_the_index_cache_loses_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");
     let store = open(&dir);
-    (0..10).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    put_all(&store, 0..10);
     store.table_put("peers", b"a", b"b").unwrap();
     store.sync().unwrap();
     drop(store);
@@ -235,7 +244,7 @@ fn a_flipped_byte_in_a_block_is_found_and_only_that_block() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");
     let store = open(&dir);
-    (0..30).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    put_all(&store, 0..30);
     store.flush().unwrap();
     let pack = dir.join("packs/00000001.pack");
     let mut bytes = fs::read(&pack).unwrap();
@@ -339,7 +348,7 @@ fn the_journal_brings_everything_back() {
         drop(fs::remove_dir_all(&copy));
         copy_dir(&dir, &copy);
         let store = open(&copy);
-        assert_eq!(store.pins(), [pin.clone()]);
+        assert_eq!(store.pins(), std::slice::from_ref(&pin));
         assert_eq!(store.downloads(), [(second, changed.clone())]);
         let [entry] = &store.roots()[..] else { panic!("{:?}", store.roots()) };
         assert_eq!((entry.id, &entry.root), (id, &Root { announce: false, ..root(cid) }));
@@ -361,7 +370,11 @@ fn copy_dir(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy_dir(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy_dir(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
@@ -370,7 +383,7 @@ fn without_the_journal_the_blocks_are_still_found() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");
     let store = open(&dir);
-    (0..50).for_each(|n| drop(store.put_block(&hash(&block(n)), &block(n)).unwrap()));
+    put_all(&store, 0..50);
     drop(store);
     fs::remove_file(dir.join("journal")).unwrap();
     let store = open(&dir);
@@ -398,6 +411,18 @@ fn many_removed_files_leave_a_small_journal() {
     let store = open(&dir);
     let tree = store.add_tree(Path::new("/nowhere")).unwrap();
     assert!(tree.0 > last.unwrap().0);
+}
+
+#[test]
+fn many_syncs_leave_a_small_index_cache() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&temp.path().join("repo"), Config::default()).unwrap();
+    for n in 0..300 {
+        put_all(&store, n * 10..n * 10 + 10);
+        store.sync().unwrap();
+    }
+    let bytes = store.sizes().index_bytes;
+    assert!(bytes < 1 << 20, "{bytes} bytes");
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub(crate) fn scan(
                 out.end = offset + record.total as u64;
             }
             Found::Damage(from, to) => out.damage.push((from, to)),
-            Found::End(_) => return Ok(out),
+            Found::End => return Ok(out),
         }
     }
 }

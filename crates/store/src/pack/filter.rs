@@ -23,7 +23,8 @@ impl Filter {
 
     fn probe(&self, key: u64) -> (usize, u64) {
         let lines = (self.words.len() / LINE_WORDS) as u128;
-        let line = ((u128::from(key) * lines) >> 64) as usize;
+        // Less than `lines`, since the key is less than 2^64.
+        let line = usize::try_from((u128::from(key) * lines) >> 64).unwrap_or(0);
         (line * LINE_WORDS, key.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29))
     }
 

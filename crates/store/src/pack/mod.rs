@@ -30,7 +30,9 @@ use crate::key::RepoKey;
 /// The format of everything below `packs/`.
 pub(crate) const FORMAT: u32 = 1;
 /// Bytes of a pack's head.
-pub(crate) const HEAD_BYTES: u64 = 40;
+pub(crate) const HEAD_BYTES: u64 = HEAD_LEN as u64;
+/// The same, as a length in memory.
+pub(crate) const HEAD_LEN: usize = 40;
 const HEAD_MAGIC: &[u8; 8] = b"PRGPACK\n";
 
 /// The head of pack `id`.

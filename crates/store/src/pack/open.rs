@@ -10,7 +10,7 @@ use super::active::Active;
 use super::file::{Pack, Scanned, path_of, scan};
 use super::record::Entry;
 use super::set::PackSet;
-use super::{FORMAT, HEAD_BYTES, decode_head, encode_head, index};
+use super::{FORMAT, HEAD_BYTES, HEAD_LEN, decode_head, encode_head, index};
 use crate::config::Config;
 use crate::error::OpenError;
 use crate::io as fsio;
@@ -53,7 +53,7 @@ pub(crate) fn find_key(dir: &Path) -> Option<RepoKey> {
     let names = listing.sealed.iter().map(|id| (*id, "pack"));
     names.chain(listing.active.iter().map(|id| (*id, "active"))).find_map(|(id, extension)| {
         let file = File::open(path_of(dir, id, extension)).ok()?;
-        let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize).ok()?;
+        let head = fsio::read_up_to(&file, 0, HEAD_LEN).ok()?;
         decode_head(&head).map(|(_, _, key)| key)
     })
 }
@@ -115,7 +115,7 @@ fn open_sealed(
     let failed = |source| OpenError::Io { path: path.clone(), source };
     let file = Arc::new(File::open(&path).map_err(failed)?);
     let len = file.metadata().map_err(failed)?.len();
-    let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize).map_err(failed)?;
+    let head = fsio::read_up_to(&file, 0, HEAD_LEN).map_err(failed)?;
     let head = decode_head(&head);
     if let Some((found, ..)) = head
         && found > FORMAT
@@ -149,7 +149,7 @@ fn open_active(
     let failed = |source| OpenError::Io { path: path.clone(), source };
     let file = fsio::open_or_create(&path).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();
-    let head = fsio::read_up_to(&file, 0, HEAD_BYTES as usize).map_err(failed)?;
+    let head = fsio::read_up_to(&file, 0, HEAD_LEN).map_err(failed)?;
     match decode_head(&head) {
         Some((found, ..)) if found > FORMAT => return Err(OpenError::TooNew { path, found }),
         Some((_, found, found_key)) if found == id && found_key == key => {}

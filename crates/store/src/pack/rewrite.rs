@@ -134,10 +134,13 @@ impl PackSet {
         mut push: impl FnMut(Entry, &[u8]) -> io::Result<()>,
     ) -> io::Result<Vec<(usize, Entry)>> {
         let (saved, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, entry)| wanted(entry.key));
-        for (number, entry) in saved {
-            let pack = &inputs[number];
+        // In the order of inputs and offsets, as they were left.
+        let mut saved = saved.into_iter().peekable();
+        for (at, pack) in inputs.iter().enumerate() {
             let mut window = Window::new(&pack.file, pack.records_end);
-            push(entry, window.record(u64::from(entry.offset))?)?;
+            while let Some((_, entry)) = saved.next_if(|(number, _)| *number == at) {
+                push(entry, window.record(u64::from(entry.offset))?)?;
+            }
         }
         Ok(rest)
     }

@@ -55,8 +55,8 @@ pub(crate) enum Found<'a> {
     Record(u64, Record<'a>),
     /// Bytes of no use between two offsets, with records after them.
     Damage(u64, u64),
-    /// No more records; what follows this offset is torn, an index, or nothing.
-    End(u64),
+    /// No more records; what follows the last is torn, an index, or nothing.
+    End,
 }
 
 /// A scan of the records of a pack.
@@ -90,7 +90,7 @@ impl<'a> Scan<'a> {
             // Decoded twice, because the borrow of the first cannot outlive the test.
             return match Record::decode(self.window.record(pos)?) {
                 Some(record) => Ok(Found::Record(pos, record)),
-                None => Ok(Found::End(pos)),
+                None => Ok(Found::End),
             };
         }
         self.suspicious = true;
@@ -99,7 +99,7 @@ impl<'a> Scan<'a> {
                 self.pos = next;
                 Ok(Found::Damage(pos, next))
             }
-            None => Ok(Found::End(pos)),
+            None => Ok(Found::End),
         }
     }
 

@@ -211,6 +211,11 @@ impl PackSet {
         lock(&self.active).id == id
     }
 
+    /// Records of the pack that takes new ones.
+    pub(crate) fn active_len(&self) -> usize {
+        lock(&self.active).entries.len()
+    }
+
     /// The file of a pack, for messages.
     pub(crate) fn path(&self, id: u32) -> PathBuf {
         let sealed = path_of(&self.dir, id, "pack");

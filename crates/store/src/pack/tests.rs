@@ -88,7 +88,7 @@ fn a_flipped_byte_costs_at_most_its_own_record() {
     let bytes = fs::read(&path).unwrap();
     let records_end = 40 + (0..6).map(|n| 48 + block(n).1.len()).sum::<usize>();
     // The padding before and inside the index page is long and all alike.
-    let interesting = |at: &usize| *at < records_end + 8 || *at % 97 == 0 || *at + 700 > bytes.len();
+    let interesting = |at: &usize| *at < records_end + 8 || at.is_multiple_of(97) || *at + 700 > bytes.len();
     for at in (0..bytes.len()).filter(interesting) {
         let mut bad = bytes.clone();
         bad[at] ^= 0x21;
@@ -119,7 +119,7 @@ fn a_damaged_pack_is_rewritten_whole() {
     bytes[last] ^= 1;
     fs::write(&path, &bytes).unwrap();
     let (set, report) = open_at(temp.path(), &small());
-    assert_eq!(report.rebuilt_packs, [path.clone()]);
+    assert_eq!(report.rebuilt_packs, std::slice::from_ref(&path));
     assert_eq!(report.scanned_records, 6 + 1);
     let pack = set.packs()[0].clone();
     assert!(pack.needs_rewrite());
