@@ -1,0 +1,174 @@
+#!/usr/bin/env node
+// A Helia (js-libp2p) peer that the interop tests drive, on loopback only and
+// with its blocks in memory: TCP, Noise, yamux, identify, ping and Bitswap.
+//
+//   node peer.mjs
+//
+// Prints {"event":"ready","peer_id":..,"addrs":[..]} when it is up, then
+// answers each line of stdin with one JSON line, {"cmd":..,"ok":true,..} or
+// {"cmd":..,"ok":false,"error":..}. Arguments are separated by tabs, since a
+// path may contain spaces:
+//
+//   connect MADDR             dial a peer
+//   disconnect PEER           close the connections to it
+//   identify PEER             what PEER tells of itself
+//   ping PEER|MADDR           milliseconds
+//   add PATH v1|v0            a file. v1: CIDv1, raw leaves, 1 MiB chunks, 1,024 links a node;
+//                             v0: CIDv0, 256 KiB chunks, 174 links
+//   adddir PATH v1|v0         a folder
+//   get CID[/PATH] DEST       a file
+//   getdir CID DEST           a folder, to a new DEST
+//   quit
+import './polyfill.mjs' // before everything that needs it
+import fs from 'node:fs'
+import path from 'node:path'
+import readline from 'node:readline'
+import { createHeliaLight } from 'helia'
+import { withLibp2pLight } from '@helia/libp2p'
+import { withBitswap } from '@helia/bitswap'
+import { unixfs, globSource } from '@helia/unixfs'
+import { MemoryBlockstore } from 'blockstore-core'
+import { MemoryDatastore } from 'datastore-core'
+import { tcp } from '@libp2p/tcp'
+import { noise } from '@libp2p/noise'
+import { yamux } from '@libp2p/yamux'
+import { identify, identifyPush } from '@libp2p/identify'
+import { ping } from '@libp2p/ping'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { multiaddr } from '@multiformats/multiaddr'
+import { CID } from 'multiformats/cid'
+import { fixedSize } from 'ipfs-unixfs-importer/chunker'
+import { balanced } from 'ipfs-unixfs-importer/layout'
+
+const COMMAND_SECONDS = 120
+
+const answer = line => fs.writeSync(1, JSON.stringify(line, (_, v) => typeof v === 'bigint' ? Number(v) : v) + '\n')
+console.log = console.info = console.error // stdout carries answers and nothing else
+const deadline = () => AbortSignal.timeout(COMMAND_SECONDS * 1000)
+
+const helia = await withBitswap(withLibp2pLight(createHeliaLight({
+  blockstore: new MemoryBlockstore(),
+  datastore: new MemoryDatastore()
+}), {
+  privateKey: await generateKeyPair('Ed25519'),
+  addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+  transports: [tcp()],
+  connectionEncrypters: [noise()],
+  streamMuxers: [yamux()],
+  peerDiscovery: [],
+  connectionGater: { denyDialMultiaddr: () => false }, // the default refuses loopback
+  services: { identify: identify(), identifyPush: identifyPush(), ping: ping() }
+})).start()
+const libp2p = helia.libp2p
+const files = unixfs(helia)
+
+// Written out, since the named profiles of @helia/unixfs give way to its own defaults.
+const layout = (cidVersion, rawLeaves, chunkSize, maxChildrenPerNode, shardSplitStrategy) => () => ({
+  cidVersion,
+  rawLeaves,
+  chunker: fixedSize({ chunkSize }),
+  layout: balanced({ maxChildrenPerNode }),
+  shardSplitStrategy
+})
+const profiles = {
+  v1: layout(1, true, 1 << 20, 1024, 'block-bytes'),
+  v0: layout(0, false, 1 << 18, 174, 'links-bytes')
+}
+
+async function writeFile (chunks, dest) {
+  const file = fs.openSync(dest, 'wx')
+  let bytes = 0
+  try {
+    for await (const chunk of chunks) {
+      fs.writeSync(file, chunk)
+      bytes += chunk.length
+    }
+  } finally {
+    fs.closeSync(file)
+  }
+  return bytes
+}
+
+async function writeFolder (cid, dest) {
+  fs.mkdirSync(dest)
+  let count = 0
+  for await (const entry of files.ls(cid, { signal: deadline() })) {
+    const target = path.join(dest, entry.name)
+    // An entry of a listing says its name and CID, not what it is.
+    const { type } = await files.stat(entry.cid, { signal: deadline() })
+    if (type === 'directory') {
+      count += await writeFolder(entry.cid, target)
+    } else {
+      await writeFile(files.cat(entry.cid, { signal: deadline() }), target)
+      count += 1
+    }
+  }
+  return count
+}
+
+const commands = {
+  async connect (address) {
+    const connection = await libp2p.dial(multiaddr(address), { signal: deadline() })
+    return { peer: connection.remotePeer, encryption: connection.encryption, muxer: connection.multiplexer }
+  },
+  async disconnect (peer) {
+    await libp2p.hangUp(peerIdFromString(peer))
+  },
+  async identify (peer) {
+    const [connection] = libp2p.getConnections(peerIdFromString(peer))
+    if (connection == null) throw new Error(`no connection to ${peer}`)
+    const told = await libp2p.services.identify.identify(connection, { signal: deadline() })
+    return {
+      peer: told.peerId,
+      agent: told.agentVersion,
+      protocol_version: told.protocolVersion,
+      observed: told.observedAddr?.toString(),
+      listen: told.listenAddrs.map(String),
+      signed_record: told.signedPeerRecord != null,
+      protocols: [...told.protocols].sort()
+    }
+  },
+  async ping (who) {
+    const target = who.startsWith('/') ? multiaddr(who) : peerIdFromString(who)
+    return { ms: await libp2p.services.ping.ping(target, { signal: deadline() }) }
+  },
+  async add (file, profile) {
+    const cid = await files.addByteStream(fs.createReadStream(file, { highWaterMark: 1 << 20 }), profiles[profile]())
+    return { cid: cid.toString() }
+  },
+  async adddir (folder, profile) {
+    let last
+    const entries = globSource(path.dirname(folder), path.basename(folder) + '/**/*', { hidden: true })
+    for await (const entry of files.addAll(entries, profiles[profile]())) last = entry
+    return { cid: last.cid.toString() }
+  },
+  async get (link, dest) {
+    const [root, ...rest] = link.split('/')
+    const inside = rest.length > 0 ? rest.join('/') : undefined
+    return { bytes: await writeFile(files.cat(CID.parse(root), { path: inside, signal: deadline() }), dest) }
+  },
+  async getdir (root, dest) {
+    return { files: await writeFolder(CID.parse(root), dest) }
+  }
+}
+
+process.on('uncaughtException', error => {
+  if (error.code === 'EPIPE') process.exit(1) // the test is gone
+  console.error('uncaught', error)
+})
+process.on('unhandledRejection', error => console.error('unhandled', error))
+
+answer({ event: 'ready', peer_id: libp2p.peerId.toString(), addrs: libp2p.getMultiaddrs().map(String) })
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  const [cmd, ...args] = line.split('\t')
+  if (cmd === 'quit') break
+  try {
+    if (!Object.hasOwn(commands, cmd)) throw new Error('unknown command')
+    answer({ cmd, ok: true, ...await commands[cmd](...args) })
+  } catch (error) {
+    console.error(error)
+    answer({ cmd, ok: false, error: `${error.name}: ${error.message}` })
+  }
+}
+process.exit(0)

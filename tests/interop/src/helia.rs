@@ -1,0 +1,107 @@
+//! Helia 7 (js-libp2p 3), by way of `helia/peer.mjs`.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::process::{Process, START};
+use crate::{path_from_env, text, texts};
+
+/// How Helia lays out what it adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// CIDv1, raw leaves, 1 MiB chunks.
+    V1,
+    /// CIDv0, dag-pb leaves, 256 KiB chunks.
+    V0,
+}
+
+impl Profile {
+    fn word(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V0 => "v0",
+        }
+    }
+}
+
+/// A running Helia, its blocks in memory.
+#[derive(Debug)]
+pub struct Helia {
+    process: Process,
+    /// Its peer id.
+    pub peer_id: String,
+    /// An address of it that ends in its peer id.
+    pub addr: String,
+}
+
+impl Helia {
+    /// Starts one and waits until it listens.
+    ///
+    /// # Errors
+    /// If it is not installed or does not come up.
+    pub fn start() -> Result<Self> {
+        let script = path_from_env("PEERAGE_INTEROP_HELIA")?.join("peer.mjs");
+        let mut command = Command::new("node");
+        command.arg(script);
+        let process = Process::spawn("Helia", command)?;
+        let ready = process.wait_for("ready", START)?;
+        let addr = texts(&ready, "addrs")?.remove(0);
+        Ok(Self { process, peer_id: text(&ready, "peer_id")?, addr })
+    }
+
+    /// Dials `addr` and returns what was negotiated.
+    ///
+    /// # Errors
+    /// If the dial fails.
+    pub fn connect(&mut self, addr: &str) -> Result<Value> {
+        self.process.ask(&["connect", addr])
+    }
+
+    /// What a connected peer tells of itself.
+    ///
+    /// # Errors
+    /// If it is not connected or the exchange fails.
+    pub fn identify(&mut self, peer_id: &str) -> Result<Value> {
+        self.process.ask(&["identify", peer_id])
+    }
+
+    /// Pings a peer by id or address.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub fn ping(&mut self, peer: &str) -> Result<()> {
+        self.process.ask(&["ping", peer]).map(|_| ())
+    }
+
+    /// Adds a file or folder and returns its CID.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn add(&mut self, path: &Path, profile: Profile) -> Result<String> {
+        let verb = if path.is_dir() { "adddir" } else { "add" };
+        text(&self.process.ask(&[verb, utf8(path)?, profile.word()])?, "cid")
+    }
+
+    /// Fetches a file to the new path `dest`.
+    ///
+    /// # Errors
+    /// If a block does not come.
+    pub fn fetch_file(&mut self, cid: &str, dest: &Path) -> Result<()> {
+        self.process.ask(&["get", cid, utf8(dest)?]).map(|_| ())
+    }
+
+    /// Fetches a folder to the new path `dest`.
+    ///
+    /// # Errors
+    /// If a block does not come.
+    pub fn fetch_folder(&mut self, cid: &str, dest: &Path) -> Result<()> {
+        self.process.ask(&["getdir", cid, utf8(dest)?]).map(|_| ())
+    }
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))
+}

@@ -1,0 +1,179 @@
+//! Our own program, as a user would run it, with `--json`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::path_from_env;
+use crate::process::{COMMAND, Process, START};
+
+/// How long a command may take to end after an interrupt: it promises a
+/// second, the machine may be busy.
+const END: Duration = Duration::from_secs(20);
+
+/// A repository of its own; commands on it run one after another or together.
+#[derive(Debug)]
+pub struct Peerage {
+    bin: PathBuf,
+    repo: TempDir,
+}
+
+/// A running `share`, `up` or `get --seed-for`.
+#[derive(Debug)]
+pub struct Serving {
+    process: Process,
+    /// The line that told it was ready: `ready`, or `done` of a `get`.
+    pub line: Value,
+}
+
+impl Peerage {
+    /// A fresh repository for the program that `PEERAGE_BIN` names.
+    ///
+    /// # Errors
+    /// If the program is not named or no temporary folder can be made.
+    pub fn new() -> Result<Self> {
+        Ok(Self { bin: path_from_env("PEERAGE_BIN")?, repo: TempDir::with_prefix("peerage-")? })
+    }
+
+    /// Where its repository is.
+    #[must_use]
+    pub fn repo(&self) -> &Path {
+        self.repo.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.bin);
+        command
+            .args(args)
+            .arg("--json")
+            .arg("--repo")
+            .arg(self.repo.path())
+            .env("PEERAGE_BOOTSTRAP", "none")
+            .env("PEERAGE_MDNS", "off")
+            .env_remove("PEERAGE_PATH");
+        command
+    }
+
+    fn networked(&self, args: &[&str]) -> Command {
+        let mut command = self.command(args);
+        command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+        command
+    }
+
+    /// Runs a networked command that ends by itself and returns its lines.
+    ///
+    /// # Errors
+    /// If its exit status is not 0.
+    pub fn run(&self, args: &[&str]) -> Result<Vec<Value>> {
+        let name = format!("peerage {}", args.join(" "));
+        let mut process = Process::spawn(&name, self.networked(args))?;
+        let mut lines = Vec::new();
+        while let Some(line) = process.next(COMMAND)? {
+            lines.push(line);
+        }
+        let status = process.finish(END)?;
+        ensure!(status.success(), "{name}: {status}; {}", process.last_words());
+        Ok(lines)
+    }
+
+    /// Shares `path` until interrupted.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn share(&self, path: &Path) -> Result<Serving> {
+        let path = path.to_str().context("a UTF-8 path")?;
+        Serving::start("peerage share", self.networked(&["share", path]), "ready", START)
+    }
+
+    /// Fetches `cid` from the peer at `from` to `dest`; returns the line `done`.
+    ///
+    /// # Errors
+    /// If the fetch fails.
+    pub fn get(&self, cid: &str, from: &str, dest: &Path) -> Result<Value> {
+        let dest = dest.to_str().context("a UTF-8 path")?;
+        let lines = self.run(&["get", cid, "--from", from, "-o", dest])?;
+        let done = lines.into_iter().find(|line| line["event"] == "done");
+        done.context("`get` succeeded without the event `done`")
+    }
+
+    /// Fetches `cid` and goes on serving it; returns once the data is in place.
+    ///
+    /// The address is found with [`Serving::addr`] only if `get` printed
+    /// `ready`, so `listen` is given here.
+    ///
+    /// # Errors
+    /// If the fetch fails.
+    pub fn get_and_seed(&self, cid: &str, from: &str, dest: &Path, listen: &str) -> Result<Serving> {
+        let dest = dest.to_str().context("a UTF-8 path")?;
+        let args = ["get", cid, "--from", from, "-o", dest, "--seed-for", "60s", "--listen", listen];
+        Serving::start("peerage get --seed-for", self.command(&args), "done", COMMAND)
+    }
+
+    /// Pings the peer at `addr` until the command ends by itself.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub fn ping(&self, addr: &str) -> Result<Vec<Value>> {
+        self.run(&["ping", addr])
+    }
+
+    /// Its peer id, from `peerage id`.
+    ///
+    /// # Errors
+    /// If the command fails or prints none.
+    pub fn peer_id(&self) -> Result<String> {
+        let mut process = Process::spawn("peerage id", self.command(&["id"]))?;
+        let line = process.next(START)?.context("`peerage id` printed nothing")?;
+        let status = process.finish(END)?;
+        ensure!(status.success(), "peerage id: {status}; {}", process.last_words());
+        crate::text(&line, "peer_id")
+    }
+}
+
+impl Serving {
+    fn start(name: &str, command: Command, event: &str, limit: Duration) -> Result<Self> {
+        let process = Process::spawn(name, command)?;
+        let line = process.wait_for(event, limit)?;
+        Ok(Self { process, line })
+    }
+
+    /// The address to dial, ending in the peer id.
+    ///
+    /// # Errors
+    /// If the line names none.
+    pub fn addr(&self) -> Result<String> {
+        Ok(crate::texts(&self.line, "addrs")?.remove(0))
+    }
+
+    /// The CID that is served.
+    ///
+    /// # Errors
+    /// If the line names none.
+    pub fn cid(&self) -> Result<String> {
+        crate::text(&self.line, "cid")
+    }
+
+    /// The peer id.
+    ///
+    /// # Errors
+    /// If the line names none.
+    pub fn peer_id(&self) -> Result<String> {
+        crate::text(&self.line, "peer_id")
+    }
+
+    /// Interrupts it and returns the line `closed`.
+    ///
+    /// # Errors
+    /// If it does not end cleanly.
+    pub fn close(mut self) -> Result<Value> {
+        self.process.interrupt()?;
+        let closed = self.process.wait_for("closed", END)?;
+        let status = self.process.finish(END)?;
+        ensure!(status.success(), "{}: {status}; {}", self.process.name(), self.process.last_words());
+        Ok(closed)
+    }
+}
