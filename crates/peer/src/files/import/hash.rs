@@ -1,0 +1,181 @@
+//! What the workers do: read pieces of files and hash them. A job reads at
+//! most [`JOB_BYTES`](super::limits::JOB_BYTES) or one chunk into one buffer,
+//! and gives back leaves, not bytes.
+
+use std::fs::{File, Metadata as FileMetadata};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use peerage_content::{Block, Leaf, Metadata, Mtime, Profile};
+use peerage_store::{Stat, Store, WriteError};
+
+use super::folder::FileAt;
+
+/// What all jobs of one import need.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) profile: Profile,
+    pub(super) preserve: bool,
+    /// Where leaves are copied to, if they are.
+    pub(super) copies: Option<Store>,
+    /// The import has ended; what is still posted is not worth doing.
+    pub(super) abandoned: AtomicBool,
+}
+
+/// One step of a walk over a tree, in order. A job hashes the files among them.
+#[derive(Debug)]
+pub(super) enum Step {
+    Enter {
+        name: String,
+        path: std::path::PathBuf,
+        metadata: Metadata,
+    },
+    Leave,
+    Symlink {
+        name: String,
+        block: Block,
+    },
+    /// A file of at most one chunk, to be hashed.
+    File(FileAt),
+    Hashed(FileAt, Result<Small, Trouble>),
+}
+
+/// A file that is one leaf.
+#[derive(Debug)]
+pub(super) struct Small {
+    pub(super) leaf: Leaf,
+    pub(super) stat: Stat,
+    pub(super) executable: bool,
+}
+
+/// Why a file was not hashed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It is not what it was when the folder was listed, or changed while it was read.
+    Changed,
+    /// It is not there any more.
+    Gone,
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// Its copy could not be kept.
+    Store(WriteError),
+    /// The import has ended.
+    Abandoned,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        use rustix::io::Errno;
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => Self::Gone,
+            // A symlink or something else took its place.
+            Some(Errno::LOOP | Errno::MLINK | Errno::NXIO) => Self::Changed,
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => Self::Changed,
+            _ => Self::Unreadable(error),
+        }
+    }
+}
+
+impl From<WriteError> for Trouble {
+    fn from(error: WriteError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// An open regular file and what it was before it was read.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    pub(super) stat: Stat,
+    pub(super) metadata: Metadata,
+    pub(super) executable: bool,
+}
+
+impl OpenFile {
+    pub(super) fn open(at: &FileAt, preserve: bool) -> Result<Self, Trouble> {
+        let file = at.open()?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(Trouble::Changed);
+        }
+        Ok(Self {
+            stat: Stat::of(&meta),
+            metadata: if preserve { kept(&meta) } else { Metadata::default() },
+            executable: meta.mode() & 0o111 != 0,
+            file,
+        })
+    }
+
+    /// Whether it is still what it was.
+    pub(super) fn check(&self) -> Result<(), Trouble> {
+        let now = Stat::of(&self.file.metadata()?);
+        if now == self.stat { Ok(()) } else { Err(Trouble::Changed) }
+    }
+}
+
+fn kept(meta: &FileMetadata) -> Metadata {
+    let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or(0);
+    Metadata { mode: Some(meta.mode() & 0o7777), mtime: Some(Mtime { seconds: meta.mtime(), nanoseconds }) }
+}
+
+impl Shared {
+    /// Hashes the files of some steps.
+    pub(super) fn hash_files(&self, steps: Vec<Step>) -> Vec<Step> {
+        let mut buffer = Vec::new();
+        let hash = |step| match step {
+            Step::File(at) => {
+                let hashed = self.hash_small(&at, &mut buffer);
+                Step::Hashed(at, hashed)
+            }
+            other => other,
+        };
+        steps.into_iter().map(hash).collect()
+    }
+
+    fn hash_small(&self, at: &FileAt, buffer: &mut Vec<u8>) -> Result<Small, Trouble> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err(Trouble::Abandoned);
+        }
+        let open = OpenFile::open(at, self.preserve)?;
+        let len = usize::try_from(open.stat.size).ok().filter(|len| *len <= self.profile.chunk_size);
+        buffer.resize(len.ok_or(Trouble::Changed)?, 0);
+        open.file.read_exact_at(buffer, 0)?;
+        open.check()?;
+        let leaf = Leaf::only(&self.profile, buffer, open.metadata);
+        self.copy(&leaf, buffer)?;
+        Ok(Small { leaf, stat: open.stat, executable: open.executable })
+    }
+
+    /// The leaves of a piece of a file of several chunks. `offset` is where a
+    /// chunk begins, `len` is whole chunks or reaches the file's end.
+    pub(super) fn hash_span(
+        &self,
+        open: &Arc<OpenFile>,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<Leaf>, Trouble> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err(Trouble::Abandoned);
+        }
+        let mut bytes = vec![0; len];
+        open.file.read_exact_at(&mut bytes, offset)?;
+        let leaf = |chunk: &[u8]| {
+            let leaf = Leaf::new(&self.profile, chunk);
+            self.copy(&leaf, chunk)?;
+            Ok(leaf)
+        };
+        bytes.chunks(self.profile.chunk_size).map(leaf).collect()
+    }
+
+    fn copy(&self, leaf: &Leaf, payload: &[u8]) -> Result<(), WriteError> {
+        let Some(store) = self.copies.as_ref().filter(|_| leaf.block_len() > 0) else { return Ok(()) };
+        if leaf.head.is_empty() && leaf.tail.is_empty() {
+            store.put_block(leaf.cid.hash(), payload)?;
+        } else {
+            store.put_block(leaf.cid.hash(), &[&leaf.head[..], payload, &leaf.tail[..]].concat())?;
+        }
+        Ok(())
+    }
+}

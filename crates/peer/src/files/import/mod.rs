@@ -1,0 +1,208 @@
+//! Users' files and folders to UnixFS: the import behind `share` and `add`.
+//!
+//! One blocking thread walks the folders, in order, and hands pieces of work
+//! to the peer's workers: a run of small files, or a mebibyte of a large one.
+//! It takes the results back in the same order and builds the nodes above the
+//! leaves, so memory does not depend on the size of a file, and of a folder
+//! only its entries are held.
+//!
+//! - [`folder`]: opening beneath a base, no symlink followed.
+//! - [`hash`]: what the workers do.
+//! - [`walk`]: what is in a tree, and what is left out.
+//! - [`build`]: results to DAG, store and root set.
+//!
+//! What is in a share: regular files, folders (empty ones too) and symlinks,
+//! these as they are. Sockets, FIFOs, devices and names that are not UTF-8 are
+//! left out and told, as are files that vanish between listing and reading. A
+//! name that a getter would not write (a control character, a backslash) is a
+//! fine name here and in other programs, so the entry is included, and told.
+//!
+//! Left out on purpose: following symlinks, sparse files, extended attributes;
+//! a short cut for files that did not change, which are hashed again, but keep
+//! their ids in the store, so that importing twice adds nothing to it.
+
+mod build;
+mod error;
+mod folder;
+mod hash;
+mod limits;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use peerage_content::name::NameError;
+use peerage_content::{Cid, Profile};
+use peerage_store::{RootSetBuilder, Store, TreeId};
+
+pub use error::ImportError;
+
+/// Who does the reading and hashing: the peer's pool.
+pub(crate) trait Workers {
+    /// Does `work` soon, on some thread. At most 16 of an import wait at once.
+    fn post(&self, work: Box<dyn FnOnce() + Send>);
+}
+
+/// How to import.
+#[derive(Debug, Clone)]
+pub(crate) struct ImportOptions {
+    /// Decides the CIDs. Default `unixfs-v1-2025`.
+    pub(crate) profile: Profile,
+    /// Whether entries below the given paths whose names begin with a dot are
+    /// included; the given paths always are. Default yes, as `share` does.
+    pub(crate) hidden: bool,
+    /// Whether mode and time are kept (UnixFS 1.5). Default no: the CID then
+    /// depends on content alone.
+    pub(crate) preserve: bool,
+    /// One folder around all paths, and so one root; else a root each. Default no.
+    pub(crate) wrap: bool,
+    /// Folders that are never included, absolute: the repository, when the
+    /// target does not name it. The target's own always is left out.
+    pub(crate) leave_out: Vec<PathBuf>,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            hidden: true,
+            preserve: false,
+            wrap: false,
+            leave_out: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of the blocks.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// Nothing: only the CIDs are of interest.
+    OnlyHash,
+    /// Leaves become references to the files, other blocks are stored.
+    Reference(Store),
+    /// All blocks are stored.
+    Copy(Store),
+}
+
+impl Target {
+    /// Where blocks go.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        match self {
+            Self::OnlyHash => None,
+            Self::Reference(store) | Self::Copy(store) => Some(store),
+        }
+    }
+}
+
+/// How far an import is. Totals grow while folders are listed; the total of
+/// one file is known at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// Content bytes hashed.
+    pub bytes: u64,
+    /// Content bytes found so far.
+    pub bytes_found: u64,
+    /// Files hashed.
+    pub files: u64,
+    /// Files found so far.
+    pub files_found: u64,
+}
+
+/// What the user should hear of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Remark {
+    /// Left out: hidden, and hidden entries were not wanted.
+    #[error("hidden, left out")]
+    Hidden,
+    /// Left out.
+    #[error("a socket, left out")]
+    Socket,
+    /// Left out.
+    #[error("a FIFO, left out")]
+    Fifo,
+    /// Left out.
+    #[error("a device, left out")]
+    Device,
+    /// Left out: folders hold text.
+    #[error("a name that is not UTF-8, left out")]
+    NotUtf8,
+    /// Left out: longer than 255 bytes, which few systems can write.
+    #[error("{0}, left out")]
+    BadName(NameError),
+    /// Left out: it was there when its folder was listed, not when it was read.
+    #[error("vanished meanwhile, left out")]
+    Vanished,
+    /// Left out: the repository that holds the peer's key.
+    #[error("peerage's own repository, left out")]
+    Repository,
+    /// Included, but who gets the folder with peerage cannot write this entry.
+    #[error("{0}: included, but peerage will not write it elsewhere")]
+    NotPortable(NameError),
+}
+
+/// Remarks about the entries of a root: the first 1,000, the rest counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Path and remark, in the order of the walk. Paths are absolute.
+    pub listed: Vec<(PathBuf, Remark)>,
+    /// How many more there were.
+    pub more: u64,
+    /// Entries left out for being hidden, listed or not; what is below a
+    /// hidden folder is not counted.
+    pub hidden: u64,
+}
+
+/// A root that was imported.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    /// What it was made of, absolute, no symlink in them; several for a
+    /// folder around them.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Its own name; none of a folder around several, or of `/`. It may be
+    /// one that no getter writes.
+    pub(crate) name: Option<String>,
+    /// The root.
+    pub(crate) cid: Cid,
+    /// Bytes of all files.
+    pub(crate) size: u64,
+    /// Bytes of all blocks, repetitions counted again.
+    pub(crate) dag_size: u64,
+    /// Regular files.
+    pub(crate) files: u64,
+    /// Files that someone may execute.
+    pub(crate) executables: u64,
+    /// What the user should hear.
+    pub(crate) remarks: Remarks,
+    /// The trees that references lead to, one a path; none but with
+    /// [`Target::Reference`]. A tree may be of an earlier import of the same
+    /// base, so another root may need it, too.
+    pub(crate) trees: Vec<TreeId>,
+    /// Every block of the root; none with [`Target::OnlyHash`].
+    pub(crate) set: Option<RootSetBuilder>,
+}
+
+/// Imports `paths`: all as one root, or each as one, in order.
+///
+/// Blocks the calling thread, which should be one of its own: not a worker.
+/// A path that is a symlink is followed. On return the blocks are in the
+/// kernel ([`Store::flush`]); the caller adds root or pin, and syncs before it
+/// reports success of something that must outlive a power cut. `progress` is
+/// called on this thread after each piece of work; `cancelled` is looked at at
+/// least ten times a second.
+///
+/// # Errors
+/// See [`ImportError`]. Files and trees that were registered are forgotten.
+pub(crate) fn import(
+    paths: &[PathBuf],
+    options: &ImportOptions,
+    target: &Target,
+    workers: &dyn Workers,
+    progress: &dyn Fn(ImportProgress),
+    cancelled: &AtomicBool,
+) -> Result<Vec<Imported>, ImportError> {
+    let mut builder = build::Builder::new(options, target, workers, progress, cancelled);
+    let result = walk::import(&mut builder, paths, options);
+    builder.end(result)
+}

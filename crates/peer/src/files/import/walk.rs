@@ -1,0 +1,271 @@
+//! What is imported: the paths that the user named, and what is below them.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use peerage_content::name::{self, NameError};
+use peerage_content::{Metadata, symlink};
+use peerage_store::Store;
+use rustix::fs::FileType;
+
+use super::build::{Builder, failure};
+use super::error::ImportError;
+use super::folder::{Facts, FileAt, Folder};
+use super::hash::{Step, Trouble};
+use super::limits::DEPTH_MAX;
+use super::{ImportOptions, Imported, Remark};
+
+/// A path that the user named, symlinks in it resolved.
+struct Source {
+    path: PathBuf,
+    name: Result<String, NameError>,
+    is_folder: bool,
+}
+
+/// Imports `paths`; see [`super::import`].
+pub(super) fn import(
+    builder: &mut Builder<'_>,
+    paths: &[PathBuf],
+    options: &ImportOptions,
+) -> Result<Vec<Imported>, ImportError> {
+    let leave_out = LeftOut::new(builder.store(), &options.leave_out);
+    let sources: Vec<Source> =
+        paths.iter().map(|path| resolve(path, &leave_out)).collect::<Result<_, ImportError>>()?;
+    let mut walk = Walk { builder, base: PathBuf::new(), options, leave_out: &leave_out };
+    if !options.wrap {
+        return sources.into_iter().map(|source| walk.root(source)).collect();
+    }
+    let names = distinct_names(&sources)?;
+    walk.builder.begin_root();
+    let enter = Step::Enter { name: String::new(), path: PathBuf::new(), metadata: Metadata::default() };
+    walk.builder.step(enter)?;
+    for (source, name) in sources.iter().zip(names) {
+        walk.source(source, name)?;
+    }
+    walk.builder.step(Step::Leave)?;
+    let paths: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
+    let root = walk.builder.end_root(paths, None)?;
+    Ok(root.into_iter().collect())
+}
+
+/// Folders that are never included.
+struct LeftOut {
+    paths: Vec<PathBuf>,
+    identities: Vec<(u64, u64)>,
+}
+
+impl LeftOut {
+    fn new(store: Option<&Store>, more: &[PathBuf]) -> Self {
+        let all = store.map(Store::dir).into_iter().chain(more.iter().map(PathBuf::as_path));
+        // One that is not there cannot be met.
+        let paths: Vec<PathBuf> = all.filter_map(|path| fs::canonicalize(path).ok()).collect();
+        let identity = |path| fs::metadata(path).ok().map(|meta: fs::Metadata| (meta.dev(), meta.ino()));
+        let identities = paths.iter().filter_map(identity).collect();
+        Self { paths, identities }
+    }
+}
+
+fn resolve(given: &Path, leave_out: &LeftOut) -> Result<Source, ImportError> {
+    let unreadable = |source| ImportError::Unreadable { path: given.to_path_buf(), source };
+    let path = fs::canonicalize(given).map_err(unreadable)?;
+    let meta = fs::metadata(&path).map_err(unreadable)?;
+    if !meta.is_dir() && !meta.is_file() {
+        return Err(ImportError::NotAFile { path });
+    }
+    if leave_out.paths.iter().any(|out| path.starts_with(out)) {
+        return Err(ImportError::Repository { path });
+    }
+    let name = given.file_name().or(path.file_name()).unwrap_or_default().as_bytes();
+    let name = std::str::from_utf8(name).map_err(|_| NameError::NotUtf8);
+    let name = name.and_then(name::check_entry).map(str::to_owned);
+    Ok(Source { path, name, is_folder: meta.is_dir() })
+}
+
+fn distinct_names(sources: &[Source]) -> Result<Vec<&str>, ImportError> {
+    let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
+    let mut names = Vec::with_capacity(sources.len());
+    for source in sources {
+        let path = &source.path;
+        let name = source.name.as_deref();
+        let name = name.map_err(|error| ImportError::Name { path: path.clone(), error: *error })?;
+        if let Some(first) = seen.insert(name, path) {
+            return Err(ImportError::SameName { first: first.to_path_buf(), second: path.clone() });
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+struct Walk<'a, 'b> {
+    builder: &'a mut Builder<'b>,
+    /// Of the tree that is walked, absolute.
+    base: PathBuf,
+    options: &'a ImportOptions,
+    leave_out: &'a LeftOut,
+}
+
+impl Walk<'_, '_> {
+    fn root(&mut self, source: Source) -> Result<Imported, ImportError> {
+        self.builder.begin_root();
+        self.source(&source, source.name.as_deref().unwrap_or_default())?;
+        let root = self.builder.end_root(vec![source.path.clone()], source.name.ok())?;
+        root.ok_or(failure(Trouble::Gone, source.path))
+    }
+
+    /// One of the paths that the user named, to be called `name` in a folder around it.
+    fn source(&mut self, source: &Source, name: &str) -> Result<(), ImportError> {
+        let path = &source.path;
+        let gone = || ImportError::NotAFile { path: path.clone() };
+        self.portable(path.clone(), name);
+        if source.is_folder {
+            self.base.clone_from(path);
+            self.builder.begin_tree(path)?;
+            let folder = Folder::open(path).map_err(|error| unreadable(error, path))?;
+            let facts = folder.own_facts().map_err(|error| unreadable(error, path))?;
+            return self.folder(folder, name.to_owned(), &facts, 0);
+        }
+        let (Some(parent), Some(file)) = (path.parent(), path.file_name()) else { return Err(gone()) };
+        parent.clone_into(&mut self.base);
+        self.builder.begin_tree(parent)?;
+        let folder = Folder::open(parent).map_err(|error| unreadable(error, parent))?;
+        let file = CString::new(file.as_bytes()).map_err(|_| gone())?;
+        let facts = folder.facts(&file).map_err(|error| unreadable(error, path))?;
+        if facts.kind != FileType::RegularFile {
+            return Err(gone());
+        }
+        self.file(FileAt { folder: Arc::new(folder), name: file, called: name.into(), facts })
+    }
+
+    fn folder(
+        &mut self,
+        folder: Folder,
+        name: String,
+        facts: &Facts,
+        depth: usize,
+    ) -> Result<(), ImportError> {
+        let path = self.base.join(&folder.path);
+        if depth > DEPTH_MAX {
+            return Err(ImportError::TooDeep { path, limit: DEPTH_MAX });
+        }
+        let entries = folder.entries().map_err(|error| unreadable(error, &path))?;
+        let metadata = facts.metadata(self.options.preserve);
+        self.builder.step(Step::Enter { name, path, metadata })?;
+        let folder = Arc::new(folder);
+        for entry in entries {
+            self.entry(&folder, entry, depth)?;
+        }
+        self.builder.step(Step::Leave)
+    }
+
+    fn entry(&mut self, folder: &Arc<Folder>, entry: CString, depth: usize) -> Result<(), ImportError> {
+        let path = self.base.join(folder.path_of(&entry));
+        if !self.options.hidden && entry.to_bytes().starts_with(b".") {
+            self.builder.remark(path, Remark::Hidden);
+            return Ok(());
+        }
+        let name = match entry.to_str().map_err(|_| Remark::NotUtf8) {
+            Ok(name) => name::check_entry(name).map_err(Remark::BadName),
+            Err(remark) => Err(remark),
+        };
+        let name = match name {
+            Ok(name) => name.to_owned(),
+            Err(remark) => {
+                self.builder.remark(path, remark);
+                return Ok(());
+            }
+        };
+        let Some(facts) = self.there(folder.facts(&entry), &path)? else { return Ok(()) };
+        match facts.kind {
+            FileType::RegularFile => {
+                self.portable(path, &name);
+                let called = name.into();
+                self.file(FileAt { folder: Arc::clone(folder), name: entry, called, facts })
+            }
+            FileType::Directory => self.below(folder, &entry, name, path, depth),
+            FileType::Symlink => {
+                let Some(target) = self.there(folder.read_link(&entry), &path)? else { return Ok(()) };
+                self.portable(path.clone(), &name);
+                self.symlink(name, &target, &facts, path)
+            }
+            kind => {
+                self.builder.remark(
+                    path,
+                    match kind {
+                        FileType::Socket => Remark::Socket,
+                        FileType::Fifo => Remark::Fifo,
+                        _ => Remark::Device,
+                    },
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn below(
+        &mut self,
+        folder: &Folder,
+        entry: &CStr,
+        name: String,
+        path: PathBuf,
+        depth: usize,
+    ) -> Result<(), ImportError> {
+        let Some(inner) = self.there(folder.open_folder(entry), &path)? else { return Ok(()) };
+        let facts = inner.own_facts().map_err(|error| unreadable(error, &path))?;
+        if self.leave_out.identities.contains(&facts.identity) {
+            self.builder.remark(path, Remark::Repository);
+            return Ok(());
+        }
+        self.portable(path, &name);
+        self.folder(inner, name, &facts, depth + 1)
+    }
+
+    fn file(&mut self, at: FileAt) -> Result<(), ImportError> {
+        if at.facts.size <= self.builder.shared().profile.chunk_size as u64 {
+            return self.builder.step(Step::File(at));
+        }
+        let path = self.base.join(at.path());
+        self.builder.large_file(at, path)
+    }
+
+    fn symlink(
+        &mut self,
+        name: String,
+        target: &CStr,
+        facts: &Facts,
+        path: PathBuf,
+    ) -> Result<(), ImportError> {
+        // Its mode means nothing.
+        let metadata = Metadata { mode: None, ..facts.metadata(self.options.preserve) };
+        let block = symlink(&self.builder.shared().profile, target.to_bytes(), metadata);
+        let bad = |_| ImportError::Unreadable { path, source: io::ErrorKind::InvalidData.into() };
+        self.builder.step(Step::Symlink { name, block: block.map_err(bad)? })
+    }
+
+    /// `None` if the entry vanished since its folder was listed.
+    fn there<T>(&mut self, result: io::Result<T>, path: &Path) -> Result<Option<T>, ImportError> {
+        match result.map_err(Trouble::from) {
+            Ok(value) => Ok(Some(value)),
+            Err(Trouble::Gone) => {
+                self.builder.remark(path.to_path_buf(), Remark::Vanished);
+                Ok(None)
+            }
+            Err(trouble) => Err(failure(trouble, path.to_path_buf())),
+        }
+    }
+
+    fn portable(&mut self, path: PathBuf, name: &str) {
+        if let Err(error) = name::check_entry(name).and_then(name::check) {
+            self.builder.remark(path, Remark::NotPortable(error));
+        }
+    }
+}
+
+fn unreadable(source: io::Error, path: &Path) -> ImportError {
+    ImportError::Unreadable { path: path.to_path_buf(), source }
+}
