@@ -23,11 +23,9 @@ pub struct Config {
     /// `write_batch`. The buffer grows to this only while reads fill it, and
     /// an idle connection holds none.
     pub read_batch: usize,
-    /// A stream that was finished and dropped before the peer's end had come
-    /// is kept for this long, so that the peer's last words do not meet a
-    /// reset. Default 60 s, as rust-libp2p's stream timeouts.
-    pub linger_timeout: Duration,
-    /// The muxer's limits.
+    /// The muxer's limits; its defaults but for `max_window`, which is 4 MiB,
+    /// the unread bytes that a connection may hold beyond what was asked of
+    /// it: one stream whose reader pauses must never be reset for that.
     pub yamux: yamux::Config,
 }
 
@@ -39,8 +37,7 @@ impl Default for Config {
             close_timeout: Duration::from_millis(500),
             write_batch: 256 * 1024,
             read_batch: 256 * 1024,
-            linger_timeout: Duration::from_secs(60),
-            yamux: yamux::Config::default(),
+            yamux: yamux::Config { max_window: 4 * 1024 * 1024, ..yamux::Config::default() },
         }
     }
 }

@@ -124,7 +124,6 @@ impl<T> Driver<T> {
                 return Some((due, false));
             }
             state.machine.handle_timeout(now);
-            state.end_lingering(now);
             Some((due, true))
         });
         let Some((due, fired)) = next else { return false };

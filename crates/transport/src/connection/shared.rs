@@ -75,9 +75,6 @@ pub(super) struct State {
     pub(super) silent: bool,
     /// Set once the driver is done.
     pub(super) end: Option<ConnectionEnd>,
-    /// Streams whose handle is gone but which wait for the peer's end, and
-    /// until when. Looked through when the machine's timer comes.
-    pub(super) lingering: BTreeMap<StreamId, Instant>,
 }
 
 /// The handle's side of a stream.
@@ -117,7 +114,6 @@ impl State {
             peer_going: None,
             silent: false,
             end: None,
-            lingering: BTreeMap::new(),
         }
     }
 
@@ -150,14 +146,12 @@ impl State {
                 }
             }
             Event::Reset { id, code, cause } => {
-                self.lingering.remove(&id);
                 if let Some(slot) = self.streams.get_mut(&id) {
                     slot.reset = Some((code, cause));
                     slot.wake_both(wakers);
                 }
             }
             Event::Closed { id } => {
-                self.lingering.remove(&id);
                 if let Some(slot) = self.streams.get_mut(&id) {
                     slot.wake_both(wakers);
                 }
@@ -187,17 +181,5 @@ impl State {
         wakers.append(&mut self.openers);
         wakers.append(&mut self.end_watchers);
         wakers
-    }
-
-    /// Resets lingering streams whose time is over.
-    pub(super) fn end_lingering(&mut self, now: Instant) {
-        let machine = &mut self.machine;
-        self.lingering.retain(|&id, &mut until| {
-            let over = until <= now;
-            if over {
-                machine.reset(id, ResetCode::GARBAGE_COLLECTED);
-            }
-            !over
-        });
     }
 }

@@ -271,12 +271,13 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.shared.with(|state, now| {
+        self.shared.with(|state, _| {
             state.streams.remove(&self.id);
-            if !self.finished {
+            if self.finished {
+                // A stream that is gone has nothing left to close.
+                let _ = state.machine.close(self.id);
+            } else {
                 state.machine.reset(self.id, ResetCode::NONE);
-            } else if state.machine.close(self.id).is_ok() && !self.read_end {
-                state.lingering.insert(self.id, now + self.shared.config.linger_timeout);
             }
         });
     }

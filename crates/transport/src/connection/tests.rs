@@ -232,22 +232,9 @@ async fn a_finished_stream_may_be_dropped() {
     far.write_chunk(Bytes::from_static(b"never read")).await.unwrap();
     far.finish();
     drop(far);
-    // A peer that never ends its side is given up after a while.
-    let mut stream = a.control.open_bare().await.unwrap();
-    stream.finish();
-    drop(stream);
-    let mut far = b.incoming.next().await.unwrap();
-    assert_eq!(far.read_chunk(1).await.unwrap(), None);
-    let start = tokio::time::Instant::now();
-    let error = loop {
-        match far.write_chunk(Bytes::from_static(b"z")).await {
-            Ok(()) => tokio::time::advance(Duration::from_secs(1)).await,
-            Err(error) => break error,
-        }
-        assert!(start.elapsed() < Duration::from_secs(200));
-    };
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    assert!(start.elapsed() >= Config::default().linger_timeout);
+    while a.control.stream_count() + b.control.stream_count() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,4 +421,89 @@ async fn a_dropped_driver_ends_everything() {
     assert!(matches!(a.control.ended().await, ConnectionEnd::Closed));
     assert!(b.incoming.next().await.is_none());
     assert!(matches!(b.control.end(), Some(ConnectionEnd::Lost(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ping_perf_and_identify_over_one_connection() {
+    use crate::{identify, perf, ping};
+    #[derive(Clone, Copy)]
+    enum Speak {
+        Ping,
+        Perf,
+        Identify,
+    }
+    let info = identify::Info { agent_version: Some("b/1".to_owned()), ..identify::Info::default() };
+    let (a, b) = pair().await;
+    let (mut incoming, said) = (b.incoming, info.clone());
+    let server = tokio::spawn(async move {
+        while let Some(mut stream) = incoming.next().await {
+            let known = |name: &str| match name {
+                ping::PROTOCOL => Some(Speak::Ping),
+                perf::PROTOCOL => Some(Speak::Perf),
+                identify::PROTOCOL => Some(Speak::Identify),
+                _ => None,
+            };
+            match stream.accept(known).await.unwrap() {
+                Speak::Ping => ping::serve(&mut stream).await.unwrap(),
+                Speak::Perf => assert_eq!(perf::serve(&mut stream).await.unwrap(), (3_000_000, 1_000_001)),
+                Speak::Identify => identify::send(&mut stream, &said).await.unwrap(),
+            }
+        }
+    });
+    let mut stream = a.control.open(ping::PROTOCOL).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(ping::ping(&mut stream).await.unwrap(), Duration::ZERO);
+    }
+    stream.finish();
+    drop(stream);
+    let mut stream = a.control.open(identify::PROTOCOL).await.unwrap();
+    stream.finish();
+    assert_eq!(identify::receive(&mut stream).await.unwrap(), info);
+    let mut stream = a.control.open(perf::PROTOCOL).await.unwrap();
+    perf::measure(&mut stream, 3_000_000, 1_000_001).await.unwrap();
+    drop(stream);
+    a.control.close(GoAwayCode::NORMAL);
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_is_not_answered_well() {
+    use crate::ping::{self, PingError};
+    let (mut a, mut b) = duplex(100);
+    assert!(matches!(ping::ping(&mut a).await, Err(PingError::Timeout)));
+    let mut buf = [0; 32];
+    b.read_exact(&mut buf).await.unwrap();
+    b.write_all(&[0; 32]).await.unwrap();
+    let error = ping::ping(&mut a).await.unwrap_err();
+    assert!(matches!(error, PingError::WrongAnswer));
+    assert_eq!(error.fault(), Fault::Peer);
+    // Half a ping and silence: the server gives up after a while.
+    let start = tokio::time::Instant::now();
+    let (mut c, mut d) = duplex(100);
+    c.write_all(&[1; 10]).await.unwrap();
+    ping::serve(&mut d).await.unwrap();
+    assert_eq!(start.elapsed(), ping::IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn perf_notices_another_amount() {
+    use crate::perf;
+    for wrong in [99, 101] {
+        let (a, mut b) = pair().await;
+        let server = tokio::spawn(async move {
+            let mut stream = b.incoming.next().await.unwrap();
+            stream.accept(|_| Some(())).await.unwrap();
+            let mut request = Vec::new();
+            stream.read_to_end(&mut request).await.unwrap();
+            assert_eq!(request, 100u64.to_be_bytes());
+            stream.write_chunk(pattern(wrong)).await.unwrap();
+            stream.finish();
+            b.driver.await.unwrap();
+        });
+        let mut stream = a.control.open(perf::PROTOCOL).await.unwrap();
+        let error = perf::measure(&mut stream, 0, 100).await.unwrap_err();
+        assert!(error.to_string().contains(&wrong.to_string()), "{error}");
+        a.control.close(GoAwayCode::NORMAL);
+        server.await.unwrap();
+    }
 }

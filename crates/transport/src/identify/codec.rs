@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use peerage_identity::{Multiaddr, PublicKey};
 use peerage_wire::identify::Identify;
-use peerage_wire::{Message, frame, scan};
+use peerage_wire::{Message, frame, scan, varint};
 
 use super::{IdentifyError, Info};
 
@@ -67,10 +67,11 @@ pub fn encode(info: &Info) -> Bytes {
 
 /// Whether a repeated field of `len` bytes still fits; takes its room if so.
 fn fit(room: &mut usize, len: usize) -> bool {
-    // A tag of one byte and a length of at most two.
-    let fits = len + 3 <= *room;
+    // A tag of one byte, the length, the bytes.
+    let needed = 1 + varint::len(len as u64) + len;
+    let fits = needed <= *room;
     if fits {
-        *room -= len + 3;
+        *room -= needed;
     }
     fits
 }

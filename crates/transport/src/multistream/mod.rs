@@ -88,18 +88,11 @@ async fn dial_unlimited<T>(io: &mut T, protocols: &[&str]) -> Result<usize, Nego
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut header_pending = true;
     for (index, protocol) in protocols.iter().enumerate() {
-        let mut out = Vec::new();
-        if header_pending {
-            token::put(&mut out, HEADER);
-        }
-        token::put(&mut out, protocol);
-        io.write_all(&out).await?;
-        io.flush().await?;
-        if header_pending {
-            expect_header(io).await?;
-            header_pending = false;
+        if index == 0 {
+            exchange_headers(io, &proposal(protocol)).await?;
+        } else {
+            send(io, protocol).await?;
         }
         match token::read(io).await? {
             answer if answer == protocol.as_bytes() => return Ok(index),
@@ -132,8 +125,9 @@ async fn listen_unlimited<T, P>(
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    send(io, HEADER).await?;
-    expect_header(io).await?;
+    let mut header = Vec::new();
+    token::put(&mut header, HEADER);
+    exchange_headers(io, &header).await?;
     for _ in 0..MAX_PROPOSALS {
         let proposed = token::read(io).await?;
         let chosen = std::str::from_utf8(&proposed).ok().and_then(|name| Some((choose(name)?, name)));
@@ -148,16 +142,32 @@ where
     Err(NegotiateError::TooManyProposals)
 }
 
+/// Writes `out`, which begins with our header, and reads the peer's at the
+/// same time: neither side waits for the other, however little the stream buffers.
+async fn exchange_headers<T>(io: &mut T, out: &[u8]) -> Result<(), NegotiateError>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut reader, mut writer) = tokio::io::split(io);
+    let header = async {
+        match token::read(&mut reader).await? {
+            header if header == HEADER.as_bytes() => Ok(()),
+            _ => Err(NegotiateError::WrongHeader),
+        }
+    };
+    tokio::try_join!(write(&mut writer, out), header).map(drop)
+}
+
 async fn send<T: AsyncWrite + Unpin>(io: &mut T, text: &str) -> Result<(), NegotiateError> {
     let mut out = Vec::new();
     token::put(&mut out, text);
-    io.write_all(&out).await?;
-    io.flush().await?;
-    Ok(())
+    write(io, &out).await
 }
 
-async fn expect_header<T: AsyncRead + Unpin>(io: &mut T) -> Result<(), NegotiateError> {
-    if token::read(io).await? == HEADER.as_bytes() { Ok(()) } else { Err(NegotiateError::WrongHeader) }
+async fn write<T: AsyncWrite + Unpin>(io: &mut T, bytes: &[u8]) -> Result<(), NegotiateError> {
+    io.write_all(bytes).await?;
+    io.flush().await?;
+    Ok(())
 }
 
 #[cfg(test)]
