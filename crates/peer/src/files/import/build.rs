@@ -468,6 +468,9 @@ impl<'a> Builder<'a> {
         let Large { at, open, builder, id, done, trouble, second_try } = large;
         if let Err(trouble) = trouble.map_or_else(|| open.check(), Err) {
             self.so_far.bytes -= done;
+            if let Some(id) = id {
+                self.tree.known.entry(at.path()).or_insert((id, None));
+            }
             return match trouble {
                 Trouble::Changed if !second_try => self.read_again(at),
                 trouble => self.unread(&at, trouble),
