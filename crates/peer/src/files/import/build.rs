@@ -398,15 +398,15 @@ impl<'a> Builder<'a> {
     }
 
     /// The store's id of a file; with `stat` its record says so, too.
-    fn register(&mut self, path: PathBuf, stat: Option<Stat>) -> Result<Option<FileId>, WriteError> {
+    fn register(&mut self, path: &Path, stat: Option<Stat>) -> Result<Option<FileId>, WriteError> {
         let (Some(store), Some(tree)) = (&self.store, self.tree.id) else { return Ok(None) };
-        if let Some((id, known)) = self.tree.known.get(&path) {
+        if let Some((id, known)) = self.tree.known.get(path) {
             if let Some(stat) = stat.filter(|stat| *known != Some(*stat)) {
                 store.set_stats(&[(*id, stat)])?;
             }
             return Ok(Some(*id));
         }
-        let id = store.add_file(tree, &path, stat)?;
+        let id = store.add_file(tree, path, stat)?;
         if !self.new_trees.contains(&tree) {
             self.new_files.push(id);
         }
@@ -415,7 +415,7 @@ impl<'a> Builder<'a> {
 
     fn small(&mut self, at: &FileAt, small: &Small) -> Result<(), ImportError> {
         let Small { leaf, stat, executable } = small;
-        let id = self.register(at.path(), Some(*stat))?;
+        let id = self.register(&at.path(), Some(*stat))?;
         self.refer(id, 0, leaf)?;
         self.so_far.bytes += stat.size;
         self.file_done(at, leaf.cid, stat.size, leaf.block_len() as u64, *executable)
@@ -437,7 +437,7 @@ impl<'a> Builder<'a> {
     }
 
     fn begin_large(&mut self, at: FileAt, open: Arc<OpenFile>, second_try: bool) -> Result<(), ImportError> {
-        let id = self.register(at.path(), None)?;
+        let id = self.register(&at.path(), None)?;
         let builder = FileBuilder::with_metadata(&self.shared.profile, open.metadata);
         self.large = Some(Large { at, open, builder, id, done: 0, trouble: None, second_try });
         Ok(())

@@ -35,11 +35,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    #[expect(
-        clippy::useless_conversion,
-        clippy::unnecessary_fallible_conversions,
-        reason = "the types of these fields differ between platforms"
-    )]
+    #[expect(clippy::useless_conversion, reason = "the types of these fields differ between platforms")]
     fn of(stat: &rustix::fs::Stat) -> Self {
         Self {
             kind: FileType::from_raw_mode(stat.st_mode),

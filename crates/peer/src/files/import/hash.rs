@@ -39,7 +39,7 @@ pub(super) enum Step {
     },
     /// A file of at most one chunk, to be hashed.
     File(FileAt),
-    Hashed(FileAt, Result<Small, Trouble>),
+    Hashed(FileAt, Result<Box<Small>, Trouble>),
 }
 
 /// A file that is one leaf.
@@ -134,7 +134,7 @@ impl Shared {
         steps.into_iter().map(hash).collect()
     }
 
-    fn hash_small(&self, at: &FileAt, buffer: &mut Vec<u8>) -> Result<Small, Trouble> {
+    fn hash_small(&self, at: &FileAt, buffer: &mut Vec<u8>) -> Result<Box<Small>, Trouble> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(Trouble::Abandoned);
         }
@@ -145,7 +145,7 @@ impl Shared {
         open.check()?;
         let leaf = Leaf::only(&self.profile, buffer, open.metadata);
         self.copy(&leaf, buffer)?;
-        Ok(Small { leaf, stat: open.stat, executable: open.executable })
+        Ok(Box::new(Small { leaf, stat: open.stat, executable: open.executable }))
     }
 
     /// The leaves of a piece of a file of several chunks. `offset` is where a

@@ -410,7 +410,7 @@ fn a_file_that_changes_once_is_read_again_and_twice_is_an_error() {
         };
         let imported = import_while(&store, &path, |job| {
             if job == 0 && len > 10 {
-                grow()
+                grow();
             }
         })
         .unwrap();
