@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use peerage_base::{Budget, Instant, Now, Timers};
 use peerage_exchange::{Exchange, SessionId};
-use peerage_identity::PeerId;
+use peerage_identity::{Multiaddr, PeerId};
 
 use crate::fetch::Progress;
 use crate::limits::Config;
@@ -60,7 +60,7 @@ pub struct Engine {
     /// Bytes that all fetches may have under way.
     credit: Budget,
     /// Attempts to connect, by whom they are to reach.
-    dials: BTreeMap<DialId, Option<PeerId>>,
+    dials: BTreeMap<DialId, (Option<PeerId>, Vec<Multiaddr>)>,
     next_dial: u64,
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
@@ -69,7 +69,13 @@ pub struct Engine {
 impl Engine {
     /// An engine for the peer `local`, with no connection and nothing to do.
     #[must_use]
-    pub fn new(local: PeerId, config: Config, exchange: peerage_exchange::Config, seed: u64, now: Now) -> Self {
+    pub fn new(
+        local: PeerId,
+        config: Config,
+        exchange: peerage_exchange::Config,
+        seed: u64,
+        now: Now,
+    ) -> Self {
         Self {
             local,
             exchange: Exchange::new(exchange, seed, now),
@@ -124,7 +130,7 @@ impl Engine {
         })
     }
 
-    /// Bytes of blocks sent to and received from a peer since it was first met.
+    /// The Bitswap machine, for its figures.
     #[must_use]
     pub fn exchange(&self) -> &Exchange {
         &self.exchange
@@ -152,4 +158,21 @@ impl Engine {
 /// A job's session in the exchange has the job's number.
 fn session(job: JobId) -> SessionId {
     SessionId(job.0)
+}
+
+#[cfg(test)]
+impl Engine {
+    /// Bytes of credit that are taken.
+    pub(crate) fn credit_used(&self) -> u64 {
+        self.credit.used()
+    }
+
+    /// Of each fetch: known items, live items, folders and files remembered.
+    pub(crate) fn weights(&self) -> Vec<(usize, usize, usize)> {
+        let fetch = |job: &Job| match &job.kind {
+            jobs::Kind::Fetch(fetch) => Some(fetch.weight()),
+            jobs::Kind::Query(_) => None,
+        };
+        self.jobs.values().filter_map(fetch).collect()
+    }
 }

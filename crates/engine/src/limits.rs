@@ -16,6 +16,10 @@ pub struct Config {
     /// only when nothing else can be started, so that a file of any size and
     /// a folder of any width are walked in constant memory. A judgement.
     pub frontier_items: usize,
+    /// Items of a DAG at which a fetch fails. Only one node after the other is
+    /// unfolded beyond `frontier_items`, so that this takes a DAG that is both
+    /// deep and wide; `content` walks as many. Some 80 MiB.
+    pub frontier_max: usize,
     /// Blocks asked for and not yet written, of one fetch: 960 wants is what a
     /// deployed peer holds for sure, and a few sources share them.
     pub live_items: usize,
@@ -25,6 +29,9 @@ pub struct Config {
     /// What an inner node is taken to weigh before it has come, in bytes. A
     /// full file node of 1,024 links is 52 KiB, a folder's shard less.
     pub inner_node_estimate: u64,
+    /// Bytes that fetches may hold beyond `fetch_credit`, shared out among them,
+    /// so that one whose source is slow or gone does not stop the others.
+    pub fetch_credit_spare: u64,
     /// Dials in flight for one root (libp2p's swarm does 8 a peer).
     pub dials_per_job: usize,
     /// Peers beside the hinted ones that a fetch keeps as sources. DESIGN: 16
@@ -32,6 +39,19 @@ pub struct Config {
     pub neighbours: usize,
     /// How long a fetch that has lost its last source searches on.
     pub search_after_loss: Duration,
+    /// How long nothing at all may come while sources have not answered: the
+    /// time of a 1 MiB block at 4 kB/s. Peers that speak only Bitswap 1.1 never
+    /// say that they have not a block.
+    pub silence: Duration,
+    /// How long an answer about a root is waited for before a fetch gives up
+    /// for want of peers.
+    pub swarm_answer: Duration,
+    /// Attempts to reach a peer that another one named, before it is forgotten.
+    pub learned_tries: u32,
+    /// Peers that one job ever looks at, hinted ones apart: about 200 bytes each.
+    pub candidates: usize,
+    /// Addresses that are tried for one peer.
+    pub addrs_per_peer: usize,
     /// First pause before a hinted peer is dialled again; doubles up to `redial_max`.
     pub redial_min: Duration,
     /// Longest pause between dials of a hinted peer.
@@ -41,8 +61,10 @@ pub struct Config {
     pub swarm_interval: Duration,
     /// Records in one swarm answer.
     pub swarm_records: usize,
-    /// Peers remembered for one root. Each is a record of at most 1 KiB.
+    /// Peers remembered for one root; whoever asked longest ago is forgotten first.
     pub swarm_members: usize,
+    /// Records kept over all roots, of at most 1 KiB each.
+    pub swarm_listed: usize,
     /// How long a member that did not ask again is passed on.
     pub swarm_member_age: Duration,
     /// Roots for which members are remembered; only roots that we serve are.
@@ -54,17 +76,25 @@ impl Default for Config {
         Self {
             fetch_credit: 24 << 20,
             frontier_items: 16_384,
+            frontier_max: 262_144,
             live_items: 2_048,
             dag_depth: 128,
             inner_node_estimate: 64 << 10,
+            fetch_credit_spare: 8 << 20,
             dials_per_job: 8,
             neighbours: 16,
             search_after_loss: Duration::from_secs(60),
+            silence: Duration::from_secs(300),
+            swarm_answer: Duration::from_secs(5),
+            learned_tries: 2,
+            candidates: 1_024,
+            addrs_per_peer: 16,
             redial_min: Duration::from_millis(500),
             redial_max: Duration::from_secs(8),
             swarm_interval: Duration::from_secs(10),
             swarm_records: 20,
             swarm_members: 256,
+            swarm_listed: 16_384,
             swarm_member_age: Duration::from_secs(120),
             swarm_roots: 1_024,
         }

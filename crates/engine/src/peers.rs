@@ -48,7 +48,9 @@ impl Protocols {
 
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) scope: Scope,
+    /// Where its connections run; `None` once two of them differ in that. The
+    /// engine does not learn by which one a request came.
+    pub(crate) scope: Option<Scope>,
     pub(crate) by_user: bool,
     /// `None` until identify has told.
     pub(crate) protocols: Option<Protocols>,
@@ -67,9 +69,12 @@ impl Peers {
         let known = self.connected.get_mut(&connected.peer);
         let first = known.is_none();
         match known {
-            Some(peer) => peer.by_user |= connected.by_user,
+            Some(peer) => {
+                peer.by_user |= connected.by_user;
+                peer.scope = peer.scope.filter(|known| *known == scope);
+            }
             None => {
-                let peer = Peer { scope, by_user: connected.by_user, protocols: None };
+                let peer = Peer { scope: Some(scope), by_user: connected.by_user, protocols: None };
                 self.connected.insert(connected.peer, peer);
             }
         }

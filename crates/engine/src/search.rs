@@ -29,11 +29,29 @@ struct Candidate {
     peer: Option<PeerId>,
     addrs: Vec<Multiaddr>,
     state: CandidateState,
+    /// Dials and connections that came to nothing, since it last gave something.
     failures: u32,
     next_try: Instant,
     last_error: Option<String>,
     /// Named by the link or the user, not learned from another peer.
     hinted: bool,
+}
+
+impl Candidate {
+    fn is_dialable(&self) -> bool {
+        self.state == CandidateState::Idle && !self.addrs.is_empty()
+    }
+
+    fn fail(&mut self, why: &str, now: Instant, config: &Config) {
+        let pause = config.redial_min.saturating_mul(1 << self.failures.min(16)).min(config.redial_max);
+        self.state = CandidateState::Idle;
+        self.failures = self.failures.saturating_add(1);
+        self.next_try = now + pause;
+        self.last_error = Some(why.to_owned());
+        if !self.hinted && self.failures >= config.learned_tries {
+            self.state = CandidateState::Hopeless;
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +85,17 @@ pub(crate) struct Search {
     /// Since when no source could give anything that is wanted.
     fruitless_since: Option<Instant>,
     received_any: bool,
+    /// A source that was not known to be of no use is gone.
+    lost_any: bool,
+    /// When something last came, or a want or source was the first.
+    last_progress: Instant,
+    /// Answers about the root that may still name someone, and how long they are waited for.
+    answers: usize,
+    answers_until: Instant,
 }
 
 impl Search {
-    pub(crate) fn new(sources: Sources, now: Instant) -> Self {
+    pub(crate) fn new(sources: Sources, local: PeerId, now: Instant, config: &Config) -> Self {
         let mut search = Self {
             candidates: Vec::new(),
             sources: BTreeSet::new(),
@@ -80,31 +105,59 @@ impl Search {
             ask_connected: sources.ask_connected,
             fruitless_since: Some(now),
             received_any: false,
+            lost_any: false,
+            last_progress: now,
+            answers: 0,
+            answers_until: now,
         };
         for hint in sources.hints {
             let peer = hint.peer_id();
-            search.add(peer, vec![hint], now, true);
+            search.add(peer, vec![hint], now, true, config);
+            if peer == Some(local) {
+                search.handle_useless(local, "is this peer itself", now);
+            }
         }
         search
     }
 
-    /// A peer that may have the blocks; true if it is new.
-    pub(crate) fn add(&mut self, peer: Option<PeerId>, addrs: Vec<Multiaddr>, now: Instant, hinted: bool) -> bool {
-        let known = self.candidates.iter_mut().find(|known| peer.is_some() && known.peer == peer);
-        if let Some(known) = known {
-            for addr in addrs {
-                if !known.addrs.contains(&addr) {
-                    known.addrs.push(addr);
-                }
+    /// A peer that may have the blocks. Addresses that another peer named take
+    /// the place of those that one named before.
+    pub(crate) fn add(
+        &mut self,
+        peer: Option<PeerId>,
+        mut addrs: Vec<Multiaddr>,
+        now: Instant,
+        hinted: bool,
+        config: &Config,
+    ) {
+        if let Some(known) = self.candidates.iter_mut().find(|known| peer.is_some() && known.peer == peer) {
+            if known.hinted {
+                addrs.retain(|addr| !known.addrs.contains(addr));
+                known.addrs.extend(addrs);
+                known.addrs.truncate(config.addrs_per_peer);
+            } else if !addrs.is_empty() {
+                known.addrs = addrs;
+                known.addrs.truncate(config.addrs_per_peer);
             }
-            return false;
+            return;
         }
+        if !hinted && self.candidates.len() >= config.candidates {
+            return;
+        }
+        addrs.truncate(config.addrs_per_peer);
         let state = CandidateState::Idle;
-        self.candidates.push(Candidate { peer, addrs, state, failures: 0, next_try: now, last_error: None, hinted });
-        true
+        self.candidates.push(Candidate {
+            peer,
+            addrs,
+            state,
+            failures: 0,
+            next_try: now,
+            last_error: None,
+            hinted,
+        });
     }
 
-    /// Peers that were learned from others, dialled or not.
+    /// Peers that were learned from others and may be of use.
     pub(crate) fn learned(&self) -> usize {
         self.candidates.iter().filter(|c| !c.hinted && c.state != CandidateState::Hopeless).count()
     }
@@ -118,6 +171,19 @@ impl Search {
         &self.sources
     }
 
+    /// True if no source can give anything that is wanted, as far as is known.
+    pub(crate) fn is_fruitless(&self) -> bool {
+        self.fruitless_since.is_some()
+    }
+
+    /// Sources are needed, and were not until now.
+    pub(crate) fn handle_needed(&mut self, now: Instant) {
+        self.last_progress = now;
+        if let Some(since) = &mut self.fruitless_since {
+            *since = now;
+        }
+    }
+
     /// Candidates that are connected by other ways need no dial.
     pub(crate) fn mark_connected(&mut self, connected: impl Fn(&PeerId) -> bool) {
         for candidate in &mut self.candidates {
@@ -129,18 +195,21 @@ impl Search {
 
     /// A connection stands. `dial` is the attempt of ours that led to it, if one did.
     pub(crate) fn handle_connected(&mut self, peer: PeerId, dial: Option<DialId>) {
+        let lied = self.liars.contains(&peer);
         for candidate in &mut self.candidates {
             let ours = matches!((candidate.state, dial), (CandidateState::Dialing(a), Some(b)) if a == b);
             if ours || candidate.peer == Some(peer) {
                 candidate.peer = Some(peer);
-                candidate.state = CandidateState::Connected;
-                candidate.failures = 0;
+                candidate.state = if lied { CandidateState::Hopeless } else { CandidateState::Connected };
             }
         }
     }
 
     /// The peer can be asked.
-    pub(crate) fn handle_source(&mut self, peer: PeerId) {
+    pub(crate) fn handle_source(&mut self, peer: PeerId, now: Instant) {
+        if self.sources.is_empty() {
+            self.last_progress = now;
+        }
         self.sources.insert(peer);
         self.without.remove(&peer);
         self.fruitless_since = None;
@@ -169,32 +238,43 @@ impl Search {
         }
     }
 
-    /// A wanted block has come.
-    pub(crate) fn handle_progress(&mut self) {
+    /// A wanted block has come, maybe from a peer that is none of our sources.
+    pub(crate) fn handle_progress(&mut self, peer: &PeerId, now: Instant) {
         self.received_any = true;
+        self.last_progress = now;
+        self.without.remove(peer);
+        for candidate in self.candidates.iter_mut().filter(|c| c.peer.as_ref() == Some(peer)) {
+            candidate.failures = 0;
+        }
         if !self.sources.is_empty() {
             self.fruitless_since = None;
         }
     }
 
+    /// A source is asked about the root, and may name others.
+    pub(crate) fn expect_answer(&mut self, now: Instant, config: &Config) {
+        self.answers += 1;
+        self.answers_until = now + config.swarm_answer;
+    }
+
+    /// A source has answered about the root.
+    pub(crate) fn handle_answer(&mut self) {
+        self.answers = self.answers.saturating_sub(1);
+    }
+
     pub(crate) fn handle_disconnected(&mut self, peer: &PeerId, now: Instant, config: &Config) {
+        self.lost_any |= self.sources.contains(peer) && !self.without.contains_key(peer);
         self.lose(peer, now);
         for candidate in self.candidates.iter_mut().filter(|c| c.peer.as_ref() == Some(peer)) {
             if candidate.state == CandidateState::Connected {
-                candidate.state = CandidateState::Idle;
-                candidate.next_try = now + config.redial_min;
-                candidate.last_error = Some("the connection was lost".to_owned());
+                candidate.fail("the connection was lost", now, config);
             }
         }
     }
 
     pub(crate) fn handle_dial_failed(&mut self, dial: DialId, why: &str, now: Instant, config: &Config) {
         for candidate in self.candidates.iter_mut().filter(|c| c.state == CandidateState::Dialing(dial)) {
-            let pause = config.redial_min.saturating_mul(1 << candidate.failures.min(16)).min(config.redial_max);
-            candidate.state = CandidateState::Idle;
-            candidate.failures += 1;
-            candidate.next_try = now + pause;
-            candidate.last_error = Some(why.to_owned());
+            candidate.fail(why, now, config);
         }
     }
 
@@ -204,6 +284,10 @@ impl Search {
         }
     }
 
+    fn dialing(&self) -> usize {
+        self.candidates.iter().filter(|c| matches!(c.state, CandidateState::Dialing(_))).count()
+    }
+
     /// Candidates to dial now, as (whom, where); `dial` names each attempt.
     pub(crate) fn dial_due(
         &mut self,
@@ -211,48 +295,56 @@ impl Search {
         config: &Config,
         mut dial: impl FnMut(Option<PeerId>, &[Multiaddr]) -> DialId,
     ) {
-        let mut dialing = self.candidates.iter().filter(|c| matches!(c.state, CandidateState::Dialing(_))).count();
+        let mut dialing = self.dialing();
         for candidate in &mut self.candidates {
             if dialing >= config.dials_per_job {
                 break;
             }
-            if candidate.state == CandidateState::Idle && candidate.next_try <= now {
+            if candidate.is_dialable() && candidate.next_try <= now {
                 candidate.state = CandidateState::Dialing(dial(candidate.peer, &candidate.addrs));
                 dialing += 1;
             }
         }
     }
 
-    /// Whether to go on, given what is known at `now`.
+    /// Whether to go on, given what is known at `now`. The end of a dial is a
+    /// reason to look again anyway.
     pub(crate) fn review(&self, now: Instant, config: &Config) -> Verdict {
-        let redial = self.candidates.iter().filter(|c| c.state == CandidateState::Idle).map(|c| c.next_try).min();
-        let Some(since) = self.fruitless_since else { return Verdict::Wait(redial) };
+        let redial = self.candidates.iter().filter(|c| c.is_dialable()).map(|c| c.next_try).min();
+        let redial = redial.filter(|_| self.dialing() < config.dials_per_job);
+        let Some(since) = self.fruitless_since else {
+            let silent = self.last_progress + config.silence.max(self.wait.unwrap_or_default());
+            return if now >= silent { Verdict::GiveUp(self.silence()) } else { wait_until(redial, silent) };
+        };
         let undecided = self.candidates.iter().any(|candidate| match candidate.state {
             CandidateState::Dialing(_) => true,
             // Connected, and neither a source nor known to be useless.
-            CandidateState::Connected => {
-                candidate.peer.is_some_and(|peer| !self.sources.contains(&peer) && !self.without.contains_key(&peer))
-            }
-            CandidateState::Idle => candidate.failures == 0 && candidate.last_error.is_none(),
+            CandidateState::Connected => candidate
+                .peer
+                .is_some_and(|peer| !self.sources.contains(&peer) && !self.without.contains_key(&peer)),
+            CandidateState::Idle => candidate.is_dialable() && candidate.last_error.is_none(),
             CandidateState::Hopeless => false,
         });
-        let patience = match (self.wait, self.received_any) {
-            (Some(wait), _) => wait,
-            (None, true) => config.search_after_loss,
-            (None, false) => Duration::ZERO,
-        };
-        let give_up = since + patience;
         // Liars are not waited for: nobody else was found while they lied.
         let hopeless = !self.liars.is_empty()
             && self.sources.is_empty()
             && self.candidates.iter().all(|c| c.state == CandidateState::Hopeless);
-        if undecided && !hopeless {
-            return Verdict::Wait(redial);
-        }
-        if now >= give_up || hopeless {
+        if hopeless {
             return Verdict::GiveUp(self.failure());
         }
-        Verdict::Wait(Some(redial.map_or(give_up, |redial| redial.min(give_up))))
+        if undecided {
+            return Verdict::Wait(redial);
+        }
+        let patience = match (self.wait, self.received_any || self.lost_any) {
+            (Some(wait), _) => wait,
+            (None, true) => config.search_after_loss,
+            (None, false) => Duration::ZERO,
+        };
+        let mut give_up = since + patience;
+        if self.answers > 0 {
+            give_up = give_up.max(self.answers_until);
+        }
+        if now >= give_up { Verdict::GiveUp(self.failure()) } else { wait_until(redial, give_up) }
     }
 
     fn failure(&self) -> JobError {
@@ -267,4 +359,18 @@ impl Search {
             partly: self.received_any,
         })
     }
+
+    /// The failure of a search whose sources stay silent.
+    fn silence(&self) -> JobError {
+        let mut error = self.failure();
+        if let JobError::NotFound(found) = &mut error {
+            let silent = self.sources.iter().filter(|peer| !self.without.contains_key(*peer));
+            found.without.extend(silent.map(|peer| (*peer, "does not answer".to_owned())));
+        }
+        error
+    }
+}
+
+fn wait_until(redial: Option<Instant>, end: Instant) -> Verdict {
+    Verdict::Wait(Some(redial.map_or(end, |redial| redial.min(end))))
 }

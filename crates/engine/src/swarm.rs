@@ -101,17 +101,21 @@ impl Swarms {
         }
     }
 
-    /// A peer asks. `record` is its own, if it wants to be listed.
+    /// A peer asks. `record` is its own, if it wants to be listed; `scope` is
+    /// that of its connections, or `None` if they differ: then no record is
+    /// taken or given.
+    #[expect(clippy::too_many_arguments, reason = "what one request says, and who asks")]
     pub(crate) fn handle_request(
         &mut self,
         peer: PeerId,
-        scope: Scope,
+        scope: Option<Scope>,
         root: &Cid,
         record: Option<Bytes>,
         share: Share,
         now: Now,
         config: &Config,
     ) -> Answer {
+        let listed: usize = self.roots.values().map(|root| root.listed().count()).sum();
         let Some(entry) = self.roots.get_mut(root) else { return Answer::default() };
         let now = now.instant;
         entry.members.retain(|_, member| now.since(member.asked) < config.swarm_member_age);
@@ -122,18 +126,39 @@ impl Swarms {
         if known.is_some_and(|member| now.since(member.asked) < config.swarm_interval) && !completed {
             return Answer::default();
         }
-        let others = entry.members.iter().filter(|(id, member)| {
-            **id != peer && member.listed.as_ref().is_some_and(|(signed_for, _)| *signed_for == scope)
-        });
-        let mut listed: Vec<(Instant, &Bytes)> =
-            others.filter_map(|(_, member)| member.listed.as_ref().map(|(_, record)| (member.asked, record))).collect();
         // The freshest first: those are the likeliest to be there still.
-        listed.sort_by_key(|(asked, _)| std::cmp::Reverse(*asked));
-        let records = listed.into_iter().take(config.swarm_records).map(|(_, record)| record.clone()).collect();
-        if known.is_some() || entry.members.len() < config.swarm_members {
-            let listed = record.map(|record| (scope, record));
-            entry.members.insert(peer, Member { asked: now, share, listed });
+        let others =
+            entry.listed().filter(|(id, _, signed_for, _)| **id != peer && Some(*signed_for) == scope);
+        let mut others: Vec<(Instant, &Bytes)> =
+            others.map(|(_, asked, _, record)| (asked, record)).collect();
+        others.sort_by_key(|(asked, _)| std::cmp::Reverse(*asked));
+        let records =
+            others.into_iter().take(config.swarm_records).map(|(_, record)| record.clone()).collect();
+        let was_listed = known.is_some_and(|member| member.listed.is_some());
+        let room = was_listed || listed < config.swarm_listed;
+        let record = scope.zip(record).filter(|_| room);
+        entry.members.insert(peer, Member { asked: now, share, listed: record });
+        if entry.members.len() > config.swarm_members {
+            entry.forget_oldest(&peer);
         }
         Answer { records, share: Some(entry.own), progressed: news }
+    }
+}
+
+impl Root {
+    /// Members that may be passed on: who, when they asked, for which scope, the record.
+    fn listed(&self) -> impl Iterator<Item = (&PeerId, Instant, Scope, &Bytes)> {
+        self.members.iter().filter_map(|(id, member)| {
+            let (scope, record) = member.listed.as_ref()?;
+            Some((id, member.asked, *scope, record))
+        })
+    }
+
+    /// Forgets whoever asked longest ago, `but` not that one.
+    fn forget_oldest(&mut self, but: &PeerId) {
+        let others = self.members.iter().filter(|(id, _)| *id != but);
+        if let Some(oldest) = others.min_by_key(|(_, member)| member.asked).map(|(id, _)| *id) {
+            self.members.remove(&oldest);
+        }
     }
 }

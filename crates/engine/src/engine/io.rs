@@ -5,8 +5,8 @@ use peerage_content::Cid;
 use peerage_exchange::{BlockOutcome, Incoming, Served};
 use peerage_identity::PeerId;
 
-use super::jobs::Kind;
 use super::Engine;
+use super::jobs::Kind;
 use crate::fetch::{Arrived, ItemId};
 use crate::output::{JobId, Output};
 
@@ -22,14 +22,21 @@ impl Engine {
     pub fn handle_block(&mut self, peer: PeerId, cid: Cid, arrived: &Arrived, now: Now) {
         match self.exchange.handle_block(peer, &cid, arrived.len, now) {
             BlockOutcome::Wanted { sessions } => {
+                let mut used = sessions.is_empty();
                 for id in sessions {
                     let job = JobId(id.0);
-                    if let Some(entry) = self.jobs.get_mut(&job) {
-                        *entry.received.entry(peer).or_default() += u64::from(arrived.len);
-                        entry.search.handle_progress();
+                    if self.deliver(job, cid, arrived, now) {
+                        used = true;
+                        if let Some(entry) = self.jobs.get_mut(&job) {
+                            *entry.received.entry(peer).or_default() += u64::from(arrived.len);
+                            entry.search.handle_progress(&peer, now.instant);
+                        }
                     }
-                    self.deliver(job, cid, arrived);
                     self.route_job(job, now);
+                }
+                if !used {
+                    // The right bytes under a codec that was not asked for.
+                    let _ = self.exchange.charge_bad_block(peer, now);
                 }
             }
             BlockOutcome::Duplicate => {
@@ -57,7 +64,7 @@ impl Engine {
         match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
             Some(Kind::Fetch(fetch)) => fetch.handle_local(item, found, &mut self.credit),
             Some(Kind::Query(_)) => match found {
-                Some(arrived) => self.deliver(job, cid, arrived),
+                Some(arrived) => drop(self.deliver(job, cid, arrived, now)),
                 None => self.want(job, &cid, self.config.inner_node_estimate, now),
             },
             None => {}

@@ -1,6 +1,6 @@
 //! Jobs: fetches and queries, from their start to their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use peerage_base::{Instant, Now};
@@ -10,7 +10,7 @@ use peerage_identity::PeerId;
 
 use super::{Engine, Timer, session};
 use crate::error::JobError;
-use crate::fetch::{Arrived, Fetch, ItemId, Progress, Step};
+use crate::fetch::{Allowance, Arrived, Fetch, ItemId, Progress, Step};
 use crate::output::{JobId, Output};
 use crate::search::{Search, Sources, Verdict};
 use crate::swarm::Share;
@@ -21,7 +21,7 @@ pub(super) enum Kind {
     /// A whole DAG.
     Fetch(Box<Fetch>),
     /// Single blocks, as someone asks for them; each waits for its hash.
-    Query(BTreeMap<Multihash, Cid>),
+    Query(BTreeMap<Multihash, BTreeSet<Cid>>),
 }
 
 /// A fetch or a query.
@@ -32,6 +32,10 @@ pub(super) struct Job {
     pub(super) search: Search,
     /// What arrives is served to others, and they are asked about the root.
     pub(super) swarm: bool,
+    /// The root is among those whose members are remembered.
+    listed: bool,
+    /// The exchange was told that no more wants will come.
+    ending: bool,
     pub(super) received: BTreeMap<PeerId, u64>,
     pub(super) duplicates: u64,
     /// When each source was last asked about the root.
@@ -59,9 +63,6 @@ impl Engine {
     /// and what has arrived is served under this root.
     pub fn start_fetch(&mut self, job: JobId, root: Cid, sources: Sources, swarm: bool, now: Now) {
         let fetch = Fetch::new(job, root, &self.config);
-        if swarm {
-            self.swarms.serve(root, Share::default(), &self.config);
-        }
         self.start(job, root, Kind::Fetch(Box::new(fetch)), sources, swarm, now);
     }
 
@@ -76,12 +77,15 @@ impl Engine {
             self.outputs.push_back(Output::JobFailed { job, error: JobError::TooManyJobs });
             return;
         }
-        let search = Search::new(sources, now.instant);
+        let search = Search::new(sources, self.local, now.instant, &self.config);
+        let listed = swarm && self.swarms.serve(root, Share::default(), &self.config);
         let entry = Job {
             root,
             kind,
             search,
             swarm,
+            listed,
+            ending: false,
             received: BTreeMap::new(),
             duplicates: 0,
             asked: BTreeMap::new(),
@@ -96,7 +100,7 @@ impl Engine {
     /// Asks for a block on behalf of a query: [`Output::QueryBlock`].
     pub fn query(&mut self, job: JobId, cid: Cid, now: Now) {
         if let Some(Job { kind: Kind::Query(waiting), .. }) = self.jobs.get_mut(&job) {
-            waiting.insert(*cid.hash(), cid);
+            waiting.entry(*cid.hash()).or_default().insert(cid);
             // The query has no frontier; its items are told apart by CID.
             self.outputs.push_back(Output::TakeLocal { job, item: ItemId(0), cid, at: None });
         }
@@ -117,7 +121,7 @@ impl Engine {
         if let Kind::Fetch(fetch) = &mut entry.kind {
             fetch.release_credit(&mut self.credit);
         }
-        if entry.swarm {
+        if entry.listed {
             self.swarms.unserve(&entry.root);
         }
     }
@@ -132,11 +136,12 @@ impl Engine {
     /// Starts what credit allows, and moves the job's steps on; true if there were any.
     pub(super) fn route_job(&mut self, job: JobId, now: Now) -> bool {
         let mut moved = false;
+        let allowance = self.allowance();
         loop {
             let Some(entry) = self.jobs.get_mut(&job) else { return moved };
             let Kind::Fetch(fetch) = &mut entry.kind else { return moved };
-            fetch.pump(&mut self.credit);
-            let Some(step) = fetch.poll_step() else { return moved };
+            fetch.pump(&mut self.credit, allowance);
+            let Some(step) = fetch.poll_step() else { break };
             moved = true;
             match step {
                 Step::Shell(output) => self.outputs.push_back(output),
@@ -145,13 +150,39 @@ impl Engine {
                 Step::Failed(error) => self.fail(job, error, now),
             }
         }
+        if let Some(Job { kind: Kind::Fetch(fetch), ending, .. }) = self.jobs.get_mut(&job)
+            && *ending != fetch.is_ending()
+        {
+            *ending = !*ending;
+            self.exchange.set_ending(session(job), *ending, now);
+        }
+        moved
+    }
+
+    /// The share of the credit that each fetch may have. Those that have
+    /// nobody to ask do not count.
+    fn allowance(&self) -> Allowance {
+        let fetches = self.jobs.values().filter(|entry| matches!(entry.kind, Kind::Fetch(_)));
+        let (all, active) = fetches
+            .fold((0, 0), |(all, active), entry| (all + 1, active + u64::from(!entry.search.is_fruitless())));
+        let spare = if all > 1 { self.config.fetch_credit_spare / all } else { 0 };
+        Allowance { most: self.config.fetch_credit / active.max(1), least: spare }
     }
 
     /// Asks the sources for a block; a CID that nobody may ask for ends the job.
     pub(super) fn want(&mut self, job: JobId, cid: &Cid, len: u64, now: Now) {
+        let first = !self.needs_sources(job);
         if let Err(error) = self.exchange.want(session(job), cid, len, now) {
             self.fail(job, JobError::Unwantable { cid: *cid, why: error.to_string() }, now);
+        } else if first && let Some(entry) = self.jobs.get_mut(&job) {
+            entry.search.handle_needed(now.instant);
+            self.timers.set(Timer::Review(job), now.instant);
         }
+    }
+
+    /// True if something is wanted that is not here.
+    fn needs_sources(&self, job: JobId) -> bool {
+        self.exchange.session_stats(session(job)).is_some_and(|stats| stats.wants > 0)
     }
 
     fn finish(&mut self, job: JobId, now: Now) {
@@ -167,17 +198,31 @@ impl Engine {
         self.outputs.push_back(Output::FetchFinished { job, progress });
     }
 
-    /// Hands a block to a job that waits for it.
-    pub(super) fn deliver(&mut self, job: JobId, cid: Cid, arrived: &Arrived) {
+    /// Hands a block to a job that waits for it. False if it came as something
+    /// else than was asked for; then it is asked for again.
+    pub(super) fn deliver(&mut self, job: JobId, came: Cid, arrived: &Arrived, now: Now) -> bool {
         match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
-            Some(Kind::Fetch(fetch)) => fetch.handle_block(cid, arrived, &mut self.credit),
+            Some(Kind::Fetch(fetch)) => fetch.handle_block(came, arrived, &mut self.credit),
             Some(Kind::Query(waiting)) => {
-                if let Some(cid) = waiting.remove(cid.hash()) {
-                    let node = Arc::new(arrived.node.clone());
-                    self.outputs.push_back(Output::QueryBlock { job, cid, token: arrived.token, node });
+                let wanted = waiting.remove(came.hash()).unwrap_or_default();
+                let mut others = BTreeSet::new();
+                for cid in &wanted {
+                    match arrived.node_as(cid, &came) {
+                        Some(node) => {
+                            let (cid, token, node) = (*cid, arrived.token, Arc::new(node));
+                            self.outputs.push_back(Output::QueryBlock { job, cid, token, node });
+                        }
+                        None => drop(others.insert(*cid)),
+                    }
                 }
+                let used = wanted.is_empty() || others.len() < wanted.len();
+                if let Some(other) = others.first().copied() {
+                    waiting.insert(*came.hash(), others);
+                    self.want(job, &other, self.config.inner_node_estimate, now);
+                }
+                used
             }
-            None => {}
+            None => true,
         }
     }
 
@@ -188,19 +233,22 @@ impl Engine {
             (&mut self.dials, &mut self.next_dial, &mut self.outputs, &self.peers);
         entry.search.mark_connected(|peer| connected.get(peer).is_some());
         entry.search.dial_due(now.instant, &self.config, |peer, addrs| {
-            // Another job may be dialling this peer already.
-            if let Some((dial, _)) = dials.iter().find(|(_, to)| peer.is_some() && **to == peer) {
+            // Another job may be dialling the same already.
+            let same = |to: &(Option<PeerId>, Vec<_>)| to.0 == peer && to.1 == addrs;
+            if let Some((dial, _)) = dials.iter().find(|(_, to)| same(to)) {
                 return *dial;
             }
             let dial = crate::output::DialId(*next);
             *next += 1;
-            dials.insert(dial, peer);
+            dials.insert(dial, (peer, addrs.to_vec()));
             outputs.push_back(Output::Dial { dial, peer, addrs: addrs.to_vec() });
             dial
         });
         match entry.search.review(now.instant, &self.config) {
             Verdict::Wait(Some(at)) => self.timers.set(Timer::Review(job), at.max(now.instant)),
             Verdict::Wait(None) => drop(self.timers.cancel(&Timer::Review(job))),
+            // What is here already needs nobody: `want` looks again.
+            Verdict::GiveUp(_) if !self.needs_sources(job) => drop(self.timers.cancel(&Timer::Review(job))),
             Verdict::GiveUp(error) => self.fail(job, error, now),
         }
     }

@@ -21,7 +21,7 @@ impl Engine {
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
                 if connected.by_user && entry.search.ask_connected {
-                    entry.search.add(Some(connected.peer), Vec::new(), now.instant, false);
+                    entry.search.add(Some(connected.peer), Vec::new(), now.instant, false, &self.config);
                 }
                 entry.search.handle_connected(connected.peer, connected.dial);
             }
@@ -34,7 +34,12 @@ impl Engine {
     /// Identify has told what a connected peer speaks, or that it cannot be known.
     pub fn handle_protocols(&mut self, peer: PeerId, protocols: Protocols, now: Now) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        let before = entry.protocols.replace(protocols);
+        let before = entry.protocols;
+        // Every connection is identified; one that cannot tell takes nothing back.
+        let known = before.unwrap_or_default();
+        let protocols =
+            Protocols { bitswap: protocols.bitswap.or(known.bitswap), swarm: protocols.swarm || known.swarm };
+        entry.protocols = Some(protocols);
         if let Some(version) = protocols.bitswap.filter(|_| before.and_then(|p| p.bitswap).is_none()) {
             self.exchange.add_peer(peer, version, now);
         }
@@ -105,15 +110,22 @@ impl Engine {
 
     /// A source's answer to [`Output::AskSwarm`]; the shell has verified the records.
     pub fn handle_swarm_answer(&mut self, root: &Cid, records: Vec<Record>, now: Now) {
-        let jobs: Vec<JobId> =
-            self.jobs.iter().filter(|(_, entry)| entry.swarm && entry.root == *root).map(|(id, _)| *id).collect();
+        let jobs: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, entry)| entry.swarm && entry.root == *root)
+            .map(|(id, _)| *id)
+            .collect();
         for job in jobs {
+            if let Some(entry) = self.jobs.get_mut(&job) {
+                entry.search.handle_answer();
+            }
             for record in &records {
                 let Some(entry) = self.jobs.get_mut(&job) else { break };
                 if record.peer == self.local || entry.search.learned() >= self.config.neighbours {
                     continue;
                 }
-                entry.search.add(Some(record.peer), record.addrs.clone(), now.instant, false);
+                entry.search.add(Some(record.peer), record.addrs.clone(), now.instant, false, &self.config);
                 self.adopt(job, record.peer, now);
             }
             self.review(job, now);
@@ -124,9 +136,13 @@ impl Engine {
     pub(super) fn route_exchange(&mut self, output: peerage_exchange::Output, now: Now) {
         use peerage_exchange::Output as Exchange;
         match output {
-            Exchange::SendMessage { peer, message } => self.outputs.push_back(Output::SendMessage { peer, message }),
+            Exchange::SendMessage { peer, message } => {
+                self.outputs.push_back(Output::SendMessage { peer, message })
+            }
             Exchange::Lookup { peer, cid } => self.outputs.push_back(Output::Lookup { peer, cid }),
-            Exchange::ServeBlock { peer, cid, len } => self.outputs.push_back(Output::ServeBlock { peer, cid, len }),
+            Exchange::ServeBlock { peer, cid, len } => {
+                self.outputs.push_back(Output::ServeBlock { peer, cid, len })
+            }
             Exchange::Stalled { session } => {
                 let job = JobId(session.0);
                 if let Some(entry) = self.jobs.get_mut(&job) {
@@ -137,10 +153,14 @@ impl Engine {
             // It may still get what is wanted; it costs one place in the session.
             Exchange::SourceUseless { .. } => {}
             Exchange::Ban { peer, sessions } => {
-                for session in sessions {
-                    let job = JobId(session.0);
-                    if let Some(entry) = self.jobs.get_mut(&job) {
+                let sessions: Vec<JobId> = sessions.into_iter().map(|session| JobId(session.0)).collect();
+                for job in self.job_ids() {
+                    // Also those for whom it has just hung up.
+                    if let Some(entry) = self.jobs.get_mut(&job)
+                        && (sessions.contains(&job) || entry.search.wants(&peer))
+                    {
                         entry.search.handle_liar(peer, now.instant);
+                        self.exchange.remove_source(session(job), peer, now);
                     }
                     self.review(job, now);
                 }
@@ -167,7 +187,7 @@ impl Engine {
             entry.search.handle_useless(peer, "was not taken as a source", now.instant);
             return;
         }
-        entry.search.handle_source(peer);
+        entry.search.handle_source(peer, now.instant);
         if protocols.swarm {
             self.ask_swarm_of(job, peer, None, now);
         }
@@ -178,7 +198,7 @@ impl Engine {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         if entry.search.ask_connected {
             for peer in self.peers.by_user() {
-                entry.search.add(Some(peer), Vec::new(), now.instant, false);
+                entry.search.add(Some(peer), Vec::new(), now.instant, false, &self.config);
             }
         }
         for peer in self.peers.ids() {
@@ -203,13 +223,15 @@ impl Engine {
         if !self.peers.get(&peer).and_then(|peer| peer.protocols).is_some_and(|known| known.swarm) {
             return;
         }
-        let due = entry.asked.get(&peer).is_none_or(|asked| now.instant - *asked >= self.config.swarm_interval);
+        let due =
+            entry.asked.get(&peer).is_none_or(|asked| now.instant - *asked >= self.config.swarm_interval);
         if due || share.is_some() {
             entry.asked.insert(peer, now.instant);
+            entry.search.expect_answer(now.instant, &self.config);
             let share = share.unwrap_or_else(|| entry.share());
             self.outputs.push_back(Output::AskSwarm { peer, root: entry.root, share });
         }
-        self.timers.set(Timer::AskSwarm(job), now.instant + self.config.swarm_interval);
+        self.timers.set_earlier(Timer::AskSwarm(job), now.instant + self.config.swarm_interval);
     }
 
     fn job_ids(&self) -> Vec<JobId> {

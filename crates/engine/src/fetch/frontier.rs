@@ -4,6 +4,8 @@
 //! An inner node that arrives is replaced, in place, by its children. Items are
 //! started from the front, so a file is fetched from its beginning and a folder
 //! entry by entry, and only as much of the DAG is unfolded as the window needs.
+//! An inner node that comes while the frontier is full is kept as a block and
+//! unfolded later, so that a DAG of few blocks and many paths costs no memory.
 
 use std::collections::BTreeMap;
 
@@ -45,11 +47,24 @@ pub(crate) enum Place {
     },
 }
 
+impl Place {
+    /// The folder that is needed as long as the item is.
+    pub(crate) fn dir(&self) -> Option<DirKey> {
+        match self {
+            Self::Entry { parent, .. } => *parent,
+            Self::Shard { dir } => Some(*dir),
+            Self::Range { .. } => None,
+        }
+    }
+}
+
 /// How far an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// Not started.
     Waiting,
+    /// Its block has come while there was no room to unfold it.
+    Postponed,
     /// The shell looks whether the block is here already.
     Checking,
     /// Asked of the sources, or another item with the same CID was.
@@ -71,6 +86,14 @@ pub(crate) struct Item {
     /// Content bytes that its parent claims for it; 0 for a piece of a file,
     /// which the file counts.
     pub(crate) claimed: u64,
+    /// The file that the entry turned out to be, and whose piece it is.
+    pub(crate) file: Option<FileKey>,
+    /// True if the block may unfold into more items.
+    pub(crate) may_unfold: bool,
+    /// It unfolds even if the frontier is full: nothing else can go on.
+    pub(crate) must_unfold: bool,
+    /// What is being written is only the block; its place comes later.
+    pub(crate) postpone: bool,
     order: Order,
 }
 
@@ -100,6 +123,10 @@ pub(crate) struct Frontier {
     waiting: BTreeMap<Order, ItemId>,
     /// Those among them that do not unfold.
     waiting_leaves: BTreeMap<Order, ItemId>,
+    /// Those put off until there is room, in depth-first order.
+    postponed: BTreeMap<Order, ItemId>,
+    /// Items that may unfold, started or not.
+    unfolding: usize,
     next: u64,
 }
 
@@ -124,28 +151,59 @@ impl Frontier {
         let id = ItemId(self.next);
         self.next += 1;
         self.waiting.insert(order.clone(), id);
-        if !new.may_unfold {
+        let NewItem { cid, place, estimate, claimed, may_unfold } = new;
+        if may_unfold {
+            self.unfolding += 1;
+        } else {
             self.waiting_leaves.insert(order.clone(), id);
         }
-        let NewItem { cid, place, estimate, claimed, .. } = new;
-        self.items.insert(id, Item { cid, place, state: State::Waiting, credit: 0, estimate, claimed, order });
+        let item = Item {
+            cid,
+            place,
+            state: State::Waiting,
+            credit: 0,
+            estimate,
+            claimed,
+            file: None,
+            may_unfold,
+            must_unfold: false,
+            postpone: false,
+            order,
+        };
+        self.items.insert(id, item);
         id
     }
 
-    /// The next item to start: the first in order, or the first that does not
-    /// unfold when the frontier is `full`.
+    /// The next item to start, if any may be. While there is room, the first in
+    /// order. When the frontier is `full`, first what does not unfold, then
+    /// what has not been looked at; what was postponed only when nothing else
+    /// is under way, one at a time.
     pub(crate) fn next_waiting(&self, full: bool) -> Option<ItemId> {
-        let leaf = || self.waiting_leaves.first_key_value();
-        let first = if full { leaf().or_else(|| self.waiting.first_key_value()) } else { self.waiting.first_key_value() };
-        first.map(|(_, id)| *id)
+        let first = self.waiting.first_key_value();
+        let postponed = self.postponed.first_key_value();
+        if !full {
+            return first.into_iter().chain(postponed).min().map(|(_, id)| *id);
+        }
+        let idle = || postponed.filter(|_| self.live() == 0);
+        self.waiting_leaves.first_key_value().or(first).or_else(idle).map(|(_, id)| *id)
     }
 
-    /// Marks an item as started.
-    pub(crate) fn start(&mut self, id: ItemId, state: State) {
+    /// Marks an item as started; `full` as it was said to [`next_waiting`](Self::next_waiting).
+    pub(crate) fn start(&mut self, id: ItemId, state: State, full: bool) {
         if let Some(item) = self.items.get_mut(&id) {
             self.waiting.remove(&item.order);
             self.waiting_leaves.remove(&item.order);
+            item.must_unfold = self.postponed.remove(&item.order).is_some() && full;
             item.state = state;
+        }
+    }
+
+    /// Puts a started item off until there is room for its children.
+    pub(crate) fn postpone(&mut self, id: ItemId) {
+        if let Some(item) = self.items.get_mut(&id) {
+            item.state = State::Postponed;
+            item.postpone = false;
+            self.postponed.insert(item.order.clone(), id);
         }
     }
 
@@ -164,12 +222,9 @@ impl Frontier {
         let item = self.items.remove(&id)?;
         self.waiting.remove(&item.order);
         self.waiting_leaves.remove(&item.order);
+        self.postponed.remove(&item.order);
+        self.unfolding -= usize::from(item.may_unfold);
         Some(item)
-    }
-
-    /// Takes the credit of all items together.
-    pub(crate) fn drain_credit(&mut self) -> u64 {
-        self.items.values_mut().map(|item| std::mem::take(&mut item.credit)).sum()
     }
 
     /// Items known and not done.
@@ -179,6 +234,11 @@ impl Frontier {
 
     /// Items started and not done.
     pub(crate) fn live(&self) -> usize {
-        self.items.len() - self.waiting.len()
+        self.items.len() - self.waiting.len() - self.postponed.len()
+    }
+
+    /// True if everything that will ever be wanted is started.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.waiting.is_empty() && self.unfolding == 0
     }
 }

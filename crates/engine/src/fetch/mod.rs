@@ -7,14 +7,15 @@
 //! [`Output`]s; the payload stays with the shell under its token.
 
 mod frontier;
+mod place;
 mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
 use peerage_base::Budget;
+use peerage_content::limits::BLOCK_MADE_MAX;
 use peerage_content::unixfs::Metadata;
-use peerage_content::{Cid, Multihash, Node};
+use peerage_content::{Cid, DecodeError, Multihash, Node, codec};
 
 pub use frontier::ItemId;
 pub use tree::{DirKey, FileKey};
@@ -24,6 +25,10 @@ use crate::limits::Config;
 use crate::output::{At, JobId, Output, Token};
 use frontier::{Frontier, Item, NewItem, Place, State};
 use tree::Tree;
+
+/// A block that weighs this much more than its parent claimed, in bytes, makes
+/// all claims of the DAG doubtful. A judgement: no encoding adds so much.
+const OVERRUN: u64 = 64 << 10;
 
 /// What a fetch wants of the engine.
 #[derive(Debug)]
@@ -46,7 +51,22 @@ pub struct Arrived {
     /// How many, head and tail included.
     pub len: u32,
     /// What they mean, or why they mean nothing.
-    pub node: Result<Node, peerage_content::DecodeError>,
+    pub node: Result<Node, DecodeError>,
+}
+
+impl Arrived {
+    /// What the block, which came as `came`, means to whoever wants `wanted`,
+    /// which has the same hash. `None` if that takes another look at its bytes.
+    pub(crate) fn node_as(&self, wanted: &Cid, came: &Cid) -> Option<Result<Node, DecodeError>> {
+        if wanted.codec() == came.codec() {
+            return Some(self.node.clone());
+        }
+        match wanted.codec() {
+            codec::RAW => Some(Ok(Node::Leaf { data: 0..self.len as usize, metadata: Metadata::default() })),
+            codec::DAG_PB => None,
+            codec => Some(Ok(Node::Opaque { codec })),
+        }
+    }
 }
 
 /// How far a fetch is. Sizes are of content, in bytes.
@@ -56,10 +76,30 @@ pub struct Progress {
     pub bytes: u64,
     /// Of the whole DAG as far as it is known; exact once every folder has come.
     pub total: u64,
-    /// Bytes of blocks held, inner nodes included.
+    /// Bytes of blocks held, inner nodes included. A block that several places
+    /// needed one after the other is counted for each.
     pub held: u64,
     /// Files that are complete.
     pub files: u64,
+}
+
+/// How much of the credit of all fetches one of them may hold, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    /// As long as there is credit.
+    pub(crate) most: u64,
+    /// Even if others hold it all, so that none waits for another's source.
+    pub(crate) least: u64,
+}
+
+/// Items that need the same block.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Those that wait for it.
+    items: Vec<ItemId>,
+    /// It has come, and this item writes it. Who came later looks for it here
+    /// when that is done.
+    keeper: Option<ItemId>,
 }
 
 /// The machine of one fetch.
@@ -68,12 +108,17 @@ pub(crate) struct Fetch {
     job: JobId,
     frontier: Frontier,
     tree: Tree,
-    /// Items that wait for the same block, by its hash.
-    wanted: BTreeMap<Multihash, Vec<ItemId>>,
+    /// Blocks that are being looked for, asked for or written, by hash.
+    pending: BTreeMap<Multihash, Pending>,
     steps: VecDeque<Step>,
     progress: Progress,
+    /// Credit that the items hold together.
+    own: u64,
     over: bool,
+    /// A block weighed more than its parent said.
+    doubtful: bool,
     frontier_items: usize,
+    frontier_max: usize,
     live_items: usize,
     dag_depth: u32,
     inner_node_estimate: u64,
@@ -83,16 +128,25 @@ impl Fetch {
     pub(crate) fn new(job: JobId, root: Cid, config: &Config) -> Self {
         let mut frontier = Frontier::default();
         let place = Place::Entry { parent: None, name: String::new() };
-        frontier.add_root(NewItem { cid: root, place, estimate: config.inner_node_estimate, may_unfold: true, claimed: 0 });
+        frontier.add_root(NewItem {
+            cid: root,
+            place,
+            estimate: config.inner_node_estimate,
+            may_unfold: true,
+            claimed: 0,
+        });
         Self {
             job,
             frontier,
             tree: Tree::default(),
-            wanted: BTreeMap::new(),
+            pending: BTreeMap::new(),
             steps: VecDeque::new(),
             progress: Progress::default(),
+            own: 0,
             over: false,
+            doubtful: false,
             frontier_items: config.frontier_items,
+            frontier_max: config.frontier_max,
             live_items: config.live_items,
             dag_depth: config.dag_depth,
             inner_node_estimate: config.inner_node_estimate,
@@ -103,236 +157,137 @@ impl Fetch {
         self.progress
     }
 
+    /// True if what it wants now is all that it will ever want.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.frontier.is_ending()
+    }
+
     pub(crate) fn poll_step(&mut self) -> Option<Step> {
         self.steps.pop_front()
     }
 
     /// Starts items while credit lasts.
-    pub(crate) fn pump(&mut self, credit: &mut Budget) {
+    pub(crate) fn pump(&mut self, credit: &mut Budget, allowance: Allowance) {
         while !self.over && self.frontier.live() < self.live_items {
             let full = self.frontier.len() >= self.frontier_items;
             let Some(id) = self.frontier.next_waiting(full) else { break };
             let Some(item) = self.frontier.get_mut(id) else { break };
-            // One item always goes ahead, or a block above the credit would never come.
-            if !credit.take(item.estimate) {
-                if credit.used() > 0 {
-                    break;
-                }
-                credit.force(item.estimate);
-            }
-            item.credit = item.estimate;
             let cid = item.cid;
-            if let Some(waiting) = self.wanted.get_mut(cid.hash()) {
-                waiting.push(id);
-                credit.give(std::mem::take(&mut item.credit));
-                self.frontier.start(id, State::Wanted);
+            if let Some(pending) = self.pending.get_mut(cid.hash()) {
+                pending.items.push(id);
+                self.frontier.start(id, State::Wanted, full);
                 continue;
             }
-            self.wanted.insert(*cid.hash(), vec![id]);
-            let at = match item.place {
-                Place::Range { file, offset, size } => Some(At { file, offset, len: size }),
-                Place::Entry { .. } | Place::Shard { .. } => None,
-            };
-            self.frontier.start(id, State::Checking);
-            self.steps.push_back(Step::Shell(Output::TakeLocal { job: self.job, item: id, cid, at }));
+            if self.doubtful {
+                item.estimate = item.estimate.max(BLOCK_MADE_MAX as u64);
+            }
+            let estimate = item.estimate;
+            let after = self.own.saturating_add(estimate);
+            if after > allowance.most || !credit.take(estimate) {
+                // One item always goes ahead, or a block above the credit would never come.
+                if after > allowance.least && self.own > 0 {
+                    break;
+                }
+                credit.force(estimate);
+            }
+            item.credit = estimate;
+            self.own = after;
+            self.frontier.start(id, State::Checking, full);
+            self.pending.insert(*cid.hash(), Pending { items: vec![id], keeper: None });
+            self.look_here(id);
         }
+    }
+
+    /// Asks the shell for the block of an item.
+    fn look_here(&mut self, id: ItemId) {
+        let Some(item) = self.frontier.get_mut(id) else { return };
+        item.state = State::Checking;
+        let at = match item.place {
+            Place::Range { file, offset, size } => Some(At { file, offset, len: size }),
+            Place::Entry { .. } | Place::Shard { .. } => None,
+        };
+        let cid = item.cid;
+        self.steps.push_back(Step::Shell(Output::TakeLocal { job: self.job, item: id, cid, at }));
     }
 
     /// The shell's answer to [`Output::TakeLocal`].
     pub(crate) fn handle_local(&mut self, id: ItemId, found: Option<&Arrived>, credit: &mut Budget) {
-        let Some(item) = self.frontier.get_mut(id).filter(|item| item.state == State::Checking) else { return };
+        let Some(item) = self.frontier.get_mut(id).filter(|item| item.state == State::Checking) else {
+            return;
+        };
         item.state = State::Wanted;
         let (cid, estimate) = (item.cid, item.estimate);
         match found {
-            Some(arrived) => self.take(cid, arrived, true, credit),
+            Some(arrived) => drop(self.take(cid, arrived, true, credit)),
             None => self.steps.push_back(Step::Want(cid, estimate)),
         }
     }
 
-    /// A block that was wanted has come from a source.
-    pub(crate) fn handle_block(&mut self, cid: Cid, arrived: &Arrived, credit: &mut Budget) {
-        self.take(cid, arrived, false, credit);
+    /// A block that was wanted has come from a source. False if nobody here can
+    /// use it: its hash is right, but it came as something else than was asked for.
+    pub(crate) fn handle_block(&mut self, cid: Cid, arrived: &Arrived, credit: &mut Budget) -> bool {
+        self.take(cid, arrived, false, credit)
     }
 
-    fn take(&mut self, cid: Cid, arrived: &Arrived, held: bool, credit: &mut Budget) {
-        let waiting = self.wanted.remove(cid.hash()).unwrap_or_default();
-        if let Some(&first) = waiting.first().filter(|_| !self.over) {
+    fn take(&mut self, cid: Cid, arrived: &Arrived, held: bool, credit: &mut Budget) -> bool {
+        let Some(pending) = self.pending.get_mut(cid.hash()).filter(|pending| pending.keeper.is_none())
+        else {
+            return true;
+        };
+        if self.over {
+            return true;
+        }
+        let items = std::mem::take(&mut pending.items);
+        let is_other = |id: &ItemId| {
+            self.frontier
+                .get(*id)
+                .is_some_and(|item| item.cid.codec() == codec::DAG_PB && cid.codec() != codec::DAG_PB)
+        };
+        let (others, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_other);
+        let used = !items.is_empty();
+        if used {
             self.progress.held = self.progress.held.saturating_add(u64::from(arrived.len));
-            if let Some(item) = self.frontier.get_mut(first) {
-                credit.give(std::mem::replace(&mut item.credit, u64::from(arrived.len)));
-                credit.force(u64::from(arrived.len));
+        }
+        // The block holds credit once, until it is written the first time.
+        let estimated = items.first().and_then(|id| self.frontier.get(*id)).map_or(0, |item| item.estimate);
+        self.doubtful |= used && u64::from(arrived.len) > estimated.saturating_add(OVERRUN);
+        let mut keeper = None;
+        for (nth, id) in items.into_iter().enumerate() {
+            let len = if nth == 0 { u64::from(arrived.len) } else { 0 };
+            self.set_credit(id, len, credit);
+            if let Err(error) = self.place(id, &cid, arrived, held, nth > 0) {
+                self.fail(error);
+                return true;
             }
-            for (nth, id) in waiting.into_iter().enumerate() {
-                // Only the first keeps the block; the others place it again.
-                let outcome = self.place(id, arrived, held || nth > 0);
-                if let Err(error) = outcome {
-                    self.fail(error);
-                    break;
-                }
-                self.settle(id, credit);
+            if self.frontier.get(id).is_some_and(|item| matches!(item.state, State::Writing(1..))) {
+                keeper = keeper.or(Some(id));
             }
+            self.settle(id, credit);
+        }
+        if let Some(pending) = self.pending.get_mut(cid.hash()) {
+            pending.items = others;
+            pending.keeper = keeper;
+        }
+        if keeper.is_none() {
+            self.resume(cid.hash(), credit);
         }
         self.finish_if_done();
+        used
     }
 
-    /// Puts a block where one item needs it.
-    fn place(&mut self, id: ItemId, arrived: &Arrived, held: bool) -> Result<(), JobError> {
-        let Some(item) = self.frontier.get_mut(id) else { return Ok(()) };
-        item.state = State::Writing(0);
-        let item = item.clone();
-        let malformed = |why: &str| JobError::Malformed {
-            cid: item.cid,
-            path: self.tree.path_of(&item.place),
-            why: why.to_owned(),
-        };
-        if item.depth() > self.dag_depth {
-            return Err(malformed("it lies deeper than any file or folder needs to"));
-        }
-        let node = arrived.node.as_ref().map_err(|error| malformed(&error.to_string()))?;
-        match (&item.place, node) {
-            (Place::Range { file, offset, size }, Node::Leaf { data, .. }) => {
-                if data.len() as u64 != *size {
-                    return Err(malformed("its parent claims another size"));
-                }
-                self.write(id, *file, *offset, data.clone(), arrived, held);
-            }
-            (Place::Range { file, offset, size }, Node::File { data, size: real, children, .. }) => {
-                if real != size {
-                    return Err(malformed("its parent claims another size"));
-                }
-                let (file, offset, data) = (*file, *offset, data.clone());
-                self.unfold_file(id, file, offset, data, children, arrived, held);
-            }
-            (Place::Entry { parent, name }, _) => {
-                let place = (*parent, name.clone());
-                self.place_entry(id, &item, place, node, arrived, held)?;
-            }
-            (Place::Shard { dir }, Node::Shard { entries, .. }) => {
-                self.progress.total = self.progress.total.saturating_sub(item.claimed);
-                let children = tree::shard_children(*dir, entries, &self.tree, self.inner_node_estimate)?;
-                self.unfold(id, children);
-                self.keep(id, arrived, held);
-            }
-            _ => return Err(malformed("something else was expected in this place")),
-        }
-        Ok(())
-    }
-
-    fn place_entry(
-        &mut self,
-        id: ItemId,
-        item: &Item,
-        (parent, name): (Option<DirKey>, String),
-        node: &Node,
-        arrived: &Arrived,
-        held: bool,
-    ) -> Result<(), JobError> {
-        self.progress.total = self.progress.total.saturating_sub(item.claimed);
-        let metadata = node.metadata();
-        match node {
-            Node::Leaf { data, .. } => {
-                let file = self.open(parent, &name, data.len() as u64, metadata);
-                self.write(id, file, 0, data.clone(), arrived, held);
-            }
-            Node::Opaque { .. } => {
-                let file = self.open(parent, &name, u64::from(arrived.len), metadata);
-                self.write(id, file, 0, 0..arrived.len as usize, arrived, held);
-            }
-            Node::File { data, size, children, .. } => {
-                let file = self.open(parent, &name, *size, metadata);
-                self.unfold_file(id, file, 0, data.clone(), children, arrived, held);
-            }
-            Node::Directory { entries, .. } => {
-                let dir = self.make_dir(parent, &name, metadata);
-                let children = tree::folder_children(dir, entries, &self.tree, self.inner_node_estimate)?;
-                self.unfold(id, children);
-                self.keep(id, arrived, held);
-            }
-            Node::Shard { entries, .. } => {
-                let dir = self.make_dir(parent, &name, metadata);
-                let children = tree::shard_children(dir, entries, &self.tree, self.inner_node_estimate)?;
-                self.unfold(id, children);
-                self.keep(id, arrived, held);
-            }
-            Node::Symlink { target, .. } => {
-                let path = self.tree.path(parent, &name);
-                let (job, target) = (self.job, target.clone());
-                self.shell(Output::MakeSymlink { job, path, target, metadata });
-                self.keep(id, arrived, held);
-            }
-        }
-        Ok(())
-    }
-
-    /// The children of an inner node take its place; its own bytes are written.
-    #[expect(clippy::too_many_arguments, reason = "one call each from the two places a file node can stand in")]
-    fn unfold_file(
-        &mut self,
-        id: ItemId,
-        file: FileKey,
-        offset: u64,
-        data: Range<usize>,
-        children: &[peerage_content::node::FileChild],
-        arrived: &Arrived,
-        held: bool,
-    ) {
-        let inline = data.len() as u64;
-        let mut at = offset.saturating_add(inline);
-        let mut new = Vec::with_capacity(children.len());
-        for child in children {
-            let place = Place::Range { file, offset: at, size: child.size };
-            at = at.saturating_add(child.size);
-            new.push(tree::file_child(child, place, self.inner_node_estimate));
-        }
-        self.tree.add_pieces(file, new.len());
-        self.unfold(id, new);
-        if inline > 0 {
-            self.write(id, file, offset, data, arrived, held);
-        }
-        self.keep(id, arrived, held);
-    }
-
-    fn unfold(&mut self, id: ItemId, children: Vec<NewItem>) {
-        for child in &children {
-            self.progress.total = self.progress.total.saturating_add(child.claimed);
-        }
-        self.frontier.add_children(id, children);
-    }
-
-    fn open(&mut self, parent: Option<DirKey>, name: &str, size: u64, metadata: Metadata) -> FileKey {
-        let path = self.tree.path(parent, name);
-        let file = self.tree.open_file(parent, name);
-        self.progress.total = self.progress.total.saturating_add(size);
-        self.shell(Output::OpenFile { job: self.job, file, path, size, metadata });
-        file
-    }
-
-    fn make_dir(&mut self, parent: Option<DirKey>, name: &str, metadata: Metadata) -> DirKey {
-        let path = self.tree.path(parent, name);
-        self.shell(Output::MakeDir { job: self.job, path, metadata });
-        self.tree.add_dir(parent, name)
-    }
-
-    fn write(&mut self, id: ItemId, file: FileKey, offset: u64, data: Range<usize>, arrived: &Arrived, held: bool) {
-        self.count_write(id);
-        let Some(cid) = self.frontier.get(id).map(|item| item.cid) else { return };
-        let (job, token) = (self.job, arrived.token);
-        self.shell(Output::Write { job, item: id, file, offset, token, data, cid, held });
-    }
-
-    fn keep(&mut self, id: ItemId, arrived: &Arrived, held: bool) {
-        let Some(cid) = self.frontier.get(id).map(|item| item.cid) else { return };
-        if held {
+    /// The block is written, or nobody here could use it: whoever still waits
+    /// for it looks for it here.
+    fn resume(&mut self, hash: &Multihash, credit: &mut Budget) {
+        let Some(pending) = self.pending.get_mut(hash) else { return };
+        pending.keeper = None;
+        let Some(&first) = pending.items.first() else {
+            self.pending.remove(hash);
             return;
+        };
+        if let Some(estimate) = self.frontier.get(first).map(|item| item.estimate) {
+            self.set_credit(first, estimate, credit);
         }
-        self.count_write(id);
-        self.shell(Output::StoreBlock { job: self.job, item: id, cid, token: arrived.token });
-    }
-
-    fn count_write(&mut self, id: ItemId) {
-        if let Some(Item { state: State::Writing(count), .. }) = self.frontier.get_mut(id) {
-            *count += 1;
-        }
+        self.look_here(first);
     }
 
     /// A write of the item has succeeded; `bytes` of content are in place.
@@ -347,20 +302,32 @@ impl Fetch {
 
     /// Lets go of an item that has nothing more to write.
     fn settle(&mut self, id: ItemId, credit: &mut Budget) {
-        if self.frontier.get(id).is_none_or(|item| item.state != State::Writing(0)) {
-            return;
+        let Some(item) = self.frontier.get(id).filter(|item| item.state == State::Writing(0)) else { return };
+        let hash = *item.cid.hash();
+        let postpone = item.postpone;
+        self.set_credit(id, 0, credit);
+        if postpone {
+            self.frontier.postpone(id);
+        } else if let Some(item) = self.frontier.remove(id) {
+            if let Some(dir) = item.place.dir() {
+                self.tree.release(dir);
+            }
+            if let Some(file) = item.file.filter(|&file| self.tree.piece_done(file)) {
+                self.progress.files += 1;
+                self.steps.push_back(Step::Shell(Output::FinishFile { job: self.job, file }));
+            }
         }
-        let Some(item) = self.frontier.remove(id) else { return };
-        credit.give(item.credit);
-        let file = match item.place {
-            Place::Range { file, .. } => Some(file),
-            Place::Entry { .. } => self.tree.file_of_entry(&item.place),
-            Place::Shard { .. } => None,
-        };
-        if let Some(file) = file.filter(|&file| self.tree.piece_done(file)) {
-            self.progress.files += 1;
-            self.shell(Output::FinishFile { job: self.job, file });
+        if self.pending.get(&hash).is_some_and(|pending| pending.keeper == Some(id)) && !self.over {
+            self.resume(&hash, credit);
         }
+    }
+
+    fn set_credit(&mut self, id: ItemId, amount: u64, credit: &mut Budget) {
+        let Some(item) = self.frontier.get_mut(id) else { return };
+        let before = std::mem::replace(&mut item.credit, amount);
+        credit.give(before);
+        credit.force(amount);
+        self.own = self.own - before + amount;
     }
 
     fn finish_if_done(&mut self) {
@@ -380,10 +347,12 @@ impl Fetch {
 
     /// Gives back whatever credit is still held.
     pub(crate) fn release_credit(&mut self, credit: &mut Budget) {
-        credit.give(self.frontier.drain_credit());
+        credit.give(std::mem::take(&mut self.own));
     }
 
-    fn shell(&mut self, output: Output) {
-        self.steps.push_back(Step::Shell(output));
+    /// Known items, live items, and folders and files that are remembered.
+    #[cfg(test)]
+    pub(crate) fn weight(&self) -> (usize, usize, usize) {
+        (self.frontier.len(), self.frontier.live(), self.tree.len())
     }
 }

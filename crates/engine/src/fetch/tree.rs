@@ -22,6 +22,8 @@ pub struct FileKey(pub u64);
 struct Dir {
     parent: Option<DirKey>,
     name: String,
+    /// Items and folders below that are not done and need its name.
+    users: usize,
 }
 
 #[derive(Debug)]
@@ -30,29 +32,69 @@ struct File {
     missing: usize,
 }
 
-/// Folders met so far, and files under way.
+/// Folders and files under way.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    dirs: Vec<Dir>,
+    dirs: BTreeMap<DirKey, Dir>,
     files: BTreeMap<FileKey, File>,
-    /// The file that an entry turned out to be, while its first block is written.
-    entries: BTreeMap<(Option<DirKey>, String), FileKey>,
+    next_dir: u32,
     next_file: u64,
 }
 
 impl Tree {
+    /// A folder has come. It is known until [`release`](Self::release) was
+    /// called as often as [`hold`](Self::hold).
     pub(crate) fn add_dir(&mut self, parent: Option<DirKey>, name: &str) -> DirKey {
-        let key = DirKey(u32::try_from(self.dirs.len()).unwrap_or(u32::MAX));
-        self.dirs.push(Dir { parent, name: name.to_owned() });
+        let key = DirKey(self.next_dir);
+        self.next_dir = self.next_dir.wrapping_add(1);
+        if let Some(parent) = parent {
+            self.hold(parent);
+        }
+        self.dirs.insert(key, Dir { parent, name: name.to_owned(), users: 0 });
         key
     }
 
+    /// Something below the folder is not done.
+    pub(crate) fn hold(&mut self, dir: DirKey) {
+        if let Some(dir) = self.dirs.get_mut(&dir) {
+            dir.users += 1;
+        }
+    }
+
+    /// Something below the folder is done.
+    pub(crate) fn release(&mut self, dir: DirKey) {
+        if let Some(dir) = self.dirs.get_mut(&dir) {
+            dir.users = dir.users.saturating_sub(1);
+        }
+        self.forget_done(dir);
+    }
+
+    /// Forgets a folder below which nothing is left to do, and those above it
+    /// for which that is the last.
+    pub(crate) fn forget_done(&mut self, dir: DirKey) {
+        let mut next = Some(dir);
+        while let Some(key) = next {
+            if self.dirs.get(&key).is_none_or(|dir| dir.users > 0) {
+                return;
+            }
+            next = self.dirs.remove(&key).and_then(|dir| dir.parent);
+            if let Some(parent) = next.and_then(|key| self.dirs.get_mut(&key)) {
+                parent.users = parent.users.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Folders and files that are known now.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.dirs.len() + self.files.len()
+    }
+
     /// A file whose first block has come.
-    pub(crate) fn open_file(&mut self, parent: Option<DirKey>, name: &str) -> FileKey {
+    pub(crate) fn open_file(&mut self) -> FileKey {
         let key = FileKey(self.next_file);
         self.next_file += 1;
         self.files.insert(key, File { missing: 1 });
-        self.entries.insert((parent, name.to_owned()), key);
         key
     }
 
@@ -73,14 +115,6 @@ impl Tree {
         done
     }
 
-    /// The file that began with the block in this place. Asked once, when that block is done.
-    pub(crate) fn file_of_entry(&mut self, place: &Place) -> Option<FileKey> {
-        match place {
-            Place::Entry { parent, name } => self.entries.remove(&(*parent, name.clone())),
-            Place::Range { .. } | Place::Shard { .. } => None,
-        }
-    }
-
     /// Components below the root; none for the root itself.
     pub(crate) fn path(&self, parent: Option<DirKey>, name: &str) -> Vec<String> {
         let mut path = Vec::new();
@@ -88,7 +122,7 @@ impl Tree {
             path.push(name.to_owned());
         }
         let mut above = parent;
-        while let Some(dir) = above.and_then(|key| self.dirs.get(key.0 as usize)) {
+        while let Some(dir) = above.and_then(|key| self.dirs.get(&key)) {
             if dir.parent.is_some() {
                 path.push(dir.name.clone());
             }
@@ -102,7 +136,7 @@ impl Tree {
     pub(crate) fn path_of(&self, place: &Place) -> Vec<String> {
         match place {
             Place::Entry { parent, name } => self.path(*parent, name),
-            Place::Shard { dir } => match self.dirs.get(dir.0 as usize) {
+            Place::Shard { dir } => match self.dirs.get(dir) {
                 Some(dir) => self.path(dir.parent, &dir.name),
                 None => Vec::new(),
             },

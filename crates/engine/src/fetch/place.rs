@@ -1,0 +1,254 @@
+//! Puts a block where an item needs it: bytes into a file, children of an
+//! inner node into the frontier, a folder or symlink onto the disk.
+
+use std::ops::Range;
+
+use peerage_content::node::FileChild;
+use peerage_content::unixfs::Metadata;
+use peerage_content::{Cid, Node};
+
+use super::frontier::{Item, ItemId, NewItem, Place, State};
+use super::tree::{self, DirKey, FileKey};
+use super::{Arrived, Fetch, Step};
+use crate::error::JobError;
+use crate::output::Output;
+
+impl Fetch {
+    /// Puts a block that came as `came` where one item needs it. `held`: it is
+    /// here already; `again`: another item has just placed it.
+    pub(super) fn place(
+        &mut self,
+        id: ItemId,
+        came: &Cid,
+        arrived: &Arrived,
+        held: bool,
+        again: bool,
+    ) -> Result<(), JobError> {
+        let Some(item) = self.frontier.get_mut(id) else { return Ok(()) };
+        item.state = State::Writing(0);
+        let item = item.clone();
+        if item.depth() > self.dag_depth {
+            return Err(self.malformed(&item, "it lies deeper than any file or folder needs to"));
+        }
+        let Some(node) = arrived.node_as(&item.cid, came) else { return Ok(()) };
+        let node = node.map_err(|error| self.malformed(&item, &error.to_string()))?;
+        if children_of(&node) > 0 && self.frontier.len() >= self.frontier_items && !item.must_unfold {
+            if let Some(item) = self.frontier.get_mut(id) {
+                item.postpone = true;
+            }
+            if !held && !again {
+                self.keep(id, arrived, again);
+            }
+            return Ok(());
+        }
+        self.place_node(id, &item, &node, arrived, held || again, again)?;
+        if self.frontier.len() > self.frontier_max {
+            return Err(self.malformed(&item, "it has more parts than can be kept track of"));
+        }
+        Ok(())
+    }
+
+    fn malformed(&self, item: &Item, why: &str) -> JobError {
+        JobError::Malformed { cid: item.cid, path: self.tree.path_of(&item.place), why: why.to_owned() }
+    }
+
+    fn place_node(
+        &mut self,
+        id: ItemId,
+        item: &Item,
+        node: &Node,
+        arrived: &Arrived,
+        held: bool,
+        again: bool,
+    ) -> Result<(), JobError> {
+        match (&item.place, node) {
+            (Place::Range { file, offset, size }, Node::Leaf { data, .. }) => {
+                if data.len() as u64 != *size {
+                    return Err(self.malformed(item, "its parent claims another size"));
+                }
+                self.belongs(id, *file);
+                self.write(id, *file, *offset, data.clone(), arrived, held);
+            }
+            (Place::Range { file, offset, size }, Node::File { data, size: real, children, .. }) => {
+                if real != size {
+                    return Err(self.malformed(item, "its parent claims another size"));
+                }
+                self.belongs(id, *file);
+                self.unfold_file(id, (*file, *offset), data.clone(), children, arrived, held);
+                self.keep(id, arrived, again);
+            }
+            (Place::Entry { parent, name }, _) => {
+                self.progress.total = self.progress.total.saturating_sub(item.claimed);
+                let kept = self.place_entry(id, (*parent, name), node, arrived, held)?;
+                if kept {
+                    self.keep(id, arrived, again);
+                }
+            }
+            (Place::Shard { dir }, Node::Shard { entries, .. }) => {
+                self.progress.total = self.progress.total.saturating_sub(item.claimed);
+                let children = tree::shard_children(*dir, entries, &self.tree, self.inner_node_estimate)?;
+                self.unfold(id, children);
+                self.keep(id, arrived, again);
+            }
+            _ => return Err(self.malformed(item, "something else was expected in this place")),
+        }
+        Ok(())
+    }
+
+    /// Places an entry of a folder, or the root; true if its block is to be
+    /// kept as such, since it is no mere bytes of a file.
+    fn place_entry(
+        &mut self,
+        id: ItemId,
+        (parent, name): (Option<DirKey>, &str),
+        node: &Node,
+        arrived: &Arrived,
+        held: bool,
+    ) -> Result<bool, JobError> {
+        let metadata = node.metadata();
+        match node {
+            Node::Leaf { data, .. } => {
+                let file = self.open(id, parent, name, data.len() as u64, metadata);
+                self.write(id, file, 0, data.clone(), arrived, held);
+                return Ok(false);
+            }
+            Node::Opaque { .. } => {
+                let file = self.open(id, parent, name, u64::from(arrived.len), metadata);
+                self.write(id, file, 0, 0..arrived.len as usize, arrived, held);
+                return Ok(false);
+            }
+            Node::File { data, size, children, .. } => {
+                let file = self.open(id, parent, name, *size, metadata);
+                self.unfold_file(id, (file, 0), data.clone(), children, arrived, held);
+            }
+            Node::Directory { entries, .. } => {
+                let dir = self.make_dir(parent, name, metadata);
+                let children = tree::folder_children(dir, entries, &self.tree, self.inner_node_estimate)?;
+                self.unfold(id, children);
+                self.tree.forget_done(dir);
+            }
+            Node::Shard { entries, .. } => {
+                let dir = self.make_dir(parent, name, metadata);
+                let children = tree::shard_children(dir, entries, &self.tree, self.inner_node_estimate)?;
+                self.unfold(id, children);
+                self.tree.forget_done(dir);
+            }
+            Node::Symlink { target, .. } => {
+                let path = self.tree.path(parent, name);
+                let (job, target) = (self.job, target.clone());
+                self.shell(Output::MakeSymlink { job, path, target, metadata });
+            }
+        }
+        Ok(true)
+    }
+
+    /// The children of an inner node take its place; its own bytes are written.
+    fn unfold_file(
+        &mut self,
+        id: ItemId,
+        (file, offset): (FileKey, u64),
+        data: Range<usize>,
+        children: &[FileChild],
+        arrived: &Arrived,
+        held: bool,
+    ) {
+        let inline = data.len() as u64;
+        let mut at = offset.saturating_add(inline);
+        let mut new = Vec::with_capacity(children.len());
+        for child in children {
+            let place = Place::Range { file, offset: at, size: child.size };
+            at = at.saturating_add(child.size);
+            new.push(tree::file_child(child, place, self.inner_node_estimate));
+        }
+        self.tree.add_pieces(file, new.len());
+        self.unfold(id, new);
+        if inline > 0 {
+            self.write(id, file, offset, data, arrived, held);
+        }
+    }
+
+    fn unfold(&mut self, id: ItemId, children: Vec<NewItem>) {
+        for child in &children {
+            self.progress.total = self.progress.total.saturating_add(child.claimed);
+            if let Some(dir) = child.place.dir() {
+                self.tree.hold(dir);
+            }
+        }
+        self.frontier.add_children(id, children);
+    }
+
+    fn open(
+        &mut self,
+        id: ItemId,
+        parent: Option<DirKey>,
+        name: &str,
+        size: u64,
+        metadata: Metadata,
+    ) -> FileKey {
+        let path = self.tree.path(parent, name);
+        let file = self.tree.open_file();
+        self.belongs(id, file);
+        self.progress.total = self.progress.total.saturating_add(size);
+        self.shell(Output::OpenFile { job: self.job, file, path, size, metadata });
+        file
+    }
+
+    fn make_dir(&mut self, parent: Option<DirKey>, name: &str, metadata: Metadata) -> DirKey {
+        let path = self.tree.path(parent, name);
+        self.shell(Output::MakeDir { job: self.job, path, metadata });
+        self.tree.add_dir(parent, name)
+    }
+
+    /// The item is a piece of the file.
+    fn belongs(&mut self, id: ItemId, file: FileKey) {
+        if let Some(item) = self.frontier.get_mut(id) {
+            item.file = Some(file);
+        }
+    }
+
+    fn write(
+        &mut self,
+        id: ItemId,
+        file: FileKey,
+        offset: u64,
+        data: Range<usize>,
+        arrived: &Arrived,
+        held: bool,
+    ) {
+        let Some(cid) = self.count_write(id) else { return };
+        let (job, token) = (self.job, arrived.token);
+        self.shell(Output::Write { job, item: id, file, offset, token, data, cid, held });
+    }
+
+    /// Has a block that is more than bytes of a file kept; also one that is
+    /// here already, since it becomes part of what this root serves.
+    fn keep(&mut self, id: ItemId, arrived: &Arrived, again: bool) {
+        if again {
+            return;
+        }
+        let Some(cid) = self.count_write(id) else { return };
+        self.shell(Output::StoreBlock { job: self.job, item: id, cid, token: arrived.token });
+    }
+
+    fn count_write(&mut self, id: ItemId) -> Option<Cid> {
+        let item = self.frontier.get_mut(id)?;
+        if let State::Writing(count) = &mut item.state {
+            *count += 1;
+        }
+        Some(item.cid)
+    }
+
+    fn shell(&mut self, output: Output) {
+        self.steps.push_back(Step::Shell(output));
+    }
+}
+
+/// Items that a node unfolds into.
+fn children_of(node: &Node) -> usize {
+    match node {
+        Node::File { children, .. } => children.len(),
+        Node::Directory { entries, .. } => entries.len(),
+        Node::Shard { entries, .. } => entries.len(),
+        Node::Leaf { .. } | Node::Symlink { .. } | Node::Opaque { .. } => 0,
+    }
+}
