@@ -1,1 +1,145 @@
-fn main() {}
+//! The program `peerage`: command line, control socket, what is printed.
+//!
+//! A command becomes an [`api::Request`]; a [`backend::Backend`] executes it,
+//! here or in the process that owns the repository; its [`api::Event`]s are
+//! printed for a person or as JSON. `local` is all that knows the peer.
+
+mod api;
+mod backend;
+mod cli;
+mod control;
+mod interrupt;
+#[path = "../../peer/src/link.rs"]
+#[expect(unreachable_pub, reason = "it is public where it belongs, in the peer crate")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the peer prints paths, the program does not"))]
+mod link;
+mod local;
+mod logging;
+mod render;
+mod session;
+#[cfg(unix)]
+#[cfg(test)]
+mod session_tests;
+mod story;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use api::{Failure, Kind};
+use backend::Canceller;
+use cli::{Action, Cli, Terminal};
+use render::Output;
+
+/// How long an interrupted command waits for its reader.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error),
+    };
+    logging::start(cli.globals.verbose);
+    let json = cli.globals.json;
+    let mut notices = Vec::new();
+    let mut read_link = read_link;
+    let action = cli.command.into_action(&mut Terminal { read_link: &mut read_link, notices: &mut notices });
+    if let Ok(Action::Completions(shell)) = action {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "peerage", &mut script);
+        render::print(&script);
+        return ExitCode::SUCCESS;
+    }
+    let prepared = action.and_then(|action| Ok((action, cli::repository(cli.globals.repo)?)));
+    let network = cli.globals.network.into_network();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "peerage: cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        let output =
+            match Output::start(render::renderer(json), Box::new(io::stdout()), Box::new(io::stderr())) {
+                Ok(output) => output,
+                Err(error) => {
+                    drop(writeln!(io::stderr(), "peerage: cannot start: {error}"));
+                    return 1;
+                }
+            };
+        let (canceller, cancel) = Canceller::new();
+        let result = match prepared {
+            Err(failure) => Err(failure),
+            Ok((action, repo)) => {
+                let at_once = match &action {
+                    Action::Request(request) if request.runs_until_interrupted() => 0,
+                    _ => Kind::Interrupted.exit_code(),
+                };
+                if let Err(error) = interrupt::listen(canceller, at_once) {
+                    tracing::warn!(%error, "cannot listen for Ctrl-C");
+                }
+                for notice in notices {
+                    output.push(notice).await;
+                }
+                execute(action, &repo, network, &output, cancel.clone()).await
+            }
+        };
+        let (code, failure) = match result {
+            Ok(()) => (0, None),
+            Err(Failure { kind: Kind::Unread, .. }) => (0, None),
+            Err(failure) => (failure.kind.exit_code(), Some(failure)),
+        };
+        let patience = cancel.is_cancelled().then_some(LAST_WORDS);
+        output.finish(failure, patience).await;
+        code
+    });
+    // What still runs there (a hash, a read) is of no use to anyone now.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn execute(
+    action: Action,
+    repo: &std::path::Path,
+    network: api::Network,
+    output: &Output,
+    cancel: backend::Cancel,
+) -> Result<(), Failure> {
+    match action {
+        Action::Request(request) => {
+            let session = session::Session { opener: &local::Repositories, repo, network, output, cancel };
+            session.run(request).await
+        }
+        Action::OnlyHash(add) => local::only_hash(add, output, &cancel).await,
+        Action::Completions(_) => Ok(()),
+    }
+}
+
+/// The link for `get` without one: the first line of stdin.
+fn read_link() -> Result<String, Failure> {
+    if io::stdin().is_terminal() {
+        let mut err = io::stderr();
+        drop(err.write_all(b"Link: ").and_then(|()| err.flush()));
+    }
+    cli::link_from_input(io::stdin().lock())
+}
+
+/// Help goes to stdout, mistakes to stderr, as JSON if that was asked for.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        render::print(error.render().to_string().as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let message = error.render().to_string();
+        let first = message.trim().trim_start_matches("error: ").to_owned();
+        let failure = Failure::usage(first);
+        render::Render::failure(&mut render::Json, &failure, &mut io::stderr());
+    } else {
+        drop(error.print());
+    }
+    ExitCode::from(Kind::Usage.exit_code())
+}

@@ -1,0 +1,311 @@
+//! What a command says while it runs. As JSON these are the lines of `--json`
+//! (DESIGN, the command line): fields may be added, those named there stay.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// `share` and `up` can be reached.
+    Ready {
+        peer_id: String,
+        /// Concrete and dialable, with the peer id.
+        addrs: Vec<String>,
+        /// `public`, `private` or `unknown`.
+        reachability: String,
+        /// The first root's; `share` only, like the two after it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        shares: Vec<SharedRoot>,
+    },
+    /// `share` and `add` read files. Not printed as JSON: `ready` comes first there.
+    Importing { bytes: u64, total: Option<u64>, path: Option<String> },
+    /// `get`, `pin add` and `verify` go on; at most two a second.
+    Progress {
+        /// Content bytes in place.
+        bytes: u64,
+        /// All content bytes, as far as known.
+        total: Option<u64>,
+        /// Peers that deliver.
+        sources: u64,
+        /// The same peers, and how they are reached.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        via: Vec<Via>,
+    },
+    /// `get` looks for someone who has it.
+    Searching { asked: u64, message: String },
+    /// `get`: the data is in place.
+    Done {
+        cid: String,
+        path: String,
+        bytes: u64,
+        seconds: f64,
+        /// Verified block bytes of this run, by peer.
+        sources: BTreeMap<String, u64>,
+        duplicate_bytes: u64,
+    },
+    /// `share`: bytes went to a peer, or it has everything.
+    Served { peer: String, addr: String, bytes: u64, total: Option<u64>, complete: bool },
+    /// `share` and `up` ended.
+    Closed { sent_bytes: u64, received_bytes: u64 },
+    /// `add`: a root is pinned.
+    Added { path: String, cid: String, size: u64 },
+    /// `ls`: an entry of the folder, or the file itself.
+    Entry(Entry),
+    /// `stat`.
+    Stat {
+        cid: String,
+        #[serde(rename = "type")]
+        kind: EntryKind,
+        /// Content bytes.
+        size: u64,
+        /// Bytes of the blocks below the root, as the DAG says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dag_size: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entries: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blocks: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mtime: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+    },
+    /// `cat`: the next bytes. Printed as they are, with `--json`, too.
+    Data(Data),
+    /// `id`.
+    Identity { peer_id: String, public_key: String, addrs: Vec<String>, agent: String },
+    /// `ping`: one answer.
+    Pong { peer_id: String, addr: String, seq: u32, seconds: f64 },
+    /// `ping`: one that did not come.
+    PingFailed { seq: u32, message: String },
+    /// `connect`.
+    Connected { peer_id: String, addr: String, agent: Option<String> },
+    /// `peers`: a connection.
+    Peer(PeerLine),
+    /// `pin ls`.
+    Pin {
+        cid: String,
+        #[serde(rename = "type")]
+        kind: PinKind,
+        name: String,
+    },
+    /// `pin add`.
+    Pinned { cid: String, name: String },
+    /// `pin rm`.
+    Unpinned { cid: String },
+    /// `shares ls`: a kept root.
+    Share { path: Option<String>, cid: String, size: u64, why: String, announced: bool },
+    /// `shares rm`.
+    Unshared { path: Option<String>, cid: String },
+    /// `verify`: one thing that is wrong.
+    Bad(BadBlock),
+    /// `verify`: the end.
+    Verified { blocks: u64, bytes: u64, bad: u64 },
+    /// Something to know that ends nothing; on stderr.
+    Notice { kind: NoticeKind, message: String },
+    /// Only to be passed over: sent by an owner that is newer than we are.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Event {
+    /// Whether a newer one replaces it, so that a slow reader may miss it.
+    pub(crate) const fn is_progress(&self) -> bool {
+        match self {
+            Self::Importing { .. } | Self::Progress { .. } | Self::Searching { .. } => true,
+            Self::Served { complete, .. } => !*complete,
+            _ => false,
+        }
+    }
+
+    /// Memory that it takes in a queue, in bytes, roughly.
+    pub(crate) const fn weight(&self) -> usize {
+        match self {
+            Self::Data(Data { bytes }) => 256 + bytes.len(),
+            _ => 1024,
+        }
+    }
+
+    pub(crate) fn notice(kind: NoticeKind, message: impl Into<String>) -> Self {
+        Self::Notice { kind, message: message.into() }
+    }
+}
+
+/// One root of a share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedRoot {
+    pub(crate) path: String,
+    pub(crate) cid: String,
+    pub(crate) link: String,
+    pub(crate) size: u64,
+}
+
+/// A source of a `get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Via {
+    pub(crate) peer: String,
+    pub(crate) addr: String,
+    pub(crate) bytes: u64,
+}
+
+/// An entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// As stored: not safe to print. `None` is what the link itself names.
+    pub(crate) name: Option<String>,
+    pub(crate) cid: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: EntryKind,
+    /// Content bytes, where known without fetching more.
+    pub(crate) size: Option<u64>,
+    /// A symlink's target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EntryKind {
+    File,
+    Directory,
+    Symlink,
+    /// Not known without fetching its block.
+    Unknown,
+}
+
+/// How a pin holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PinKind {
+    Recursive,
+    Direct,
+}
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PeerLine {
+    pub(crate) peer_id: String,
+    pub(crate) addr: String,
+    /// `inbound` or `outbound`.
+    pub(crate) direction: String,
+    pub(crate) agent: Option<String>,
+    pub(crate) rtt_seconds: Option<f64>,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+}
+
+/// What `verify` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BadBlock {
+    pub(crate) cid: String,
+    pub(crate) path: Option<String>,
+    pub(crate) problem: String,
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NoticeKind {
+    /// A shared or kept path is no longer what it was.
+    Changed,
+    /// Entries were left out.
+    Skipped,
+    /// The link looks cut.
+    LinkCut,
+    /// Who can reach us.
+    Reachability,
+    /// Another process owned the repository and ended.
+    TookOver,
+    /// The index was rebuilt, or the like.
+    Store,
+    /// A peer did something wrong.
+    Peer,
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
+/// Bytes of a file; base64 in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Data {
+    #[serde(with = "base64")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+mod base64 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&data_encoding::BASE64.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        data_encoding::BASE64.decode(text.as_bytes()).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_contract() {
+        let line = |event: &Event| serde_json::to_string(event).unwrap();
+        let done = Event::Done {
+            cid: "b".into(),
+            path: "/p".into(),
+            bytes: 1,
+            seconds: 0.5,
+            sources: [("12D3".to_owned(), 1)].into(),
+            duplicate_bytes: 0,
+        };
+        assert_eq!(
+            line(&done),
+            r#"{"event":"done","cid":"b","path":"/p","bytes":1,"seconds":0.5,"sources":{"12D3":1},"duplicate_bytes":0}"#
+        );
+        let ready = Event::Ready {
+            peer_id: "12D3".into(),
+            addrs: vec!["/ip4/127.0.0.1/tcp/1/p2p/12D3".into()],
+            reachability: "unknown".into(),
+            cid: None,
+            link: None,
+            shares: vec![],
+        };
+        assert_eq!(
+            line(&ready),
+            r#"{"event":"ready","peer_id":"12D3","addrs":["/ip4/127.0.0.1/tcp/1/p2p/12D3"],"reachability":"unknown"}"#
+        );
+        let progress = Event::Progress { bytes: 1, total: Some(2), sources: 3, via: vec![] };
+        assert_eq!(line(&progress), r#"{"event":"progress","bytes":1,"total":2,"sources":3}"#);
+        let added = Event::Added { path: "/p".into(), cid: "b".into(), size: 7 };
+        assert_eq!(line(&added), r#"{"event":"added","path":"/p","cid":"b","size":7}"#);
+        let closed = Event::Closed { sent_bytes: 1, received_bytes: 2 };
+        assert_eq!(line(&closed), r#"{"event":"closed","sent_bytes":1,"received_bytes":2}"#);
+        let pin = Event::Pin { cid: "b".into(), kind: PinKind::Recursive, name: String::new() };
+        assert_eq!(line(&pin), r#"{"event":"pin","cid":"b","type":"recursive","name":""}"#);
+    }
+
+    #[test]
+    fn bytes_travel_as_they_are() {
+        let data = Event::Data(Data { bytes: (0..=255).collect() });
+        let json = serde_json::to_string(&data).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), data);
+    }
+
+    #[test]
+    fn an_event_of_a_newer_owner_is_passed_over() {
+        let event: Event = serde_json::from_str(r#"{"event":"sung","song":1}"#).unwrap();
+        assert_eq!(event, Event::Unknown);
+    }
+}

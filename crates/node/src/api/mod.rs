@@ -1,0 +1,16 @@
+//! What a command asks for and what it says, as data: a [`Request`] goes to
+//! whoever owns the repository, [`Event`]s come back, and a [`Failure`] may
+//! end them. The same types travel over the control socket and, for events,
+//! are what `--json` prints.
+
+mod event;
+mod failure;
+mod request;
+
+#[cfg(test)]
+pub(crate) use event::BadBlock;
+pub(crate) use event::{Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Via};
+pub(crate) use failure::{Failure, Kind};
+pub(crate) use request::{
+    Add, Cat, Get, Network, PathText, Pin, Ping, Profile, Request, Share, Source, StatTarget, Unpin, Unshare,
+};

@@ -1,0 +1,308 @@
+//! A command's request. Paths are absolute, links are text that was parsed
+//! once by the command, so that a mistake is found before any work, and is
+//! parsed again by whoever executes it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One command, with all its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub(crate) enum Request {
+    Share(Share),
+    Get(Get),
+    Shares,
+    Unshare(Unshare),
+    Add(Add),
+    Ls(StatTarget),
+    Stat(StatTarget),
+    Cat(Cat),
+    Up,
+    Id,
+    Ping(Ping),
+    Connect { address: String },
+    Peers,
+    PinAdd(Pin),
+    PinRm(Unpin),
+    PinLs,
+    Verify,
+}
+
+impl Request {
+    /// The command as it was typed, without its arguments.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Share(_) => "share",
+            Self::Get(_) => "get",
+            Self::Shares => "shares",
+            Self::Unshare(_) => "shares rm",
+            Self::Add(_) => "add",
+            Self::Ls(_) => "ls",
+            Self::Stat(_) => "stat",
+            Self::Cat(_) => "cat",
+            Self::Up => "up",
+            Self::Id => "id",
+            Self::Ping(_) => "ping",
+            Self::Connect { .. } => "connect",
+            Self::Peers => "peers",
+            Self::PinAdd(_) => "pin add",
+            Self::PinRm(_) => "pin rm",
+            Self::PinLs => "pin ls",
+            Self::Verify => "verify",
+        }
+    }
+
+    /// Whether Ctrl-C is how it ends, so that its exit status is 0 then.
+    pub(crate) const fn runs_until_interrupted(&self) -> bool {
+        matches!(self, Self::Share(_) | Self::Up)
+    }
+
+    /// Whether it is done for when nobody reads what it prints.
+    pub(crate) const fn is_for_reading(&self) -> bool {
+        matches!(
+            self,
+            Self::Ls(_)
+                | Self::Stat(_)
+                | Self::Cat(_)
+                | Self::Ping(_)
+                | Self::Peers
+                | Self::Shares
+                | Self::PinLs
+        )
+    }
+
+    /// Whether it has to reach other peers, or be reached by them.
+    pub(crate) const fn needs_network(&self) -> bool {
+        match self {
+            Self::Share(_)
+            | Self::Get(_)
+            | Self::Ls(_)
+            | Self::Stat(_)
+            | Self::Cat(_)
+            | Self::Up
+            | Self::Ping(_)
+            | Self::Connect { .. }
+            | Self::Peers
+            | Self::PinAdd(_) => true,
+            Self::Shares
+            | Self::Unshare(_)
+            | Self::Add(_)
+            | Self::Id
+            | Self::PinRm(_)
+            | Self::PinLs
+            | Self::Verify => false,
+        }
+    }
+}
+
+/// `share`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) paths: Vec<PathText>,
+    pub(crate) keep: bool,
+    pub(crate) once: bool,
+    pub(crate) separate: bool,
+    pub(crate) preserve: bool,
+}
+
+/// Content, and where to look for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub(crate) link: String,
+    /// Addresses to ask besides the link's.
+    pub(crate) from: Vec<String>,
+    pub(crate) offline: bool,
+    /// How long to search when nobody has it; the peer's default if none.
+    #[serde(with = "millis")]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// `get`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Get {
+    pub(crate) source: Source,
+    /// The path that the file or folder itself takes.
+    pub(crate) dest: PathText,
+    #[serde(with = "millis")]
+    pub(crate) seed_for: Option<Duration>,
+    pub(crate) keep: bool,
+    pub(crate) overwrite: bool,
+    pub(crate) unsafe_symlinks: bool,
+}
+
+/// `shares rm`: paths, CIDs or links.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Unshare {
+    pub(crate) targets: Vec<String>,
+}
+
+/// Which CIDs `add` makes (IPIP-0499).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+pub(crate) enum Profile {
+    /// CIDv1, raw leaves, 1 MiB chunks, 1,024 links a node
+    #[default]
+    #[serde(rename = "unixfs-v1-2025")]
+    #[value(name = "unixfs-v1-2025")]
+    V1,
+    /// CIDv0, dag-pb leaves, 256 KiB chunks, 174 links a node: Kubo's old default
+    #[serde(rename = "unixfs-v0-2015")]
+    #[value(name = "unixfs-v0-2015")]
+    V0,
+}
+
+/// `add`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Add {
+    pub(crate) paths: Vec<PathText>,
+    pub(crate) copy: bool,
+    pub(crate) only_hash: bool,
+    pub(crate) profile: Profile,
+    pub(crate) hidden: bool,
+    /// The pins' name.
+    pub(crate) name: Option<String>,
+}
+
+/// `ls` and `stat`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StatTarget {
+    pub(crate) source: Source,
+}
+
+/// `cat`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cat {
+    pub(crate) source: Source,
+    /// Bytes of the file to skip: what was printed before the owner ended.
+    pub(crate) offset: u64,
+}
+
+/// `ping`: a multiaddr, or the id of a peer that is connected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ping {
+    pub(crate) target: String,
+    pub(crate) count: u32,
+}
+
+/// `pin add`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) name: Option<String>,
+}
+
+/// `pin rm`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Unpin {
+    pub(crate) cids: Vec<String>,
+}
+
+/// Network flags. What is `None` or empty was not given.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Network {
+    pub(crate) listen: Vec<String>,
+    pub(crate) bootstrap: Vec<String>,
+    pub(crate) perf: bool,
+}
+
+/// An absolute path. As JSON a string, or, where it is not UTF-8, its bytes in base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "PathJson", try_from = "PathJson")]
+pub(crate) struct PathText(pub(crate) PathBuf);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathJson {
+    Text(String),
+    Bytes { base64: String },
+}
+
+impl From<PathText> for PathJson {
+    fn from(path: PathText) -> Self {
+        match path.0.into_os_string().into_string() {
+            Ok(text) => Self::Text(text),
+            Err(other) => Self::Bytes { base64: data_encoding::BASE64.encode(other.as_encoded_bytes()) },
+        }
+    }
+}
+
+impl TryFrom<PathJson> for PathText {
+    type Error = String;
+
+    fn try_from(json: PathJson) -> Result<Self, String> {
+        let path = match json {
+            PathJson::Text(text) => PathBuf::from(text),
+            PathJson::Bytes { base64 } => {
+                let bytes = data_encoding::BASE64.decode(base64.as_bytes()).map_err(|e| e.to_string())?;
+                PathBuf::from(os_string(bytes)?)
+            }
+        };
+        if path.is_absolute() { Ok(Self(path)) } else { Err("a path that is not absolute".to_owned()) }
+    }
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere not all bytes are a path")]
+fn os_string(bytes: Vec<u8>) -> Result<OsString, String> {
+    use std::os::unix::ffi::OsStringExt;
+    Ok(OsString::from_vec(bytes))
+}
+
+#[cfg(not(unix))]
+fn os_string(bytes: Vec<u8>) -> Result<OsString, String> {
+    String::from_utf8(bytes).map(OsString::from).map_err(|e| e.to_string())
+}
+
+/// Durations as whole milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| u64::try_from(value.as_millis()).unwrap_or(u64::MAX)).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_survive_the_socket() {
+        let source = Source {
+            link: "ipfs://x".into(),
+            from: vec!["/ip4/127.0.0.1/tcp/1".into()],
+            offline: false,
+            wait: Some(Duration::from_millis(1500)),
+        };
+        let get = Get {
+            source,
+            dest: PathText("/tmp/a".into()),
+            seed_for: None,
+            keep: true,
+            overwrite: false,
+            unsafe_symlinks: false,
+        };
+        for request in [Request::Get(get), Request::Up, Request::Connect { address: "a".into() }] {
+            let json = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request, "{json}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_need_not_be_text_but_absolute() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = PathText(PathBuf::from(OsString::from_vec(b"/a/\xff".to_vec())));
+        let json = serde_json::to_string(&path).unwrap();
+        assert_eq!(serde_json::from_str::<PathText>(&json).unwrap(), path);
+        assert!(serde_json::from_str::<PathText>("\"a/b\"").is_err());
+    }
+}

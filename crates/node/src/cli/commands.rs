@@ -1,0 +1,221 @@
+//! The commands and their own flags.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use clap_complete::Shell;
+
+use super::values;
+use crate::api::Profile;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Share(ShareArgs),
+    Get(GetArgs),
+    Shares(SharesArgs),
+    Add(AddArgs),
+    Ls(LsArgs),
+    Stat(StatArgs),
+    Cat(CatArgs),
+    /// Run the peer until interrupted: serve pins and kept shares
+    Up,
+    /// Print this peer's id and addresses
+    Id,
+    Ping(PingArgs),
+    /// Connect to a peer and say who it is
+    Connect {
+        /// Its address
+        #[arg(value_name = "MADDR", value_parser = values::multiaddr)]
+        address: String,
+    },
+    /// List the peers connected now
+    Peers,
+    #[command(subcommand)]
+    Pin(PinCommand),
+    /// Read every block back and check it against its hash
+    Verify,
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  peerage completions bash > ~/.local/share/bash-completion/completions/peerage"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Serve files or folders until interrupted, and print the link to them
+///
+/// Nothing is copied: the files are read where they are. Only who has the link can find them.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  peerage share photo.jpg\n  peerage share --once ~/project     end when \
+                        one peer has everything\n  peerage share a.txt b.txt          one link for both"
+)]
+pub(crate) struct ShareArgs {
+    /// Files and folders; several become one folder
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Keep it shared: `peerage up` serves it later
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// End when one peer has everything
+    #[arg(long)]
+    pub(super) once: bool,
+    /// One link for each path
+    #[arg(long)]
+    pub(super) separate: bool,
+    /// Keep permissions and times
+    #[arg(long)]
+    pub(super) preserve: bool,
+}
+
+/// Fetch what a link names
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  peerage get \"ipfs://bafy..?name=photo.jpg&provider=..\"\n  \
+                        peerage get bafy.. -o photo.jpg\n  peerage get bafy../album/1.jpg -o ~/Pictures/   \
+                        into that folder\n  peerage get                                     asks for the link")]
+pub(crate) struct GetArgs {
+    /// The link in double quotes, a CID, CID/path or /ipfs/CID/path [default: read from stdin]
+    pub(super) link: Option<String>,
+    /// Where it goes; with a slash at the end, the folder to put it in
+    #[arg(short, long, value_name = "DEST")]
+    pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Go on serving it that long (10s, 5m, 2h)
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(super) seed_for: Option<Duration>,
+    /// Do not serve it later
+    #[arg(long)]
+    pub(super) no_keep: bool,
+    /// Replace what differs at the destination
+    #[arg(long)]
+    pub(super) overwrite: bool,
+    /// Make symlinks that leave the destination, too
+    #[arg(long)]
+    pub(super) unsafe_symlinks: bool,
+}
+
+/// Where to look.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SourceArgs {
+    /// Peer to ask, repeatable
+    #[arg(long, value_name = "MADDR", value_parser = values::multiaddr)]
+    pub(super) from: Vec<String>,
+    /// Use only what is here
+    #[arg(long, conflicts_with = "from")]
+    pub(super) offline: bool,
+    /// How long to search when nobody has it
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(super) wait: Option<Duration>,
+}
+
+/// List or end what is kept shared
+#[derive(Debug, Args)]
+pub(crate) struct SharesArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<SharesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SharesCommand {
+    /// List every kept root, its path and why it is served
+    Ls,
+    /// Stop serving (no file is removed)
+    Rm {
+        /// Path, CID or link
+        #[arg(required = true, value_name = "TARGET")]
+        targets: Vec<String>,
+    },
+}
+
+/// Import and pin files or folders, and print their CIDs
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  peerage add site/\n  peerage add --only-hash photo.jpg")]
+pub(crate) struct AddArgs {
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Copy the data into the repository, so that the files may change
+    #[arg(long)]
+    pub(super) copy: bool,
+    /// Only print the CIDs
+    #[arg(long, conflicts_with_all = ["copy", "name"])]
+    pub(super) only_hash: bool,
+    /// Which CIDs to make
+    #[arg(long, value_name = "P", value_enum, default_value_t)]
+    pub(super) profile: Profile,
+    /// Include hidden entries of folders
+    #[arg(long)]
+    pub(super) hidden: bool,
+    /// Name of the pins
+    #[arg(long)]
+    pub(super) name: Option<String>,
+}
+
+/// List a folder without fetching what is in it
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+/// Say what a link names: type, size, entries
+#[derive(Debug, Args)]
+pub(crate) struct StatArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+/// Print a file
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  peerage cat bafy../README.md | less")]
+pub(crate) struct CatArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// Link, CID, CID/path or /ipfs/CID/path
+    pub(super) link: String,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+}
+
+/// Measure the round trip to a peer
+#[derive(Debug, Args)]
+pub(crate) struct PingArgs {
+    /// Its address, or the id of a connected peer
+    #[arg(value_name = "PEER")]
+    pub(super) target: String,
+    /// How many times
+    #[arg(short = 'n', long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) count: u32,
+}
+
+/// Keep content in the repository
+#[derive(Debug, Subcommand)]
+pub(crate) enum PinCommand {
+    /// Fetch what is missing, and keep it
+    Add {
+        /// Links or CIDs
+        #[arg(required = true, value_name = "LINK")]
+        links: Vec<String>,
+        /// Name of the pins
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        source: SourceArgs,
+    },
+    /// Keep it no longer
+    Rm {
+        /// CIDs or links
+        #[arg(required = true, value_name = "CID")]
+        cids: Vec<String>,
+    },
+    /// List the pins
+    Ls,
+}

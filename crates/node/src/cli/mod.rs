@@ -1,0 +1,171 @@
+//! The command line: exactly the commands and flags that work
+//! (DESIGN, the command line). Turning them into a request is `request.rs`.
+
+mod commands;
+mod request;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+pub(crate) use commands::Command;
+pub(crate) use request::{Action, Terminal, link_from_input};
+
+use crate::api::Network;
+
+/// Share files and folders directly between peers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "peerage",
+    version,
+    about = "Share files and folders directly between peers, encrypted and verified",
+    after_help = "Examples:\n  peerage share holiday.mp4          serve it until Ctrl-C, print a link\n  \
+                  peerage get \"ipfs://bafy..\"        fetch it (keep the double quotes)\n  \
+                  peerage up                         keep serving pins and kept shares",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command, before or after its name.
+#[derive(Debug, Args)]
+pub(crate) struct Globals {
+    /// Repository folder [default: the platform's data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "PEERAGE_PATH", hide_env_values = true)]
+    pub(crate) repo: Option<PathBuf>,
+
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Log to stderr; twice for more (or set PEERAGE_LOG)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
+}
+
+/// How the peer meets others.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkFlags {
+    /// Address to listen on, repeatable [default: all, on this repository's port]
+    #[arg(long, global = true, value_name = "MADDR", value_parser = values::multiaddr)]
+    listen: Vec<String>,
+
+    /// Peer to connect to at start, repeatable, or `none`
+    #[arg(long, global = true, value_name = "MADDR|none", value_parser = values::bootstrap)]
+    bootstrap: Vec<String>,
+
+    /// Stay silent on the local network
+    #[arg(long, global = true)]
+    no_mdns: bool,
+
+    /// Answer /perf/1.0.0, which lets others measure this peer's speed
+    #[arg(long, global = true)]
+    perf: bool,
+}
+
+impl NetworkFlags {
+    pub(crate) fn into_network(self) -> Network {
+        // There is nothing to be silent about before multicast discovery exists.
+        let _ = self.no_mdns;
+        let bootstrap = self.bootstrap.into_iter().filter(|address| address != values::NONE).collect();
+        Network { listen: self.listen, bootstrap, perf: self.perf }
+    }
+}
+
+/// The repository: the flag, else `$PEERAGE_PATH` (clap reads it), else the
+/// platform's data folder.
+pub(crate) fn repository(flag: Option<PathBuf>) -> Result<PathBuf, crate::api::Failure> {
+    use etcetera::BaseStrategy as _;
+    let path = match flag {
+        Some(path) if path.as_os_str().is_empty() => {
+            return Err(crate::api::Failure::usage("--repo, or PEERAGE_PATH, is empty"));
+        }
+        Some(path) => path,
+        None => match etcetera::choose_base_strategy() {
+            Ok(base) => base.data_dir().join("peerage"),
+            Err(_) => {
+                return Err(crate::api::Failure::usage(
+                    "no home folder to keep the repository in: name one with --repo DIR",
+                ));
+            }
+        },
+    };
+    request::absolute(&path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn exactly_the_commands_that_work() {
+        let names: Vec<String> =
+            Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(
+            names,
+            [
+                "share",
+                "get",
+                "shares",
+                "add",
+                "ls",
+                "stat",
+                "cat",
+                "up",
+                "id",
+                "ping",
+                "connect",
+                "peers",
+                "pin",
+                "verify",
+                "completions"
+            ]
+        );
+    }
+
+    #[test]
+    fn globals_stand_before_or_after_the_command() {
+        for line in [
+            ["peerage", "--json", "--repo", "/r", "--listen", "/ip4/127.0.0.1/tcp/0", "up"],
+            ["peerage", "up", "--json", "--repo", "/r", "--listen", "/ip4/127.0.0.1/tcp/0"],
+            ["peerage", "--repo", "/r", "up", "--listen", "/ip4/127.0.0.1/tcp/0", "--json"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert!(cli.globals.json);
+            assert_eq!(cli.globals.repo, Some("/r".into()));
+            assert_eq!(cli.globals.network.into_network().listen, ["/ip4/127.0.0.1/tcp/0"]);
+        }
+    }
+
+    #[test]
+    fn bootstrap_none_means_nobody() {
+        let cli = Cli::try_parse_from(["peerage", "up", "--bootstrap", "none", "--no-mdns"]).unwrap();
+        assert_eq!(cli.globals.network.into_network(), Network::default());
+        assert!(Cli::try_parse_from(["peerage", "up", "--bootstrap", "nobody"]).is_err());
+        assert!(Cli::try_parse_from(["peerage", "up", "--listen", "localhost:1"]).is_err());
+    }
+
+    #[test]
+    fn flags_of_later_work_are_not_offered() {
+        for flag in ["--announce", "--max-up", "--dht"] {
+            assert!(Cli::try_parse_from(["peerage", "share", "x", flag]).is_err(), "{flag}");
+        }
+    }
+}

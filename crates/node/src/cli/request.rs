@@ -1,0 +1,400 @@
+//! From arguments to a [`Request`]: paths made absolute, links checked,
+//! destinations chosen (DESIGN, links and files).
+
+use std::io::BufRead;
+use std::path::{Component, Path, PathBuf};
+
+use clap_complete::Shell;
+use peerage_content::name::escape;
+
+use super::commands::{Command, PinCommand, SharesCommand, SourceArgs};
+use crate::api::{
+    Add, Cat, Event, Failure, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share, Source, StatTarget,
+    Unpin, Unshare,
+};
+use crate::link::{LINK_MAX, Link};
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Something of the repository's owner.
+    Request(Request),
+    /// CIDs without a repository.
+    OnlyHash(Add),
+    /// A completion script.
+    Completions(Shell),
+}
+
+/// What surrounds the command: where links come from if none is given, and
+/// where relative paths begin.
+pub(crate) struct Terminal<'a> {
+    /// Gives the link for `get` without one.
+    pub(crate) read_link: &'a mut dyn FnMut() -> Result<String, Failure>,
+    /// Takes notices, such as that a link looks cut.
+    pub(crate) notices: &'a mut Vec<Event>,
+}
+
+impl Command {
+    /// The action of this command line.
+    pub(crate) fn into_action(self, terminal: &mut Terminal<'_>) -> Result<Action, Failure> {
+        let request = match self {
+            Self::Share(args) => Request::Share(Share {
+                paths: absolute_all(&args.paths)?,
+                keep: args.keep,
+                once: args.once,
+                separate: args.separate,
+                preserve: args.preserve,
+            }),
+            Self::Get(args) => {
+                let text = match args.link {
+                    Some(text) => text,
+                    None => (terminal.read_link)()?,
+                };
+                let (link, source) = source(&text, args.source, terminal)?;
+                Request::Get(Get {
+                    dest: PathText(destination(args.output.as_deref(), &link)?),
+                    source,
+                    seed_for: args.seed_for,
+                    keep: !args.no_keep,
+                    overwrite: args.overwrite,
+                    unsafe_symlinks: args.unsafe_symlinks,
+                })
+            }
+            Self::Shares(args) => match args.command {
+                None | Some(SharesCommand::Ls) => Request::Shares,
+                Some(SharesCommand::Rm { targets }) => {
+                    let targets =
+                        targets.iter().map(|target| share_target(target)).collect::<Result<_, _>>()?;
+                    Request::Unshare(Unshare { targets })
+                }
+            },
+            Self::Add(args) => {
+                let add = Add {
+                    paths: absolute_all(&args.paths)?,
+                    copy: args.copy,
+                    only_hash: args.only_hash,
+                    profile: args.profile,
+                    hidden: args.hidden,
+                    name: args.name,
+                };
+                if add.only_hash {
+                    return Ok(Action::OnlyHash(add));
+                }
+                Request::Add(add)
+            }
+            Self::Ls(args) => {
+                Request::Ls(StatTarget { source: source(&args.target.link, args.target.source, terminal)?.1 })
+            }
+            Self::Stat(args) => Request::Stat(StatTarget {
+                source: source(&args.target.link, args.target.source, terminal)?.1,
+            }),
+            Self::Cat(args) => Request::Cat(Cat {
+                source: source(&args.target.link, args.target.source, terminal)?.1,
+                offset: 0,
+            }),
+            Self::Up => Request::Up,
+            Self::Id => Request::Id,
+            Self::Ping(args) => Request::Ping(Ping { target: ping_target(args.target)?, count: args.count }),
+            Self::Connect { address } => Request::Connect { address },
+            Self::Peers => Request::Peers,
+            Self::Pin(PinCommand::Add { links, name, source: args }) => {
+                let sources = links
+                    .iter()
+                    .map(|link| Ok(source(link, args.clone(), terminal)?.1))
+                    .collect::<Result<_, Failure>>()?;
+                Request::PinAdd(Pin { sources, name })
+            }
+            Self::Pin(PinCommand::Rm { cids }) => {
+                for cid in &cids {
+                    parse_link(cid)?;
+                }
+                Request::PinRm(Unpin { cids })
+            }
+            Self::Pin(PinCommand::Ls) => Request::PinLs,
+            Self::Verify => Request::Verify,
+            Self::Completions { shell } => return Ok(Action::Completions(shell)),
+        };
+        Ok(Action::Request(request))
+    }
+}
+
+fn parse_link(text: &str) -> Result<Link, Failure> {
+    unwrapped(text)
+        .parse()
+        .map_err(|error: crate::link::LinkError| Failure::new(Kind::BadLink, error.to_string()))
+}
+
+/// The link in what people paste: `share`'s whole line, or the quotes around it.
+fn unwrapped(text: &str) -> &str {
+    let text = text.trim();
+    let text = text.strip_prefix("peerage get").map_or(text, str::trim);
+    for quote in ['"', '\'', '<'] {
+        let end = if quote == '<' { '>' } else { quote };
+        if let Some(inner) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(end)) {
+            return inner.trim();
+        }
+    }
+    text
+}
+
+fn source(text: &str, args: SourceArgs, terminal: &mut Terminal<'_>) -> Result<(Link, Source), Failure> {
+    let link = parse_link(text)?;
+    if looks_cut(text, &link) && args.from.is_empty() && !args.offline {
+        terminal.notices.push(Event::notice(
+            NoticeKind::LinkCut,
+            "the link ends where its first `&` would be: the shell may have cut it. \
+             Put the whole link in double quotes: peerage get \"LINK\"",
+        ));
+    }
+    let source =
+        Source { link: unwrapped(text).to_owned(), from: args.from, offline: args.offline, wait: args.wait };
+    Ok((link, source))
+}
+
+/// A link with a name, then nothing: `share` always prints addresses after it.
+fn looks_cut(text: &str, link: &Link) -> bool {
+    let named = link.name.is_some() || link.name_problem.is_some();
+    named && link.providers.is_empty() && link.find && !text.contains('&')
+}
+
+/// The path that the file or folder itself takes.
+fn destination(output: Option<&Path>, link: &Link) -> Result<PathBuf, Failure> {
+    let default_name = || {
+        link.default_name().map_err(|problem| {
+            Failure::usage(format!(
+                "the link brings {problem}, which is not used: name the destination with -o"
+            ))
+        })
+    };
+    match output {
+        None => absolute(Path::new(&default_name()?)),
+        Some(path) if path.as_os_str().is_empty() => Err(Failure::usage("-o is empty")),
+        Some(path) if names_a_folder(path) => absolute(&path.join(default_name()?)),
+        Some(path) => absolute(path),
+    }
+}
+
+/// `DIR/`, and what can only be a folder: `.`, `..`, `a/..`.
+fn names_a_folder(path: &Path) -> bool {
+    let text = path.as_os_str().as_encoded_bytes();
+    let slash = text.last().is_some_and(|&byte| byte == b'/' || (cfg!(windows) && byte == b'\\'));
+    slash
+        || text == b"."
+        || text.ends_with(b"/.")
+        || path.components().next_back() == Some(Component::ParentDir)
+}
+
+fn absolute_all(paths: &[PathBuf]) -> Result<Vec<PathText>, Failure> {
+    paths.iter().map(|path| absolute(path).map(PathText)).collect()
+}
+
+/// `path` from the root, without asking the disk: symlinks stay.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| {
+        let path = escape(&path.to_string_lossy());
+        Failure::new(Kind::Path, format!("cannot make `{path}` an absolute path: {error}"))
+    })
+}
+
+/// A target of `shares rm`: a link or CID stays text, anything else is a path.
+fn share_target(text: &str) -> Result<String, Failure> {
+    if parse_link(text).is_ok() {
+        return Ok(unwrapped(text).to_owned());
+    }
+    Ok(absolute(Path::new(text))?.to_string_lossy().into_owned())
+}
+
+fn ping_target(text: String) -> Result<String, Failure> {
+    if text.parse::<peerage_identity::PeerId>().is_ok() {
+        return Ok(text);
+    }
+    match super::values::multiaddr(&text) {
+        Ok(_) => Ok(text),
+        Err(_) => Err(Failure::usage(format!("`{}` is neither a multiaddr nor a peer id", escape(&text)))),
+    }
+}
+
+/// The first line of `input` that is not empty.
+pub(crate) fn link_from_input(input: impl BufRead) -> Result<String, Failure> {
+    let mut bounded = input.take(2 * LINK_MAX as u64);
+    loop {
+        let mut line = String::new();
+        let read = bounded
+            .read_line(&mut line)
+            .map_err(|error| Failure::usage(format!("cannot read a link from stdin: {error}")))?;
+        if read == 0 {
+            return Err(Failure::usage("no link given: peerage get \"LINK\", or the link on stdin"));
+        }
+        if !line.trim().is_empty() {
+            return Ok(line.trim().to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser as _;
+    use std::time::Duration;
+
+    const CID: &str = "bafybeihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
+    const HINT: &str = "provider=/ip4/127.0.0.1/tcp/1";
+
+    fn action_with(args: &[&str], input: &str) -> (Result<Action, Failure>, Vec<Event>) {
+        let mut notices = Vec::new();
+        let line = ["peerage"].iter().chain(args);
+        let cli = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}"));
+        let mut read_link = || link_from_input(input.as_bytes());
+        let action =
+            cli.command.into_action(&mut Terminal { read_link: &mut read_link, notices: &mut notices });
+        (action, notices)
+    }
+
+    fn get(args: &[&str]) -> Get {
+        match action_with(args, "").0 {
+            Ok(Action::Request(Request::Get(get))) => get,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_option_of_get_arrives() {
+        let link = format!("ipfs://{CID}?name=a.txt&{HINT}");
+        let args =
+            "--from /ip4/127.0.0.1/tcp/2 --seed-for 5m --no-keep --overwrite --wait 1s --unsafe-symlinks";
+        let mut line = vec!["get", &link, "-o", "/d/x"];
+        line.extend(args.split(' '));
+        assert_eq!(
+            get(&line),
+            Get {
+                source: Source {
+                    link: link.clone(),
+                    from: vec!["/ip4/127.0.0.1/tcp/2".into()],
+                    offline: false,
+                    wait: Some(Duration::from_secs(1)),
+                },
+                dest: PathText("/d/x".into()),
+                seed_for: Some(Duration::from_secs(300)),
+                keep: false,
+                overwrite: true,
+                unsafe_symlinks: true,
+            }
+        );
+    }
+
+    #[test]
+    fn where_it_goes() {
+        let here = std::env::current_dir().unwrap();
+        let named = format!("ipfs://{CID}?name=a.txt&{HINT}");
+        let path = format!("{CID}/b/c");
+        for (link, output, dest) in [
+            (&named, None, here.join("a.txt")),
+            (&path, None, here.join("c")),
+            (&CID.to_owned(), None, here.join(CID)),
+            (&named, Some("d"), here.join("d")),
+            (&named, Some("d/"), here.join("d/a.txt")),
+            (&named, Some("/d/"), "/d/a.txt".into()),
+            (&path, Some("."), here.join("c")),
+            (&path, Some(".."), here.join("../c")),
+        ] {
+            let mut line = vec!["get", link];
+            if let Some(output) = output {
+                line.extend(["-o", output]);
+            }
+            assert_eq!(get(&line).dest.0, dest, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_unsafe_name_demands_a_destination() {
+        for name in ["..", "%2Fetc%2Fpasswd", ".profile", "a%00"] {
+            let link = format!("ipfs://{CID}?name={name}&{HINT}");
+            for line in [vec!["get", &link], vec!["get", &link, "-o", "d/"]] {
+                let failure = action_with(&line, "").0.unwrap_err();
+                assert_eq!(failure.kind, Kind::Usage, "{line:?}");
+                assert!(failure.message.contains("-o"), "{failure}");
+            }
+            assert_eq!(get(&["get", &link, "-o", "/x"]).dest.0, Path::new("/x"));
+        }
+    }
+
+    #[test]
+    fn a_link_cut_at_its_ampersand_gets_the_hint() {
+        let cut = format!("ipfs://{CID}?name=a.txt");
+        let (action, notices) = action_with(&["get", &cut], "");
+        assert!(action.is_ok());
+        assert!(
+            matches!(&notices[..], [Event::Notice { kind: NoticeKind::LinkCut, message }] if message.contains("quotes"))
+        );
+        for whole in [CID.to_owned(), format!("{cut}&{HINT}"), format!("{cut}&find=no")] {
+            assert_eq!(action_with(&["get", &whole], "").1, [], "{whole}");
+        }
+    }
+
+    #[test]
+    fn the_link_may_come_from_stdin_as_it_was_pasted() {
+        for input in [CID.to_owned(), format!("\n  {CID}\nrest"), format!("peerage get \"{CID}\"\n")] {
+            match action_with(&["get"], &input).0 {
+                Ok(Action::Request(Request::Get(get))) => assert_eq!(get.source.link, CID),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(action_with(&["get"], "\n\n").0.unwrap_err().kind, Kind::Usage);
+        let endless = "x".repeat(3 * LINK_MAX);
+        assert_eq!(action_with(&["get"], &endless).0.unwrap_err().kind, Kind::BadLink);
+    }
+
+    #[test]
+    fn a_bad_link_is_wrong_usage() {
+        for command in ["get", "ls", "stat", "cat"] {
+            let failure = action_with(&[command, "nonsense"], "").0.unwrap_err();
+            assert_eq!((failure.kind, failure.kind.exit_code()), (Kind::BadLink, 2));
+        }
+        assert_eq!(action_with(&["pin", "rm", "nonsense"], "").0.unwrap_err().kind, Kind::BadLink);
+        assert_eq!(action_with(&["ping", "nonsense"], "").0.unwrap_err().kind, Kind::Usage);
+    }
+
+    #[test]
+    fn paths_travel_absolute() {
+        let here = std::env::current_dir().unwrap();
+        match action_with(&["share", "a", "/b", "--once"], "").0 {
+            Ok(Action::Request(Request::Share(share))) => {
+                assert_eq!(share.paths, [PathText(here.join("a")), PathText("/b".into())]);
+                assert!(share.once && !share.keep);
+            }
+            other => panic!("{other:?}"),
+        }
+        match action_with(&["shares", "rm", "a", CID], "").0 {
+            Ok(Action::Request(Request::Unshare(unshare))) => {
+                assert_eq!(unshare.targets, [here.join("a").to_string_lossy().into_owned(), CID.to_owned()]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_hash_needs_no_repository() {
+        assert!(matches!(action_with(&["add", "--only-hash", "a"], "").0, Ok(Action::OnlyHash(_))));
+        let line = ["add", "a", "--profile", "unixfs-v0-2015"];
+        match action_with(&line, "").0 {
+            Ok(Action::Request(Request::Add(add))) => assert_eq!(add.profile, crate::api::Profile::V0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn commands_without_arguments() {
+        for (line, request) in [
+            (&["shares"][..], Request::Shares),
+            (&["shares", "ls"], Request::Shares),
+            (&["up"], Request::Up),
+            (&["id"], Request::Id),
+            (&["peers"], Request::Peers),
+            (&["pin", "ls"], Request::PinLs),
+            (&["verify"], Request::Verify),
+        ] {
+            assert_eq!(action_with(line, "").0, Ok(Action::Request(request)));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The control socket: how a command on a repository that another process
+//! owns goes through its owner (DESIGN, one process owns the repository).
+//!
+//! JSON lines both ways. The owner greets with a [`Welcome`]; the client
+//! sends its request, and later perhaps a cancel; events come back, then
+//! `finished`. A connection that ends without `finished` means that the owner
+//! ended: the client then tries to take the repository over. A client that
+//! goes away cancels its request.
+//!
+//! Unix only: elsewhere the caller names the owner and suggests `--repo`.
+
+#[cfg(unix)]
+mod client;
+#[cfg(unix)]
+mod line;
+#[cfg(unix)]
+mod server;
+#[cfg(unix)]
+mod socket;
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;
+
+#[cfg(unix)]
+pub(crate) use client::{Attached, ConnectError, Outcome};
+#[cfg(unix)]
+pub(crate) use server::Server;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Event, Failure, Network, Request};
+
+/// Of the messages below. Another number: another program, and no guessing.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// Longest line, in bytes. 4 MiB: a command line is at most 2 MiB on Linux,
+/// and JSON may double it.
+pub(crate) const LINE_MAX: usize = 4 * 1024 * 1024;
+
+/// Most clients served at once. 64: a person's terminals and scripts; each
+/// holds at most a few hundred KiB and the work it asked for.
+pub(crate) const CLIENTS_MAX: usize = 64;
+
+/// The owner's first line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub(crate) protocol: u32,
+    pub(crate) pid: u32,
+    /// The addresses that it listens on, with the ports that it got: who
+    /// takes over listens there, so that links that were given away hold.
+    pub(crate) listen: Vec<String>,
+    /// What it was started with.
+    pub(crate) network: Network,
+}
+
+/// What a client sends.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientLine {
+    Start { protocol: u32, request: Request },
+    Cancel,
+}
+
+/// What the owner sends.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ServerLine {
+    Welcome(Welcome),
+    Event(Event),
+    Finished { failure: Option<Failure> },
+}
+
+impl Welcome {
+    /// Checks that flags given here are those of the owner.
+    pub(crate) fn agrees_with(&self, asked: &Network) -> Result<(), Failure> {
+        let pid = self.pid;
+        let differs = |flag: &str| {
+            Err(Failure::usage(format!(
+                "process {pid} owns this repository and was started with another {flag}: \
+                 leave the flag out, end that process, or use another --repo"
+            )))
+        };
+        let known = |address: &String| self.listen.contains(address) || self.network.listen.contains(address);
+        if !asked.listen.iter().all(known) {
+            return differs("--listen");
+        }
+        if !asked.bootstrap.iter().all(|address| self.network.bootstrap.contains(address)) {
+            return differs("--bootstrap");
+        }
+        if asked.perf && !self.network.perf {
+            return differs("--perf");
+        }
+        Ok(())
+    }
+}

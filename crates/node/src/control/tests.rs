@@ -1,0 +1,216 @@
+//! The protocol over real sockets, with a backend of the tests.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+
+use super::{Attached, CLIENTS_MAX, ConnectError, Outcome, PROTOCOL, Server, Welcome, server};
+use crate::api::{Cat, Data, Event, Failure, Kind, Network, PinKind, Request, Source};
+use crate::backend::{Backend, Cancel, Canceller, Sink};
+
+/// Answers a few commands, and notes what happened.
+#[derive(Debug, Default)]
+struct Fake {
+    started: Notify,
+    cancelled: Notify,
+}
+
+impl Backend for Fake {
+    async fn run(&self, request: Request, out: Sink, cancel: Cancel) -> Result<(), Failure> {
+        self.started.notify_one();
+        match request {
+            Request::PinLs => {
+                for cid in ["a", "b"] {
+                    let (cid, name) = (cid.to_owned(), "n\n".to_owned());
+                    out.send(Event::Pin { cid, kind: PinKind::Direct, name }).await;
+                }
+                Ok(())
+            }
+            Request::Cat(_) => {
+                for piece in 0..100 {
+                    out.send(Event::Data(Data { bytes: vec![piece; 64 * 1024] })).await;
+                }
+                Ok(())
+            }
+            Request::Up => {
+                cancel.cancelled().await;
+                self.cancelled.notify_one();
+                out.send(Event::Closed { sent_bytes: 1, received_bytes: 2 }).await;
+                Ok(())
+            }
+            _ => Err(Failure::new(Kind::NotFound, "nobody has it")),
+        }
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        protocol: PROTOCOL,
+        pid: 7,
+        listen: vec!["/ip4/127.0.0.1/tcp/4001".into()],
+        network: Network::default(),
+    }
+}
+
+struct Running {
+    repo: tempfile::TempDir,
+    backend: Arc<Fake>,
+    end: Canceller,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn serve() -> Running {
+    let repo = tempfile::tempdir().unwrap();
+    let backend = Arc::new(Fake::default());
+    let (end, ended) = Canceller::new();
+    let server = Server::bind(repo.path()).unwrap();
+    let task = tokio::spawn(server.run(Arc::clone(&backend), welcome(), ended));
+    Running { repo, backend, end, task }
+}
+
+impl Running {
+    async fn run(&self, request: Request, cancel: &Cancel) -> (Outcome, Vec<Event>) {
+        let attached = Attached::connect(self.repo.path()).await.unwrap();
+        assert_eq!(attached.welcome, welcome());
+        let (sink, mut events) = Sink::new();
+        let collect = async {
+            let mut all = Vec::new();
+            while let Some(event) = events.recv().await {
+                all.push(event);
+            }
+            all
+        };
+        let work = async {
+            let outcome = attached.run(request, &sink, cancel).await;
+            drop(sink);
+            outcome
+        };
+        tokio::join!(work, collect)
+    }
+}
+
+#[tokio::test]
+async fn events_and_results_come_back() {
+    let running = serve();
+    let (_canceller, cancel) = Canceller::new();
+    let (outcome, events) = running.run(Request::PinLs, &cancel).await;
+    assert_eq!(outcome, Outcome::Finished(Ok(())));
+    assert_eq!(events.len(), 2);
+    assert!(matches!(&events[1], Event::Pin { cid, name, .. } if cid == "b" && name == "n\n"));
+
+    let (outcome, events) = running.run(Request::Verify, &cancel).await;
+    assert_eq!(outcome, Outcome::Finished(Err(Failure::new(Kind::NotFound, "nobody has it"))));
+    assert!(events.is_empty());
+
+    let source = Source { link: "x".into(), from: vec![], offline: false, wait: None };
+    let (outcome, events) = running.run(Request::Cat(Cat { source, offset: 0 }), &cancel).await;
+    assert_eq!(outcome, Outcome::Finished(Ok(())));
+    for (piece, event) in events.iter().enumerate() {
+        assert!(
+            matches!(event, Event::Data(data) if data.bytes == vec![u8::try_from(piece).unwrap(); 64 * 1024])
+        );
+    }
+    assert_eq!(events.len(), 100);
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_command_in_order() {
+    let running = serve();
+    let (canceller, cancel) = Canceller::new();
+    let cancel_once_it_runs = async {
+        running.backend.started.notified().await;
+        canceller.cancel();
+    };
+    let ((outcome, events), ()) = tokio::join!(running.run(Request::Up, &cancel), cancel_once_it_runs);
+    assert_eq!(outcome, Outcome::Finished(Ok(())));
+    assert_eq!(events, [Event::Closed { sent_bytes: 1, received_bytes: 2 }]);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_cancels_its_request() {
+    let running = serve();
+    let (_canceller, cancel) = Canceller::new();
+    tokio::select! {
+        _ = running.run(Request::Up, &cancel) => panic!("it runs until cancelled"),
+        () = running.backend.started.notified() => {}
+    }
+    running.backend.cancelled.notified().await;
+}
+
+#[tokio::test]
+async fn an_owner_that_ends_says_no_last_word() {
+    let running = serve();
+    let (_canceller, cancel) = Canceller::new();
+    let end_once_it_runs = async {
+        running.backend.started.notified().await;
+        running.end.cancel();
+    };
+    let ((outcome, events), ()) = tokio::join!(running.run(Request::Up, &cancel), end_once_it_runs);
+    assert_eq!((outcome, events), (Outcome::OwnerEnded, vec![]));
+    running.task.await.unwrap();
+    assert!(!running.repo.path().join("control").exists());
+    let error = Attached::connect(running.repo.path()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Nobody(_)), "{error}");
+}
+
+#[tokio::test]
+async fn more_clients_than_the_limit_are_told_so() {
+    let running = serve();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS_MAX {
+        clients.push(Attached::connect(running.repo.path()).await.unwrap());
+    }
+    let error = Attached::connect(running.repo.path()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused(_)), "{error}");
+    clients.clear();
+    // Their places are free again, as soon as the server has noticed.
+    while Attached::connect(running.repo.path()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn another_version_and_garbage_are_refused_with_a_reason() {
+    let up = |protocol: u32| {
+        format!("{{\"start\":{{\"protocol\":{protocol},\"request\":{{\"command\":\"up\"}}}}}}\n")
+    };
+    for first in [up(PROTOCOL + 1), "garbage\n".to_owned(), "{\"start\":{}}\n".to_owned()] {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let (reader, writer) = theirs.into_split();
+        let backend = Fake::default();
+        let served = server::serve(BufReader::new(reader), writer, &backend, welcome());
+        let client = async {
+            ours.write_all(first.as_bytes()).await.unwrap();
+            let mut text = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut ours, &mut text).await.unwrap();
+            text
+        };
+        let (result, text) = tokio::join!(served, client);
+        result.unwrap();
+        let last = text.lines().last().unwrap();
+        assert!(last.contains("\"protocol\"") && last.contains("finished"), "{last}");
+    }
+}
+
+#[test]
+fn flags_that_differ_are_wrong_usage_and_name_the_pid() {
+    let any_port = "/ip4/127.0.0.1/tcp/0".to_owned();
+    let mut welcome = welcome();
+    welcome.pid = 4711;
+    welcome.network.listen = vec![any_port.clone()];
+    let asked = |listen: &[&str], perf| Network {
+        listen: listen.iter().map(|&address| address.to_owned()).collect(),
+        bootstrap: vec![],
+        perf,
+    };
+    for fine in [asked(&[], false), asked(&[&any_port], false), asked(&["/ip4/127.0.0.1/tcp/4001"], false)] {
+        assert_eq!(welcome.agrees_with(&fine), Ok(()));
+    }
+    for wrong in [asked(&["/ip4/127.0.0.1/tcp/4002"], false), asked(&[], true)] {
+        let failure = welcome.agrees_with(&wrong).unwrap_err();
+        assert_eq!(failure.kind.exit_code(), 2);
+        assert!(failure.message.contains("4711"), "{failure}");
+    }
+}

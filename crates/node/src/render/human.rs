@@ -1,0 +1,486 @@
+//! What a person reads: results on stdout, bars and notices on stderr.
+//! Everything that others made up (names, paths, agents) is escaped here.
+
+use std::io::{self, Write};
+
+use peerage_content::name::escape;
+
+use super::Render;
+use super::bars::Bars;
+use super::table::{Align, Table};
+use super::text::{bytes, millis, plural, rate, seconds, tame};
+use crate::api::{Data, Entry, EntryKind, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
+
+/// The renderer for people.
+#[derive(Debug)]
+pub(crate) struct Human {
+    bars: Option<Bars>,
+    table: Option<Table>,
+    /// Round trips in seconds, and how many pings went unanswered.
+    pings: (Vec<f64>, u64),
+}
+
+impl Human {
+    /// With bars, if stderr is a terminal.
+    pub(crate) fn for_terminal() -> Self {
+        Self { bars: Bars::for_terminal(), ..Self::plain() }
+    }
+
+    /// Without bars.
+    fn plain() -> Self {
+        Self { bars: None, table: None, pings: (Vec::new(), 0) }
+    }
+
+    fn row(
+        &mut self,
+        columns: &'static [Align],
+        header: &[&str],
+        row: Vec<String>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.table.get_or_insert_with(|| Table::new(columns, header)).add(row, out)
+    }
+
+    /// Moves the bars; true if the event is nothing more than that.
+    fn progress(&mut self, event: &Event) -> bool {
+        let bars = self.bars.as_mut();
+        match event {
+            Event::Importing { bytes, total, path } => {
+                if let Some(bars) = bars {
+                    let path = path.as_deref().map(escape).unwrap_or_default();
+                    bars.advance(*bytes, *total, format!("reading {path}"));
+                }
+            }
+            Event::Progress { bytes, total, sources, via } => {
+                if let Some(bars) = bars {
+                    bars.advance(*bytes, *total, sources_text(*sources, via));
+                }
+            }
+            Event::Searching { asked, message } => {
+                if let Some(bars) = bars {
+                    bars.spin(format!("{}, {} asked", tame(message), plural(*asked, "peer", "peers")));
+                }
+            }
+            Event::Served { peer, addr, bytes, total, complete: false } => {
+                if let Some(bars) = bars {
+                    bars.peer(peer, *bytes, *total, format!("to {} at {}", short(peer), escape(addr)));
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether the table goes on with this event; if not, it is printed first.
+    fn end_table_before(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<()> {
+        match event {
+            Event::Entry(_) | Event::Peer(_) | Event::Pin { .. } | Event::Share { .. } => Ok(()),
+            _ => self.table.take().map_or(Ok(()), |mut table| table.flush(out)),
+        }
+    }
+
+    fn print(&mut self, event: Event, out: &mut dyn Write) -> io::Result<()> {
+        match event {
+            Event::Ready { peer_id, addrs, link, shares, .. } => match link {
+                Some(_) => print_shares(&shares, out)?,
+                None => {
+                    writeln!(out, "peer {peer_id} is up, Ctrl-C ends it")?;
+                    for addr in addrs {
+                        writeln!(out, "  {}", escape(&addr))?;
+                    }
+                }
+            },
+            Event::Done { path, bytes: size, seconds: time, sources, cid, .. } => {
+                let path = escape(&path);
+                if sources.is_empty() {
+                    writeln!(out, "{path}: {}, complete with nothing to fetch", bytes(size))?;
+                } else {
+                    let peers = plural(sources.len() as u64, "peer", "peers");
+                    let rate = rate(size, time).map(|rate| format!(", {rate}")).unwrap_or_default();
+                    writeln!(out, "{path}: {} from {peers} in {}{rate}", bytes(size), seconds(time))?;
+                }
+                writeln!(out, "  /ipfs/{cid}")?;
+            }
+            Event::Served { peer, addr, bytes: sent, .. } => {
+                writeln!(out, "{peer} at {} has everything ({} sent)", escape(&addr), bytes(sent))?;
+            }
+            Event::Closed { sent_bytes, received_bytes } => {
+                writeln!(out, "sent {}, received {}", bytes(sent_bytes), bytes(received_bytes))?;
+            }
+            Event::Added { path, cid, size } => {
+                writeln!(out, "{cid}  {}  {}", bytes(size), escape(&path))?;
+            }
+            Event::Entry(entry) => self.print_entry(entry, out)?,
+            event @ Event::Stat { .. } => print_stat(&event, out)?,
+            Event::Data(Data { bytes }) => out.write_all(&bytes)?,
+            Event::Identity { peer_id, public_key, addrs, agent } => {
+                writeln!(out, "peer     {peer_id}\nkey      {public_key}\nagent    {}", escape(&agent))?;
+                for addr in addrs {
+                    writeln!(out, "address  {}", escape(&addr))?;
+                }
+            }
+            Event::Pong { peer_id, addr, seconds, .. } => {
+                if self.pings.0.is_empty() {
+                    writeln!(out, "{peer_id} at {}", escape(&addr))?;
+                }
+                writeln!(out, "  {}", millis(seconds))?;
+                self.pings.0.push(seconds);
+            }
+            Event::PingFailed { message, .. } => {
+                writeln!(out, "  no answer: {}", tame(&message))?;
+                self.pings.1 += 1;
+            }
+            Event::Connected { peer_id, addr, agent } => {
+                let agent = agent.map(|agent| format!(", {}", escape(&agent))).unwrap_or_default();
+                writeln!(out, "connected to {peer_id} at {}{agent}", escape(&addr))?;
+            }
+            Event::Peer(peer) => self.print_peer(peer, out)?,
+            Event::Pin { cid, kind, name } => {
+                let kind = match kind {
+                    PinKind::Recursive => "recursive",
+                    PinKind::Direct => "direct",
+                };
+                let row = vec![cid, kind.to_owned(), escape(&name)];
+                self.row(&[Align::Left; 3], &["CID", "TYPE", "NAME"], row, out)?;
+            }
+            Event::Pinned { cid, .. } => writeln!(out, "pinned {cid}")?,
+            Event::Unpinned { cid } => writeln!(out, "no longer pinned: {cid}")?,
+            Event::Share { path, cid, size, why, announced } => {
+                let why = if announced { format!("{}, announced", tame(&why)) } else { tame(&why) };
+                let path = path.as_deref().map(escape).unwrap_or_default();
+                const COLUMNS: &[Align] = &[Align::Left, Align::Right, Align::Left, Align::Left];
+                self.row(COLUMNS, &["CID", "SIZE", "WHY", "PATH"], vec![cid, bytes(size), why, path], out)?;
+            }
+            Event::Unshared { path, cid } => {
+                let path = path.map(|path| format!(" {}", escape(&path))).unwrap_or_default();
+                writeln!(out, "no longer shared:{path} {cid}")?;
+            }
+            Event::Bad(bad) => {
+                let path = bad.path.map(|path| format!(" of {}", escape(&path))).unwrap_or_default();
+                writeln!(out, "bad: {}{path}: {}", bad.cid, tame(&bad.problem))?;
+            }
+            Event::Verified { blocks, bytes: size, bad } => {
+                let blocks = plural(blocks, "block", "blocks");
+                let verdict = if bad == 0 {
+                    "all match their hashes".to_owned()
+                } else {
+                    format!("{bad} do not match")
+                };
+                writeln!(out, "{blocks}, {}: {verdict}", bytes(size))?;
+            }
+            Event::Importing { .. }
+            | Event::Progress { .. }
+            | Event::Searching { .. }
+            | Event::Notice { .. }
+            | Event::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn print_entry(&mut self, entry: Entry, out: &mut dyn Write) -> io::Result<()> {
+        let mut name = entry.name.as_deref().map(escape).unwrap_or_default();
+        match entry.kind {
+            EntryKind::Directory => name.push('/'),
+            EntryKind::Symlink => {
+                let target = entry.target.as_deref().map(escape).unwrap_or_default();
+                name = format!("{name} -> {target}");
+            }
+            EntryKind::File | EntryKind::Unknown => {}
+        }
+        let size = match (entry.kind, entry.size) {
+            (EntryKind::File | EntryKind::Unknown, Some(size)) => bytes(size),
+            _ => "-".to_owned(),
+        };
+        self.row(&[Align::Left, Align::Right, Align::Left], &["", "", ""], vec![entry.cid, size, name], out)
+    }
+
+    fn print_peer(&mut self, peer: PeerLine, out: &mut dyn Write) -> io::Result<()> {
+        const COLUMNS: &[Align] =
+            &[Align::Left, Align::Left, Align::Right, Align::Right, Align::Right, Align::Left, Align::Left];
+        let row = vec![
+            peer.peer_id,
+            tame(&peer.direction),
+            peer.rtt_seconds.map(millis).unwrap_or_default(),
+            bytes(peer.sent_bytes),
+            bytes(peer.received_bytes),
+            escape(&peer.addr),
+            peer.agent.as_deref().map(escape).unwrap_or_default(),
+        ];
+        self.row(COLUMNS, &["PEER", "DIRECTION", "RTT", "SENT", "RECEIVED", "ADDRESS", "AGENT"], row, out)
+    }
+}
+
+impl Render for Human {
+    fn event(&mut self, event: Event, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+        if self.progress(&event) {
+            return Ok(());
+        }
+        if let Event::Notice { message, .. } = &event {
+            let text = format!("note: {}\n", tame(message));
+            let mut print = || drop(err.write_all(text.as_bytes()));
+            match &self.bars {
+                Some(bars) => bars.suspend(print),
+                None => print(),
+            }
+            return Ok(());
+        }
+        match (&event, &mut self.bars) {
+            (Event::Served { peer, .. }, Some(bars)) => bars.peer_done(peer),
+            (Event::Closed { .. }, Some(bars)) => bars.clear_all(),
+            // Reading or fetching is over.
+            (Event::Ready { .. } | Event::Done { .. } | Event::Verified { .. }, Some(bars)) => bars.clear(),
+            _ => {}
+        }
+        // Into memory first, so that the bars step aside once.
+        let mut text = Vec::new();
+        self.end_table_before(&event, &mut text)?;
+        self.print(event, &mut text)?;
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mut write = || out.write_all(&text).and_then(|()| out.flush());
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(bars) = &mut self.bars {
+            bars.clear_all();
+        }
+        if let Some(mut table) = self.table.take() {
+            table.flush(out)?;
+        }
+        let (times, lost) = &self.pings;
+        if !times.is_empty() {
+            #[expect(clippy::cast_precision_loss, reason = "it is for display")]
+            let average = times.iter().sum::<f64>() / times.len() as f64;
+            let lowest = times.iter().copied().fold(f64::INFINITY, f64::min);
+            let sent = times.len() as u64 + lost;
+            writeln!(
+                out,
+                "{sent} sent, {} answered, lowest {}, average {}",
+                times.len(),
+                millis(lowest),
+                millis(average)
+            )?;
+        }
+        out.flush()
+    }
+
+    fn failure(&mut self, failure: &Failure, err: &mut dyn Write) {
+        if let Some(bars) = &mut self.bars {
+            bars.clear_all();
+        }
+        drop(writeln!(err, "peerage: {}", tame(&failure.message)));
+    }
+}
+
+fn print_shares(shares: &[SharedRoot], out: &mut dyn Write) -> io::Result<()> {
+    for share in shares {
+        writeln!(out, "sharing {}, {}", escape(&share.path), bytes(share.size))?;
+        writeln!(out, "\n  peerage get \"{}\"\n", escape(&share.link))?;
+        writeln!(out, "  /ipfs/{}\n", share.cid)?;
+    }
+    writeln!(out, "Ctrl-C ends it")
+}
+
+fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
+    let Event::Stat { cid, kind, size, dag_size, entries, blocks, mode, mtime, target } = stat else {
+        return Ok(());
+    };
+    let kind = match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "folder",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Unknown => "unknown",
+    };
+    writeln!(out, "cid      {cid}\ntype     {kind}\nsize     {size} ({})", bytes(*size))?;
+    let mut line = |name: &str, value: Option<String>| match value {
+        Some(value) => writeln!(out, "{name:<8} {value}"),
+        None => Ok(()),
+    };
+    line("dag size", dag_size.map(|size| size.to_string()))?;
+    line("entries", entries.map(|count| count.to_string()))?;
+    line("blocks", blocks.map(|count| count.to_string()))?;
+    line("mode", mode.map(|mode| format!("{mode:04o}")))?;
+    line("mtime", mtime.map(|mtime| mtime.to_string()))?;
+    line("target", target.as_deref().map(escape))
+}
+
+fn sources_text(count: u64, via: &[Via]) -> String {
+    let mut text = plural(count, "source", "sources");
+    for via in via.iter().take(3) {
+        text.push_str(&format!(", {}", escape(&via.addr)));
+    }
+    text
+}
+
+/// The end of a peer id, which is what differs.
+fn short(peer: &str) -> String {
+    let start = peer.char_indices().rev().nth(7).map_or(0, |(index, _)| index);
+    format!("..{}", escape(&peer[start..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Kind, NoticeKind};
+
+    fn printed(events: Vec<Event>) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut human = Human::plain();
+        for event in events {
+            human.event(event, &mut out, &mut err).unwrap();
+        }
+        human.finish(&mut out).unwrap();
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    fn entry(name: &str, kind: EntryKind, size: u64) -> Event {
+        let target = (kind == EntryKind::Symlink).then(|| "../\u{1b}x".to_owned());
+        Event::Entry(Entry {
+            name: Some(name.to_owned()),
+            cid: "bafy".into(),
+            kind,
+            size: Some(size),
+            target,
+        })
+    }
+
+    #[test]
+    fn a_share_prints_its_link_ready_to_paste() {
+        let root = SharedRoot {
+            path: "/home/me/a b".into(),
+            cid: "bafyx".into(),
+            link: "ipfs://bafyx?name=a%20b&find=no".into(),
+            size: 1_500_000,
+        };
+        let (out, err) = printed(vec![
+            Event::Importing { bytes: 1, total: Some(2), path: None },
+            Event::Ready {
+                peer_id: "12D3".into(),
+                addrs: vec![],
+                reachability: "unknown".into(),
+                cid: Some("bafyx".into()),
+                link: Some(root.link.clone()),
+                shares: vec![root],
+            },
+            Event::notice(NoticeKind::Changed, "/home/me/a b changed"),
+            Event::Served {
+                peer: "12D3abc".into(),
+                addr: "/ip4/192.0.2.1/tcp/4001".into(),
+                bytes: 7,
+                total: None,
+                complete: false,
+            },
+            Event::Served {
+                peer: "12D3abc".into(),
+                addr: "/ip4/192.0.2.1/tcp/4001".into(),
+                bytes: 1_500_000,
+                total: None,
+                complete: true,
+            },
+            Event::Closed { sent_bytes: 1_500_000, received_bytes: 12 },
+        ]);
+        assert_eq!(
+            out,
+            "sharing /home/me/a b, 1.5 MB\n\n  peerage get \"ipfs://bafyx?name=a%20b&find=no\"\n\n  \
+             /ipfs/bafyx\n\nCtrl-C ends it\n\
+             12D3abc at /ip4/192.0.2.1/tcp/4001 has everything (1.5 MB sent)\n\
+             sent 1.5 MB, received 12 B\n"
+        );
+        assert_eq!(err, "note: /home/me/a b changed\n");
+    }
+
+    #[test]
+    fn a_get_says_what_came_from_whom() {
+        let done = |sources: &[(&str, u64)]| Event::Done {
+            cid: "bafyx".into(),
+            path: "/d/a\u{1b}[2J".into(),
+            bytes: 4_000_000,
+            seconds: 2.0,
+            sources: sources.iter().map(|&(peer, bytes)| (peer.to_owned(), bytes)).collect(),
+            duplicate_bytes: 0,
+        };
+        assert_eq!(
+            printed(vec![done(&[("a", 1), ("b", 2)])]).0,
+            "/d/a\\u{1b}[2J: 4.0 MB from 2 peers in 2.0 s, 2.0 MB/s\n  /ipfs/bafyx\n"
+        );
+        assert_eq!(
+            printed(vec![done(&[])]).0,
+            "/d/a\\u{1b}[2J: 4.0 MB, complete with nothing to fetch\n  /ipfs/bafyx\n"
+        );
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let (out, _) = printed(vec![
+            entry("sub", EntryKind::Directory, 0),
+            entry("big\n", EntryKind::File, 12_345_678),
+            entry("ln", EntryKind::Symlink, 0),
+        ]);
+        assert_eq!(out, "bafy        -  sub/\nbafy  12.3 MB  big\\n\nbafy        -  ln -> ../\\u{1b}x\n");
+        let pin = |name: &str| Event::Pin { cid: "bafy".into(), kind: PinKind::Recursive, name: name.into() };
+        assert_eq!(
+            printed(vec![pin("a"), pin("")]).0,
+            "CID   TYPE       NAME\nbafy  recursive  a\nbafy  recursive\n"
+        );
+        let share = Event::Share {
+            path: Some("/a".into()),
+            cid: "bafy".into(),
+            size: 5,
+            why: "shared".into(),
+            announced: false,
+        };
+        assert_eq!(printed(vec![share]).0, "CID   SIZE  WHY     PATH\nbafy   5 B  shared  /a\n");
+        let peer = Event::Peer(PeerLine {
+            peer_id: "12D3".into(),
+            addr: "/ip4/192.0.2.1/tcp/1".into(),
+            direction: "inbound".into(),
+            agent: Some("kubo\u{202e}".into()),
+            rtt_seconds: Some(0.0123),
+            sent_bytes: 0,
+            received_bytes: 1000,
+        });
+        assert_eq!(
+            printed(vec![peer]).0,
+            "PEER  DIRECTION      RTT  SENT  RECEIVED  ADDRESS               AGENT\n\
+             12D3  inbound    12.3 ms   0 B    1.0 kB  /ip4/192.0.2.1/tcp/1  kubo\\u{202e}\n"
+        );
+    }
+
+    #[test]
+    fn pings_are_summed_up() {
+        let pong = |seq, seconds| Event::Pong { peer_id: "12D3".into(), addr: "/a".into(), seq, seconds };
+        let (out, _) = printed(vec![
+            pong(0, 0.002),
+            pong(1, 0.001),
+            Event::PingFailed { seq: 2, message: "late".into() },
+        ]);
+        assert_eq!(
+            out,
+            "12D3 at /a\n  2.0 ms\n  1.0 ms\n  no answer: late\n3 sent, 2 answered, lowest 1.0 ms, average 1.5 ms\n"
+        );
+    }
+
+    #[test]
+    fn verify_and_errors() {
+        let bad =
+            crate::api::BadBlock { cid: "bafy".into(), path: Some("/a".into()), problem: "changed".into() };
+        let (out, _) = printed(vec![Event::Bad(bad), Event::Verified { blocks: 2, bytes: 10, bad: 1 }]);
+        assert_eq!(out, "bad: bafy of /a: changed\n2 blocks, 10 B: 1 do not match\n");
+        let mut err = Vec::new();
+        Human::plain().failure(&Failure::new(Kind::Exists, "a\n  b\u{1b}"), &mut err);
+        assert_eq!(String::from_utf8(err).unwrap(), "peerage: a\n  b\\u{1b}\n");
+    }
+
+    #[test]
+    fn bytes_of_a_file_pass_as_they_are() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let data = Data { bytes: vec![0, 27, 255] };
+        Human::plain().event(Event::Data(data), &mut out, &mut err).unwrap();
+        assert_eq!(out, [0, 27, 255]);
+    }
+}

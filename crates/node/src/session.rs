@@ -1,0 +1,242 @@
+//! A command from its request to its end: by this process, if it can own the
+//! repository, else through the owner; and by this process after all when the
+//! owner ends first (DESIGN, one process owns the repository).
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::api::{Event, Failure, Kind, Network, Request};
+use crate::backend::{Backend, Cancel, Sink};
+use crate::render::Output;
+use crate::story::Story;
+
+/// How long an interrupted command may take to end in order. 600 ms: the whole
+/// program is to be gone within a second.
+const ENDING_TIME: Duration = Duration::from_millis(600);
+
+/// How long closing the repository may take then. What is not flushed by then
+/// is found again at the next start.
+const CLOSING_TIME: Duration = Duration::from_millis(250);
+
+/// How often a repository is tried whose owner does not answer.
+#[cfg(unix)]
+const RETRY: Duration = Duration::from_millis(50);
+
+/// How long. 10 s: an owner that ends flushes its store, one that starts
+/// opens it.
+#[cfg(unix)]
+const RETRY_TIME: Duration = Duration::from_secs(10);
+
+/// Takes ownership of repositories.
+pub(crate) trait Opener {
+    type Owned: Owned;
+
+    /// Opens `repo` and starts a peer on it. `required` tells whether it is
+    /// of use without a network.
+    async fn open(&self, repo: &Path, network: &Network, required: bool) -> Result<Self::Owned, OpenError>;
+}
+
+/// A repository that this process owns, with its peer.
+pub(crate) trait Owned {
+    type Backend: Backend;
+
+    fn backend(&self) -> std::sync::Arc<Self::Backend>;
+
+    /// Concrete addresses that others of this repository can listen on later.
+    fn listen(&self) -> Vec<String>;
+
+    /// Ends the peer and gives the repository back.
+    async fn close(self);
+}
+
+/// Why a repository could not be opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// Another process has it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "said once a peer is opened"))]
+    Held {
+        pid: Option<u32>,
+        /// Its command line, not safe to print.
+        command: String,
+    },
+    Failed(Failure),
+}
+
+/// What every step needs.
+pub(crate) struct Session<'a, O> {
+    pub(crate) opener: &'a O,
+    pub(crate) repo: &'a Path,
+    pub(crate) network: Network,
+    pub(crate) output: &'a Output,
+    pub(crate) cancel: Cancel,
+}
+
+impl<O: Opener> Session<'_, O> {
+    /// Does what `request` asks.
+    pub(crate) async fn run(mut self, request: Request) -> Result<(), Failure> {
+        let mut story = Story::new(request);
+        #[cfg(unix)]
+        let mut silent_since = None;
+        loop {
+            let required = story.request().needs_network();
+            let held = match self.opener.open(self.repo, &self.network, required).await {
+                Ok(owned) => return self.own(owned, story).await,
+                Err(OpenError::Failed(failure)) => return Err(failure),
+                Err(OpenError::Held { pid, command }) => (pid, command),
+            };
+            #[cfg(not(unix))]
+            return Err(owned_by(held, "commands cannot go through it on this system"));
+            #[cfg(unix)]
+            match self.attach(&mut story).await {
+                Step::Done(result) => return result,
+                Step::Again => silent_since = None,
+                Step::Nobody(error) => {
+                    let since = *silent_since.get_or_insert_with(tokio::time::Instant::now);
+                    if since.elapsed() > RETRY_TIME {
+                        return Err(owned_by(held, &error));
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY) => {}
+                        () = self.cancel.cancelled() => return story.interrupted(),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Executes the request here, and those of others meanwhile.
+    async fn own(&mut self, owned: O::Owned, mut story: Story) -> Result<(), Failure> {
+        #[cfg(unix)]
+        let server = self.serve(&owned);
+        let (sink, events) = Sink::new();
+        let backend = owned.backend();
+        let result = {
+            let work = backend.run(story.next_request(), sink, self.cancel.clone());
+            self.follow(work, events, &mut story).await
+        };
+        drop(backend);
+        #[cfg(unix)]
+        if let Some((end, task)) = server {
+            end.cancel();
+            drop(task.await);
+        }
+        if self.cancel.is_cancelled() {
+            drop(tokio::time::timeout(CLOSING_TIME, owned.close()).await);
+        } else {
+            owned.close().await;
+        }
+        result
+    }
+
+    #[cfg(unix)]
+    fn serve(&self, owned: &O::Owned) -> Option<(crate::backend::Canceller, tokio::task::JoinHandle<()>)> {
+        use crate::control::{PROTOCOL, Server, Welcome};
+        let server = match Server::bind(self.repo) {
+            Ok(server) => server,
+            Err(error) => {
+                // Only others are worse off; they name us in their error.
+                tracing::warn!(%error, "cannot listen at the control socket");
+                return None;
+            }
+        };
+        let welcome = Welcome {
+            protocol: PROTOCOL,
+            pid: std::process::id(),
+            listen: owned.listen(),
+            network: self.network.clone(),
+        };
+        let (end, ended) = crate::backend::Canceller::new();
+        let task = tokio::spawn(server.run(owned.backend(), welcome, ended));
+        Some((end, task))
+    }
+
+    /// Prints the events of `work` until it ends.
+    async fn follow<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+        mut events: mpsc::Receiver<Event>,
+        story: &mut Story,
+    ) -> Result<T, Failure> {
+        let stops_unread = story.request().is_for_reading();
+        let on_interrupt = story.interrupted();
+        let print = async {
+            while let Some(event) = events.recv().await {
+                if let Some(event) = story.tell(event) {
+                    self.output.push(event).await;
+                }
+            }
+        };
+        let both = async {
+            let (result, ()) = tokio::join!(work, print);
+            result
+        };
+        let too_late = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(ENDING_TIME).await;
+        };
+        tokio::select! {
+            result = both => result,
+            () = too_late => Err(on_interrupt.err().unwrap_or_else(Failure::interrupted)),
+            // Like `head` in a pipe: the reader has what it wanted.
+            () = self.output.closed(), if stops_unread => Err(Failure::new(Kind::Unread, "nobody reads on")),
+        }
+    }
+
+    /// Has the owner execute the request.
+    #[cfg(unix)]
+    async fn attach(&mut self, story: &mut Story) -> Step {
+        use crate::control::{Attached, ConnectError, Outcome};
+        let attached = match Attached::connect(self.repo).await {
+            Ok(attached) => attached,
+            Err(ConnectError::Refused(failure)) => return Step::Done(Err(failure)),
+            Err(error @ (ConnectError::Nobody(_) | ConnectError::Unusable(_))) => {
+                return Step::Nobody(error.to_string());
+            }
+        };
+        if let Err(failure) = attached.welcome.agrees_with(&self.network) {
+            return Step::Done(Err(failure));
+        }
+        let listen = attached.welcome.listen.clone();
+        let (sink, events) = Sink::new();
+        let (request, cancel) = (story.next_request(), self.cancel.clone());
+        let work = async move { Ok(attached.run(request, &sink, &cancel).await) };
+        match self.follow(work, events, story).await {
+            Ok(Outcome::Finished(result)) => Step::Done(result),
+            Ok(Outcome::OwnerEnded) if self.cancel.is_cancelled() => Step::Done(story.interrupted()),
+            Ok(Outcome::OwnerEnded) => {
+                if !listen.is_empty() {
+                    self.network.listen = listen;
+                }
+                if let Some(notice) = story.take_over() {
+                    self.output.push(notice).await;
+                }
+                Step::Again
+            }
+            Err(failure) => Step::Done(Err(failure)),
+        }
+    }
+}
+
+/// What came of going through the owner.
+#[cfg(unix)]
+enum Step {
+    Done(Result<(), Failure>),
+    /// The owner ended.
+    Again,
+    /// It does not answer, or not yet.
+    Nobody(String),
+}
+
+fn owned_by((pid, command): (Option<u32>, String), why: &str) -> Failure {
+    let command = peerage_content::name::escape(&command);
+    let owner = match pid {
+        Some(pid) => format!("process {pid} ({command})"),
+        None => "another process".to_owned(),
+    };
+    Failure::new(
+        Kind::Owned,
+        format!("{owner} owns this repository, and {why}: end it, or use another repository with --repo DIR"),
+    )
+}

@@ -1,0 +1,223 @@
+//! Two sessions on one repository, in one process: the lock is a flag of the
+//! test's, the control socket is real.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use crate::api::{Event, Failure, Kind, Network, NoticeKind, Request};
+use crate::backend::{Backend, Cancel, Canceller, Sink};
+use crate::render::{Json, Output};
+use crate::session::{OpenError, Opener, Owned, Session};
+
+/// A machine with one repository.
+#[derive(Debug, Default)]
+struct World {
+    locked: AtomicBool,
+    /// Which owner started which command, in order.
+    started: Mutex<Vec<(String, &'static str)>>,
+    changed: Notify,
+    /// The network flags of whoever opened it last.
+    network: Mutex<Network>,
+}
+
+/// One process.
+struct Process {
+    name: &'static str,
+    world: Arc<World>,
+}
+
+struct Repository(Arc<Peer>);
+
+struct Peer {
+    name: &'static str,
+    world: Arc<World>,
+}
+
+impl Opener for Process {
+    type Owned = Repository;
+
+    async fn open(&self, _repo: &Path, network: &Network, _required: bool) -> Result<Repository, OpenError> {
+        if self.world.locked.swap(true, Ordering::SeqCst) {
+            return Err(OpenError::Held { pid: Some(4711), command: "peerage\u{1b} up".into() });
+        }
+        *self.world.network.lock().unwrap() = network.clone();
+        Ok(Repository(Arc::new(Peer { name: self.name, world: Arc::clone(&self.world) })))
+    }
+}
+
+impl Owned for Repository {
+    type Backend = Peer;
+
+    fn backend(&self) -> Arc<Peer> {
+        Arc::clone(&self.0)
+    }
+
+    fn listen(&self) -> Vec<String> {
+        vec!["/ip4/127.0.0.1/tcp/4001".into()]
+    }
+
+    async fn close(self) {
+        self.0.world.locked.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Backend for Peer {
+    async fn run(&self, request: Request, out: Sink, cancel: Cancel) -> Result<(), Failure> {
+        self.world.started.lock().unwrap().push((self.name.to_owned(), request.name()));
+        self.world.changed.notify_waiters();
+        match request {
+            Request::Up => {
+                let (peer_id, reachability) = (self.name.to_owned(), "unknown".to_owned());
+                let ready = Event::Ready {
+                    peer_id,
+                    addrs: vec![],
+                    reachability,
+                    cid: None,
+                    link: None,
+                    shares: vec![],
+                };
+                out.send(ready).await;
+                cancel.cancelled().await;
+                out.send(Event::Closed { sent_bytes: 0, received_bytes: 0 }).await;
+                Ok(())
+            }
+            // Never ends in order.
+            Request::Verify => std::future::pending().await,
+            Request::Id => {
+                let agent = self.name.to_owned();
+                let (peer_id, public_key) = (String::new(), String::new());
+                out.send(Event::Identity { peer_id, public_key, addrs: vec![], agent }).await;
+                Ok(())
+            }
+            _ => Err(Failure::new(Kind::NotFound, "nobody has it")),
+        }
+    }
+}
+
+impl World {
+    async fn until_started(&self, owner: &str, command: &str) {
+        loop {
+            let changed = self.changed.notified();
+            let started =
+                self.started.lock().unwrap().iter().any(|(name, what)| name == owner && *what == command);
+            if started {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a command as process `name`; gives its result and what it printed.
+async fn run(
+    world: &Arc<World>,
+    repo: &Path,
+    name: &'static str,
+    network: Network,
+    request: Request,
+    cancel: Cancel,
+) -> (Result<(), Failure>, String, String) {
+    let (out, err) = (Text::default(), Text::default());
+    let output = Output::start(Box::new(Json), Box::new(out.clone()), Box::new(err.clone())).unwrap();
+    let process = Process { name, world: Arc::clone(world) };
+    let session = Session { opener: &process, repo, network, output: &output, cancel };
+    let result = session.run(request).await;
+    output.finish(None, None).await;
+    let text = |text: Text| String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+    (result, text(out), text(err))
+}
+
+#[tokio::test]
+async fn a_second_command_goes_through_the_owner() {
+    let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+    let (end_owner, cancel_owner) = Canceller::new();
+    let (_end_second, cancel_second) = Canceller::new();
+    let owner = run(&world, repo.path(), "a", Network::default(), Request::Up, cancel_owner);
+    let second = async {
+        world.until_started("a", "up").await;
+        let found =
+            run(&world, repo.path(), "b", Network::default(), Request::Id, cancel_second.clone()).await;
+        let perf = Network { perf: true, ..Network::default() };
+        let refused = run(&world, repo.path(), "b", perf, Request::Id, cancel_second).await;
+        end_owner.cancel();
+        (found, refused)
+    };
+    let ((result, out, _), (found, refused)) = tokio::join!(owner, second);
+    assert_eq!(result, Ok(()));
+    assert!(out.starts_with("{\"event\":\"ready\"") && out.contains("\"event\":\"closed\""), "{out}");
+    assert_eq!(found.0, Ok(()));
+    assert!(found.1.contains("\"agent\":\"a\""), "{}", found.1);
+    let failure = refused.0.unwrap_err();
+    assert_eq!(failure.kind, Kind::Usage);
+    assert!(failure.message.contains(&std::process::id().to_string()), "{failure}");
+}
+
+#[tokio::test]
+async fn an_attached_command_takes_over_when_the_owner_ends() {
+    let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+    let (end_owner, cancel_owner) = Canceller::new();
+    let (end_second, cancel_second) = Canceller::new();
+    let owner = run(&world, repo.path(), "a", Network::default(), Request::Verify, cancel_owner);
+    let second = async {
+        world.until_started("a", "verify").await;
+        run(&world, repo.path(), "b", Network::default(), Request::Up, cancel_second).await
+    };
+    let conductor = async {
+        world.until_started("a", "up").await;
+        end_owner.cancel();
+        world.until_started("b", "up").await;
+        end_second.cancel();
+    };
+    let ((owner_result, ..), (result, out, err), ()) = tokio::join!(owner, second, conductor);
+    // It never ends in order, so it was dropped when its time was over.
+    assert_eq!(owner_result, Err(Failure::interrupted()));
+    assert_eq!(result, Ok(()));
+    assert_eq!(out.matches("\"event\":\"ready\"").count(), 1, "{out}");
+    assert_eq!(out.matches("\"event\":\"closed\"").count(), 1, "{out}");
+    let took_over = serde_json::to_value(NoticeKind::TookOver).unwrap();
+    assert!(err.contains(took_over.as_str().unwrap()), "{err}");
+    // At the same address, so that links hold.
+    assert_eq!(world.network.lock().unwrap().listen, ["/ip4/127.0.0.1/tcp/4001"]);
+    assert!(!world.locked.load(Ordering::SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_does_not_answer_is_named() {
+    let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+    world.locked.store(true, Ordering::SeqCst);
+    let (_canceller, cancel) = Canceller::new();
+    let (result, ..) = run(&world, repo.path(), "a", Network::default(), Request::Id, cancel).await;
+    let failure = result.unwrap_err();
+    assert_eq!((failure.kind, failure.kind.exit_code()), (Kind::Owned, 1));
+    for part in ["4711", "--repo", "peerage\\u{1b} up"] {
+        assert!(failure.message.contains(part), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_ends_the_command_and_gives_the_repository_back() {
+    let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+    let (_canceller, cancel) = Canceller::new();
+    let (result, out, _) = run(&world, repo.path(), "a", Network::default(), Request::Peers, cancel).await;
+    assert_eq!(result.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(out, "");
+    assert!(!world.locked.load(Ordering::SeqCst));
+    assert!(!repo.path().join("control").exists());
+}
