@@ -161,7 +161,9 @@ impl Search {
                 };
                 match resolver.lookup_ips(name).await {
                     Ok(ips) => {
-                        ips.into_iter().filter(wanted).for_each(|ip| self.add(addr.with_resolved(ip), depth))
+                        for ip in ips.into_iter().filter(wanted) {
+                            self.add(addr.with_resolved(ip), depth);
+                        }
                     }
                     Err(source) => {
                         self.error = Some(ResolveError::Lookup { name: name.to_owned(), source });
