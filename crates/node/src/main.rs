@@ -8,6 +8,10 @@ mod api;
 mod backend;
 mod cli;
 mod control;
+mod execution;
+#[cfg(unix)]
+#[cfg(test)]
+mod execution_tests;
 mod interrupt;
 #[path = "../../peer/src/link.rs"]
 #[expect(unreachable_pub, reason = "it is public where it belongs, in the peer crate")]
@@ -16,10 +20,6 @@ mod link;
 mod local;
 mod logging;
 mod render;
-mod session;
-#[cfg(unix)]
-#[cfg(test)]
-mod session_tests;
 mod story;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -110,8 +110,9 @@ async fn execute(
 ) -> Result<(), Failure> {
     match action {
         Action::Request(request) => {
-            let session = session::Session { opener: &local::Repositories, repo, network, output, cancel };
-            session.run(request).await
+            let execution =
+                execution::Execution { opener: &local::Repositories, repo, network, output, cancel };
+            execution.run(request).await
         }
         Action::OnlyHash(add) => local::only_hash(add, output, &cancel).await,
         Action::Completions(_) => Ok(()),

@@ -36,6 +36,7 @@ pub(crate) struct Cli {
 
 /// Flags of every command, before or after its name.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub(crate) struct Globals {
     /// Repository folder [default: the platform's data folder]
     #[arg(long, global = true, value_name = "DIR", env = "PEERAGE_PATH", hide_env_values = true)]

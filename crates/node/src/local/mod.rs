@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::api::{Add, Failure, Kind, Network, Request};
 use crate::backend::{Backend, Cancel, Sink};
+use crate::execution::{OpenError, Opener, Owned};
 use crate::render::Output;
-use crate::session::{OpenError, Opener, Owned};
 
 /// Opens repositories on this machine.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Two sessions on one repository, in one process: the lock is a flag of the
+//! Two commands on one repository, in one process: the lock is a flag of the
 //! test's, the control socket is real.
 
 use std::path::Path;
@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::api::{Event, Failure, Kind, Network, NoticeKind, Request};
 use crate::backend::{Backend, Cancel, Canceller, Sink};
+use crate::execution::{Execution, OpenError, Opener, Owned};
 use crate::render::{Json, Output};
-use crate::session::{OpenError, Opener, Owned, Session};
 
 /// A machine with one repository.
 #[derive(Debug, Default)]
@@ -137,8 +137,8 @@ async fn run(
     let (out, err) = (Text::default(), Text::default());
     let output = Output::start(Box::new(Json), Box::new(out.clone()), Box::new(err.clone())).unwrap();
     let process = Process { name, world: Arc::clone(world) };
-    let session = Session { opener: &process, repo, network, output: &output, cancel };
-    let result = session.run(request).await;
+    let execution = Execution { opener: &process, repo, network, output: &output, cancel };
+    let result = execution.run(request).await;
     output.finish(None, None).await;
     let text = |text: Text| String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
     (result, text(out), text(err))

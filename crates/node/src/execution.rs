@@ -65,7 +65,7 @@ pub(crate) enum OpenError {
 }
 
 /// What every step needs.
-pub(crate) struct Session<'a, O> {
+pub(crate) struct Execution<'a, O> {
     pub(crate) opener: &'a O,
     pub(crate) repo: &'a Path,
     pub(crate) network: Network,
@@ -73,7 +73,7 @@ pub(crate) struct Session<'a, O> {
     pub(crate) cancel: Cancel,
 }
 
-impl<O: Opener> Session<'_, O> {
+impl<O: Opener> Execution<'_, O> {
     /// Does what `request` asks.
     pub(crate) async fn run(mut self, request: Request) -> Result<(), Failure> {
         let mut story = Story::new(request);
