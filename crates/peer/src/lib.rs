@@ -1,1 +1,39 @@
-//! placeholder
+//! An embeddable Peerage peer: sockets, tasks, worker threads and files around
+//! the engine, behind a small asynchronous API.
+//!
+//! [`Peer::start`] takes a repository and runs until [`Peer::shutdown`], or
+//! until the last handle is dropped. See `examples/` for a whole program.
+//!
+//! - `brain`: the one task that owns the engine
+//! - `net`: sockets and streams
+//! - `pool`: the worker threads
+//! - `files`: import and export
+//! - `served`: which blocks others may have
+//! - `peer`, `share`, `get`, `query`, `keep`: the API
+
+mod brain;
+mod config;
+mod files;
+mod get;
+mod keep;
+mod link;
+mod net;
+mod peer;
+mod pool;
+mod query;
+mod served;
+mod share;
+
+pub use brain::{PeerInfo, Totals};
+pub use config::{Config, Limits};
+pub use files::export::ExportError;
+pub use files::import::{ImportError, ImportProgress, Remark, Remarks};
+pub use get::{Done, Get, GetError, GetEvent, GetOptions};
+pub use keep::PinError;
+pub use link::*;
+pub use net::dial::DialError;
+pub use peer::{Peer, PingError, Pinger, ServedRoot, StartError};
+pub use query::{Query, QueryError, Reading};
+pub use share::{AddError, AddOptions, Added, Share, only_hash};
+
+pub use peerage_engine::{JobError, JobProgress, NotFound, Share as Progress, Sources};

@@ -1,0 +1,324 @@
+//! The one task that owns the engine: hands it what happened, does what it says.
+//!
+//! Everything else in this crate reports here through an [`Input`]; nothing
+//! here waits for a peer, a disk or a lock that is held for long.
+
+mod perform;
+mod registry;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use peerage_base::{Now, UnixTime};
+use peerage_content::Cid;
+use peerage_engine::{
+    Arrived, Connected, DialId, Engine, ItemId, JobError, JobId, JobProgress, Protocols, Record, RequestId,
+    Share, Sources, Token,
+};
+use peerage_exchange::{Incoming, PeerStats, Served};
+use peerage_identity::{Multiaddr, PeerId};
+use peerage_transport::{Clock, Control, identify};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+
+use crate::files::export::{Export, ExportError};
+use crate::net::Net;
+use crate::net::bitswap_in::Block;
+use crate::net::swarm;
+use crate::pool::Room;
+use crate::served::ServedRoots;
+use registry::Registry;
+
+/// How many inputs are taken from the inbox at once.
+const BATCH: usize = 256;
+
+/// Something that happened, or that someone wants.
+pub(crate) enum Input {
+    // Connections.
+    Connected { connected: Connected, number: u64, control: Control, outbound: bool },
+    Identified { peer: PeerId, info: Option<identify::Info> },
+    Disconnected { peer: PeerId, number: u64 },
+    DialFailed { dial: DialId, why: String },
+    WriterFailed { peer: PeerId },
+    // Bitswap.
+    Message { peer: PeerId, incoming: Incoming, room: Room },
+    Block { peer: PeerId, block: Block, room: Room },
+    // Workers.
+    Local { job: JobId, item: ItemId, cid: Cid, found: Option<Block> },
+    Written { job: JobId, item: ItemId, cid: Cid, bytes: u64, len: u32 },
+    Broken { job: JobId, error: ExportError },
+    LookedUp { peer: PeerId, cid: Cid, len: Option<u32> },
+    Served { peer: PeerId, cid: Cid, served: Served },
+    Held { peer: PeerId, cid: Cid, held: bool },
+    // The swarm protocol.
+    SwarmRequested { peer: PeerId, request: swarm::Request, reply: oneshot::Sender<swarm::Answer> },
+    SwarmAnswered { root: Cid, records: Vec<Record> },
+    // What the API asks for.
+    Fetch { job: JobId, root: Cid, sources: Sources, export: Arc<Export>, swarm: bool, events: JobEvents },
+    OpenQuery { job: JobId, root: Cid, sources: Sources, events: JobEvents },
+    Query { job: JobId, cid: Cid },
+    Cancel { job: JobId },
+    Progress { job: JobId, reply: oneshot::Sender<Option<JobProgress>> },
+    Serve { root: Cid, total: u64, watcher: Option<mpsc::UnboundedSender<(PeerId, Share)>> },
+    Unserve { root: Cid },
+    Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
+    Control { peer: PeerId, reply: oneshot::Sender<Option<Control>> },
+    Totals { reply: oneshot::Sender<Totals> },
+    Stop { reply: oneshot::Sender<()> },
+}
+
+/// Where a job's events go.
+pub(crate) type JobEvents = mpsc::UnboundedSender<JobEvent>;
+
+/// What a job comes to.
+#[derive(Debug)]
+pub(crate) enum JobEvent {
+    /// Everything is written.
+    Finished(JobProgress),
+    /// It cannot go on.
+    Failed(JobError),
+    /// This side cannot go on.
+    Broken(ExportError),
+    /// A block that was asked for.
+    Block(Cid, Bytes, Arc<Result<peerage_content::Node, peerage_content::DecodeError>>),
+}
+
+/// A connected peer, as `peers` shows it.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    /// Who.
+    pub peer: PeerId,
+    /// Addresses of the connections with it.
+    pub addrs: Vec<Multiaddr>,
+    /// True if we dialled it.
+    pub outbound: bool,
+    /// What it calls itself; escape before printing.
+    pub agent: Option<String>,
+    /// Round trip of its first connection, once measured.
+    pub rtt: Option<Duration>,
+    /// Bitswap figures, if it speaks that.
+    pub stats: Option<PeerStats>,
+}
+
+/// Payload bytes over the life of the process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes of blocks sent.
+    pub sent_bytes: u64,
+    /// Bytes of blocks received, wanted or not.
+    pub received_bytes: u64,
+}
+
+struct JobSlot {
+    events: JobEvents,
+    export: Option<Arc<Export>>,
+    /// The latest progress, kept since a finished job has none.
+    last: JobProgress,
+}
+
+/// The brain's task.
+pub(crate) struct Brain {
+    engine: Engine,
+    clock: Clock,
+    net: Arc<Net>,
+    store: peerage_store::Store,
+    served: ServedRoots,
+    registry: Registry,
+    jobs: HashMap<JobId, JobSlot>,
+    /// Payloads that the engine knows by token: those of the input being handled.
+    payloads: HashMap<Token, Bytes>,
+    next_token: u64,
+    requests: HashMap<RequestId, oneshot::Sender<swarm::Answer>>,
+    next_request: u64,
+    watchers: HashMap<Cid, Vec<mpsc::UnboundedSender<(PeerId, Share)>>>,
+    totals: Totals,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Brain {
+    pub(crate) fn new(
+        engine: Engine,
+        clock: Clock,
+        net: Arc<Net>,
+        store: peerage_store::Store,
+        served: ServedRoots,
+    ) -> Self {
+        Self {
+            engine,
+            clock,
+            net,
+            store,
+            served,
+            registry: Registry::default(),
+            jobs: HashMap::new(),
+            payloads: HashMap::new(),
+            next_token: 0,
+            requests: HashMap::new(),
+            next_request: 0,
+            watchers: HashMap::new(),
+            totals: Totals::default(),
+            stopping: None,
+        }
+    }
+
+    /// Runs until [`Input::Stop`], or until nobody can send any more.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.stopping.is_none() {
+            let wake = self.engine.poll_timeout().map(|(at, _)| self.clock.tokio_time(at));
+            let due = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                count = inbox.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        break;
+                    }
+                    for input in batch.drain(..) {
+                        self.handle(input);
+                        self.perform_all();
+                    }
+                }
+                () = due => {
+                    let now = self.now();
+                    self.engine.handle_timeout(now);
+                    self.perform_all();
+                }
+            }
+        }
+        self.registry.close_all().await;
+        if let Some(reply) = self.stopping.take() {
+            let _ = reply.send(());
+        }
+    }
+
+    fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now::new(self.clock.now(), UnixTime(unix.as_secs()))
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Connected { connected, number, control, outbound } => {
+                if self.registry.connect(&connected, number, control, outbound, &self.net.limits) {
+                    self.engine.handle_connected(&connected, now);
+                } else if let Some(dial) = connected.dial {
+                    self.engine.handle_dial_failed(dial, "too many connections", now);
+                }
+            }
+            Input::Identified { peer, info } => {
+                let protocols = match &info {
+                    Some(info) => Protocols::of(info.protocols.iter().map(String::as_str)),
+                    None => Protocols::default(),
+                };
+                if self.registry.identify(&self.net, peer, info, protocols) {
+                    self.engine.handle_protocols(peer, protocols, now);
+                }
+            }
+            Input::Disconnected { peer, number } => {
+                if self.registry.disconnect(&self.net, peer, number) {
+                    self.engine.handle_disconnected(peer, now);
+                }
+            }
+            Input::DialFailed { dial, why } => self.engine.handle_dial_failed(dial, &why, now),
+            Input::WriterFailed { peer } => self.registry.close(&peer),
+            Input::Message { peer, incoming, room } => {
+                self.engine.handle_message(peer, &incoming, now);
+                drop(room);
+            }
+            Input::Block { peer, block, room } => {
+                self.totals.received_bytes += block.data.len() as u64;
+                let (cid, arrived) = self.arrive(block);
+                self.engine.handle_block(peer, cid, &arrived, now);
+                drop(room);
+            }
+            Input::Local { job, item, cid, found } => {
+                let arrived = found.map(|block| self.arrive(block).1);
+                self.engine.handle_local(job, item, cid, arrived.as_ref(), now);
+            }
+            Input::Written { job, item, cid, bytes, len } => {
+                self.engine.handle_written(job, item, cid, bytes, len, now);
+            }
+            Input::Broken { job, error } => {
+                self.engine.cancel(job, now);
+                if let Some(slot) = self.jobs.remove(&job) {
+                    drop(slot.events.send(JobEvent::Broken(error)));
+                }
+            }
+            Input::LookedUp { peer, cid, len } => self.engine.handle_lookup(peer, &cid, len, now),
+            Input::Served { peer, cid, served } => {
+                if let Served::Sent(len) = served {
+                    self.totals.sent_bytes += u64::from(len);
+                }
+                self.engine.handle_served(peer, &cid, served, now);
+            }
+            Input::Held { peer, cid, held } => self.engine.handle_held(peer, &cid, held, now),
+            Input::SwarmRequested { peer, request, reply } => {
+                let id = RequestId(self.next_request);
+                self.next_request += 1;
+                self.requests.insert(id, reply);
+                self.engine.handle_swarm_request(id, peer, request.root, request.record, request.share, now);
+                // Without an answer by now there will be none.
+                self.perform_all();
+                self.requests.remove(&id);
+            }
+            Input::SwarmAnswered { root, records } => self.engine.handle_swarm_answer(&root, records, now),
+            command => self.command(command, now),
+        }
+    }
+
+    fn command(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Fetch { job, root, sources, export, swarm, events } => {
+                self.jobs.insert(job, JobSlot { events, export: Some(export), last: JobProgress::default() });
+                self.engine.start_fetch(job, root, sources, swarm, now);
+            }
+            Input::OpenQuery { job, root, sources, events } => {
+                self.jobs.insert(job, JobSlot { events, export: None, last: JobProgress::default() });
+                self.engine.start_query(job, root, sources, now);
+            }
+            Input::Query { job, cid } => self.engine.query(job, cid, now),
+            Input::Cancel { job } => {
+                self.jobs.remove(&job);
+                self.engine.cancel(job, now);
+            }
+            Input::Progress { job, reply } => {
+                let progress = self.engine.progress(job);
+                if let (Some(slot), Some(progress)) = (self.jobs.get_mut(&job), &progress) {
+                    slot.last = progress.clone();
+                }
+                drop(reply.send(progress));
+            }
+            Input::Serve { root, total, watcher } => {
+                self.engine.serve_root(root, total);
+                self.watchers.entry(root).or_default().extend(watcher);
+            }
+            Input::Unserve { root } => {
+                self.engine.unserve_root(&root);
+                if let Some(watchers) = self.watchers.get_mut(&root) {
+                    watchers.retain(|watcher| !watcher.is_closed());
+                }
+            }
+            Input::Peers { reply } => drop(reply.send(self.registry.list(&self.engine))),
+            Input::Control { peer, reply } => drop(reply.send(self.registry.control(&peer).cloned())),
+            Input::Totals { reply } => drop(reply.send(self.totals)),
+            Input::Stop { reply } => self.stopping = Some(reply),
+            _ => {}
+        }
+    }
+
+    /// Puts a payload under a token for the input that brings it.
+    fn arrive(&mut self, block: Block) -> (Cid, Arrived) {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        let len = u32::try_from(block.data.len()).unwrap_or(u32::MAX);
+        self.payloads.insert(token, block.data);
+        (block.cid, Arrived { token, len, node: block.node })
+    }
+}

@@ -1,0 +1,201 @@
+//! Does what the engine says. Each output is one line of routing: to a writer,
+//! to a worker, to a job's owner.
+
+use std::sync::Arc;
+
+use peerage_content::hash;
+use peerage_content::node;
+use peerage_engine::{Output, Token};
+use peerage_exchange::Served;
+
+use super::{Brain, Input, JobEvent};
+use crate::net::bitswap_in::Block;
+use crate::net::bitswap_out::BlockOut;
+use crate::net::{dial, swarm};
+
+impl Brain {
+    pub(super) fn perform_all(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::SendMessage { peer, message } => self.registry.send(&peer, message),
+            Output::Lookup { peer, cid } => {
+                let (net, store, served) = (Arc::clone(&self.net), self.store.clone(), self.served.clone());
+                self.net.pool.post(move || {
+                    let len = if served.serves(cid.hash()) { held_len(&store, &cid) } else { None };
+                    net.tell(Input::LookedUp { peer, cid, len });
+                });
+            }
+            Output::ServeBlock { peer, cid, .. } => self.serve_block(peer, cid),
+            Output::CheckHeld { peer, cid } => {
+                let (net, store) = (Arc::clone(&self.net), self.store.clone());
+                self.net.pool.post(move || {
+                    let held = held_len(&store, &cid).is_some();
+                    net.tell(Input::Held { peer, cid, held });
+                });
+            }
+            Output::TakeLocal { job, item, cid, at } => self.take_local(job, item, cid, at),
+            Output::MakeDir { job, path, metadata } => {
+                self.export(job, move |export| export.make_dir(&path, metadata));
+            }
+            Output::OpenFile { job, file, path, size, metadata } => {
+                // Only noted here; the first write opens it.
+                if let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.as_ref()) {
+                    export.note_file(file, path, size, metadata);
+                }
+            }
+            Output::FinishFile { job, file } => self.export(job, move |export| export.finish_file(file)),
+            Output::MakeSymlink { job, path, target, metadata } => {
+                if let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.as_ref()) {
+                    export.note_symlink(path, &target, metadata);
+                }
+            }
+            Output::Write { job, item, file, offset, token, data, cid, held } => {
+                let Some(block) = self.payloads.get(&token).cloned() else { return };
+                let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.clone()) else { return };
+                let net = Arc::clone(&self.net);
+                let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
+                self.net.pool.post(move || {
+                    let bytes = data.len() as u64;
+                    net.tell(match export.write(file, offset, &cid, &block, data, held) {
+                        Ok(()) => Input::Written { job, item, cid, bytes, len },
+                        Err(error) => Input::Broken { job, error },
+                    });
+                });
+            }
+            Output::StoreBlock { job, item, cid, token } => {
+                let Some(block) = self.payloads.get(&token).cloned() else { return };
+                let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.clone()) else { return };
+                let net = Arc::clone(&self.net);
+                let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
+                self.net.pool.post(move || {
+                    net.tell(match export.store_block(&cid, &block) {
+                        Ok(()) => Input::Written { job, item, cid, bytes: 0, len },
+                        Err(error) => Input::Broken { job, error },
+                    });
+                });
+            }
+            Output::Release { token } => self.release(token),
+            Output::QueryBlock { job, cid, token, node } => {
+                if let (Some(slot), Some(data)) = (self.jobs.get(&job), self.payloads.get(&token)) {
+                    drop(slot.events.send(JobEvent::Block(cid, data.clone(), node)));
+                }
+            }
+            Output::FetchFinished { job, progress } => {
+                if let Some(slot) = self.jobs.remove(&job) {
+                    drop(slot.events.send(JobEvent::Finished(progress)));
+                }
+            }
+            Output::JobFailed { job, error } => {
+                if let Some(slot) = self.jobs.remove(&job) {
+                    drop(slot.events.send(JobEvent::Failed(error)));
+                }
+            }
+            Output::Dial { dial, peer, addrs } => {
+                tokio::spawn(dial::dial(Arc::clone(&self.net), Some(dial), peer, addrs, false));
+            }
+            Output::Disconnect { peer, reason } => {
+                tracing::info!(%peer, ?reason, "closing the connection");
+                self.registry.close(&peer);
+            }
+            Output::AskSwarm { peer, root, share } => {
+                if let (Some(control), Some(scope)) =
+                    (self.registry.control(&peer), self.registry.scope(&peer))
+                {
+                    tokio::spawn(swarm::ask(Arc::clone(&self.net), control.clone(), scope, root, share));
+                }
+            }
+            Output::AnswerSwarm { request, records, share } => {
+                if let Some(reply) = self.requests.remove(&request) {
+                    drop(reply.send(swarm::Answer { records, share }));
+                }
+            }
+            Output::PeerProgressed { root, peer, share } => {
+                if let Some(watchers) = self.watchers.get_mut(&root) {
+                    watchers.retain(|watcher| watcher.send((peer, share)).is_ok());
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, token: Token) {
+        self.payloads.remove(&token);
+    }
+
+    fn export<F>(&self, job: peerage_engine::JobId, work: F)
+    where
+        F: FnOnce(&crate::files::export::Export) -> Result<(), crate::files::export::ExportError>
+            + Send
+            + 'static,
+    {
+        let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.clone()) else { return };
+        let net = Arc::clone(&self.net);
+        self.net.pool.post(move || {
+            if let Err(error) = work(&export) {
+                net.tell(Input::Broken { job, error });
+            }
+        });
+    }
+
+    fn serve_block(&self, peer: peerage_identity::PeerId, cid: peerage_content::Cid) {
+        let net = Arc::clone(&self.net);
+        let Some(queue) = self.registry.blocks(&peer) else {
+            return net.tell(Input::Served { peer, cid, served: Served::Failed });
+        };
+        let store = self.store.clone();
+        self.net.pool.post(move || match store.read(cid.hash()) {
+            Ok(data) if data.is_some() || is_empty(&cid) => {
+                let data = data.unwrap_or_default();
+                if queue.send(BlockOut { cid, data }).is_err() {
+                    net.tell(Input::Served { peer, cid, served: Served::Failed });
+                }
+            }
+            Ok(_) => net.tell(Input::Served { peer, cid, served: Served::Missing }),
+            Err(error) => {
+                tracing::warn!(%cid, %error, "cannot read a block that is asked for");
+                net.tell(Input::Served { peer, cid, served: Served::Missing });
+            }
+        });
+    }
+
+    fn take_local(
+        &self,
+        job: peerage_engine::JobId,
+        item: peerage_engine::ItemId,
+        cid: peerage_content::Cid,
+        at: Option<peerage_engine::At>,
+    ) {
+        let (net, store) = (Arc::clone(&self.net), self.store.clone());
+        let export = self.jobs.get(&job).and_then(|slot| slot.export.clone());
+        self.net.pool.post(move || {
+            let from_dest =
+                || export.as_ref().zip(at).and_then(|(export, at)| export.read_existing(&cid, at));
+            let data = match hash::inline(&cid) {
+                Some(data) => Some(bytes::Bytes::copy_from_slice(data)),
+                None if is_empty(&cid) => Some(bytes::Bytes::new()),
+                None => from_dest().or_else(|| store.read(cid.hash()).ok().flatten()),
+            };
+            let found = data.map(|data| Block { cid, node: node::decode(&cid, &data), data });
+            net.tell(Input::Local { job, item, cid, found });
+        });
+    }
+}
+
+/// The length of a block that is here. The empty block is everywhere, and kept nowhere.
+fn held_len(store: &peerage_store::Store, cid: &peerage_content::Cid) -> Option<u32> {
+    if is_empty(cid) {
+        return Some(0);
+    }
+    store.len_of(cid.hash()).unwrap_or_else(|error| {
+        tracing::warn!(%cid, %error, "cannot look for a block");
+        None
+    })
+}
+
+fn is_empty(cid: &peerage_content::Cid) -> bool {
+    hash::verify(cid, &[]).is_ok()
+}

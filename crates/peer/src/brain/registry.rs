@@ -1,0 +1,201 @@
+//! Who is connected: handles, identify, and the writers of each peer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerage_engine::{Connected, Engine, Protocols};
+use peerage_exchange::{Outgoing, Version};
+use peerage_identity::{Multiaddr, PeerId, Scope};
+use peerage_transport::yamux::GoAwayCode;
+use peerage_transport::{Control, identify};
+use tokio::time::timeout;
+
+use super::PeerInfo;
+use crate::config::Limits;
+use crate::net::Net;
+use crate::net::bitswap_out::{BlockOut, PeerWriters};
+
+/// How long the last words may take at the end, together.
+const CLOSE_ALL: Duration = Duration::from_millis(600);
+
+struct Live {
+    control: Control,
+    addr: Multiaddr,
+    outbound: bool,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// By number, which grows: the first is the oldest.
+    connections: BTreeMap<u64, Live>,
+    info: Option<identify::Info>,
+    bitswap: Option<Version>,
+    writers: Option<PeerWriters>,
+}
+
+/// All connections.
+#[derive(Default)]
+pub(super) struct Registry {
+    peers: HashMap<PeerId, Entry>,
+}
+
+impl Registry {
+    /// Takes a new connection; false if a limit closes it.
+    pub(super) fn connect(
+        &mut self,
+        connected: &Connected,
+        number: u64,
+        control: Control,
+        outbound: bool,
+        limits: &Limits,
+    ) -> bool {
+        let all: usize = self.peers.values().map(|entry| entry.connections.len()).sum();
+        let here = self.peers.get(&connected.peer).map_or(0, |entry| entry.connections.len());
+        let address = self.from_same_address(&connected.addr);
+        if all >= limits.connections
+            || here >= limits.connections_per_peer
+            || address >= limits.connections_per_address
+        {
+            tracing::debug!(peer = %connected.peer, addr = %connected.addr, "too many connections");
+            control.close(GoAwayCode::NORMAL);
+            return false;
+        }
+        let live = Live { control, addr: connected.addr.clone(), outbound };
+        self.peers.entry(connected.peer).or_default().connections.insert(number, live);
+        true
+    }
+
+    /// Connections from the address's IPv4 address or IPv6 /64; loopback is not counted.
+    fn from_same_address(&self, addr: &Multiaddr) -> usize {
+        let Some(group) = group(addr) else { return 0 };
+        let all = self.peers.values().flat_map(|entry| entry.connections.values());
+        all.filter(|live| group_matches(&live.addr, group)).count()
+    }
+
+    /// Keeps what identify told; true if the peer is connected. Starts its
+    /// writers the first time that it turns out to speak Bitswap.
+    pub(super) fn identify(
+        &mut self,
+        net: &Arc<Net>,
+        peer: PeerId,
+        info: Option<identify::Info>,
+        protocols: Protocols,
+    ) -> bool {
+        let Some(entry) = self.peers.get_mut(&peer) else { return false };
+        if info.is_some() {
+            entry.info = info;
+        }
+        entry.bitswap = protocols.bitswap.or(entry.bitswap);
+        entry.start_writers(net);
+        true
+    }
+
+    /// One connection has ended; true if it was the peer's last.
+    pub(super) fn disconnect(&mut self, net: &Arc<Net>, peer: PeerId, number: u64) -> bool {
+        let Some(entry) = self.peers.get_mut(&peer) else { return false };
+        let oldest = entry.connections.first_key_value().is_some_and(|(first, _)| *first == number);
+        entry.connections.remove(&number);
+        if entry.connections.is_empty() {
+            self.peers.remove(&peer);
+            return true;
+        }
+        if oldest {
+            // The writers were on that one. What they held is reported as failed.
+            entry.writers = None;
+            entry.start_writers(net);
+        }
+        false
+    }
+
+    pub(super) fn control(&self, peer: &PeerId) -> Option<&Control> {
+        self.peers.get(peer)?.connections.values().next().map(|live| &live.control)
+    }
+
+    pub(super) fn scope(&self, peer: &PeerId) -> Option<Scope> {
+        self.peers.get(peer)?.connections.values().next().map(|live| live.addr.scope())
+    }
+
+    /// Sends a message; closes a peer that does not read.
+    pub(super) fn send(&self, peer: &PeerId, message: Outgoing) {
+        let Some(writers) = self.peers.get(peer).and_then(|entry| entry.writers.as_ref()) else { return };
+        if !writers.send(message) {
+            self.close(peer);
+        }
+    }
+
+    /// The queue of the peer's block stream.
+    pub(super) fn blocks(&self, peer: &PeerId) -> Option<tokio::sync::mpsc::UnboundedSender<BlockOut>> {
+        Some(self.peers.get(peer)?.writers.as_ref()?.blocks.clone())
+    }
+
+    pub(super) fn close(&self, peer: &PeerId) {
+        for live in self.peers.get(peer).into_iter().flat_map(|entry| entry.connections.values()) {
+            live.control.close(GoAwayCode::NORMAL);
+        }
+    }
+
+    /// Says goodbye to everyone, and waits a little for that to be sent.
+    pub(super) async fn close_all(&mut self) {
+        let peers = std::mem::take(&mut self.peers);
+        let controls: Vec<Control> = peers
+            .values()
+            .flat_map(|entry| entry.connections.values().map(|live| live.control.clone()))
+            .collect();
+        drop(peers);
+        for control in &controls {
+            control.close(GoAwayCode::NORMAL);
+        }
+        let all = async {
+            for control in &controls {
+                control.ended().await;
+            }
+        };
+        drop(timeout(CLOSE_ALL, all).await);
+    }
+
+    pub(super) fn list(&self, engine: &Engine) -> Vec<PeerInfo> {
+        let mut list: Vec<PeerInfo> = self
+            .peers
+            .iter()
+            .map(|(peer, entry)| {
+                let first = entry.connections.values().next();
+                PeerInfo {
+                    peer: *peer,
+                    addrs: entry.connections.values().map(|live| live.addr.clone()).collect(),
+                    outbound: first.is_some_and(|live| live.outbound),
+                    agent: entry.info.as_ref().and_then(|info| info.agent_version.clone()),
+                    rtt: first.and_then(|live| live.control.rtt()),
+                    stats: entry.bitswap.is_some().then(|| engine.exchange().peer_stats(peer)),
+                }
+            })
+            .collect();
+        list.sort_by_key(|info| info.peer);
+        list
+    }
+}
+
+impl Entry {
+    fn start_writers(&mut self, net: &Arc<Net>) {
+        if self.writers.is_some() {
+            return;
+        }
+        if let (Some(version), Some(live)) = (self.bitswap, self.connections.values().next()) {
+            self.writers = Some(PeerWriters::start(net, &live.control, version));
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address or an IPv6 /64.
+fn group(addr: &Multiaddr) -> Option<u64> {
+    match addr.to_tcp_addr()?.ip() {
+        ip if ip.is_loopback() => None,
+        IpAddr::V4(ip) => Some(u64::from(u32::from(ip))),
+        IpAddr::V6(ip) => Some(u64::try_from(u128::from(ip) >> 64).unwrap_or(u64::MAX)),
+    }
+}
+
+fn group_matches(addr: &Multiaddr, wanted: u64) -> bool {
+    group(addr) == Some(wanted)
+}

@@ -1,0 +1,214 @@
+//! Fetching a DAG to disk: the fetch, its progress, its end, and what is kept
+//! of it afterwards.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use peerage_content::Cid;
+use peerage_engine::{JobError, JobProgress, Sources};
+use peerage_store::{Root, RootKind};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, interval};
+
+use crate::brain::{Input, JobEvent};
+use crate::files::export::{Destination, Export, ExportError, Finished};
+use crate::peer::{Peer, ServedRoot};
+use crate::served::{Blocks, Serving};
+
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// How to fetch.
+#[derive(Debug, Clone)]
+pub struct GetOptions {
+    /// Whom to ask.
+    pub sources: Sources,
+    /// The absolute path that the file or folder itself takes.
+    pub dest: PathBuf,
+    /// Replace what is there and differs.
+    pub overwrite: bool,
+    /// Make symlinks that leave the destination.
+    pub unsafe_symlinks: bool,
+    /// Serve what arrives, and tell other getters of this root that we do.
+    pub serve: bool,
+    /// Keep the root, so that it is served later.
+    pub keep: bool,
+}
+
+/// Why a fetch failed.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    /// The network, the link or the DAG.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The disk or the destination.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The peer is stopping.
+    #[error("the peer is stopping; what has come is kept")]
+    Stopped,
+}
+
+/// What a fetch tells.
+#[derive(Debug)]
+pub enum GetEvent {
+    /// At most two a second.
+    Progress(JobProgress),
+    /// Everything is in place. Nothing follows.
+    Done(Done),
+}
+
+/// What a fetch came to.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// The root.
+    pub cid: Cid,
+    /// Where it is.
+    pub path: PathBuf,
+    /// How long it took.
+    pub took: Duration,
+    /// Figures of this run.
+    pub progress: JobProgress,
+    /// Symlinks that leave the destination and were not made.
+    pub unsafe_links: Vec<PathBuf>,
+}
+
+/// A fetch under way. Dropped before its end, it stops; what has come stays staged.
+pub struct Get {
+    peer: Peer,
+    job: peerage_engine::JobId,
+    root: Cid,
+    options: GetOptions,
+    export: Arc<Export>,
+    events: mpsc::UnboundedReceiver<JobEvent>,
+    tick: Interval,
+    began: Instant,
+    serving: Option<Serving>,
+    served: Option<ServedRoot>,
+    last: Option<JobProgress>,
+}
+
+impl Peer {
+    /// Fetches everything below `root`.
+    ///
+    /// # Errors
+    /// The destination cannot be written to, or is being fetched to already.
+    pub async fn get(&self, root: Cid, options: GetOptions) -> Result<Get, GetError> {
+        let destination = Destination {
+            path: options.dest.clone(),
+            overwrite: options.overwrite,
+            unsafe_symlinks: options.unsafe_symlinks,
+        };
+        let store = self.inner().store.clone();
+        let export = self.inner().pool.run(move || Export::new(store, &root, destination)).await;
+        let export = Arc::new(export.ok_or(GetError::Stopped)??);
+        let (sender, events) = mpsc::unbounded_channel();
+        let job = self.next_job();
+        let serving =
+            options.serve.then(|| self.inner().served.serve(root, Blocks::Growing(Arc::clone(export.set()))));
+        self.tell(Input::Fetch {
+            job,
+            root,
+            sources: options.sources.clone(),
+            export: Arc::clone(&export),
+            swarm: options.serve,
+            events: sender,
+        });
+        let mut tick = interval(PROGRESS);
+        tick.reset();
+        Ok(Get {
+            peer: self.clone(),
+            job,
+            root,
+            options,
+            export,
+            events,
+            tick,
+            began: Instant::now(),
+            serving,
+            served: None,
+            last: None,
+        })
+    }
+}
+
+impl Get {
+    /// What happens next; `None` after the end.
+    ///
+    /// # Errors
+    /// The fetch has failed; what has come stays staged for the next try.
+    pub async fn next_event(&mut self) -> Result<Option<GetEvent>, GetError> {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(JobEvent::Finished(progress)) => return self.finish(progress).await.map(|done| Some(GetEvent::Done(done))),
+                    Some(JobEvent::Failed(error)) => return Err(error.into()),
+                    Some(JobEvent::Broken(error)) => return Err(error.into()),
+                    Some(JobEvent::Block(..)) => {}
+                    None => return if self.served.is_some() { Ok(None) } else { Err(GetError::Stopped) },
+                },
+                _ = self.tick.tick() => {
+                    let job = self.job;
+                    let progress = self.peer.ask(|reply| Input::Progress { job, reply }).await.flatten();
+                    if let Some(progress) = progress.filter(|progress| self.last.as_ref() != Some(progress)) {
+                        self.last = Some(progress.clone());
+                        return Ok(Some(GetEvent::Progress(progress)));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn finish(&mut self, progress: JobProgress) -> Result<Done, GetError> {
+        let export = Arc::clone(&self.export);
+        let completed = self.peer.inner().pool.run(move || export.complete()).await;
+        let Finished { unsafe_links, tree } = completed.ok_or(GetError::Stopped)??;
+        let held = progress.fetch.held;
+        if self.options.keep {
+            let root = Root {
+                cid: self.root,
+                kind: RootKind::Kept,
+                path: Some(self.options.dest.clone()),
+                name: self
+                    .options
+                    .dest
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default(),
+                announce: false,
+                keep: true,
+                size: held,
+                tree,
+                added: unix_now(),
+            };
+            let (store, export) = (self.peer.inner().store.clone(), Arc::clone(&self.export));
+            let kept =
+                self.peer.inner().pool.run(move || crate::keep::replace_root(&store, &root, export.set()));
+            kept.await.ok_or(GetError::Stopped)?.map_err(ExportError::from)?;
+        }
+        if self.options.serve {
+            let blocks = Blocks::Growing(Arc::clone(self.export.set()));
+            self.served = Some(self.peer.serve(self.root, blocks, held, None));
+        }
+        self.serving = None;
+        Ok(Done {
+            cid: self.root,
+            path: self.options.dest.clone(),
+            took: self.began.elapsed(),
+            progress,
+            unsafe_links,
+        })
+    }
+}
+
+impl Drop for Get {
+    fn drop(&mut self) {
+        self.peer.tell(Input::Cancel { job: self.job });
+        drop(self.peer.inner().store.flush());
+    }
+}
+
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,90 @@
+//! What we say of ourselves: identify's message, and signed records for the
+//! swarm, each with the addresses that suit the connection.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use peerage_engine::SWARM_PROTOCOL;
+use peerage_exchange::Version;
+use peerage_identity::{Keypair, Multiaddr, PeerRecord, Scope};
+use peerage_transport::{identify, perf, ping};
+
+/// Addresses in one message: what deployed peers keep is more, and a message
+/// of 4 KiB holds this many with room for the rest.
+const ADDRS_MAX: usize = 24;
+
+/// The Bitswaps that we speak, the newest first.
+const VERSIONS: [Version; 3] = [Version::V1_2, Version::V1_1, Version::V1_0];
+
+/// What this peer is and where it listens.
+#[derive(Clone)]
+pub(crate) struct LocalInfo {
+    keypair: Keypair,
+    agent: String,
+    perf: bool,
+    listen: Arc<RwLock<Vec<Multiaddr>>>,
+}
+
+impl LocalInfo {
+    pub(crate) fn new(keypair: Keypair, agent: String, perf: bool) -> Self {
+        Self { keypair, agent, perf, listen: Arc::default() }
+    }
+
+    pub(crate) fn set_listen(&self, addrs: Vec<Multiaddr>) {
+        *self.listen.write().unwrap_or_else(PoisonError::into_inner) = addrs;
+    }
+
+    /// Concrete addresses, without `/p2p`.
+    pub(crate) fn listen(&self) -> Vec<Multiaddr> {
+        self.listen.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The addresses that a peer at `remote` may make use of: a loopback peer
+    /// all of them, a private one those of the site, any other the public ones.
+    fn addrs_for(&self, remote: Scope) -> Vec<Multiaddr> {
+        let fits = |addr: &Multiaddr| match (remote, addr.scope()) {
+            (Scope::Loopback, _) => true,
+            (Scope::Private | Scope::LinkLocal, Scope::Private | Scope::Public) => true,
+            (_, scope) => scope == Scope::Public,
+        };
+        self.listen().into_iter().filter(fits).take(ADDRS_MAX).collect()
+    }
+
+    /// The identify message for a peer that we see at `observed`.
+    pub(crate) fn identify(&self, observed: &Multiaddr) -> identify::Info {
+        let listen_addrs = self.addrs_for(observed.scope());
+        let record = PeerRecord::seal(&self.keypair, seq(), &listen_addrs);
+        identify::Info {
+            public_key: Some(self.keypair.public()),
+            listen_addrs,
+            protocols: self.protocols(),
+            observed_addr: Some(observed.clone()),
+            protocol_version: Some("ipfs/0.1.0".to_owned()),
+            agent_version: Some(self.agent.clone()),
+            signed_peer_record: Some(record.into()),
+        }
+    }
+
+    fn protocols(&self) -> Vec<String> {
+        let mut list = vec![identify::PROTOCOL, identify::PUSH_PROTOCOL, ping::PROTOCOL, SWARM_PROTOCOL];
+        list.extend(VERSIONS.map(Version::protocol));
+        if self.perf {
+            list.push(perf::PROTOCOL);
+        }
+        list.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A signed record with the addresses of exactly this scope; none without such addresses.
+    pub(crate) fn record_for(&self, scope: Scope) -> Option<Bytes> {
+        let addrs: Vec<_> =
+            self.listen().into_iter().filter(|addr| addr.scope() == scope).take(ADDRS_MAX).collect();
+        (!addrs.is_empty()).then(|| PeerRecord::seal(&self.keypair, seq(), &addrs).into())
+    }
+}
+
+/// Later records beat earlier ones: nanoseconds of unix time, as go-libp2p.
+fn seq() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

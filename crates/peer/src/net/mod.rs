@@ -1,0 +1,62 @@
+//! Sockets and streams: everything that speaks to other peers.
+//!
+//! One task accepts, one drives each connection, one reads each stream, two
+//! write to each peer. None of them decides anything: what they learn goes to
+//! the brain as an [`Input`], and what is to be said comes from there.
+
+pub(crate) mod accept;
+pub(crate) mod bitswap_in;
+pub(crate) mod bitswap_out;
+pub(crate) mod connection;
+pub(crate) mod dial;
+pub(crate) mod identity;
+pub(crate) mod streams;
+pub(crate) mod swarm;
+
+use std::sync::Arc;
+
+use peerage_base::SharedBudget;
+use peerage_identity::Keypair;
+use tokio::sync::mpsc;
+
+use crate::brain::Input;
+use crate::config::{Config, Limits};
+use crate::pool::Pool;
+use identity::LocalInfo;
+
+/// What every network task needs.
+pub(crate) struct Net {
+    pub(crate) keypair: Keypair,
+    pub(crate) inbox: mpsc::UnboundedSender<Input>,
+    pub(crate) pool: Pool,
+    pub(crate) inbound: SharedBudget,
+    pub(crate) limits: Limits,
+    pub(crate) transport: peerage_transport::Config,
+    pub(crate) perf: bool,
+    pub(crate) local: LocalInfo,
+}
+
+impl Net {
+    pub(crate) fn new(
+        config: &Config,
+        keypair: Keypair,
+        pool: Pool,
+        inbox: mpsc::UnboundedSender<Input>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            local: LocalInfo::new(keypair.clone(), config.agent.clone(), config.perf),
+            keypair,
+            inbox,
+            pool,
+            inbound: SharedBudget::new(config.limits.inbound),
+            limits: config.limits.clone(),
+            transport: config.transport.clone(),
+            perf: config.perf,
+        })
+    }
+
+    /// Tells the brain. It outlives all tasks but at the very end, when nobody cares.
+    pub(crate) fn tell(&self, input: Input) {
+        drop(self.inbox.send(input));
+    }
+}

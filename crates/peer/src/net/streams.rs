@@ -1,0 +1,84 @@
+//! Streams that a peer opens: which protocol, and who serves it.
+
+use std::sync::Arc;
+
+use peerage_engine::SWARM_PROTOCOL;
+use peerage_exchange::Version;
+use peerage_identity::{Multiaddr, PeerId};
+use peerage_transport::yamux::{ResetCode, StreamClass};
+use peerage_transport::{Stream, identify, perf, ping};
+use tokio::sync::Semaphore;
+
+use super::{Net, bitswap_in, swarm};
+use crate::brain::Input;
+
+enum Protocol {
+    Identify,
+    IdentifyPush,
+    Ping,
+    Bitswap,
+    Swarm,
+    Perf,
+}
+
+impl Protocol {
+    fn of(name: &str, perf: bool) -> Option<Self> {
+        Some(match name {
+            identify::PROTOCOL => Self::Identify,
+            identify::PUSH_PROTOCOL => Self::IdentifyPush,
+            ping::PROTOCOL => Self::Ping,
+            SWARM_PROTOCOL => Self::Swarm,
+            perf::PROTOCOL if perf => Self::Perf,
+            other => {
+                Version::of_protocol(other)?;
+                Self::Bitswap
+            }
+        })
+    }
+}
+
+/// Negotiates and serves one stream.
+pub(super) async fn serve(
+    net: Arc<Net>,
+    peer: PeerId,
+    addr: Multiaddr,
+    mut stream: Stream,
+    pings: Arc<Semaphore>,
+) {
+    let protocol = match stream.accept(|name| Protocol::of(name, net.perf)).await {
+        Ok(protocol) => protocol,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a stream was not negotiated");
+            return stream.reset(ResetCode::NEGOTIATION_FAILED);
+        }
+    };
+    let class =
+        if matches!(protocol, Protocol::Bitswap) { StreamClass::Bitswap } else { StreamClass::Ordinary };
+    if let Err(error) = stream.classify(class) {
+        tracing::debug!(%peer, %error, "too many streams");
+        return;
+    }
+    match protocol {
+        Protocol::Identify => {
+            if identify::send(&mut stream, &net.local.identify(&addr)).await.is_ok() {
+                stream.finish();
+            }
+        }
+        Protocol::IdentifyPush => {
+            stream.finish();
+            if let Ok(info) = identify::receive(&mut stream).await {
+                net.tell(Input::Identified { peer, info: Some(info) });
+            }
+        }
+        Protocol::Ping => match pings.try_acquire() {
+            Ok(_permit) => drop(ping::serve(&mut stream).await),
+            Err(_) => stream.reset(ResetCode::RESOURCE_LIMIT_EXCEEDED),
+        },
+        Protocol::Bitswap => bitswap_in::read(net, peer, stream).await,
+        Protocol::Swarm => swarm::serve(net, peer, addr.scope(), stream).await,
+        Protocol::Perf => match perf::serve(&mut stream).await {
+            Ok(_) => stream.finish(),
+            Err(error) => tracing::debug!(%peer, %error, "a perf run ended"),
+        },
+    }
+}

@@ -1,0 +1,372 @@
+//! The peer: starting, stopping, and what can be asked of it. What takes
+//! longer has a file of its own: [`crate::share`], [`crate::get`], [`crate::query`].
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use peerage_base::{Instant, Now, UnixTime};
+use peerage_engine::{Engine, JobId};
+use peerage_identity::keyfile::{self, KeyFileError};
+use peerage_identity::{Multiaddr, PeerId};
+use peerage_store::{LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
+use peerage_transport::tcp::{ListenError, Listener};
+use peerage_transport::{Clock, Control, perf, ping};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::brain::{Brain, Input, PeerInfo, Totals};
+use crate::config::Config;
+use crate::net::dial::{self, DialError};
+use crate::net::{Net, accept};
+use crate::pool::Pool;
+use crate::served::{Blocks, ServedRoots, Serving};
+
+/// The key's file in the repository.
+const KEY_FILE: &str = "key";
+
+/// How often the store does its upkeep and hands buffers to the kernel.
+const UPKEEP: Duration = Duration::from_millis(500);
+
+/// Why a peer did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process owns the repository, or its lock cannot be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The key file is not usable.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system refused something else.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a connected peer was not measured.
+#[derive(Debug, thiserror::Error)]
+pub enum PingError {
+    /// Nobody could be reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The peer is not connected, and no address was given.
+    #[error("not connected to {0}; give an address")]
+    NotConnected(PeerId),
+    /// No stream could be opened.
+    #[error(transparent)]
+    Open(#[from] peerage_transport::OpenError),
+    /// The peer did not answer as it should.
+    #[error(transparent)]
+    Ping(#[from] ping::PingError),
+    /// The peer did not answer as it should.
+    #[error("perf: {0}")]
+    Perf(#[source] io::Error),
+}
+
+/// A running peer. Cheap to clone; stops when the last clone is dropped.
+#[derive(Clone)]
+pub struct Peer(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) id: PeerId,
+    pub(crate) net: Arc<Net>,
+    pub(crate) store: Store,
+    pub(crate) pool: Pool,
+    pub(crate) served: ServedRoots,
+    report: OpenReport,
+    next_job: AtomicU64,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    brain: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<RepoLock>>,
+}
+
+impl Peer {
+    /// Takes the repository, opens the store, listens, and runs. Waits for
+    /// nothing on the network. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError::Lock`] if another process owns the repository.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let lock = RepoLock::acquire(&config.repo, &config.command)?;
+        let (repo, store_config) = (config.repo.clone(), config.store.clone());
+        let keypair = keyfile::load_or_create(&config.repo.join(KEY_FILE))?;
+        let opened = tokio::task::spawn_blocking(move || Store::open(&repo, store_config)).await;
+        let (store, report) = opened.map_err(io::Error::other)??;
+        let threads = if config.workers > 0 { config.workers } else { cores() };
+        let pool = Pool::start(threads, config.worker_slowdown)?;
+        let (inbox, inputs) = mpsc::unbounded_channel();
+        let id = keypair.peer_id();
+        let net = Net::new(&config, keypair, pool.clone(), inbox);
+        let listeners: Vec<Listener> = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
+        let addrs: Vec<Vec<Multiaddr>> = listeners.iter().map(Listener::addrs).collect::<Result<_, _>>()?;
+        net.local.set_listen(addrs.concat());
+
+        let served = ServedRoots::default();
+        let clock = Clock::start();
+        let now = Now::new(Instant::START, UnixTime::default());
+        let engine = Engine::new(id, config.engine.clone(), config.exchange.clone(), seed()?, now);
+        let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
+        let brain = tokio::spawn(brain.run(inputs));
+        let handshakes = Arc::new(Semaphore::new(config.limits.handshakes));
+        let mut tasks: Vec<JoinHandle<()>> = listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(accept::accept(Arc::clone(&net), listener, Arc::clone(&handshakes))))
+            .collect();
+        tasks.push(tokio::spawn(upkeep(store.clone(), pool.clone())));
+        for addr in config.bootstrap.clone() {
+            tasks.push(tokio::spawn(dial::dial(Arc::clone(&net), None, addr.peer_id(), vec![addr], true)));
+        }
+        Ok(Self(Arc::new(Inner {
+            id,
+            net,
+            store,
+            pool,
+            served,
+            report,
+            next_job: AtomicU64::new(0),
+            tasks: Mutex::new(tasks),
+            brain: Mutex::new(Some(brain)),
+            lock: Mutex::new(Some(lock)),
+        })))
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
+    /// Who this peer is.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.0.id
+    }
+
+    /// Concrete addresses that can be dialled, each with `/p2p/` and the id.
+    #[must_use]
+    pub fn listen_addrs(&self) -> Vec<Multiaddr> {
+        self.0.net.local.listen().into_iter().map(|addr| addr.with_peer(self.0.id)).collect()
+    }
+
+    /// What opening the store had to rebuild or move aside.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.0.report
+    }
+
+    /// What the user should hear about his files since the last call.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.0.store.drain_notices()
+    }
+
+    /// The store, for what needs no network.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Connects to an address that the user gave; its peer may be asked for anything.
+    ///
+    /// # Errors
+    /// Why nobody answered there, or who else did.
+    pub async fn connect(&self, addr: &Multiaddr) -> Result<PeerId, DialError> {
+        let addrs = [addr.clone()];
+        let control = dial::connect(&self.0.net, None, addr.peer_id(), &addrs, true).await?;
+        Ok(control.peer())
+    }
+
+    /// Everyone who is connected.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        self.ask(|reply| Input::Peers { reply }).await.unwrap_or_default()
+    }
+
+    /// Payload bytes since the start.
+    pub async fn totals(&self) -> Totals {
+        self.ask(|reply| Input::Totals { reply }).await.unwrap_or_default()
+    }
+
+    /// Opens one stream for pings with a peer that is connected, or is at `addr`.
+    ///
+    /// # Errors
+    /// Nobody there, or a peer that does not answer.
+    pub async fn pinger(&self, peer: Option<PeerId>, addr: Option<&Multiaddr>) -> Result<Pinger, PingError> {
+        let control = self.reach(peer, addr).await?;
+        let stream = control.open(ping::PROTOCOL).await?;
+        Ok(Pinger { peer: control.peer(), stream })
+    }
+
+    /// Measures throughput with a peer that serves `/perf/1.0.0`: bytes each way.
+    ///
+    /// # Errors
+    /// Nobody there, or a peer that does not serve it.
+    pub async fn perf(
+        &self,
+        peer: Option<PeerId>,
+        addr: Option<&Multiaddr>,
+        upload: u64,
+        download: u64,
+    ) -> Result<perf::Report, PingError> {
+        let control = self.reach(peer, addr).await?;
+        let mut stream = control.open(perf::PROTOCOL).await?;
+        perf::measure(&mut stream, upload, download).await.map_err(PingError::Perf)
+    }
+
+    async fn reach(&self, peer: Option<PeerId>, addr: Option<&Multiaddr>) -> Result<Control, PingError> {
+        let peer = peer.or_else(|| addr.and_then(Multiaddr::peer_id));
+        if let Some(peer) = peer {
+            if let Some(control) = self.ask(|reply| Input::Control { peer, reply }).await.flatten() {
+                return Ok(control);
+            }
+        }
+        match (addr, peer) {
+            (Some(addr), _) => {
+                Ok(dial::connect(&self.0.net, None, peer, std::slice::from_ref(addr), true).await?)
+            }
+            (None, Some(peer)) => Err(PingError::NotConnected(peer)),
+            (None, None) => Err(DialError::NoAddr.into()),
+        }
+    }
+
+    /// Serves every kept root and pin, as `up` does, until the guards are dropped.
+    #[must_use]
+    pub fn serve_kept(&self) -> Vec<ServedRoot> {
+        let roots = self.0.store.roots().into_iter().filter(|entry| entry.root.keep);
+        roots
+            .filter_map(|entry| {
+                let blocks = Blocks::Whole(entry.set?);
+                Some(self.serve(entry.root.cid, blocks, entry.root.size, None))
+            })
+            .collect()
+    }
+
+    pub(crate) fn serve(
+        &self,
+        root: peerage_content::Cid,
+        blocks: Blocks,
+        total: u64,
+        watcher: Option<mpsc::UnboundedSender<(PeerId, peerage_engine::Share)>>,
+    ) -> ServedRoot {
+        let serving = self.0.served.serve(root, blocks);
+        self.tell(Input::Serve { root, total, watcher });
+        ServedRoot { root, inbox: self.0.net.inbox.clone(), _serving: serving }
+    }
+
+    pub(crate) fn next_job(&self) -> JobId {
+        JobId(self.0.next_job.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn tell(&self, input: Input) {
+        self.0.net.tell(input);
+    }
+
+    /// Asks the brain; `None` once it has stopped.
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(question(reply));
+        answer.await.ok()
+    }
+
+    /// Makes what was done durable.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn sync(&self) -> Result<(), WriteError> {
+        let store = self.0.store.clone();
+        self.0.pool.run(move || store.sync()).await.unwrap_or(Ok(()))
+    }
+
+    /// Says goodbye to everyone, makes the store durable and lets go of the
+    /// repository. Takes well under a second.
+    pub async fn shutdown(&self) {
+        for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        self.ask(|reply| Input::Stop { reply }).await;
+        let brain = self.0.brain.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(brain) = brain {
+            drop(brain.await);
+        }
+        if let Err(error) = self.sync().await {
+            tracing::error!(%error, "the store could not be synced");
+        }
+        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        if let Some(brain) = self.brain.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            brain.abort();
+        }
+        drop(self.store.flush());
+    }
+}
+
+/// Pings one peer, again and again on one stream.
+pub struct Pinger {
+    peer: PeerId,
+    stream: peerage_transport::Stream,
+}
+
+impl Pinger {
+    /// Who is measured.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// One round trip.
+    ///
+    /// # Errors
+    /// The peer is gone, or answers wrongly.
+    pub async fn ping(&mut self) -> Result<Duration, PingError> {
+        Ok(ping::ping(&mut self.stream).await?)
+    }
+}
+
+/// A root is served, and its getters told of each other, while this lives.
+pub struct ServedRoot {
+    root: peerage_content::Cid,
+    inbox: mpsc::UnboundedSender<Input>,
+    _serving: Serving,
+}
+
+impl Drop for ServedRoot {
+    fn drop(&mut self) {
+        drop(self.inbox.send(Input::Unserve { root: self.root }));
+    }
+}
+
+/// Hands buffers to the kernel and merges small packs, a little at a time.
+async fn upkeep(store: Store, pool: Pool) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tick.tick().await;
+        let store = store.clone();
+        let done = pool.run(move || {
+            store.flush()?;
+            store.maintain().map(drop)
+        });
+        if let Some(Err(error)) = done.await {
+            tracing::warn!(%error, "upkeep of the store failed");
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,151 @@
+//! The worker threads: all hashing and all file I/O happen here, so that the
+//! network's tasks never wait for a disk.
+//!
+//! One pool a peer, a thread a core. What waits is bounded in bytes: whoever
+//! brings work from the network first takes room for its payload; work that
+//! the engine asks for is bounded by the credit that the engine spent on it.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Payload that may wait for a worker or be under one, in KiB: 16 MiB keeps
+/// two cores of 1.5 GB/s busy for ten milliseconds.
+const ROOM_KIB: u32 = 16 * 1024;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A handle to the workers; they end when the last one is dropped.
+#[derive(Clone)]
+pub(crate) struct Pool(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    room: Arc<Semaphore>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    work: VecDeque<Work>,
+    closed: bool,
+}
+
+/// Room in the pool for one payload; given back when dropped.
+pub(crate) struct Room {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Pool {
+    /// Starts `threads` workers. With `slowdown` above 1 each piece of work is
+    /// stretched to that many times its length: for tests of slow machines.
+    pub(crate) fn start(threads: usize, slowdown: u32) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue { state: Mutex::default(), wake: Condvar::new() });
+        let mut handles = Vec::new();
+        for number in 0..threads.max(1) {
+            let queue = Arc::clone(&queue);
+            let name = format!("peerage-worker-{number}");
+            handles.push(thread::Builder::new().name(name).spawn(move || queue.run(slowdown))?);
+        }
+        let room = Arc::new(Semaphore::new(ROOM_KIB as usize));
+        Ok(Self(Arc::new(Inner { queue, room, threads: Mutex::new(handles) })))
+    }
+
+    /// Waits for room for a payload of `len` bytes.
+    pub(crate) async fn room(&self, len: usize) -> Room {
+        let kib = u32::try_from(len.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, ROOM_KIB);
+        // Never closed, so this only fails when the process is going down.
+        Room { _permit: Arc::clone(&self.0.room).acquire_many_owned(kib).await.ok() }
+    }
+
+    /// Does `work` on a worker, after what was posted before it has begun.
+    pub(crate) fn post(&self, work: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.work.push_back(Box::new(work));
+        drop(state);
+        self.0.queue.wake.notify_one();
+    }
+
+    /// Does `work` on a worker and waits for what it returns; `None` if it panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        self.post(move || drop(done.send(work())));
+        result.await.ok()
+    }
+}
+
+impl Queue {
+    fn run(&self, slowdown: u32) {
+        loop {
+            let work = {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                loop {
+                    if let Some(work) = state.work.pop_front() {
+                        break work;
+                    }
+                    if state.closed {
+                        return;
+                    }
+                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            };
+            let began = Instant::now();
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                tracing::error!("a worker's task panicked");
+            }
+            if slowdown > 1 {
+                thread::sleep(began.elapsed().saturating_mul(slowdown - 1).min(Duration::from_secs(1)));
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.queue.wake.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let me = thread::current().id();
+        for handle in threads {
+            // The last handle may be dropped by a worker itself.
+            if handle.thread().id() != me {
+                drop(handle.join());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_returns_and_a_panic_does_not_end_the_worker() {
+        let pool = Pool::start(1, 1).unwrap();
+        assert_eq!(pool.run(|| 2 + 2).await, Some(4));
+        assert_eq!(pool.run(|| -> u8 { panic!("on purpose") }).await, None);
+        assert_eq!(pool.run(|| 5).await, Some(5));
+    }
+
+    #[tokio::test]
+    async fn room_is_bounded_and_comes_back() {
+        let pool = Pool::start(1, 1).unwrap();
+        let all = pool.room(usize::MAX).await;
+        assert_eq!(pool.0.room.available_permits(), 0);
+        drop(all);
+        drop(pool.room(1).await);
+        assert_eq!(pool.0.room.available_permits(), ROOM_KIB as usize);
+    }
+}

@@ -1,0 +1,225 @@
+//! Adding files, and sharing them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use peerage_content::{Cid, Profile};
+use peerage_engine::Share as Progress;
+use peerage_identity::PeerId;
+use peerage_store::{PinKind, Root, RootKind, WriteError};
+use tokio::sync::mpsc;
+
+use crate::files::import::{
+    self, ImportError, ImportOptions, ImportProgress, Imported, Remarks, Target, Workers,
+};
+use crate::get::unix_now;
+use crate::keep::replace_root;
+use crate::peer::{Peer, ServedRoot};
+use crate::pool::Pool;
+use crate::served::Blocks;
+
+/// How to add.
+#[derive(Debug, Clone, Default)]
+pub struct AddOptions {
+    /// Decides the CIDs.
+    pub profile: Profile,
+    /// Copy the bytes into the store instead of referring to the files.
+    pub copy: bool,
+    /// Include entries below the given paths whose names begin with a dot.
+    pub hidden: bool,
+    /// Keep mode and mtime.
+    pub preserve: bool,
+    /// One folder around all paths.
+    pub wrap: bool,
+}
+
+/// What was added.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// What it was made of, canonical.
+    pub paths: Vec<PathBuf>,
+    /// The name that it had, if it was one path.
+    pub name: Option<String>,
+    /// The root.
+    pub cid: Cid,
+    /// Content bytes.
+    pub size: u64,
+    /// Bytes of all blocks.
+    pub dag_size: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Files that may be executed.
+    pub executables: u64,
+    /// What was left out, or may not be written by others.
+    pub remarks: Remarks,
+}
+
+/// Why files could not be added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// A file, or what was asked for.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The disk.
+    #[error("the repository: {0}")]
+    Store(#[from] WriteError),
+    /// The peer is stopping.
+    #[error("the peer is stopping")]
+    Stopped,
+}
+
+impl Workers for Pool {
+    fn post(&self, work: Box<dyn FnOnce() + Send>) {
+        Self::post(self, work);
+    }
+}
+
+/// Computes CIDs without a repository.
+///
+/// # Errors
+/// A file that cannot be read.
+pub async fn only_hash(
+    paths: Vec<PathBuf>,
+    options: AddOptions,
+    on_progress: impl Fn(ImportProgress) + Send + 'static,
+) -> Result<Vec<Added>, AddError> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let pool = Pool::start(threads, 1).map_err(|_| AddError::Stopped)?;
+    let imported = run(pool, paths, &options, Target::OnlyHash, on_progress).await?;
+    Ok(imported.into_iter().map(|(added, _)| added).collect())
+}
+
+impl Peer {
+    /// Adds and pins files and folders, durably.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or the disk's.
+    pub async fn add(
+        &self,
+        paths: Vec<PathBuf>,
+        options: AddOptions,
+        on_progress: impl Fn(ImportProgress) + Send + 'static,
+    ) -> Result<Vec<Added>, AddError> {
+        let mut all = Vec::new();
+        for (added, imported) in self.import(paths, &options, on_progress).await? {
+            if let Some(set) = &imported.set {
+                let name = added.name.clone().unwrap_or_default();
+                self.add_pin(added.cid, &name, PinKind::Recursive, added.dag_size, set)?;
+            }
+            all.push(added);
+        }
+        Ok(all)
+    }
+
+    /// Adds files and folders by reference and serves them until the
+    /// [`Share`] is dropped; with `keep`, under `up` as well.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or the disk's.
+    pub async fn share(
+        &self,
+        paths: Vec<PathBuf>,
+        options: AddOptions,
+        keep: bool,
+        on_progress: impl Fn(ImportProgress) + Send + 'static,
+    ) -> Result<Share, AddError> {
+        let (watcher, progress) = mpsc::unbounded_channel();
+        let mut roots = Vec::new();
+        let mut served = Vec::new();
+        for (added, imported) in self.import(paths, &options, on_progress).await? {
+            let Some(set) = imported.set else { continue };
+            if keep {
+                let root = Root {
+                    cid: added.cid,
+                    kind: RootKind::Shared,
+                    path: added.paths.first().filter(|_| added.paths.len() == 1).cloned(),
+                    name: added.name.clone().unwrap_or_default(),
+                    announce: false,
+                    keep: true,
+                    size: added.dag_size,
+                    tree: imported.trees.first().copied(),
+                    added: unix_now(),
+                };
+                replace_root(self.store(), &root, &set)?;
+            }
+            let blocks = Blocks::Growing(Arc::new(set));
+            served.push(self.serve(added.cid, blocks, added.dag_size, Some(watcher.clone())));
+            roots.push(added);
+        }
+        self.sync().await?;
+        Ok(Share { roots, progress, _served: served })
+    }
+
+    async fn import(
+        &self,
+        paths: Vec<PathBuf>,
+        options: &AddOptions,
+        on_progress: impl Fn(ImportProgress) + Send + 'static,
+    ) -> Result<Vec<(Added, Imported)>, AddError> {
+        let store = self.store().clone();
+        let target = if options.copy { Target::Copy(store) } else { Target::Reference(store) };
+        run(self.inner().pool.clone(), paths, options, target, on_progress).await
+    }
+}
+
+/// Imports on a thread of its own; dropped, the import stops.
+async fn run(
+    pool: Pool,
+    paths: Vec<PathBuf>,
+    options: &AddOptions,
+    target: Target,
+    on_progress: impl Fn(ImportProgress) + Send + 'static,
+) -> Result<Vec<(Added, Imported)>, AddError> {
+    struct Cancel(Arc<AtomicBool>);
+    impl Drop for Cancel {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let cancel = Cancel(Arc::new(AtomicBool::new(false)));
+    let cancelled = Arc::clone(&cancel.0);
+    let import_options = ImportOptions {
+        profile: options.profile.clone(),
+        hidden: options.hidden,
+        preserve: options.preserve,
+        wrap: options.wrap,
+        leave_out: Vec::new(),
+    };
+    let work = move || import::import(&paths, &import_options, &target, &pool, &on_progress, &cancelled);
+    let imported = tokio::task::spawn_blocking(work).await.map_err(|_| AddError::Stopped)??;
+    Ok(imported.into_iter().map(|imported| (added(&imported), imported)).collect())
+}
+
+fn added(imported: &Imported) -> Added {
+    Added {
+        paths: imported.paths.clone(),
+        name: imported.name.clone(),
+        cid: imported.cid,
+        size: imported.size,
+        dag_size: imported.dag_size,
+        files: imported.files,
+        executables: imported.executables,
+        remarks: imported.remarks.clone(),
+    }
+}
+
+/// Files and folders that are being served.
+pub struct Share {
+    roots: Vec<Added>,
+    progress: mpsc::UnboundedReceiver<(PeerId, Progress)>,
+    _served: Vec<ServedRoot>,
+}
+
+impl Share {
+    /// What is shared, in the order of the paths.
+    #[must_use]
+    pub fn roots(&self) -> &[Added] {
+        &self.roots
+    }
+
+    /// Waits until a peer says how much it has.
+    pub async fn next_progress(&mut self) -> Option<(PeerId, Progress)> {
+        self.progress.recv().await
+    }
+}
