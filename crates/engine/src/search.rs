@@ -87,7 +87,8 @@ pub(crate) struct Search {
     received_any: bool,
     /// A source that was not known to be of no use is gone.
     lost_any: bool,
-    /// When something last came, or a want or source was the first.
+    /// When something last came, or began to be needed. Who connects again and
+    /// again and gives nothing does not change it.
     last_progress: Instant,
     /// Answers about the root that may still name someone, and how long they are waited for.
     answers: usize,
@@ -206,10 +207,7 @@ impl Search {
     }
 
     /// The peer can be asked.
-    pub(crate) fn handle_source(&mut self, peer: PeerId, now: Instant) {
-        if self.sources.is_empty() {
-            self.last_progress = now;
-        }
+    pub(crate) fn handle_source(&mut self, peer: PeerId) {
         self.sources.insert(peer);
         self.without.remove(&peer);
         self.fruitless_since = None;
@@ -312,10 +310,11 @@ impl Search {
     pub(crate) fn review(&self, now: Instant, config: &Config) -> Verdict {
         let redial = self.candidates.iter().filter(|c| c.is_dialable()).map(|c| c.next_try).min();
         let redial = redial.filter(|_| self.dialing() < config.dials_per_job);
-        let Some(since) = self.fruitless_since else {
-            let silent = self.last_progress + config.silence.max(self.wait.unwrap_or_default());
-            return if now >= silent { Verdict::GiveUp(self.silence()) } else { wait_until(redial, silent) };
-        };
+        let silent = self.last_progress + config.silence.max(self.wait.unwrap_or_default());
+        if now >= silent {
+            return Verdict::GiveUp(self.silence());
+        }
+        let Some(since) = self.fruitless_since else { return wait_until(redial, silent) };
         let undecided = self.candidates.iter().any(|candidate| match candidate.state {
             CandidateState::Dialing(_) => true,
             // Connected, and neither a source nor known to be useless.
@@ -333,7 +332,7 @@ impl Search {
             return Verdict::GiveUp(self.failure());
         }
         if undecided {
-            return Verdict::Wait(redial);
+            return wait_until(redial, silent);
         }
         let patience = match (self.wait, self.received_any || self.lost_any) {
             (Some(wait), _) => wait,
@@ -344,7 +343,7 @@ impl Search {
         if self.answers > 0 {
             give_up = give_up.max(self.answers_until);
         }
-        if now >= give_up { Verdict::GiveUp(self.failure()) } else { wait_until(redial, give_up) }
+        if now >= give_up { Verdict::GiveUp(self.failure()) } else { wait_until(redial, give_up.min(silent)) }
     }
 
     fn failure(&self) -> JobError {

@@ -109,6 +109,7 @@ impl Engine {
     }
 
     /// A source's answer to [`Output::AskSwarm`]; the shell has verified the records.
+    #[expect(clippy::needless_pass_by_value, reason = "the shell made them for this call")]
     pub fn handle_swarm_answer(&mut self, root: &Cid, records: Vec<Record>, now: Now) {
         let jobs: Vec<JobId> = self
             .jobs
@@ -137,11 +138,11 @@ impl Engine {
         use peerage_exchange::Output as Exchange;
         match output {
             Exchange::SendMessage { peer, message } => {
-                self.outputs.push_back(Output::SendMessage { peer, message })
+                self.outputs.push_back(Output::SendMessage { peer, message });
             }
             Exchange::Lookup { peer, cid } => self.outputs.push_back(Output::Lookup { peer, cid }),
             Exchange::ServeBlock { peer, cid, len } => {
-                self.outputs.push_back(Output::ServeBlock { peer, cid, len })
+                self.outputs.push_back(Output::ServeBlock { peer, cid, len });
             }
             Exchange::Stalled { session } => {
                 let job = JobId(session.0);
@@ -187,7 +188,7 @@ impl Engine {
             entry.search.handle_useless(peer, "was not taken as a source", now.instant);
             return;
         }
-        entry.search.handle_source(peer, now.instant);
+        entry.search.handle_source(peer);
         if protocols.swarm {
             self.ask_swarm_of(job, peer, None, now);
         }

@@ -256,7 +256,7 @@ impl Fetch {
             let len = if nth == 0 { u64::from(arrived.len) } else { 0 };
             self.set_credit(id, len, credit);
             if let Err(error) = self.place(id, &cid, arrived, held, nth > 0) {
-                self.fail(error);
+                self.fail(*error);
                 return true;
             }
             if self.frontier.get(id).is_some_and(|item| matches!(item.state, State::Writing(1..))) {

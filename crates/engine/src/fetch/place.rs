@@ -23,7 +23,7 @@ impl Fetch {
         arrived: &Arrived,
         held: bool,
         again: bool,
-    ) -> Result<(), JobError> {
+    ) -> Result<(), Box<JobError>> {
         let Some(item) = self.frontier.get_mut(id) else { return Ok(()) };
         item.state = State::Writing(0);
         let item = item.clone();
@@ -48,8 +48,9 @@ impl Fetch {
         Ok(())
     }
 
-    fn malformed(&self, item: &Item, why: &str) -> JobError {
-        JobError::Malformed { cid: item.cid, path: self.tree.path_of(&item.place), why: why.to_owned() }
+    fn malformed(&self, item: &Item, why: &str) -> Box<JobError> {
+        let path = self.tree.path_of(&item.place);
+        Box::new(JobError::Malformed { cid: item.cid, path, why: why.to_owned() })
     }
 
     fn place_node(
@@ -60,7 +61,7 @@ impl Fetch {
         arrived: &Arrived,
         held: bool,
         again: bool,
-    ) -> Result<(), JobError> {
+    ) -> Result<(), Box<JobError>> {
         match (&item.place, node) {
             (Place::Range { file, offset, size }, Node::Leaf { data, .. }) => {
                 if data.len() as u64 != *size {
@@ -104,7 +105,7 @@ impl Fetch {
         node: &Node,
         arrived: &Arrived,
         held: bool,
-    ) -> Result<bool, JobError> {
+    ) -> Result<bool, Box<JobError>> {
         let metadata = node.metadata();
         match node {
             Node::Leaf { data, .. } => {

@@ -166,7 +166,7 @@ pub(crate) fn folder_children(
     entries: &[Entry],
     tree: &Tree,
     inner: u64,
-) -> Result<Vec<NewItem>, JobError> {
+) -> Result<Vec<NewItem>, Box<JobError>> {
     entries.iter().map(|entry| entry_item(dir, entry, tree, inner)).collect()
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn shard_children(
     entries: &[ShardEntry],
     tree: &Tree,
     inner: u64,
-) -> Result<Vec<NewItem>, JobError> {
+) -> Result<Vec<NewItem>, Box<JobError>> {
     let bucket = |entry: &ShardEntry| match &entry.value {
         Bucket::Sub(cid, tsize) => Ok(item(*cid, Place::Shard { dir }, *tsize, inner)),
         Bucket::Value(entry) => entry_item(dir, entry, tree, inner),
@@ -184,10 +184,10 @@ pub(crate) fn shard_children(
     entries.iter().map(bucket).collect()
 }
 
-fn entry_item(dir: DirKey, entry: &Entry, tree: &Tree, inner: u64) -> Result<NewItem, JobError> {
+fn entry_item(dir: DirKey, entry: &Entry, tree: &Tree, inner: u64) -> Result<NewItem, Box<JobError>> {
     if let Err(error) = name::check(&entry.name) {
         let path = tree.path(Some(dir), &entry.name);
-        return Err(JobError::Name { path, why: error.to_string() });
+        return Err(Box::new(JobError::Name { path, why: error.to_string() }));
     }
     let place = Place::Entry { parent: Some(dir), name: entry.name.clone() };
     Ok(item(entry.cid, place, entry.tsize, inner))

@@ -1,0 +1,163 @@
+//! What a stranger's DAG can cost, and that credit is a bound and never a dead end.
+
+use std::collections::BTreeMap;
+
+use peerage_content::Profile;
+
+use super::dag::{Blocks, Dag, Tree, build, small};
+use super::world::{World, hints};
+use crate::*;
+
+fn fetch(dag: &Dag, config: Config, seconds: u64) -> (World, Result<JobProgress, JobError>) {
+    let mut world = World::with(1, 2, config);
+    world.share(0, dag);
+    world.fetch(1, 1, dag.root, hints([0]));
+    let outcome = world.run(1, 1, seconds).clone();
+    (world, outcome)
+}
+
+/// Runs a fetch and says how many items were known at most.
+fn widest(dag: &Dag, config: Config) -> (usize, World, Result<JobProgress, JobError>) {
+    let mut world = World::with(1, 2, config);
+    world.share(0, dag);
+    world.fetch(1, 1, dag.root, hints([0]));
+    let mut most = 0;
+    while world.outcome(1, 1).is_none() && world.seconds() < 3_000 {
+        world.step(peerage_base::Instant::from_nanos(u64::MAX / 2));
+        most = most.max(world.peers[1].engine.weights().iter().map(|w| w.0 + w.2).max().unwrap_or(0));
+    }
+    let outcome = world.outcome(1, 1).expect("it ends").clone();
+    (most, world, outcome)
+}
+
+#[test]
+fn less_credit_than_a_block_is_slow_but_no_dead_end() {
+    let tree = Tree::dir([("a", Tree::File((0..200).collect())), ("b", Tree::File(vec![1; 300]))]);
+    let dag = build(&tree, &small());
+    let (world, outcome) = fetch(&dag, Config { fetch_credit: 10, ..Config::default() }, 300);
+    outcome.unwrap();
+    assert_eq!(world.export(1, 1).flat(), tree.flat());
+}
+
+#[test]
+fn a_full_frontier_goes_on_one_node_at_a_time() {
+    let file = |n: u8| {
+        (format!("{n}"), Tree::File((0..=255).map(|b: u8| b.wrapping_mul(n)).cycle().take(900).collect()))
+    };
+    let tree = Tree::dir([("x", Tree::dir((0..20).map(file))), ("y", Tree::dir((20..40).map(file)))]);
+    let dag = build(&tree, &Profile { max_links: 4, ..small() });
+    for frontier_items in [1, 2, 5, 30] {
+        let (most, world, outcome) = widest(&dag, Config { frontier_items, ..Config::default() });
+        outcome.unwrap();
+        assert_eq!(world.export(1, 1).flat(), tree.flat());
+        assert!(most < frontier_items + 90, "{most} with {frontier_items}");
+        assert!(world.peers[1].came.values().all(|times| *times == 1));
+    }
+}
+
+#[test]
+fn few_blocks_with_many_paths_cost_no_memory() {
+    // 32,768 times the same leaf under five nodes of eight links: a sparse file.
+    let profile = Profile { chunk_size: 1, max_links: 8, ..small() };
+    let tree = Tree::File(vec![0; 8 * 8 * 8 * 8 * 8]);
+    let dag = build(&tree, &profile);
+    assert_eq!(dag.blocks.len(), 6);
+    let (most, world, outcome) =
+        widest(&dag, Config { frontier_items: 64, live_items: 128, ..Config::default() });
+    assert_eq!(outcome.unwrap().fetch.bytes, tree.bytes());
+    assert_eq!(world.export(1, 1).flat(), tree.flat());
+    assert!(most < 200, "{most}");
+}
+
+#[test]
+fn folders_that_are_done_are_forgotten() {
+    let mut dag = build(&Tree::dir([("f", Tree::File(vec![1]))]), &small());
+    for _ in 0..4 {
+        dag = Dag::folder((0..6).map(|n| (n.to_string(), &dag)));
+    }
+    let (most, world, outcome) = widest(&dag, Config { frontier_items: 50, ..Config::default() });
+    outcome.unwrap();
+    assert_eq!(
+        world.export(1, 1).flat().len(),
+        (0..=4).map(|n| 6_usize.pow(n)).sum::<usize>() + 6_usize.pow(4)
+    );
+    assert!(most < 400, "{most} of 2,851");
+}
+
+#[test]
+fn a_dag_that_is_deep_and_wide_fails() {
+    let mut dag = build(&Tree::File(vec![1]), &small());
+    for level in 0..40 {
+        let others: Vec<Dag> = (0..30).map(|n| build(&Tree::File(vec![level, n, 2]), &small())).collect();
+        let folders: Vec<Dag> = others.iter().map(|other| Dag::folder([("f".to_owned(), other)])).collect();
+        let first = std::iter::once(("0".to_owned(), &dag));
+        dag = Dag::folder(first.chain(folders.iter().enumerate().map(|(n, other)| (format!("x{n}"), other))));
+    }
+    let config = Config { frontier_items: 20, frontier_max: 100, ..Config::default() };
+    let (most, _, outcome) = widest(&dag, config);
+    assert!(most <= 200, "{most}");
+    // Depth first it is refused; had the width come first, it might have fitted.
+    assert!(matches!(outcome, Ok(_) | Err(JobError::Malformed { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_dag_that_is_too_deep_fails_with_its_place() {
+    let mut dag = build(&Tree::File(vec![1]), &small());
+    for _ in 0..30 {
+        dag = Dag::folder([("d".to_owned(), &dag)]);
+    }
+    let (_, outcome) = fetch(&dag, Config { dag_depth: 20, ..Config::default() }, 60);
+    let Err(JobError::Malformed { path, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(path.len(), 21);
+    fetch(&dag, Config::default(), 60).1.unwrap();
+}
+
+#[test]
+fn names_that_are_no_names_fail_before_anything_is_written_there() {
+    for name in ["a\\b", "bell\u{7}", "esc\u{1b}[2J", "..."] {
+        let file = build(&Tree::File(vec![1]), &small());
+        let dag = Dag::folder([(name.to_owned(), &file)]);
+        let (world, outcome) = fetch(&dag, Config::default(), 60);
+        if name == "..." {
+            outcome.unwrap();
+            continue;
+        }
+        let Err(JobError::Name { path, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(path, [name]);
+        assert!(world.export(1, 1).flat().values().all(|tree| matches!(tree, Tree::Dir(_))));
+    }
+}
+
+#[test]
+fn a_block_that_means_nothing_is_its_makers_fault() {
+    let garbage = bytes::Bytes::from_static(b"\xff\xff\xff");
+    let hash = peerage_content::hash::digest(0x12, &garbage).unwrap();
+    let root = peerage_content::Cid::new_v1(0x70, hash);
+    let mut world = World::new(1, 2);
+    world.peers[0].store = Blocks::from([(hash, garbage)]);
+    world.fetch(1, 1, root, hints([0]));
+    assert!(matches!(world.run(1, 1, 60), Err(JobError::Malformed { .. })));
+}
+
+#[test]
+fn twenty_thousand_files_take_steps_in_proportion() {
+    let steps = |count: u32| {
+        let files = (0..count).map(|n| (format!("file number {n}"), Tree::File(n.to_be_bytes().to_vec())));
+        let profile = Profile { chunk_size: 64, ..Profile::default() };
+        let dag = build(&Tree::Dir(files.collect::<BTreeMap<_, _>>()), &profile);
+        let mut world = World::new(1, 2);
+        world.share(0, &dag);
+        world.fetch(1, 1, dag.root, hints([0]));
+        let mut steps = 0_u64;
+        while world.outcome(1, 1).is_none() {
+            world.step(peerage_base::Instant::from_nanos(u64::MAX / 2));
+            steps += 1;
+        }
+        let progress = world.outcome(1, 1).unwrap().clone().unwrap();
+        assert_eq!((progress.fetch.files, progress.fetch.bytes), (u64::from(count), 4 * u64::from(count)));
+        assert!(world.peers[1].came.values().all(|times| *times == 1));
+        steps
+    };
+    let (some, many) = (steps(2_000), steps(20_000));
+    assert!(many < some * 12, "{some} for 2,000, {many} for 20,000");
+}
