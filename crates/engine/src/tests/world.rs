@@ -242,7 +242,18 @@ impl World {
 
     /// Ends a connection: what is under way on it is lost.
     pub(super) fn cut(&mut self, a: usize, b: usize) {
-        if self.links.remove(&(a.min(b), a.max(b))).is_some() {
+        let pair = (a.min(b), a.max(b));
+        if let Some(number) = self.links.remove(&pair) {
+            // A handshake that was under way is a dial that failed.
+            let dials = self.queue.values().filter_map(|(n, link, input)| match input {
+                Input::Connected(Connected { dial: Some(dial), .. }) if *link == Some((pair, number)) => {
+                    Some((*n, *dial))
+                }
+                _ => None,
+            });
+            for (n, dial) in dials.collect::<Vec<_>>() {
+                self.later(n, Duration::ZERO, Input::DialFailed(dial));
+            }
             self.later(a, Duration::ZERO, Input::Disconnected(b));
             self.later(b, Duration::ZERO, Input::Disconnected(a));
         }
