@@ -46,6 +46,11 @@ impl Sink {
             drop(self.0.send(event).await);
         }
     }
+
+    /// Says `event` if there is room now: for progress, from threads.
+    pub(crate) fn try_send(&self, event: Event) {
+        drop(self.0.try_send(event));
+    }
 }
 
 /// Tells a command to end.

@@ -55,7 +55,6 @@ pub(crate) trait Owned {
 #[derive(Debug)]
 pub(crate) enum OpenError {
     /// Another process has it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "said once a peer is opened"))]
     Held {
         pid: Option<u32>,
         /// Its command line, not safe to print.

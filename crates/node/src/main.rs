@@ -13,10 +13,6 @@ mod execution;
 #[cfg(test)]
 mod execution_tests;
 mod interrupt;
-#[path = "../../peer/src/link.rs"]
-#[expect(unreachable_pub, reason = "it is public where it belongs, in the peer crate")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the peer prints paths, the program does not"))]
-mod link;
 mod local;
 mod logging;
 mod render;

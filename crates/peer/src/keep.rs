@@ -41,23 +41,14 @@ impl Peer {
         self.store().roots()
     }
 
-    /// Forgets kept roots with this CID; how many there were. No file is touched.
+    /// Forgets a root; false if there was none. No file of the user's is touched.
     ///
     /// # Errors
     /// The disk's.
-    pub fn unshare(&self, cid: &Cid) -> Result<usize, WriteError> {
-        let ids: Vec<_> = self
-            .store()
-            .roots()
-            .iter()
-            .filter(|entry| entry.root.cid == *cid)
-            .map(|entry| entry.id)
-            .collect();
-        for id in &ids {
-            self.store().remove_root(*id)?;
-        }
+    pub fn forget(&self, id: RootId) -> Result<bool, WriteError> {
+        let removed = self.store().remove_root(id)?;
         self.store().sync()?;
-        Ok(ids.len())
+        Ok(removed)
     }
 
     /// All pins.

@@ -91,7 +91,8 @@ pub async fn only_hash(
 }
 
 impl Peer {
-    /// Adds and pins files and folders, durably.
+    /// Adds and pins files and folders, durably. The pins bear `name`, or the
+    /// files' own.
     ///
     /// # Errors
     /// A file that cannot be read, or the disk's.
@@ -99,12 +100,13 @@ impl Peer {
         &self,
         paths: Vec<PathBuf>,
         options: AddOptions,
+        name: Option<String>,
         on_progress: impl Fn(ImportProgress) + Send + 'static,
     ) -> Result<Vec<Added>, AddError> {
         let mut all = Vec::new();
         for (added, imported) in self.import(paths, &options, on_progress).await? {
             if let Some(set) = &imported.set {
-                let name = added.name.clone().unwrap_or_default();
+                let name = name.clone().or_else(|| added.name.clone()).unwrap_or_default();
                 self.add_pin(added.cid, &name, PinKind::Recursive, added.dag_size, set)?;
             }
             all.push(added);

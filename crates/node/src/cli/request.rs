@@ -12,7 +12,7 @@ use crate::api::{
     Add, Cat, Event, Failure, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share, Source, StatTarget,
     Unpin, Unshare,
 };
-use crate::link::{LINK_MAX, Link};
+use peerage_peer::{LINK_MAX, Link};
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq)]
@@ -121,7 +121,7 @@ impl Command {
 fn parse_link(text: &str) -> Result<Link, Failure> {
     unwrapped(text)
         .parse()
-        .map_err(|error: crate::link::LinkError| Failure::new(Kind::BadLink, error.to_string()))
+        .map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))
 }
 
 /// The link in what people paste: `share`'s whole line, or the quotes around it.

@@ -1,26 +1,39 @@
-//! Requests executed on this process's own peer.
+//! Requests executed on this process's own peer. One file a group of
+//! commands; this one opens the repository and says who does what.
 
-use std::path::Path;
+mod failure;
+mod files;
+mod get;
+mod look;
+mod network;
+mod open;
+mod pins;
+mod share;
+
 use std::sync::Arc;
 
-use crate::api::{Add, Failure, Kind, Network, Request};
+use peerage_peer::Peer;
+
+use crate::api::{Failure, Network, Request};
 use crate::backend::{Backend, Cancel, Sink};
 use crate::execution::{OpenError, Opener, Owned};
-use crate::render::Output;
+
+pub(crate) use files::only_hash;
 
 /// Opens repositories on this machine.
 #[derive(Debug)]
 pub(crate) struct Repositories;
 
 /// The peer of a repository that this process owns.
-#[derive(Debug)]
-pub(crate) struct Local;
+pub(crate) struct Local {
+    peer: Peer,
+}
 
 impl Opener for Repositories {
     type Owned = Local;
 
-    async fn open(&self, _repo: &Path, _network: &Network, _required: bool) -> Result<Local, OpenError> {
-        Err(OpenError::Failed(Failure::new(Kind::Failed, "this build has no peer in it")))
+    async fn open(&self, repo: &std::path::Path, network: &Network, required: bool) -> Result<Local, OpenError> {
+        Ok(Local { peer: open::peer(repo, network, required).await? })
     }
 }
 
@@ -28,23 +41,51 @@ impl Owned for Local {
     type Backend = Self;
 
     fn backend(&self) -> Arc<Self> {
-        Arc::new(Self)
+        Arc::new(Self { peer: self.peer.clone() })
     }
 
     fn listen(&self) -> Vec<String> {
-        Vec::new()
+        self.peer.listen_addrs().iter().map(|addr| addr.without_peer().to_string()).collect()
     }
 
-    async fn close(self) {}
+    async fn close(self) {
+        self.peer.shutdown().await;
+    }
 }
 
 impl Backend for Local {
-    async fn run(&self, _request: Request, _out: Sink, _cancel: Cancel) -> Result<(), Failure> {
-        Err(Failure::new(Kind::Failed, "this build has no peer in it"))
+    async fn run(&self, request: Request, out: Sink, cancel: Cancel) -> Result<(), Failure> {
+        open::report(&self.peer, &out).await;
+        let peer = &self.peer;
+        let until_interrupted = request.runs_until_interrupted();
+        let ends_by_itself = cancel.clone();
+        let work = async {
+            match request {
+                Request::Share(share) => share::share(peer, share, &out, &cancel).await,
+                Request::Up => share::up(peer, &out, &cancel).await,
+                Request::Get(get) => get::get(peer, get, &out, &cancel).await,
+                Request::Shares => share::list(peer, &out).await,
+                Request::Unshare(unshare) => share::remove(peer, unshare, &out).await,
+                Request::Add(add) => files::add(peer, add, &out).await,
+                Request::Ls(target) => look::ls(peer, target, &out).await,
+                Request::Stat(target) => look::stat(peer, target, &out).await,
+                Request::Cat(cat) => look::cat(peer, cat, &out).await,
+                Request::Id => network::id(peer, &out).await,
+                Request::Ping(ping) => network::ping(peer, ping, &out).await,
+                Request::Connect { address } => network::connect(peer, &address, &out).await,
+                Request::Peers => network::peers(peer, &out).await,
+                Request::PinAdd(pin) => pins::add(peer, pin, &out).await,
+                Request::PinRm(unpin) => pins::remove(peer, unpin, &out).await,
+                Request::PinLs => pins::list(peer, &out).await,
+                Request::Verify => files::verify(peer, &out).await,
+            }
+        };
+        if until_interrupted {
+            return work.await;
+        }
+        tokio::select! {
+            result = work => result,
+            () = ends_by_itself.cancelled() => Err(Failure::interrupted()),
+        }
     }
-}
-
-/// `add --only-hash`: CIDs without a repository.
-pub(crate) async fn only_hash(_add: Add, _output: &Output, _cancel: &Cancel) -> Result<(), Failure> {
-    Err(Failure::new(Kind::Failed, "this build has no peer in it"))
 }

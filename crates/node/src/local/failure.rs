@@ -1,0 +1,137 @@
+//! Errors of the peer as failures of commands: the kind says the exit status.
+
+use std::io;
+
+use peerage_peer::{
+    AddError, DialError, ExportError, GetError, ImportError, JobError, PinError, PingError, QueryError, StartError,
+};
+use peerage_store::WriteError;
+
+use crate::api::{Failure, Kind};
+
+/// An error that has a kind.
+pub(super) trait Fails: ToString {
+    fn kind(&self) -> Kind;
+
+    fn failure(&self) -> Failure {
+        Failure::new(self.kind(), self.to_string())
+    }
+}
+
+fn of_io(error: &io::Error) -> Kind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Kind::Path,
+        _ => Kind::Io,
+    }
+}
+
+impl Fails for JobError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotFound(_) => Kind::NotFound,
+            Self::Unverified(_) => Kind::Verification,
+            Self::Unwantable { .. } => Kind::BadLink,
+            Self::Malformed { .. } | Self::Name { .. } => Kind::Content,
+            _ => Kind::Failed,
+        }
+    }
+}
+
+impl Fails for WriteError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Io(error) => of_io(error),
+            _ => Kind::Failed,
+        }
+    }
+}
+
+impl Fails for ExportError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Io { source, .. } => of_io(source),
+            Self::Differs(_) => Kind::Exists,
+            Self::Busy { .. } => Kind::Owned,
+            Self::NoSpace { .. } => Kind::NoSpace,
+            Self::Collision(_) => Kind::Content,
+            Self::Store(error) => error.kind(),
+            Self::Gone => Kind::Failed,
+        }
+    }
+}
+
+impl Fails for GetError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Job(error) => error.kind(),
+            Self::Export(error) => error.kind(),
+            Self::Stopped => Kind::Interrupted,
+        }
+    }
+}
+
+impl Fails for QueryError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Job(error) => error.kind(),
+            Self::Path { .. } => Kind::NotFound,
+            Self::Stopped => Kind::Interrupted,
+            _ => Kind::Content,
+        }
+    }
+}
+
+impl Fails for AddError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Import(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Stopped => Kind::Interrupted,
+        }
+    }
+}
+
+impl Fails for ImportError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Cancelled => Kind::Interrupted,
+            Self::WorkerLost => Kind::Failed,
+            Self::SameName { .. } => Kind::Usage,
+            _ => Kind::Path,
+        }
+    }
+}
+
+impl Fails for PinError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Query(error) => error.kind(),
+            Self::Walk(_) => Kind::Content,
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl Fails for DialError {
+    fn kind(&self) -> Kind {
+        Kind::Network
+    }
+}
+
+impl Fails for PingError {
+    fn kind(&self) -> Kind {
+        Kind::Network
+    }
+}
+
+impl Fails for StartError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Listen(_) => Kind::Network,
+            Self::Key(_) | Self::Lock(_) => Kind::Path,
+            Self::Store(_) | Self::Io(_) => Kind::Io,
+        }
+    }
+}

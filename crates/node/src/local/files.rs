@@ -1,0 +1,124 @@
+//! `add` and `verify`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use peerage_content::{Cid, Profile, codec};
+use peerage_peer::{AddOptions, Added, ImportProgress, Peer};
+use peerage_store::{Change, Checked};
+
+use super::failure::Fails as _;
+use super::share::remarks;
+use crate::api::{self, BadBlock, Event, Failure, Kind};
+use crate::backend::{Cancel, Sink};
+use crate::render::Output;
+
+/// Says how far an import is.
+pub(super) fn importing(out: &Sink) -> impl Fn(ImportProgress) + Send + 'static {
+    let out = out.clone();
+    move |progress: ImportProgress| {
+        let total = (progress.bytes_found > 0).then_some(progress.bytes_found);
+        out.try_send(Event::Importing { bytes: progress.bytes, total, path: None });
+    }
+}
+
+fn options(request: &api::Add) -> AddOptions {
+    let profile = match request.profile {
+        api::Profile::V1 => Profile::UNIXFS_V1_2025,
+        api::Profile::V0 => Profile::UNIXFS_V0_2015,
+    };
+    AddOptions { profile, copy: request.copy, hidden: request.hidden, ..AddOptions::default() }
+}
+
+fn paths(request: &api::Add) -> Vec<PathBuf> {
+    request.paths.iter().map(|path| path.0.clone()).collect()
+}
+
+pub(super) async fn add(peer: &Peer, request: api::Add, out: &Sink) -> Result<(), Failure> {
+    let added = peer.add(paths(&request), options(&request), request.name.clone(), importing(out)).await;
+    tell(&added.map_err(|error| error.failure())?, out).await;
+    Ok(())
+}
+
+/// `add --only-hash`: CIDs without a repository.
+pub(crate) async fn only_hash(request: api::Add, output: &Output, cancel: &Cancel) -> Result<(), Failure> {
+    let (out, mut events) = Sink::new();
+    let work = async move {
+        let added = peerage_peer::only_hash(paths(&request), options(&request), importing(&out)).await;
+        tell(&added.map_err(|error| error.failure())?, &out).await;
+        Ok(())
+    };
+    let printing = async {
+        while let Some(event) = events.recv().await {
+            output.push(event).await;
+        }
+    };
+    tokio::select! {
+        (result, ()) = async { tokio::join!(work, printing) } => result,
+        () = cancel.cancelled() => Err(Failure::interrupted()),
+    }
+}
+
+async fn tell(added: &[Added], out: &Sink) {
+    for root in added {
+        remarks(root, true, out).await;
+        let path = root.paths.first().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        out.send(Event::Added { path, cid: root.cid.to_string(), size: root.size }).await;
+    }
+}
+
+pub(super) async fn verify(peer: &Peer, out: &Sink) -> Result<(), Failure> {
+    let (store, tell) = (peer.store().clone(), out.clone());
+    let checking = tokio::task::spawn_blocking(move || {
+        let mut bad = Vec::new();
+        let verified = store.verify_all(&mut |checked| {
+            match checked {
+                Checked::Progress { done, total } => {
+                    tell.try_send(Event::Progress { bytes: done, total: Some(total), sources: 0, via: Vec::new() });
+                }
+                wrong => bad.push(problem(&wrong)),
+            }
+            ControlFlow::Continue(())
+        });
+        (verified, bad)
+    });
+    let (verified, bad) = checking.await.map_err(|_| Failure::new(Kind::Failed, "verify did not finish"))?;
+    let verified = verified.map_err(|error| Failure::new(Kind::Io, error.to_string()))?;
+    for block in bad.into_iter().flatten() {
+        out.send(Event::Bad(block)).await;
+    }
+    out.send(Event::Verified { blocks: verified.good, bytes: 0, bad: verified.bad }).await;
+    if verified.bad == 0 {
+        return Ok(());
+    }
+    let message = format!("{} blocks are not what they were; nothing of them is served", verified.bad);
+    Err(Failure::new(Kind::Verification, message))
+}
+
+fn problem(checked: &Checked) -> Option<BadBlock> {
+    let cid = |hash| Cid::new_v1(codec::RAW, hash).to_string();
+    Some(match checked {
+        Checked::Progress { .. } => return None,
+        Checked::BadRecord { pack, offset, block } => BadBlock {
+            cid: block.map(cid).unwrap_or_default(),
+            path: Some(pack.to_string_lossy().into_owned()),
+            problem: format!("damaged at byte {offset}"),
+        },
+        Checked::BadFile { path, block, change } => BadBlock {
+            cid: cid(*block),
+            path: Some(path.to_string_lossy().into_owned()),
+            problem: match change {
+                Change::Content => "the file has changed",
+                Change::Shrunk => "the file is shorter",
+                Change::NotAFile => "it is no regular file",
+                Change::Missing => "the file is gone",
+            }
+            .to_owned(),
+        },
+        Checked::BadIndex { pack } => BadBlock {
+            cid: String::new(),
+            path: Some(pack.to_string_lossy().into_owned()),
+            problem: "its index is damaged".to_owned(),
+        },
+    })
+}

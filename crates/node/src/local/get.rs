@@ -1,0 +1,107 @@
+//! `get`.
+
+use std::time::Duration;
+
+use peerage_content::name;
+use peerage_identity::{Multiaddr, PeerId};
+use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, Peer, Sources};
+
+use super::failure::Fails as _;
+use crate::api::{self, Event, Failure, Kind, NoticeKind, Via};
+use crate::backend::{Cancel, Sink};
+
+/// A link, and the peers to ask for it.
+pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> {
+    let link: Link = source.link.parse().map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))?;
+    let mut hints = link.providers.clone();
+    for text in &source.from {
+        let addr: Multiaddr = text.parse().map_err(|error| Failure::usage(format!("--from {text}: {error}")))?;
+        hints.push(addr);
+    }
+    if source.offline {
+        hints.clear();
+    }
+    let ask_connected = link.find && !source.offline;
+    Ok((link, Sources { hints, ask_connected, wait: source.wait }))
+}
+
+pub(super) async fn get(peer: &Peer, request: api::Get, out: &Sink, cancel: &Cancel) -> Result<(), Failure> {
+    let (link, sources) = sources(&request.source)?;
+    let root = if link.path.is_empty() {
+        link.cid
+    } else {
+        let mut query = peer.query(link.cid, sources.clone());
+        query.resolve(link.cid, &link.path).await.map_err(|error| error.failure())?
+    };
+    let options = GetOptions {
+        sources,
+        dest: request.dest.0.clone(),
+        overwrite: request.overwrite,
+        unsafe_symlinks: request.unsafe_symlinks,
+        serve: !request.source.offline,
+        keep: request.keep,
+    };
+    let mut get = peer.get(root, options).await.map_err(|error| error.failure())?;
+    follow(peer, &mut get, out).await?;
+    if let Some(time) = request.seed_for {
+        seed(time, cancel).await?;
+    }
+    Ok(())
+}
+
+async fn seed(time: Duration, cancel: &Cancel) -> Result<(), Failure> {
+    tokio::select! {
+        () = tokio::time::sleep(time) => Ok(()),
+        () = cancel.cancelled() => Err(Failure::interrupted()),
+    }
+}
+
+async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
+    loop {
+        match get.next_event().await.map_err(|error| error.failure())? {
+            Some(GetEvent::Progress(progress)) => {
+                if progress.sources == 0 && progress.fetch.bytes == 0 {
+                    let message = "looking for someone who has it".to_owned();
+                    out.send(Event::Searching { asked: 0, message }).await;
+                }
+                let via = via(peer, &progress).await;
+                let total = (progress.fetch.total > 0).then_some(progress.fetch.total);
+                out.send(Event::Progress { bytes: progress.fetch.bytes, total, sources: progress.sources as u64, via })
+                    .await;
+            }
+            Some(GetEvent::Done(done)) => {
+                for path in &done.unsafe_links {
+                    let path = name::escape(&path.to_string_lossy());
+                    let message =
+                        format!("{path} is a link that leaves the destination and was not made; see --unsafe-symlinks");
+                    out.send(Event::notice(NoticeKind::Skipped, message)).await;
+                }
+                let sources = &done.progress.received;
+                out.send(Event::Done {
+                    cid: done.cid.to_string(),
+                    path: done.path.to_string_lossy().into_owned(),
+                    bytes: done.progress.fetch.bytes,
+                    seconds: done.took.as_secs_f64(),
+                    sources: sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
+                    duplicate_bytes: done.progress.duplicates,
+                })
+                .await;
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn via(peer: &Peer, progress: &JobProgress) -> Vec<Via> {
+    if progress.received.is_empty() {
+        return Vec::new();
+    }
+    let peers = peer.peers().await;
+    let addr = |id: &PeerId| peers.iter().find(|info| info.peer == *id).and_then(|info| info.addrs.first());
+    let line = |(id, bytes): (&PeerId, &u64)| {
+        let addr = addr(id).map(ToString::to_string)?;
+        Some(Via { peer: id.to_string(), addr, bytes: *bytes })
+    };
+    progress.received.iter().filter_map(line).collect()
+}

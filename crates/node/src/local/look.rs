@@ -1,0 +1,112 @@
+//! `ls`, `stat` and `cat`: looking inside without fetching the rest.
+
+use peerage_content::{Cid, Node, codec, name};
+use peerage_peer::{Peer, Query};
+
+use super::failure::Fails as _;
+use super::get::sources;
+use crate::api::{self, Data, Entry, EntryKind, Event, Failure, Kind};
+use crate::backend::Sink;
+
+/// Bytes in one event of `cat`: what the queue of events is sized for.
+const PIECE: usize = 64 * 1024;
+
+/// Opens a session on a link and follows its path.
+async fn look(peer: &Peer, source: &api::Source) -> Result<(Query, Cid, Option<String>), Failure> {
+    let (link, sources) = sources(source)?;
+    let mut query = peer.query(link.cid, sources);
+    let at = query.resolve(link.cid, &link.path).await.map_err(|error| error.failure())?;
+    Ok((query, at, link.path.last().cloned().or(link.name)))
+}
+
+pub(super) async fn ls(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
+    let (mut query, at, _) = look(peer, &target.source).await?;
+    let (node, _) = query.node(at).await.map_err(|error| error.failure())?;
+    if !matches!(node, Node::Directory { .. } | Node::Shard { .. }) {
+        out.send(Event::Entry(entry(None, at, Some(&node), None))).await;
+        return Ok(());
+    }
+    for found in query.list(at).await.map_err(|error| error.failure())? {
+        out.send(Event::Entry(entry(Some(found.name), found.cid, None, Some(found.tsize)))).await;
+    }
+    Ok(())
+}
+
+fn entry(name: Option<String>, cid: Cid, node: Option<&Node>, tsize: Option<u64>) -> Entry {
+    // A raw block is a file, and its size is that of its only block.
+    let raw = cid.codec() == codec::RAW;
+    let kind = match node {
+        Some(node) => kind_of(node),
+        None if raw => EntryKind::File,
+        None => EntryKind::Unknown,
+    };
+    let size = node.and_then(Node::file_size).or(tsize.filter(|_| raw));
+    let target = match node {
+        Some(Node::Symlink { target, .. }) => Some(name::escape_bytes(target)),
+        _ => None,
+    };
+    Entry { name, cid: cid.to_string(), kind, size, target }
+}
+
+fn kind_of(node: &Node) -> EntryKind {
+    match node {
+        Node::Leaf { .. } | Node::File { .. } => EntryKind::File,
+        Node::Directory { .. } | Node::Shard { .. } => EntryKind::Directory,
+        Node::Symlink { .. } => EntryKind::Symlink,
+        Node::Opaque { .. } => EntryKind::Unknown,
+    }
+}
+
+pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
+    let (mut query, at, _) = look(peer, &target.source).await?;
+    let (node, data) = query.node(at).await.map_err(|error| error.failure())?;
+    let mut entries = None;
+    let mut size = node.file_size();
+    let links: u64 = match &node {
+        Node::Directory { entries, .. } => entries.iter().map(|entry| entry.tsize).fold(0, u64::saturating_add),
+        _ => 0,
+    };
+    if kind_of(&node) == EntryKind::Directory {
+        let list = query.list(at).await.map_err(|error| error.failure())?;
+        entries = Some(list.len() as u64);
+        size = Some(list.iter().map(|entry| entry.tsize).fold(0, u64::saturating_add));
+    }
+    let metadata = node.metadata();
+    let dag_size = match &node {
+        Node::Leaf { .. } | Node::Symlink { .. } | Node::Opaque { .. } => Some(data.len() as u64),
+        Node::Directory { .. } => Some(links.saturating_add(data.len() as u64)),
+        Node::File { .. } | Node::Shard { .. } => None,
+    };
+    out.send(Event::Stat {
+        cid: at.to_string(),
+        kind: kind_of(&node),
+        size: size.unwrap_or(data.len() as u64),
+        dag_size,
+        entries,
+        blocks: None,
+        mode: metadata.mode,
+        mtime: metadata.mtime.map(|time| time.seconds),
+        target: match &node {
+            Node::Symlink { target, .. } => Some(name::escape_bytes(target)),
+            _ => None,
+        },
+    })
+    .await;
+    Ok(())
+}
+
+pub(super) async fn cat(peer: &Peer, request: api::Cat, out: &Sink) -> Result<(), Failure> {
+    let (mut query, at, called) = look(peer, &request.source).await?;
+    let (node, _) = query.node(at).await.map_err(|error| error.failure())?;
+    if kind_of(&node) != EntryKind::File {
+        let called = name::escape(&called.unwrap_or_else(|| at.to_string()));
+        return Err(Failure::new(Kind::Content, format!("{called} is not a file; see `peerage ls`")));
+    }
+    let mut reading = query.read(at, request.offset..u64::MAX);
+    while let Some(bytes) = reading.next().await.map_err(|error| error.failure())? {
+        for piece in bytes.chunks(PIECE) {
+            out.send(Event::Data(Data { bytes: piece.to_vec() })).await;
+        }
+    }
+    Ok(())
+}

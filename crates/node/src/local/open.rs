@@ -1,0 +1,144 @@
+//! Starting the peer of a repository: where it listens, and what its user is
+//! told of its opening.
+
+use std::fs;
+use std::path::Path;
+
+use peerage_identity::Multiaddr;
+use peerage_peer::{Config, Peer, StartError};
+use peerage_store::{Change, LockError, Notice};
+
+use super::failure::Fails as _;
+use crate::api::{Event, Failure, Kind, Network, NoticeKind};
+use crate::backend::Sink;
+use crate::execution::OpenError;
+
+/// The port of a repository, drawn at first use.
+const PORT_FILE: &str = "port";
+
+/// Ports to draw from: those that no service is registered for.
+const PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+
+/// Stretches the workers' time, for tests of slow machines.
+const SLOW_WORKERS: &str = "PEERAGE_TEST_WORKER_SLOWDOWN";
+
+/// Starts the peer. `required` says whether it must be reachable.
+pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Result<Peer, OpenError> {
+    let mut config = Config::new(repo);
+    config.command = command_line();
+    config.perf = network.perf;
+    config.bootstrap = parse(&network.bootstrap)?;
+    config.worker_slowdown =
+        std::env::var(SLOW_WORKERS).ok().and_then(|text| text.parse().ok()).unwrap_or(config.worker_slowdown);
+    let given = parse(&network.listen)?;
+    let mut choices = if given.is_empty() { defaults(repo) } else { vec![given] };
+    if !required {
+        choices.push(Vec::new());
+    }
+    let mut last = None;
+    for listen in choices {
+        config.listen = listen;
+        match Peer::start(config.clone()).await {
+            Ok(peer) => return Ok(peer),
+            Err(StartError::Listen(error)) => last = Some(StartError::Listen(error)),
+            Err(StartError::Lock(LockError::Held(owner))) => {
+                return Err(OpenError::Held { pid: owner.pid, command: owner.command });
+            }
+            Err(error) => return Err(OpenError::Failed(error.failure())),
+        }
+    }
+    let failure = last.map_or_else(|| Failure::new(Kind::Failed, "nowhere to listen"), |error| error.failure());
+    Err(OpenError::Failed(failure))
+}
+
+/// All addresses on the repository's port; if it is taken, on any. Systems
+/// without IPv6 have a line of their own.
+fn defaults(repo: &Path) -> Vec<Vec<Multiaddr>> {
+    let on = |families: &[&str], port: u16| {
+        families.iter().filter_map(|family| format!("{family}/tcp/{port}").parse().ok()).collect::<Vec<_>>()
+    };
+    let (both, four) = (["/ip4/0.0.0.0", "/ip6/::"], ["/ip4/0.0.0.0"]);
+    let port = port_of(repo);
+    vec![on(&both, port), on(&four, port), on(&both, 0), on(&four, 0)]
+}
+
+/// The port of this repository. A repository that cannot keep one has another each time.
+fn port_of(repo: &Path) -> u16 {
+    let path = repo.join(PORT_FILE);
+    let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(port) = kept.filter(|port| *port > 0) {
+        return port;
+    }
+    let mut bytes = [0; 2];
+    if getrandom::fill(&mut bytes).is_err() {
+        return 0;
+    }
+    let port = PORTS.start() + u16::from_le_bytes(bytes) % (PORTS.end() - PORTS.start());
+    drop(fs::create_dir_all(repo).and_then(|()| fs::write(&path, format!("{port}\n"))));
+    port
+}
+
+fn parse(addrs: &[String]) -> Result<Vec<Multiaddr>, OpenError> {
+    let one = |text: &String| {
+        text.parse().map_err(|error| OpenError::Failed(Failure::usage(format!("{text}: {error}"))))
+    };
+    addrs.iter().map(one).collect()
+}
+
+fn command_line() -> String {
+    let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    args.collect::<Vec<_>>().join(" ")
+}
+
+/// Tells what opening mended, and what the store noticed since.
+pub(super) async fn report(peer: &Peer, out: &Sink) {
+    let report = peer.open_report();
+    if report.is_notable() {
+        let mut said = Vec::new();
+        if let Some(path) = &report.index_moved_to {
+            said.push(format!("the index was damaged, moved to {} and rebuilt", path.display()));
+        }
+        if let Some(path) = &report.journal_copied_to {
+            said.push(format!("the journal was damaged; a copy is at {}", path.display()));
+        }
+        if !report.rebuilt_packs.is_empty() {
+            said.push(format!("{} packs had their index rebuilt", report.rebuilt_packs.len()));
+        }
+        if report.damaged_bytes > 0 {
+            said.push(format!("{} bytes of packs cannot be read", report.damaged_bytes));
+        }
+        for cid in &report.lost_root_sets {
+            said.push(format!("{cid} is not served until it is added again"));
+        }
+        out.send(Event::notice(NoticeKind::Store, said.join("; "))).await;
+    }
+    notices(peer, out).await;
+}
+
+/// Tells what happened to files that are shared.
+pub(super) async fn notices(peer: &Peer, out: &Sink) {
+    for notice in peer.notices() {
+        let (kind, message) = match notice {
+            Notice::FileChanged { path, change, .. } => {
+                let how = match change {
+                    Change::Content => "has changed",
+                    Change::Shrunk => "has become shorter",
+                    Change::NotAFile => "is no regular file any more",
+                    Change::Missing => "is not there any more",
+                };
+                let path = peerage_content::name::escape(&path.to_string_lossy());
+                (NoticeKind::Changed, format!("{path} {how}; what it was is not served. Share it again"))
+            }
+            Notice::RecordDamaged { pack, .. } => {
+                (NoticeKind::Store, format!("a block in {} is damaged and not served", pack.display()))
+            }
+            Notice::PackIndexDamaged { pack } => {
+                (NoticeKind::Store, format!("the index of {} is damaged and being rebuilt", pack.display()))
+            }
+            Notice::IndexLost { .. } => {
+                (NoticeKind::Store, "the index was lost and rebuilt; nothing of value was in it".to_owned())
+            }
+        };
+        out.send(Event::notice(kind, message)).await;
+    }
+}

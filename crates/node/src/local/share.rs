@@ -1,0 +1,244 @@
+//! `share`, `up` and `shares`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use peerage_content::name;
+use peerage_identity::{Multiaddr, PeerId, Scope};
+use peerage_peer::{Added, Link, Peer, Remark};
+use peerage_store::RootKind;
+
+use super::failure::Fails as _;
+use super::{files, open};
+use crate::api::{self, Event, Failure, Kind, NoticeKind, SharedRoot};
+use crate::backend::{Cancel, Sink};
+
+/// How often the figures of those who fetch are told.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Remarks that are told one by one; the rest is a number.
+const REMARKS_TOLD: usize = 10;
+
+pub(super) async fn share(peer: &Peer, request: api::Share, out: &Sink, cancel: &Cancel) -> Result<(), Failure> {
+    let paths: Vec<_> = request.paths.into_iter().map(|path| path.0).collect();
+    let options = peerage_peer::AddOptions {
+        hidden: true,
+        preserve: request.preserve,
+        wrap: !request.separate && paths.len() > 1,
+        ..peerage_peer::AddOptions::default()
+    };
+    let adding = peer.share(paths, options, request.keep, files::importing(out));
+    let mut share = tokio::select! {
+        share = adding => share.map_err(|error| error.failure())?,
+        // Nothing is shared yet: this is no orderly end of a share.
+        () = cancel.cancelled() => return Err(Failure::interrupted()),
+    };
+    for root in share.roots() {
+        remarks(root, request.preserve, out).await;
+    }
+    let shares: Vec<SharedRoot> = share.roots().iter().map(|root| shared(peer, root)).collect();
+    let total = share.roots().iter().map(|root| root.dag_size).sum::<u64>();
+    out.send(Event::Ready {
+        peer_id: peer.id().to_string(),
+        addrs: strings(&peer.listen_addrs()),
+        reachability: reachability(&peer.listen_addrs()).to_owned(),
+        cid: shares.first().map(|share| share.cid.clone()),
+        link: shares.first().map(|share| share.link.clone()),
+        shares,
+    })
+    .await;
+    let mut watch = Watch { told: BTreeMap::new(), complete: BTreeMap::new(), total };
+    let mut tick = tokio::time::interval(TICK);
+    let roots = share.roots().len();
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            _ = tick.tick() => {
+                watch.tell(peer, out).await;
+                open::notices(peer, out).await;
+                if request.once && watch.someone_has_all(roots) {
+                    break;
+                }
+            }
+            progress = share.next_progress() => {
+                if let Some((who, progress)) = progress.filter(|(_, progress)| progress.complete) {
+                    let _ = progress;
+                    *watch.complete.entry(who).or_default() += 1;
+                    watch.tell(peer, out).await;
+                    if request.once && watch.someone_has_all(roots) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    closed(peer, out).await;
+    Ok(())
+}
+
+/// What was told of those who fetch.
+struct Watch {
+    told: BTreeMap<PeerId, (u64, bool)>,
+    /// Roots of which a peer said that it has everything.
+    complete: BTreeMap<PeerId, usize>,
+    total: u64,
+}
+
+impl Watch {
+    async fn tell(&mut self, peer: &Peer, out: &Sink) {
+        for info in peer.peers().await {
+            let sent = info.stats.map_or(0, |stats| stats.sent_bytes);
+            let complete = self.complete.contains_key(&info.peer) || (self.total > 0 && sent >= self.total);
+            if sent == 0 && !complete || self.told.get(&info.peer) == Some(&(sent, complete)) {
+                continue;
+            }
+            if complete {
+                self.complete.entry(info.peer).or_insert(1);
+            }
+            self.told.insert(info.peer, (sent, complete));
+            out.send(Event::Served {
+                peer: info.peer.to_string(),
+                addr: info.addrs.first().map(ToString::to_string).unwrap_or_default(),
+                bytes: sent,
+                total: Some(self.total),
+                complete,
+            })
+            .await;
+        }
+    }
+
+    fn someone_has_all(&self, roots: usize) -> bool {
+        let all = |(who, count): (&PeerId, &usize)| {
+            *count >= roots || self.told.get(who).is_some_and(|(sent, _)| *sent >= self.total)
+        };
+        self.complete.iter().any(all)
+    }
+}
+
+pub(super) async fn up(peer: &Peer, out: &Sink, cancel: &Cancel) -> Result<(), Failure> {
+    let served = peer.serve_kept();
+    out.send(Event::Ready {
+        peer_id: peer.id().to_string(),
+        addrs: strings(&peer.listen_addrs()),
+        reachability: reachability(&peer.listen_addrs()).to_owned(),
+        cid: None,
+        link: None,
+        shares: Vec::new(),
+    })
+    .await;
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            _ = tick.tick() => open::notices(peer, out).await,
+        }
+    }
+    drop(served);
+    closed(peer, out).await;
+    Ok(())
+}
+
+async fn closed(peer: &Peer, out: &Sink) {
+    let totals = peer.totals().await;
+    out.send(Event::Closed { sent_bytes: totals.sent_bytes, received_bytes: totals.received_bytes }).await;
+}
+
+pub(super) async fn list(peer: &Peer, out: &Sink) -> Result<(), Failure> {
+    for entry in peer.shares() {
+        let root = entry.root;
+        let why = match root.kind {
+            RootKind::Shared => "shared",
+            RootKind::Kept => "fetched",
+            RootKind::Pin => "pinned",
+        };
+        out.send(Event::Share {
+            path: root.path.map(|path| path.to_string_lossy().into_owned()),
+            cid: root.cid.to_string(),
+            size: root.size,
+            why: why.to_owned(),
+            announced: root.announce,
+        })
+        .await;
+    }
+    Ok(())
+}
+
+pub(super) async fn remove(peer: &Peer, request: api::Unshare, out: &Sink) -> Result<(), Failure> {
+    for target in request.targets {
+        let link: Option<Link> = target.parse().ok();
+        let found = peer.shares().into_iter().filter(|entry| {
+            entry.root.kind != RootKind::Pin
+                && (link.as_ref().is_some_and(|link| link.cid.hash() == entry.root.cid.hash())
+                    || entry.root.path.as_deref() == Some(std::path::Path::new(&target)))
+        });
+        let found: Vec<_> = found.collect();
+        if found.is_empty() {
+            let message = format!("{} is not among the kept shares; see `peerage shares`", name::escape(&target));
+            return Err(Failure::new(Kind::Failed, message));
+        }
+        for entry in found {
+            peer.forget(entry.id).map_err(|error| error.failure())?;
+            out.send(Event::Unshared {
+                path: entry.root.path.map(|path| path.to_string_lossy().into_owned()),
+                cid: entry.root.cid.to_string(),
+            })
+            .await;
+        }
+    }
+    Ok(())
+}
+
+fn shared(peer: &Peer, root: &Added) -> SharedRoot {
+    let mut link = Link::new(root.cid);
+    if let Some(name) = &root.name {
+        link.set_name(name);
+    }
+    link.find = false;
+    link.providers = hints(&peer.listen_addrs());
+    SharedRoot {
+        path: root.paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(" "),
+        cid: root.cid.to_string(),
+        link: link.to_string(),
+        size: root.size,
+    }
+}
+
+/// Public addresses, then private ones; those of this machine if there is nothing else.
+fn hints(addrs: &[Multiaddr]) -> Vec<Multiaddr> {
+    let of = |scope: Scope| addrs.iter().filter(move |addr| addr.scope() == scope).cloned();
+    let mut hints: Vec<_> = of(Scope::Public).chain(of(Scope::Private)).collect();
+    if hints.is_empty() {
+        hints.extend(of(Scope::Loopback));
+    }
+    hints
+}
+
+fn reachability(addrs: &[Multiaddr]) -> &'static str {
+    // Whether a public address is reached from outside is for others to say.
+    if addrs.iter().any(|addr| addr.scope() == Scope::Public) { "unknown" } else { "private" }
+}
+
+fn strings(addrs: &[Multiaddr]) -> Vec<String> {
+    addrs.iter().map(ToString::to_string).collect()
+}
+
+/// What was left out, and what others may not be able to write.
+pub(super) async fn remarks(root: &Added, preserve: bool, out: &Sink) {
+    let listed = root.remarks.listed.iter().filter(|(_, remark)| !matches!(remark, Remark::Hidden));
+    for (path, remark) in listed.take(REMARKS_TOLD) {
+        let message = format!("{}: {remark}", name::escape(&path.to_string_lossy()));
+        out.send(Event::notice(NoticeKind::Skipped, message)).await;
+    }
+    if root.remarks.more > 0 {
+        let message = format!("and {} more entries like these", root.remarks.more);
+        out.send(Event::notice(NoticeKind::Skipped, message)).await;
+    }
+    if root.remarks.hidden > 0 {
+        let message = format!("{} hidden entries were left out; see --hidden", root.remarks.hidden);
+        out.send(Event::notice(NoticeKind::Skipped, message)).await;
+    }
+    if root.executables > 0 && !preserve {
+        let message = format!("{} files are executable, which is not kept; see --preserve", root.executables);
+        out.send(Event::notice(NoticeKind::Other, message)).await;
+    }
+}
