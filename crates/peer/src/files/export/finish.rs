@@ -33,12 +33,12 @@ impl Export {
         let unsafe_links = self.make_symlinks(&symlinks)?;
         for (path, metadata) in folders.iter().rev() {
             let named = |error| self.io("finish", path, error);
-            let dir = self.dir().open_dir(path).map_err(named)?.into_std_file();
+            let dir = self.dir().open(path).map_err(named)?.into_std();
             apply(&dir, metadata).map_err(named)?;
         }
         self.store.flush()?;
         let root = Path::new(&self.staging.name);
-        syncfs(self.dir()).map_err(|error| self.io("sync", root, error.into()))?;
+        syncfs(&self.staging.lock).map_err(|error| self.io("sync", root, error.into()))?;
         self.rename()?;
         self.store.move_tree(self.staging.tree, &self.staging.parent_path)?;
         self.renew_root_stat()?;

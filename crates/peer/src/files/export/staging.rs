@@ -40,7 +40,8 @@ pub(super) struct Staging {
     /// Files that an earlier run has registered.
     known: Mutex<HashMap<PathBuf, FileId>>,
     pub(super) resumed: bool,
-    _lock: File,
+    /// Held until the end; also a handle on the file system.
+    pub(super) lock: File,
 }
 
 impl Staging {
@@ -94,7 +95,7 @@ impl Staging {
             download,
             known: Mutex::new(known),
             resumed,
-            _lock: lock,
+            lock,
         })
     }
 
