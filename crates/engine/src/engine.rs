@@ -105,9 +105,6 @@ impl Engine {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        if self.exchange.poll_timeout().is_some_and(|(at, _)| at <= now.instant) {
-            self.exchange.handle_timeout(now);
-        }
         while let Some(timer) = self.timers.pop_due(now.instant) {
             match timer {
                 Timer::Exchange => {}
@@ -116,6 +113,12 @@ impl Engine {
             }
         }
         self.route(now);
+        // Only here are wants put into messages, so that a burst of inputs
+        // makes one message a peer.
+        while self.exchange.poll_timeout().is_some_and(|(at, _)| at <= now.instant) {
+            self.exchange.handle_timeout(now);
+            self.route(now);
+        }
     }
 
     /// How far a job is; `None` if it is over.
@@ -143,7 +146,6 @@ impl Engine {
             for job in self.jobs.keys().copied().collect::<Vec<_>>() {
                 moved |= self.route_job(job, now);
             }
-            self.exchange.flush(now);
             while let Some(output) = self.exchange.poll_output() {
                 moved = true;
                 self.route_exchange(output, now);

@@ -149,7 +149,7 @@ impl Exchange {
             self.client.handle_presence(peer, cid, *presence, now, &mut self.out);
         }
         self.server.handle_wants(peer, message.full, &message.wants, &message.cancels, &mut self.out);
-        self.flush(now);
+        self.want_flush(now);
     }
 
     /// Part of a block from `peer` came in, so its wants are being answered.
@@ -170,7 +170,7 @@ impl Exchange {
             }
             BlockOutcome::Unknown => {}
         }
-        self.flush(now);
+        self.want_flush(now);
         outcome
     }
 
@@ -188,13 +188,13 @@ impl Exchange {
     /// served to this peer, `None` if it is not here or not for it.
     pub fn handle_lookup(&mut self, peer: PeerId, cid: &Cid, len: Option<u32>, now: Now) {
         self.server.handle_lookup(peer, cid, len, &self.ledgers, &mut self.out);
-        self.flush(now);
+        self.want_flush(now);
     }
 
     /// The answer to [`Output::ServeBlock`].
     pub fn handle_served(&mut self, peer: PeerId, cid: &Cid, served: Served, now: Now) {
         self.server.handle_served(peer, cid, served, &mut self.ledgers, &mut self.out);
-        self.flush(now);
+        self.want_flush(now);
     }
 
     /// A block came to be here and may be served to whoever may have its
@@ -255,6 +255,8 @@ impl Exchange {
         }
     }
 
+    /// What was noted is said at the next wake-up, which is due at once: a
+    /// burst of inputs that the owner handles before makes one message a peer.
     fn want_flush(&mut self, now: Now) {
         self.out.timers.set_earlier(Timer::Flush, now.instant);
     }

@@ -23,6 +23,9 @@ const SMALL: usize = 16 * 1024;
 /// each message 10 s, which this takes at 50 kbit/s.
 const PACKED: usize = 64 * 1024;
 
+/// Entries that messages which wait are merged up to: a message of 50 KiB.
+const MERGED: usize = 1_024;
+
 /// Messages that may wait for a peer that does not read: after this many it
 /// is closed. The exchange batches, so that a peer that reads has one or two.
 const BACKLOG: usize = 256;
@@ -117,15 +120,30 @@ impl Writer {
 
 async fn write_messages(mut writer: Writer, mut outgoing: mpsc::Receiver<Outgoing>) {
     let idle = writer.net.limits.stream_idle;
+    let mut ahead = None;
     loop {
-        let message = match timeout(idle, outgoing.recv()).await {
-            Err(_) => {
-                writer.idle();
-                outgoing.recv().await
-            }
-            Ok(message) => message,
+        let message = match ahead.take() {
+            Some(message) => Some(message),
+            None => match timeout(idle, outgoing.recv()).await {
+                Err(_) => {
+                    writer.idle();
+                    outgoing.recv().await
+                }
+                Ok(message) => message,
+            },
         };
-        let Some(message) = message else { return writer.idle() };
+        let Some(mut message) = message else { return writer.idle() };
+        while message.wants.len() + message.presences.len() < MERGED {
+            let Ok(next) = outgoing.try_recv() else { break };
+            if next.full || !next.cancels.is_empty() {
+                // A cancel takes back what was said before it; within one
+                // message it would come first.
+                ahead = Some(next);
+                break;
+            }
+            message.wants.extend(next.wants);
+            message.presences.extend(next.presences);
+        }
         let chunk = encode(&message, writer.version);
         if let Err(error) = writer.write(&[chunk]).await {
             return writer.give_up(&error);
