@@ -85,6 +85,9 @@ pub enum Output {
         cid: Cid,
         /// Where it belongs, if that is known before it has come.
         at: Option<At>,
+        /// The path below the root of the entry that it is, if it is one: it
+        /// may be a whole file. Empty for the root itself.
+        entry: Option<Vec<String>>,
     },
     /// Make a folder. The empty path is the destination itself.
     MakeDir {

@@ -102,7 +102,7 @@ impl Engine {
         if let Some(Job { kind: Kind::Query(waiting), .. }) = self.jobs.get_mut(&job) {
             waiting.entry(*cid.hash()).or_default().insert(cid);
             // The query has no frontier; its items are told apart by CID.
-            self.outputs.push_back(Output::TakeLocal { job, item: ItemId(0), cid, at: None });
+            self.outputs.push_back(Output::TakeLocal { job, item: ItemId(0), cid, at: None, entry: None });
         }
         self.route(now);
     }

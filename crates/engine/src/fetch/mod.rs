@@ -202,12 +202,15 @@ impl Fetch {
     fn look_here(&mut self, id: ItemId) {
         let Some(item) = self.frontier.get_mut(id) else { return };
         item.state = State::Checking;
-        let at = match item.place {
-            Place::Range { file, offset, size } => Some(At { file, offset, len: size }),
-            Place::Entry { .. } | Place::Shard { .. } => None,
+        let (at, entry) = match &item.place {
+            Place::Range { file, offset, size } => {
+                (Some(At { file: *file, offset: *offset, len: *size }), None)
+            }
+            Place::Entry { parent, name } => (None, Some(self.tree.path(*parent, name))),
+            Place::Shard { .. } => (None, None),
         };
         let cid = item.cid;
-        self.steps.push_back(Step::Shell(Output::TakeLocal { job: self.job, item: id, cid, at }));
+        self.steps.push_back(Step::Shell(Output::TakeLocal { job: self.job, item: id, cid, at, entry }));
     }
 
     /// The shell's answer to [`Output::TakeLocal`].

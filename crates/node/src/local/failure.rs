@@ -51,7 +51,7 @@ impl Fails for ExportError {
     fn kind(&self) -> Kind {
         match self {
             Self::Io { source, .. } => of_io(source),
-            Self::Differs(_) => Kind::Exists,
+            Self::Differs(_) | Self::Changed(_) => Kind::Exists,
             Self::Busy { .. } => Kind::Owned,
             Self::NoSpace { .. } => Kind::NoSpace,
             Self::Collision(_) => Kind::Content,

@@ -38,7 +38,7 @@ impl Brain {
                     net.tell(Input::Held { peer, cid, held });
                 });
             }
-            Output::TakeLocal { job, item, cid, at } => self.take_local(job, item, cid, at),
+            Output::TakeLocal { job, item, cid, at, entry } => self.take_local(job, item, cid, at, entry),
             Output::MakeDir { job, path, metadata } => {
                 self.export(job, move |export| export.make_dir(&path, metadata));
             }
@@ -168,12 +168,19 @@ impl Brain {
         item: peerage_engine::ItemId,
         cid: peerage_content::Cid,
         at: Option<peerage_engine::At>,
+        entry: Option<Vec<String>>,
     ) {
         let (net, store) = (Arc::clone(&self.net), self.store.clone());
         let export = self.jobs.get(&job).and_then(|slot| slot.export.clone());
         self.net.pool.post(move || {
-            let from_dest =
-                || export.as_ref().zip(at).and_then(|(export, at)| export.read_existing(&cid, at));
+            let from_dest = || {
+                let export = export.as_ref()?;
+                match (at, &entry) {
+                    (Some(at), _) => export.read_existing(&cid, at),
+                    (None, Some(path)) => export.read_existing_entry(&cid, path),
+                    (None, None) => None,
+                }
+            };
             let data = match hash::inline(&cid) {
                 Some(data) => Some(bytes::Bytes::copy_from_slice(data)),
                 None if is_empty(&cid) => Some(bytes::Bytes::new()),

@@ -22,6 +22,9 @@ pub enum ExportError {
     /// There is something else at the destination; nothing was written.
     #[error("{} is there already and differs; choose another -o, or --overwrite", list(.0))]
     Differs(Vec<PathBuf>),
+    /// Someone else made or changed this while it was being fetched; it was left alone.
+    #[error("{} was changed meanwhile by someone else and is left alone; what has come is kept: look at it, then run it again", shown(.0))]
+    Changed(PathBuf),
     /// Another process is fetching to this destination.
     #[error("{} is being fetched already, by process {pid}", shown(.path))]
     Busy {

@@ -7,20 +7,37 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
+use peerage_content::limits::BLOCK_MADE_MAX;
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, Leaf, Profile, codec, hash};
+use peerage_store::Stat;
 
-use super::Export;
-use super::error::ExportError;
 use super::staging::Staging;
 
-/// Bytes copied at once from a file that is completed.
-const COPY: usize = 1 << 20;
+/// Bytes copied at once from a file that is replaced.
+const COPY: u64 = 1 << 20;
 
 /// Whether anything is at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Existing {
     present: bool,
+}
+
+/// What is at a path of the destination.
+#[derive(Debug)]
+pub(super) enum Found {
+    Nothing,
+    File(Standing),
+    /// A folder, a symlink, or something that cannot be read.
+    Other,
+}
+
+/// A regular file at the destination, held open while it is compared.
+#[derive(Debug)]
+pub(super) struct Standing {
+    file: File,
+    /// As it was when it was opened.
+    pub(super) stat: Stat,
 }
 
 impl Existing {
@@ -32,30 +49,15 @@ impl Existing {
         self.present
     }
 
-    /// The length of the regular file at `path`; the error is what else is there.
-    fn len(self, staging: &Staging, path: &Path) -> Result<Option<u64>, ()> {
+    /// Looks at one path; symlinks are not followed.
+    pub(super) fn find(self, staging: &Staging, path: &Path) -> Found {
         if !self.present {
-            return Ok(None);
+            return Found::Nothing;
         }
         match staging.parent.symlink_metadata(path) {
-            Ok(found) if found.is_file() => Ok(Some(found.len())),
-            Ok(_) => Err(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(_) => Err(()),
-        }
-    }
-
-    /// True if a file of that size is there: it may be the very one.
-    pub(super) fn may_be_whole(self, staging: &Staging, path: &Path, size: u64) -> bool {
-        self.len(staging, path) == Ok(Some(size))
-    }
-
-    /// True if nothing is there, or the beginning of the file.
-    pub(super) fn may_be_prefix(self, staging: &Staging, path: &Path, size: u64) -> bool {
-        match self.len(staging, path) {
-            Ok(None) => true,
-            Ok(Some(len)) => len < size,
-            Err(()) => false,
+            Ok(found) if found.is_file() => Standing::open(staging, path).map_or(Found::Other, Found::File),
+            Err(error) if is_absent(&error) => Found::Nothing,
+            Ok(_) | Err(_) => Found::Other,
         }
     }
 
@@ -63,56 +65,58 @@ impl Existing {
     pub(super) fn conflicts_with_folder(self, staging: &Staging, path: &Path) -> bool {
         self.present && staging.parent.symlink_metadata(path).is_ok_and(|found| !found.is_dir())
     }
+}
 
-    /// Bytes of the file there, if it has so many.
-    pub(super) fn read(self, staging: &Staging, path: &Path, offset: u64, len: usize) -> Option<Vec<u8>> {
-        self.len(staging, path).ok()??;
-        let file = staging.parent.open(path).ok()?.into_std();
+/// Nothing there, or a file where a folder would have to be, which is found itself.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+impl Standing {
+    fn open(staging: &Staging, path: &Path) -> io::Result<Self> {
+        let file = staging.parent.open(path)?.into_std();
+        let stat = Stat::of(&file.metadata()?);
+        Ok(Self { file, stat })
+    }
+
+    /// Bytes of the file, if it has so many.
+    pub(super) fn read(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+        if offset.checked_add(len as u64)? > self.stat.size {
+            return None;
+        }
         let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, offset).ok()?;
+        self.file.read_exact_at(&mut bytes, offset).ok()?;
         Some(bytes)
     }
 
-    /// Begins a staged file with the bytes of the shorter one at the destination.
-    pub(super) fn copy_prefix(
-        self,
-        staging: &Staging,
-        path: &Path,
-        to: &File,
-        size: u64,
-    ) -> Result<(), ExportError> {
-        let Ok(Some(len)) = self.len(staging, path) else { return Ok(()) };
-        let wrong = |source| ExportError::Io { what: "copy", path: staging.parent_path.join(path), source };
-        let from = staging.parent.open(path).map_err(wrong)?.into_std();
-        let mut bytes = vec![0; COPY];
+    /// The whole file, if it is one block.
+    pub(super) fn read_block(&self, cid: &Cid) -> Option<Bytes> {
+        let len = usize::try_from(self.stat.size).ok().filter(|len| *len <= BLOCK_MADE_MAX)?;
+        as_block(cid, self.read(0, len)?)
+    }
+
+    /// True if the file, as far as it reaches, has these bytes there.
+    pub(super) fn agrees(&self, offset: u64, payload: &[u8]) -> bool {
+        let reach = self.stat.size.saturating_sub(offset);
+        let len = usize::try_from(reach).unwrap_or(usize::MAX).min(payload.len());
+        len == 0 || self.read(offset, len).is_some_and(|there| there == payload[..len])
+    }
+
+    /// True if nobody has written to it since it was opened.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|now| Stat::of(&now) == self.stat)
+    }
+
+    /// Copies a range that is known to be right.
+    pub(super) fn copy(&self, to: &File, offset: u64, len: u64) -> io::Result<()> {
         let mut at = 0;
-        while at < len.min(size) {
-            let piece = usize::try_from((len - at).min(COPY as u64)).unwrap_or(COPY);
-            from.read_exact_at(&mut bytes[..piece], at).map_err(wrong)?;
-            to.write_all_at(&bytes[..piece], at).map_err(wrong)?;
+        while at < len {
+            let piece = usize::try_from((len - at).min(COPY)).unwrap_or(0);
+            let bytes = self.read(offset + at, piece).ok_or(io::ErrorKind::UnexpectedEof)?;
+            to.write_all_at(&bytes, offset + at)?;
             at += piece as u64;
         }
         Ok(())
-    }
-
-    /// A block that reaches into the file at the destination must agree with it.
-    pub(super) fn check_overlap(
-        self,
-        export: &Export,
-        path: &Path,
-        offset: u64,
-        payload: &[u8],
-    ) -> Result<(), ExportError> {
-        if export.destination.overwrite {
-            return Ok(());
-        }
-        let Ok(Some(len)) = self.len(&export.staging, path) else { return Ok(()) };
-        let overlap = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX).min(payload.len());
-        let same = overlap == 0
-            || self
-                .read(&export.staging, path, offset, overlap)
-                .is_some_and(|there| there == payload[..overlap]);
-        if same { Ok(()) } else { Err(ExportError::Differs(vec![export.display(path)])) }
     }
 }
 

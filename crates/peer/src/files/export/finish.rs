@@ -1,16 +1,21 @@
 //! The end of a fetch: links, modes, one sync, and the rename that gives the
 //! whole its name.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::Ordering;
 
+use cap_std::fs::Dir;
 use peerage_content::unixfs::Metadata;
 use peerage_store::Stat;
-use rustix::fs::{Timespec, Timestamps, futimens, syncfs};
+use rustix::fs::{Timespec, Timestamps, futimens};
 
 use super::error::ExportError;
+use super::existing::Found;
+use super::staging::Staging;
 use super::{Export, Symlink};
 
 /// What a finished fetch came to.
@@ -31,6 +36,7 @@ impl Export {
             (std::mem::take(&mut state.symlinks), std::mem::take(&mut state.folders))
         };
         let unsafe_links = self.make_symlinks(&symlinks)?;
+        self.check_same()?;
         for (path, metadata) in folders.iter().rev() {
             let named = |error| self.io("finish", path, error);
             let dir = self.dir().open(path).map_err(named)?.into_std();
@@ -38,8 +44,9 @@ impl Export {
         }
         self.store.flush()?;
         let root = Path::new(&self.staging.name);
-        syncfs(&self.staging.lock).map_err(|error| self.io("sync", root, error.into()))?;
+        sync(&self.staging).map_err(|error| self.io("sync", root, error))?;
         self.rename()?;
+        self.completed.store(true, Ordering::Relaxed);
         self.store.move_tree(self.staging.tree, &self.staging.parent_path)?;
         self.renew_root_stat()?;
         self.store.end_download(self.staging.download)?;
@@ -50,35 +57,70 @@ impl Export {
 
     fn rename(&self) -> Result<(), ExportError> {
         let name = Path::new(&self.staging.name);
-        if !self.dir().exists(name) && self.dir().symlink_metadata(name).is_err() {
+        if self.dir().symlink_metadata(name).is_err() {
             // Everything was in place already.
             return Ok(());
         }
-        if self.existing.is_present() {
-            return self.merge(name);
-        }
-        self.dir().rename(name, &self.staging.parent, name).map_err(|error| self.io("rename to", name, error))
+        // First it is looked whether all of it can be moved.
+        self.merge(name, true)?;
+        self.merge(name, false)
     }
 
-    /// Moves what is staged into the folder that is there, each file by its own rename.
-    fn merge(&self, path: &Path) -> Result<(), ExportError> {
+    /// Moves what is staged to the destination, each file that has a folder
+    /// there by its own rename; with `look`, only says whether it can.
+    fn merge(&self, path: &Path, look: bool) -> Result<(), ExportError> {
         let wrong = |error| self.io("complete", path, error);
         let (staging, dest) = (self.dir(), &self.staging.parent);
         let staged = staging.symlink_metadata(path).map_err(wrong)?;
-        let there = dest.symlink_metadata(path).ok();
-        if staged.is_dir() && there.as_ref().is_some_and(cap_std::fs::Metadata::is_dir) {
+        let there = match dest.symlink_metadata(path) {
+            Ok(there) => there,
+            Err(_) if look => return Ok(()),
+            Err(_) => return self.rename_new(path),
+        };
+        if staged.is_dir() && there.is_dir() && (self.existing.is_present() || self.destination.overwrite) {
             let names: Vec<_> = staging
                 .read_dir(path)
                 .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>())
                 .map_err(wrong)?;
-            return names.into_iter().try_for_each(|name| self.merge(&path.join(name)));
+            return names.into_iter().try_for_each(|name| self.merge(&path.join(name), look));
         }
-        if there.is_some_and(|there| there.is_dir() != staged.is_dir()) {
+        if !self.destination.overwrite && !self.may_replace(path) {
+            return Err(ExportError::Changed(self.display(path)));
+        }
+        if look {
+            return Ok(());
+        }
+        if there.is_dir() != staged.is_dir() {
             // Only with --overwrite: without, this was found before.
             let removed = if staged.is_dir() { dest.remove_file(path) } else { dest.remove_dir_all(path) };
             removed.map_err(wrong)?;
         }
         staging.rename(path, dest, path).map_err(wrong)
+    }
+
+    /// Whether the file at the destination is the one that was compared.
+    fn may_replace(&self, path: &Path) -> bool {
+        let seen = self.state().replaces.get(path).copied();
+        match (seen, self.existing.find(&self.staging, path)) {
+            (Some(seen), Found::File(there)) => there.stat == seen,
+            _ => false,
+        }
+    }
+
+    /// A rename that never replaces anything, as far as the file system can do that.
+    fn rename_new(&self, path: &Path) -> Result<(), ExportError> {
+        let (staging, dest) = (self.dir(), &self.staging.parent);
+        let wrong = |error| self.io("rename to", path, error);
+        match rename_noreplace(staging, dest, path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.destination.overwrite {
+                    return staging.rename(path, dest, path).map_err(wrong);
+                }
+                Err(ExportError::Changed(self.display(path)))
+            }
+            Err(error) => Err(wrong(error)),
+        }
     }
 
     /// A rename changes the ctime of what is renamed, which for a single file is the file.
@@ -97,10 +139,11 @@ impl Export {
 
     fn make_symlinks(&self, symlinks: &[Symlink]) -> Result<Vec<PathBuf>, ExportError> {
         let mut left_out = Vec::new();
+        let links: HashSet<&Path> = symlinks.iter().map(|link| link.path.as_path()).collect();
         for Symlink { path, target } in symlinks {
             let target = std::str::from_utf8(target).ok().map(Path::new);
             let Some(target) =
-                target.filter(|target| self.destination.unsafe_symlinks || stays(path, target))
+                target.filter(|target| self.destination.unsafe_symlinks || stays(path, target, &links))
             else {
                 left_out.push(self.display(path));
                 continue;
@@ -113,12 +156,14 @@ impl Export {
                 && !self.destination.overwrite
                 && self.staging.parent.symlink_metadata(path).is_ok()
             {
-                return Err(ExportError::Differs(vec![self.display(path)]));
+                self.differs(path);
+                continue;
             }
             let named = |error| self.io("make the symlink", path, error);
             if let Some(parent) = path.parent() {
                 self.dir().create_dir_all(parent).map_err(named)?;
             }
+            self.staging.fill();
             // One that an earlier run made.
             drop(self.dir().remove_file(path));
             self.dir().symlink_contents(target, path).map_err(named)?;
@@ -127,20 +172,85 @@ impl Export {
     }
 }
 
-/// Whether a link at `path`, whose first component is the destination's own
-/// name, leads to something inside the destination.
-fn stays(path: &Path, target: &Path) -> bool {
-    let mut depth = path.components().count().saturating_sub(1);
-    for component in target.components() {
-        match component {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            // Depth 1 is the destination itself; above it is outside.
-            Component::ParentDir if depth > 1 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
+/// Makes durable what is staged: with one call where there is such a call.
+#[cfg(target_os = "linux")]
+fn sync(staging: &Staging) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(&staging.lock)?)
+}
+
+/// Makes durable what is staged, file by file.
+#[cfg(not(target_os = "linux"))]
+fn sync(staging: &Staging) -> io::Result<()> {
+    let mut folders = vec![staging.dir.try_clone()?];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.entries()? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.open_dir()?);
+            } else if kind.is_file() {
+                entry.open()?.sync_all()?;
+            }
+        }
+        folder.into_std_file().sync_all()?;
+    }
+    Ok(())
+}
+
+/// Renames to a name that nobody has; a file system without such a call is asked before.
+fn rename_noreplace(from: &Dir, to: &Dir, path: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    {
+        use rustix::fs::{RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        // The paths' folders are opened beneath their handles first, since
+        // this call follows symlinks on the way.
+        let (from, to, name) = at_parents(from, to, path)?;
+        match renameat_with(&from, name, &to, name, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            result => return Ok(result?),
         }
     }
-    depth >= 1
+    if to.symlink_metadata(path).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    from.rename(path, to, path)
+}
+
+/// The folders of one path below two handles, and its last component.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn at_parents<'a>(from: &Dir, to: &Dir, path: &'a Path) -> io::Result<(Dir, Dir, &'a Path)> {
+    let name = path.file_name().map(Path::new).ok_or(io::ErrorKind::InvalidInput)?;
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => Ok((from.open_dir(parent)?, to.open_dir(parent)?, name)),
+        None => Ok((from.try_clone()?, to.try_clone()?, name)),
+    }
+}
+
+/// Whether a link at `path`, whose first component is the destination's own
+/// name, leads to something inside the destination. `links` are all links of
+/// the fetch: `..` behind one of them would lead elsewhere than it seems.
+fn stays(path: &Path, target: &Path, links: &HashSet<&Path>) -> bool {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        // The destination is the link: whatever it names is outside.
+        return false;
+    };
+    let mut at = folder.to_path_buf();
+    for component in target.components() {
+        match component {
+            Component::Normal(name) => at.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                let inside = at.components().count() > 1;
+                if !inside || at.ancestors().any(|above| links.contains(above)) {
+                    return false;
+                }
+                at.pop();
+            }
+            Component::RootDir | Component::Prefix(_) => return false,
+        }
+    }
+    true
 }
 
 /// Applies mode and mtime, if the DAG keeps them. No set-user-id or like.
@@ -172,8 +282,15 @@ mod tests {
             ("dest/a", "/etc/passwd", false),
             ("dest/a", "b/../../x", false),
             ("dest", "x", false),
+            ("dest", ".", false),
+            ("dest/a", "link/b", true),
+            ("dest/a", "d/link", true),
+            // The link may lead to the destination itself.
+            ("dest/a", "link/..", false),
+            ("dest/a", "link/b/..", false),
         ] {
-            assert_eq!(stays(Path::new(path), Path::new(target)), inside, "{path} -> {target}");
+            let links = HashSet::from([Path::new("dest/link"), Path::new(path)]);
+            assert_eq!(stays(Path::new(path), Path::new(target), &links), inside, "{path} -> {target}");
         }
     }
 }

@@ -6,28 +6,29 @@
 
 mod error;
 mod existing;
+mod file;
 mod finish;
 mod staging;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::Dir;
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, hash};
-use peerage_engine::{At, FileKey};
-use peerage_store::{FileId, Reference, RootSetBuilder, Stat, Store, TreeId};
+use peerage_engine::FileKey;
+use peerage_store::{FileId, RootSetBuilder, Stat, Store, TreeId};
 
 pub use error::ExportError;
 use existing::Existing;
+use file::Entry;
 pub(crate) use finish::Finished;
 use staging::Staging;
 
@@ -38,6 +39,12 @@ const FLUSH_EVERY: u64 = 4 << 20;
 /// Edges of a block that a reference may carry, in bytes; a block with longer
 /// ones is stored whole beside the file.
 const EDGE_MAX: usize = peerage_store::MAX_EDGE_BYTES;
+
+/// Paths that are listed when the destination differs.
+const DIFFERENT_MAX: usize = 10;
+
+/// How much is still fetched after the first difference, to list more of them, in bytes.
+const LOOK_FURTHER: u64 = 16 << 20;
 
 /// Where a fetch goes.
 #[derive(Debug, Clone)]
@@ -60,10 +67,18 @@ pub(crate) struct Export {
     /// What stood at the destination before.
     existing: Existing,
     /// For files that are in place already, without staging.
-    existing_tree: Mutex<Option<TreeId>>,
+    in_place: Mutex<Option<InPlace>>,
     state: Mutex<State>,
     unflushed: AtomicU64,
-    noted_bytes: AtomicU64,
+    /// Bytes that were fetched since the first difference.
+    looked: AtomicU64,
+    completed: AtomicBool,
+}
+
+/// The store's names for files at the destination.
+struct InPlace {
+    tree: TreeId,
+    known: HashMap<PathBuf, FileId>,
 }
 
 #[derive(Default)]
@@ -72,35 +87,17 @@ struct State {
     /// Hashes of the paths made in this run: no name is made twice.
     made: HashSet<u64>,
     collision: Option<PathBuf>,
+    /// Paths at the destination that are something else.
+    differs: Vec<PathBuf>,
+    /// Files at the destination that staged ones may replace, as they were seen.
+    replaces: HashMap<PathBuf, Stat>,
     symlinks: Vec<Symlink>,
     folders: Vec<(PathBuf, Metadata)>,
-    executables: u64,
-    in_place: u64,
 }
 
 struct Symlink {
     path: PathBuf,
     target: Vec<u8>,
-}
-
-/// A file under way.
-struct Entry {
-    /// Below the folder of the destination; begins with the destination's name.
-    path: PathBuf,
-    size: u64,
-    metadata: Metadata,
-    state: Mutex<FileState>,
-}
-
-#[derive(Default)]
-struct FileState {
-    file: Option<Arc<File>>,
-    id: Option<FileId>,
-    /// The file at the destination is used as it is, so far.
-    in_place: bool,
-    /// Bytes at the destination that are known to be right, by offset.
-    matched: HashSet<u64>,
-    decided: bool,
 }
 
 impl Export {
@@ -115,10 +112,11 @@ impl Export {
             destination,
             staging,
             existing,
-            existing_tree: Mutex::new(None),
+            in_place: Mutex::new(None),
             state: Mutex::default(),
             unflushed: AtomicU64::new(0),
-            noted_bytes: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
+            completed: AtomicBool::new(false),
         })
     }
 
@@ -158,7 +156,7 @@ impl Export {
         drop(state);
         self.check_collision()?;
         if self.existing.conflicts_with_folder(&self.staging, &path) && !self.destination.overwrite {
-            return Err(ExportError::Differs(vec![self.display(&path)]));
+            self.differs(&path);
         }
         self.staging.dir.create_dir_all(&path).map_err(|error| self.io("make the folder", &path, error))
     }
@@ -166,13 +164,9 @@ impl Export {
     /// Notes a file; it is made by its first write.
     pub(crate) fn note_file(&self, file: FileKey, path: Vec<String>, size: u64, metadata: Metadata) {
         let path = self.path(&path);
-        self.noted_bytes.fetch_add(size, Ordering::Relaxed);
         let mut state = self.state();
         self.claim(&mut state, &path);
-        if metadata.mode.is_some_and(|mode| mode & 0o111 != 0) {
-            state.executables += 1;
-        }
-        state.files.insert(file, Arc::new(Entry { path, size, metadata, state: Mutex::default() }));
+        state.files.insert(file, Arc::new(Entry::new(path, size, metadata)));
     }
 
     /// Notes a symbolic link; it is made at the end.
@@ -194,66 +188,31 @@ impl Export {
         self.state().files.get(&file).cloned().ok_or(ExportError::Gone)
     }
 
-    /// Writes bytes `data` of a verified block at `offset` of a file.
-    pub(crate) fn write(
-        &self,
-        file: FileKey,
-        offset: u64,
-        cid: &Cid,
-        block: &Bytes,
-        data: Range<usize>,
-        held: bool,
-    ) -> Result<(), ExportError> {
-        self.check_collision()?;
-        let entry = self.entry(file)?;
-        let payload = &block[data.clone()];
-        let mut state = entry.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.file.is_none() && !state.in_place {
-            self.open(&entry, &mut state)?;
+    /// Notes a path at which something else is; the fetch goes on a little to
+    /// find more of them.
+    fn differs(&self, path: &Path) {
+        let mut state = self.state();
+        if state.differs.len() < DIFFERENT_MAX {
+            state.differs.push(self.display(path));
         }
-        if state.in_place && !state.matched.contains(&offset) {
-            self.leave_place(&entry, &mut state)?;
-        }
-        let handle = state.file.clone();
-        let known = state.matched.contains(&offset);
-        let id = state.id;
-        drop(state);
-        if let Some(handle) = handle.filter(|_| !known) {
-            self.existing.check_overlap(self, &entry.path, offset, payload)?;
-            handle.write_all_at(payload, offset).map_err(|error| self.io("write", &entry.path, error))?;
-        }
-        let (head, tail) = (&block[..data.start], &block[data.end..]);
-        let leaf = !held || !payload.is_empty();
-        if let Some(id) = id.filter(|_| leaf) {
-            self.refer(id, offset, cid, block, payload.len(), head, tail)?;
-        }
-        self.added(cid, payload.len() as u64)
     }
 
-    /// Notes where the block lies now. Inner nodes with bytes of their own have
-    /// long edges, and are kept whole.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one record, from one caller")]
-    fn refer(
-        &self,
-        file: FileId,
-        offset: u64,
-        cid: &Cid,
-        block: &Bytes,
-        len: usize,
-        head: &[u8],
-        tail: &[u8],
-    ) -> Result<(), ExportError> {
-        if hash::inline(cid).is_some() || block.is_empty() {
+    /// Fails if enough differences are known, or looking for more has cost
+    /// enough: `fetched` more bytes by now.
+    fn check_differs(&self, fetched: u64) -> Result<(), ExportError> {
+        let found = self.state().differs.len();
+        if found == 0 {
             return Ok(());
         }
-        if head.len() > EDGE_MAX || tail.len() > EDGE_MAX {
-            self.store.put_block(cid.hash(), block)?;
-            return Ok(());
-        }
-        let len = u32::try_from(len).map_err(|_| ExportError::Gone)?;
-        let reference = Reference { file, offset, len, head: head.to_vec(), tail: tail.to_vec() };
-        self.store.put_reference(cid.hash(), &reference)?;
-        Ok(())
+        let looked = self.looked.fetch_add(fetched, Ordering::Relaxed) + fetched;
+        if found < DIFFERENT_MAX && looked < LOOK_FURTHER { Ok(()) } else { self.check_same() }
+    }
+
+    /// Fails if anything differs.
+    fn check_same(&self) -> Result<(), ExportError> {
+        let mut paths = self.state().differs.clone();
+        paths.sort();
+        if paths.is_empty() { Ok(()) } else { Err(ExportError::Differs(paths)) }
     }
 
     /// Keeps a block that is no leaf.
@@ -273,106 +232,34 @@ impl Export {
         Ok(())
     }
 
-    /// Opens a file in staging, or decides that the one at the destination may do.
-    fn open(&self, entry: &Entry, state: &mut FileState) -> Result<(), ExportError> {
-        if !state.decided {
-            state.decided = true;
-            self.staging.check_space(self.noted_bytes.load(Ordering::Relaxed))?;
-            if self.existing.may_be_whole(&self.staging, &entry.path, entry.size) {
-                state.in_place = true;
-                let tree = self.existing_tree()?;
-                state.id = Some(self.store.add_file(tree, &entry.path, None)?);
-                return Ok(());
-            }
-            let fits = self.existing.may_be_prefix(&self.staging, &entry.path, entry.size);
-            if !fits && !self.destination.overwrite {
-                return Err(ExportError::Differs(vec![self.display(&entry.path)]));
-            }
-        }
-        let file = self.create(&entry.path).map_err(|error| self.io("make the file", &entry.path, error))?;
-        let file = Arc::new(file);
-        if entry.size > 0 {
-            file.set_len(entry.size).map_err(|error| self.io("make room for", &entry.path, error))?;
-        }
-        self.existing.copy_prefix(&self.staging, &entry.path, &file, entry.size)?;
-        let id = self.staging.file_id(&self.store, &entry.path)?;
-        self.store.attach_handle(id, Arc::clone(&file));
-        state.id = Some(id);
-        state.file = Some(file);
-        Ok(())
-    }
-
-    /// The file at the destination turned out to differ.
-    fn leave_place(&self, entry: &Entry, state: &mut FileState) -> Result<(), ExportError> {
-        if !self.destination.overwrite {
-            return Err(ExportError::Differs(vec![self.display(&entry.path)]));
-        }
-        state.in_place = false;
-        state.matched.clear();
-        self.open(entry, state)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        match self.staging.dir.open_with(path, &options) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Its folder is being made by another worker just now.
-                if let Some(parent) = path.parent() {
-                    self.staging.dir.create_dir_all(parent)?;
-                }
-                self.staging.dir.open_with(path, &options)
-            }
-            result => result,
-        }
-        .map(cap_std::fs::File::into_std)
-    }
-
-    fn existing_tree(&self) -> Result<TreeId, ExportError> {
-        let mut tree = self.existing_tree.lock().unwrap_or_else(PoisonError::into_inner);
-        match *tree {
-            Some(tree) => Ok(tree),
-            None => Ok(*tree.insert(self.store.add_tree(&self.staging.parent_path)?)),
-        }
-    }
-
-    /// All bytes of the file have been written.
-    pub(crate) fn finish_file(&self, file: FileKey) -> Result<(), ExportError> {
-        let Some(entry) = self.state().files.remove(&file) else { return Ok(()) };
-        let mut state = entry.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(id) = state.id else { return Ok(()) };
-        let handle = match state.file.take() {
-            Some(handle) => handle,
-            None => {
-                let found = self.staging.parent.open(&entry.path);
-                self.state().in_place += 1;
-                Arc::new(found.map_err(|error| self.io("open", &entry.path, error))?.into_std())
-            }
+    /// The store's name for a file at the destination.
+    fn existing_file(&self, path: &Path) -> Result<FileId, ExportError> {
+        let mut in_place = self.in_place.lock().unwrap_or_else(PoisonError::into_inner);
+        let InPlace { tree, known } = match &mut *in_place {
+            Some(in_place) => in_place,
+            none => none.insert(self.find_tree()?),
         };
-        let named = |error| self.io("finish", &entry.path, error);
-        if !state.in_place {
-            finish::apply(&handle, &entry.metadata).map_err(named)?;
+        match known.get(path) {
+            Some(id) => Ok(*id),
+            None => Ok(self.store.add_file(*tree, path, None)?),
         }
-        let stat = Stat::of(&handle.metadata().map_err(named)?);
-        self.store.set_stats(&[(id, stat)])?;
-        self.store.detach_handle(id);
-        Ok(())
     }
 
-    /// Looks whether a block already lies where it belongs: at the destination,
-    /// or in what an earlier run staged.
-    pub(crate) fn read_existing(&self, cid: &Cid, at: At) -> Option<Bytes> {
-        let entry = self.entry(at.file).ok()?;
-        let len = usize::try_from(at.len).ok()?;
-        let at_dest = self.existing.read(&self.staging, &entry.path, at.offset, len);
-        let found = at_dest.and_then(|bytes| existing::as_block(cid, bytes));
-        if found.is_some() {
-            let mut state = entry.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.matched.insert(at.offset);
-            return found;
+    /// The tree of an earlier fetch to this destination, or a new one.
+    fn find_tree(&self) -> Result<InPlace, ExportError> {
+        let name = Path::new(&self.staging.name);
+        for (tree, base) in self.store.trees() {
+            if base != self.staging.parent_path {
+                continue;
+            }
+            let files = self.store.files_of(tree).into_iter().filter(|file| file.path.starts_with(name));
+            let known: HashMap<_, _> = files.map(|file| (file.path, file.id)).collect();
+            if !known.is_empty() {
+                return Ok(InPlace { tree, known });
+            }
         }
-        let staged = self.staging.read_staged(&entry.path, at.offset, len)?;
-        existing::as_block(cid, staged)
+        let tree = self.store.add_tree(&self.staging.parent_path)?;
+        Ok(InPlace { tree, known: HashMap::new() })
     }
 
     fn display(&self, path: &Path) -> PathBuf {
@@ -385,5 +272,23 @@ impl Export {
 
     fn dir(&self) -> &Dir {
         &self.staging.dir
+    }
+}
+
+impl Drop for Export {
+    /// A fetch that staged nothing leaves nothing behind.
+    fn drop(&mut self) {
+        if !self.completed.load(Ordering::Relaxed) && self.staging.is_empty() {
+            let forget = || -> Result<(), peerage_store::WriteError> {
+                self.store.end_download(self.staging.download)?;
+                self.store.remove_tree(self.staging.tree)
+            };
+            if let Err(error) = forget() {
+                tracing::debug!(%error, "cannot forget a download");
+            }
+            if let Err(error) = self.staging.remove() {
+                tracing::debug!(%error, "cannot remove an empty staging folder");
+            }
+        }
     }
 }

@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, MetadataExt as _, OpenOptions};
 use peerage_content::Cid;
 use peerage_store::{Download, DownloadId, FileId, Store, TreeId};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
@@ -40,8 +41,40 @@ pub(super) struct Staging {
     /// Files that an earlier run has registered.
     known: Mutex<HashMap<PathBuf, FileId>>,
     pub(super) resumed: bool,
+    room: Mutex<Room>,
+    filled: AtomicBool,
     /// Held until the end; also a handle on the file system.
     pub(super) lock: File,
+}
+
+/// Bytes of content on their way to the disk.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// Of all files that are staged.
+    expected: u64,
+    /// Of those, written in this run.
+    written: u64,
+    /// What an earlier run left: it has its room already.
+    left: u64,
+}
+
+impl Room {
+    /// Bytes have been written to a staged file.
+    pub(super) fn wrote(&mut self, bytes: u64) {
+        self.written = self.written.saturating_add(bytes);
+    }
+
+    /// Bytes that an earlier run staged were found to be right, and are about
+    /// to be written once more in their place.
+    pub(super) fn reuse(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+
+    /// What is to come, if it is more than is free.
+    fn lacking(&self, free: u64) -> Option<u64> {
+        let needed = self.expected.saturating_sub(self.written).saturating_sub(self.left);
+        (needed > free).then_some(needed)
+    }
 }
 
 impl Staging {
@@ -84,6 +117,7 @@ impl Staging {
                 (store.start_download(&download)?, tree)
             }
         };
+        let left = if resumed { allocated(&dir).unwrap_or(0) } else { 0 };
         let known = store.files_of(tree).into_iter().map(|file| (file.path, file.id)).collect();
         Ok(Self {
             parent,
@@ -95,6 +129,8 @@ impl Staging {
             download,
             known: Mutex::new(known),
             resumed,
+            room: Mutex::new(Room { left, ..Room::default() }),
+            filled: AtomicBool::new(false),
             lock,
         })
     }
@@ -119,24 +155,32 @@ impl Staging {
         Some(bytes)
     }
 
-    /// Whether `needed` bytes fit, as far as that can be known before.
-    pub(super) fn check_space(&self, needed: u64) -> Result<(), ExportError> {
-        // What an earlier run staged takes no further room, and is not told apart.
-        if self.resumed {
-            return Ok(());
-        }
-        let Ok(stat) = fstatvfs(&self.dir) else { return Ok(()) };
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if needed > free.saturating_add(self.written(&stat)) {
-            return Err(ExportError::NoSpace { path: self.parent_path.clone(), needed, free });
-        }
-        Ok(())
+    pub(super) fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An upper bound of what this run has written, which `needed` counts too:
-    /// the caller counts from the start, so nothing is taken off here.
-    fn written(&self, _stat: &rustix::fs::StatVfs) -> u64 {
-        0
+    /// Takes account of a file that is about to be staged; fails if it does
+    /// not fit, as far as that can be known before.
+    pub(super) fn reserve(&self, bytes: u64) -> Result<(), ExportError> {
+        let free = fstatvfs(&self.dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize)).ok();
+        let mut room = self.room();
+        room.expected = room.expected.saturating_add(bytes);
+        match free.and_then(|free| Some((room.lacking(free)?, free))) {
+            Some((needed, free)) => {
+                Err(ExportError::NoSpace { path: self.parent_path.clone(), needed, free })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A file is being made here.
+    pub(super) fn fill(&self) {
+        self.filled.store(true, Ordering::Relaxed);
+    }
+
+    /// True if no file was ever made here.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.resumed && !self.filled.load(Ordering::Relaxed)
     }
 
     /// Removes the lock and the empty folder.
@@ -144,6 +188,24 @@ impl Staging {
         self.dir.remove_file(LOCK)?;
         self.parent.remove_dir_all(&self.entry)
     }
+}
+
+/// Bytes that the files below a folder take on the disk.
+fn allocated(dir: &Dir) -> io::Result<u64> {
+    let mut sum = 0;
+    let mut folders = vec![dir.try_clone()?];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.entries()? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.open_dir()?);
+            } else if kind.is_file() {
+                sum += entry.metadata()?.blocks() * 512;
+            }
+        }
+    }
+    Ok(sum)
 }
 
 fn entry_name(name: &str, root: &Cid) -> String {
@@ -169,4 +231,28 @@ fn lock(dir: &Dir) -> io::Result<Result<File, u32>> {
     file.set_len(0)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
     Ok(Ok(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_needs_no_more_room() {
+        let mut room = Room { expected: 100, ..Room::default() };
+        assert_eq!(room.lacking(99), Some(100));
+        room.wrote(60);
+        assert_eq!((room.lacking(40), room.lacking(39)), (None, Some(40)), "free has shrunk as well");
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_has_its_room() {
+        let mut room = Room { expected: 100, left: 70, ..Room::default() };
+        assert_eq!((room.lacking(30), room.lacking(29)), (None, Some(30)));
+        room.reuse(50);
+        room.wrote(50);
+        assert_eq!((room.lacking(30), room.lacking(29)), (None, Some(30)), "counted once");
+        room.wrote(30);
+        assert_eq!(room.lacking(0), None);
+    }
 }

@@ -49,11 +49,6 @@ impl Facts {
         }
     }
 
-    /// Whether someone may execute it.
-    pub(super) fn is_executable(&self) -> bool {
-        self.mode & 0o111 != 0
-    }
-
     /// Mode and time, if they are to be kept.
     pub(super) fn metadata(&self, preserve: bool) -> Metadata {
         if preserve {

@@ -1,0 +1,335 @@
+//! The way to the disk, with what stands at the destination.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use peerage_content::codec;
+use peerage_content::hash;
+use peerage_engine::At;
+use peerage_store::Config;
+
+use super::*;
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    dest: PathBuf,
+    store: Store,
+}
+
+const ROOT: &[u8] = b"any root";
+
+fn raw(bytes: &[u8]) -> Cid {
+    Cid::new_v1(codec::RAW, hash::digest(0x12, bytes).unwrap())
+}
+
+fn names(path: &[&str]) -> Vec<String> {
+    path.iter().map(|name| (*name).to_owned()).collect()
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("repo"), Config::default()).unwrap();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        Self { dest: dir.path().join("out/dest"), store, _dir: dir }
+    }
+
+    fn export(&self, overwrite: bool) -> Export {
+        let destination = Destination { path: self.dest.clone(), overwrite, unsafe_symlinks: false };
+        Export::new(self.store.clone(), &raw(ROOT), destination).unwrap()
+    }
+
+    /// What is in the destination's folder, staging included.
+    fn beside(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dest.parent().unwrap()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn put(export: &Export, file: FileKey, offset: u64, bytes: &[u8], held: bool) -> Result<(), ExportError> {
+    let block = Bytes::copy_from_slice(bytes);
+    export.write(file, offset, &raw(bytes), &block, 0..bytes.len(), held)
+}
+
+/// Writes a whole file in pieces of four bytes.
+fn file(export: &Export, key: u64, path: &[&str], bytes: &[u8]) -> Result<(), ExportError> {
+    let key = FileKey(key);
+    export.note_file(key, names(path), bytes.len() as u64, Metadata::default());
+    for (nth, piece) in bytes.chunks(4).enumerate() {
+        put(export, key, nth as u64 * 4, piece, false)?;
+    }
+    export.finish_file(key)
+}
+
+fn differing(result: Result<impl std::fmt::Debug, ExportError>) -> Vec<PathBuf> {
+    match result {
+        Err(ExportError::Differs(paths)) => paths,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_there_is_renamed_to() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    file(&export, 1, &[], b"0123456789").unwrap();
+    assert!(!bench.dest.exists(), "not before it is whole");
+    export.complete().unwrap();
+    assert_eq!(fs::read(&bench.dest).unwrap(), b"0123456789");
+    drop(export);
+    assert_eq!(bench.beside(), ["dest"]);
+}
+
+#[test]
+fn an_equal_file_is_left_as_it_is() {
+    let bench = Bench::new();
+    fs::write(&bench.dest, b"0123456789").unwrap();
+    let before = Stat::of(&fs::metadata(&bench.dest).unwrap());
+    let export = bench.export(false);
+    file(&export, 1, &[], b"0123456789").unwrap();
+    export.complete().unwrap();
+    drop(export);
+    assert_eq!(Stat::of(&fs::metadata(&bench.dest).unwrap()), before);
+    assert_eq!(bench.beside(), ["dest"]);
+    assert_eq!(
+        bench.store.read(raw(b"4567").hash()).unwrap().unwrap(),
+        &b"4567"[..],
+        "it is served from there"
+    );
+}
+
+#[test]
+fn a_block_of_the_file_that_is_there_need_not_be_fetched() {
+    let bench = Bench::new();
+    fs::write(&bench.dest, b"0123456789").unwrap();
+    let export = bench.export(false);
+    export.note_file(FileKey(1), Vec::new(), 10, Metadata::default());
+    let at = |offset, len| At { file: FileKey(1), offset, len };
+    assert_eq!(export.read_existing(&raw(b"4567"), at(4, 4)).unwrap(), &b"4567"[..]);
+    assert_eq!(export.read_existing(&raw(b"4567"), at(5, 4)), None);
+    assert_eq!(export.read_existing(&raw(b"4567"), at(u64::MAX, 4)), None);
+    assert_eq!(export.read_existing_entry(&raw(b"0123456789"), &[]).unwrap(), &b"0123456789"[..]);
+    assert_eq!(export.read_existing_entry(&raw(b"other"), &[]), None);
+}
+
+#[test]
+fn a_prefix_is_completed() {
+    let bench = Bench::new();
+    fs::write(&bench.dest, b"01234").unwrap();
+    let export = bench.export(false);
+    file(&export, 1, &[], b"0123456789").unwrap();
+    assert_eq!(fs::read(&bench.dest).unwrap(), b"01234", "by way of staging");
+    export.complete().unwrap();
+    assert_eq!(fs::read(&bench.dest).unwrap(), b"0123456789");
+}
+
+#[test]
+fn a_file_that_differs_is_named_and_left_alone() {
+    for there in [&b"0123x56789"[..], b"0123x", b"01234567890", b"x"] {
+        let bench = Bench::new();
+        fs::write(&bench.dest, there).unwrap();
+        let export = bench.export(false);
+        drop(file(&export, 1, &[], b"0123456789"));
+        assert_eq!(differing(export.complete()), [bench.dest.as_path()]);
+        assert_eq!(fs::read(&bench.dest).unwrap(), there);
+    }
+}
+
+#[test]
+fn what_differs_at_once_leaves_nothing_beside_it() {
+    let bench = Bench::new();
+    fs::write(&bench.dest, b"x123456789").unwrap();
+    let export = bench.export(false);
+    drop(file(&export, 1, &[], b"0123456789"));
+    differing(export.complete());
+    drop(export);
+    assert_eq!(bench.beside(), ["dest"]);
+    assert!(bench.store.downloads().is_empty());
+}
+
+#[test]
+fn overwrite_replaces_what_differs_and_keeps_what_agrees() {
+    for there in [&b"0123456x89"[..], b"0123x", b"0123456789abc", b"0123456789"] {
+        let bench = Bench::new();
+        fs::write(&bench.dest, there).unwrap();
+        let export = bench.export(true);
+        file(&export, 1, &[], b"0123456789").unwrap();
+        assert_eq!(fs::read(&bench.dest).unwrap(), there);
+        export.complete().unwrap();
+        assert_eq!(fs::read(&bench.dest).unwrap(), b"0123456789", "{there:?}");
+    }
+}
+
+#[test]
+fn overwrite_replaces_a_folder_and_a_symlink() {
+    let bench = Bench::new();
+    fs::create_dir(&bench.dest).unwrap();
+    fs::write(bench.dest.join("old"), b"old").unwrap();
+    let export = bench.export(true);
+    file(&export, 1, &[], b"0123").unwrap();
+    export.complete().unwrap();
+    assert_eq!(fs::read(&bench.dest).unwrap(), b"0123");
+    drop(export);
+
+    let outside = bench.dest.with_file_name("outside");
+    fs::write(&outside, b"outside").unwrap();
+    fs::remove_file(&bench.dest).unwrap();
+    symlink(&outside, &bench.dest).unwrap();
+    let export = bench.export(true);
+    file(&export, 1, &[], b"4567").unwrap();
+    export.complete().unwrap();
+    assert!(fs::symlink_metadata(&bench.dest).unwrap().is_file(), "the link is replaced");
+    assert_eq!(fs::read(&outside).unwrap(), b"outside", "not what it leads to");
+}
+
+#[test]
+fn a_folder_is_completed_and_the_rest_of_it_left_alone() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.dest.join("sub")).unwrap();
+    fs::write(bench.dest.join("same"), b"same").unwrap();
+    fs::write(bench.dest.join("sub/part"), b"par").unwrap();
+    fs::write(bench.dest.join("sub/mine"), b"mine").unwrap();
+    symlink("same", bench.dest.join("link")).unwrap();
+    let export = bench.export(false);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    export.make_dir(&names(&["sub"]), Metadata::default()).unwrap();
+    export.make_dir(&names(&["new"]), Metadata::default()).unwrap();
+    file(&export, 1, &["same"], b"same").unwrap();
+    file(&export, 2, &["sub", "part"], b"partly").unwrap();
+    file(&export, 3, &["sub", "absent"], b"absent").unwrap();
+    export.note_symlink(names(&["link"]), b"same", Metadata::default());
+    export.note_symlink(names(&["other"]), b"sub/part", Metadata::default());
+    export.complete().unwrap();
+    let read = |path: &str| String::from_utf8(fs::read(bench.dest.join(path)).unwrap()).unwrap();
+    let all = ["same", "sub/part", "sub/absent", "sub/mine", "link", "other"].map(read);
+    assert_eq!(all, ["same", "partly", "absent", "mine", "same", "partly"]);
+    assert!(bench.dest.join("new").is_dir());
+    drop(export);
+    assert_eq!(bench.beside(), ["dest"]);
+}
+
+#[test]
+fn a_folder_that_differs_is_not_touched_and_up_to_ten_paths_are_listed() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.dest.join("dir")).unwrap();
+    for nth in 0..12 {
+        fs::write(bench.dest.join(format!("f{nth:02}")), b"mine").unwrap();
+    }
+    symlink("mine", bench.dest.join("link")).unwrap();
+    let export = bench.export(false);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    file(&export, 100, &["absent"], b"absent").unwrap();
+    file(&export, 101, &["dir"], b"a file").unwrap();
+    export.note_symlink(names(&["link"]), b"theirs", Metadata::default());
+    let mut ended = Ok(());
+    for nth in 0..12 {
+        ended = ended.and_then(|()| file(&export, nth, &[&format!("f{nth:02}")], b"them"));
+    }
+    let listed = differing(ended);
+    assert_eq!(listed.len(), 10);
+    assert_eq!(listed[0], bench.dest.join("dir"));
+    assert_eq!(differing(export.complete()).len(), 10);
+    assert!(!bench.dest.join("absent").exists(), "nothing is written before");
+    assert_eq!(fs::read(bench.dest.join("f00")).unwrap(), b"mine");
+}
+
+#[test]
+fn after_a_difference_not_everything_is_fetched() {
+    let bench = Bench::new();
+    fs::create_dir(&bench.dest).unwrap();
+    fs::write(bench.dest.join("a"), b"mine").unwrap();
+    let export = bench.export(false);
+    file(&export, 1, &["a"], b"them").unwrap();
+    let piece = vec![7; 1 << 20];
+    export.note_file(FileKey(2), names(&["b"]), 1 << 30, Metadata::default());
+    let fetched =
+        (0..1024).take_while(|nth| put(&export, FileKey(2), nth << 20, &piece, false).is_ok()).count();
+    assert_eq!(fetched as u64 + 1, LOOK_FURTHER >> 20);
+}
+
+#[test]
+fn what_appears_meanwhile_is_not_replaced() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    file(&export, 1, &[], b"0123").unwrap();
+    fs::write(&bench.dest, b"mine").unwrap();
+    let changed = export.complete();
+    assert!(matches!(&changed, Err(ExportError::Changed(path)) if *path == bench.dest), "{changed:?}");
+    assert_eq!(fs::read(&bench.dest).unwrap(), b"mine");
+    drop(export);
+    assert_eq!(bench.beside().len(), 2, "what has come is kept");
+    // With --overwrite it goes on from there.
+    let export = bench.export(true);
+    export.note_file(FileKey(1), Vec::new(), 4, Metadata::default());
+    let found = export.read_existing(&raw(b"0123"), At { file: FileKey(1), offset: 0, len: 4 });
+    assert_eq!(found.unwrap(), &b"0123"[..]);
+    put(&export, FileKey(1), 0, b"0123", true).unwrap();
+    export.finish_file(FileKey(1)).unwrap();
+    export.complete().unwrap();
+    assert_eq!(fs::read(&bench.dest).unwrap(), b"0123");
+}
+
+#[test]
+fn what_appears_in_a_folder_meanwhile_is_not_replaced_either() {
+    let bench = Bench::new();
+    fs::create_dir(&bench.dest).unwrap();
+    fs::write(bench.dest.join("part"), b"01").unwrap();
+    let export = bench.export(false);
+    file(&export, 1, &["new"], b"0123").unwrap();
+    file(&export, 2, &["part"], b"0123").unwrap();
+    fs::write(bench.dest.join("new"), b"mine").unwrap();
+    assert!(matches!(export.complete(), Err(ExportError::Changed(_))));
+    assert_eq!(fs::read(bench.dest.join("new")).unwrap(), b"mine");
+    assert_eq!(fs::read(bench.dest.join("part")).unwrap(), b"01", "looked at before anything is moved");
+}
+
+#[test]
+fn a_file_that_is_written_to_while_it_is_compared_is_not_taken() {
+    let bench = Bench::new();
+    fs::write(&bench.dest, b"01234567").unwrap();
+    let export = bench.export(false);
+    export.note_file(FileKey(1), Vec::new(), 8, Metadata::default());
+    put(&export, FileKey(1), 0, b"0123", false).unwrap();
+    fs::write(&bench.dest, b"other length").unwrap();
+    drop(put(&export, FileKey(1), 4, b"4567", false));
+    assert!(export.finish_file(FileKey(1)).is_err() || export.complete().is_err());
+    assert_eq!(fs::read(&bench.dest).unwrap(), b"other length");
+}
+
+#[test]
+fn two_entries_of_one_name_are_an_error() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    file(&export, 1, &["a"], b"0123").unwrap();
+    assert!(matches!(file(&export, 2, &["a"], b"4567"), Err(ExportError::Collision(_))));
+    assert!(matches!(export.complete(), Err(ExportError::Collision(_))));
+    assert!(!bench.dest.exists());
+}
+
+#[test]
+fn a_symlink_that_leaves_is_reported_and_not_made() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    export.note_symlink(names(&["out"]), b"../../etc/passwd", Metadata::default());
+    export.note_symlink(names(&["abs"]), b"/etc/passwd", Metadata::default());
+    export.note_symlink(names(&["in"]), b"a", Metadata::default());
+    let finished = export.complete().unwrap();
+    assert_eq!(finished.unsafe_links, [bench.dest.join("out"), bench.dest.join("abs")]);
+    assert!(bench.dest.join("out").symlink_metadata().is_err());
+    assert_eq!(fs::read_link(bench.dest.join("in")).unwrap(), Path::new("a"));
+}
+
+#[test]
+fn a_second_fetch_to_one_destination_names_the_first() {
+    let bench = Bench::new();
+    let _first = bench.export(false);
+    let destination = Destination { path: bench.dest.clone(), overwrite: false, unsafe_symlinks: false };
+    let second = Export::new(bench.store.clone(), &raw(ROOT), destination);
+    let pid = std::process::id();
+    assert!(matches!(second, Err(ExportError::Busy { pid: named, .. }) if named == pid));
+}
