@@ -13,7 +13,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use peerage_store::{LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
 use peerage_transport::tcp::{ListenError, Listener};
 use peerage_transport::{Clock, Control, perf, ping};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::brain::{Brain, Input, PeerInfo, Totals};
@@ -113,10 +113,10 @@ impl Peer {
         let engine = Engine::new(id, config.engine.clone(), config.exchange.clone(), seed()?, now);
         let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
         let brain = tokio::spawn(brain.run(inputs));
-        let handshakes = Arc::new(Semaphore::new(config.limits.handshakes));
+        let handshakes = accept::Handshakes::new(config.limits.handshakes);
         let mut tasks: Vec<JoinHandle<()>> = listeners
             .into_iter()
-            .map(|listener| tokio::spawn(accept::accept(Arc::clone(&net), listener, Arc::clone(&handshakes))))
+            .map(|listener| tokio::spawn(accept::accept(Arc::clone(&net), listener, handshakes.clone())))
             .collect();
         tasks.push(tokio::spawn(upkeep(store.clone(), pool.clone())));
         for addr in config.bootstrap.clone() {
