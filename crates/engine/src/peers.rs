@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use peerage_exchange::Version;
-use peerage_identity::{Multiaddr, PeerId, Scope};
+use peerage_identity::{Multiaddr, PeerId};
 
 use crate::output::DialId;
 use crate::swarm;
@@ -48,9 +48,6 @@ impl Protocols {
 
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Where its connections run; `None` once two of them differ in that. The
-    /// engine does not learn by which one a request came.
-    pub(crate) scope: Option<Scope>,
     pub(crate) by_user: bool,
     /// `None` until identify has told.
     pub(crate) protocols: Option<Protocols>,
@@ -65,16 +62,14 @@ pub(crate) struct Peers {
 impl Peers {
     /// Adds a connection; true if it is the first of that peer.
     pub(crate) fn connect(&mut self, connected: &Connected) -> bool {
-        let scope = connected.addr.scope();
         let known = self.connected.get_mut(&connected.peer);
         let first = known.is_none();
         match known {
             Some(peer) => {
                 peer.by_user |= connected.by_user;
-                peer.scope = peer.scope.filter(|known| *known == scope);
             }
             None => {
-                let peer = Peer { scope: Some(scope), by_user: connected.by_user, protocols: None };
+                let peer = Peer { by_user: connected.by_user, protocols: None };
                 self.connected.insert(connected.peer, peer);
             }
         }

@@ -236,6 +236,13 @@ impl Search {
         }
     }
 
+    /// Something is arriving from a source: it is not silent.
+    pub(crate) fn handle_arriving(&mut self, peer: &PeerId, now: Instant) {
+        if self.sources.contains(peer) {
+            self.last_progress = now;
+        }
+    }
+
     /// A wanted block has come, maybe from a peer that is none of our sources.
     pub(crate) fn handle_progress(&mut self, peer: &PeerId, now: Instant) {
         self.received_any = true;

@@ -102,13 +102,12 @@ impl Swarms {
     }
 
     /// A peer asks. `record` is its own, if it wants to be listed; `scope` is
-    /// that of its connections, or `None` if they differ: then no record is
-    /// taken or given.
+    /// that of the connection: records of others are of that scope only.
     #[expect(clippy::too_many_arguments, reason = "what one request says, and who asks")]
     pub(crate) fn handle_request(
         &mut self,
         peer: PeerId,
-        scope: Option<Scope>,
+        scope: Scope,
         root: &Cid,
         record: Option<Bytes>,
         share: Share,
@@ -127,8 +126,7 @@ impl Swarms {
             return Answer::default();
         }
         // The freshest first: those are the likeliest to be there still.
-        let others =
-            entry.listed().filter(|(id, _, signed_for, _)| **id != peer && Some(*signed_for) == scope);
+        let others = entry.listed().filter(|(id, _, signed_for, _)| **id != peer && *signed_for == scope);
         let mut others: Vec<(Instant, &Bytes)> =
             others.map(|(_, asked, _, record)| (asked, record)).collect();
         others.sort_by_key(|(asked, _)| std::cmp::Reverse(*asked));
@@ -136,7 +134,7 @@ impl Swarms {
             others.into_iter().take(config.swarm_records).map(|(_, record)| record.clone()).collect();
         let was_listed = known.is_some_and(|member| member.listed.is_some());
         let room = was_listed || listed < config.swarm_listed;
-        let record = scope.zip(record).filter(|_| room);
+        let record = record.filter(|_| room).map(|record| (scope, record));
         entry.members.insert(peer, Member { asked: now, share, listed: record });
         if entry.members.len() > config.swarm_members {
             entry.forget_oldest(&peer);

@@ -18,7 +18,7 @@ use peerage_engine::{
     Share, Sources, Token,
 };
 use peerage_exchange::{Incoming, PeerStats, Served};
-use peerage_identity::{Multiaddr, PeerId};
+use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_transport::{Clock, Control, identify};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -37,36 +37,132 @@ const BATCH: usize = 256;
 /// Something that happened, or that someone wants.
 pub(crate) enum Input {
     // Connections.
-    Connected { connected: Connected, number: u64, control: Control, outbound: bool },
-    Identified { peer: PeerId, info: Option<identify::Info> },
-    Disconnected { peer: PeerId, number: u64 },
-    DialFailed { dial: DialId, why: String },
-    WriterFailed { peer: PeerId },
+    Connected {
+        connected: Connected,
+        number: u64,
+        control: Control,
+        outbound: bool,
+    },
+    Identified {
+        peer: PeerId,
+        info: Option<identify::Info>,
+    },
+    Disconnected {
+        peer: PeerId,
+        number: u64,
+    },
+    DialFailed {
+        dial: DialId,
+        why: String,
+    },
+    WriterFailed {
+        peer: PeerId,
+    },
     // Bitswap.
-    Message { peer: PeerId, incoming: Incoming, room: Room },
-    Block { peer: PeerId, block: Block, room: Room },
+    Message {
+        peer: PeerId,
+        incoming: Incoming,
+        room: Room,
+    },
+    Block {
+        peer: PeerId,
+        block: Block,
+        room: Room,
+    },
+    Arriving {
+        peer: PeerId,
+    },
     // Workers.
-    Local { job: JobId, item: ItemId, cid: Cid, found: Option<Block> },
-    Written { job: JobId, item: ItemId, cid: Cid, bytes: u64, len: u32 },
-    Broken { job: JobId, error: ExportError },
-    LookedUp { peer: PeerId, cid: Cid, len: Option<u32> },
-    Served { peer: PeerId, cid: Cid, served: Served },
-    Held { peer: PeerId, cid: Cid, held: bool },
+    Local {
+        job: JobId,
+        item: ItemId,
+        cid: Cid,
+        found: Option<Block>,
+    },
+    Written {
+        job: JobId,
+        item: ItemId,
+        cid: Cid,
+        bytes: u64,
+        len: u32,
+    },
+    Broken {
+        job: JobId,
+        error: ExportError,
+    },
+    LookedUp {
+        peer: PeerId,
+        cid: Cid,
+        len: Option<u32>,
+    },
+    Served {
+        peer: PeerId,
+        cid: Cid,
+        served: Served,
+    },
+    Held {
+        peer: PeerId,
+        cid: Cid,
+        held: bool,
+    },
     // The swarm protocol.
-    SwarmRequested { peer: PeerId, request: swarm::Request, reply: oneshot::Sender<swarm::Answer> },
-    SwarmAnswered { root: Cid, records: Vec<Record> },
+    SwarmRequested {
+        peer: PeerId,
+        scope: Scope,
+        request: swarm::Request,
+        reply: oneshot::Sender<swarm::Answer>,
+    },
+    SwarmAnswered {
+        root: Cid,
+        records: Vec<Record>,
+    },
     // What the API asks for.
-    Fetch { job: JobId, root: Cid, sources: Sources, export: Arc<Export>, swarm: bool, events: JobEvents },
-    OpenQuery { job: JobId, root: Cid, sources: Sources, events: JobEvents },
-    Query { job: JobId, cid: Cid },
-    Cancel { job: JobId },
-    Progress { job: JobId, reply: oneshot::Sender<Option<JobProgress>> },
-    Serve { root: Cid, total: u64, watcher: Option<mpsc::UnboundedSender<(PeerId, Share)>> },
-    Unserve { root: Cid },
-    Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
-    Control { peer: PeerId, reply: oneshot::Sender<Option<Control>> },
-    Totals { reply: oneshot::Sender<Totals> },
-    Stop { reply: oneshot::Sender<()> },
+    Fetch {
+        job: JobId,
+        root: Cid,
+        sources: Sources,
+        export: Arc<Export>,
+        swarm: bool,
+        events: JobEvents,
+    },
+    OpenQuery {
+        job: JobId,
+        root: Cid,
+        sources: Sources,
+        events: JobEvents,
+    },
+    Query {
+        job: JobId,
+        cid: Cid,
+    },
+    Cancel {
+        job: JobId,
+    },
+    Progress {
+        job: JobId,
+        reply: oneshot::Sender<Option<JobProgress>>,
+    },
+    Serve {
+        root: Cid,
+        total: u64,
+        watcher: Option<mpsc::UnboundedSender<(PeerId, Share)>>,
+    },
+    Unserve {
+        root: Cid,
+    },
+    Peers {
+        reply: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Control {
+        peer: PeerId,
+        reply: oneshot::Sender<Option<Control>>,
+    },
+    Totals {
+        reply: oneshot::Sender<Totals>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Where a job's events go.
@@ -238,6 +334,7 @@ impl Brain {
                 self.engine.handle_block(peer, cid, &arrived, now);
                 drop(room);
             }
+            Input::Arriving { peer } => self.engine.handle_progress(peer, now),
             Input::Local { job, item, cid, found } => {
                 let arrived = found.map(|block| self.arrive(block).1);
                 self.engine.handle_local(job, item, cid, arrived.as_ref(), now);
@@ -259,11 +356,12 @@ impl Brain {
                 self.engine.handle_served(peer, &cid, served, now);
             }
             Input::Held { peer, cid, held } => self.engine.handle_held(peer, &cid, held, now),
-            Input::SwarmRequested { peer, request, reply } => {
+            Input::SwarmRequested { peer, scope, request, reply } => {
                 let id = RequestId(self.next_request);
                 self.next_request += 1;
                 self.requests.insert(id, reply);
-                self.engine.handle_swarm_request(id, peer, request.root, request.record, request.share, now);
+                let swarm::Request { root, record, share } = request;
+                self.engine.handle_swarm_request(id, peer, scope, root, record, share, now);
                 // Without an answer by now there will be none.
                 self.perform_all();
                 self.requests.remove(&id);

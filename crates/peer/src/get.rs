@@ -87,6 +87,7 @@ pub struct Get {
     serving: Option<Serving>,
     served: Option<ServedRoot>,
     last: Option<JobProgress>,
+    done: bool,
 }
 
 impl Peer {
@@ -129,6 +130,7 @@ impl Peer {
             serving,
             served: None,
             last: None,
+            done: false,
         })
     }
 }
@@ -139,6 +141,9 @@ impl Get {
     /// # Errors
     /// The fetch has failed; what has come stays staged for the next try.
     pub async fn next_event(&mut self) -> Result<Option<GetEvent>, GetError> {
+        if self.done {
+            return Ok(None);
+        }
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
@@ -146,7 +151,7 @@ impl Get {
                     Some(JobEvent::Failed(error)) => return Err(error.into()),
                     Some(JobEvent::Broken(error)) => return Err(error.into()),
                     Some(JobEvent::Block(..)) => {}
-                    None => return if self.served.is_some() { Ok(None) } else { Err(GetError::Stopped) },
+                    None => return Err(GetError::Stopped),
                 },
                 _ = self.tick.tick() => {
                     let job = self.job;
@@ -192,6 +197,7 @@ impl Get {
             self.served = Some(self.peer.serve(self.root, blocks, held, None));
         }
         self.serving = None;
+        self.done = true;
         Ok(Done {
             cid: self.root,
             path: self.options.dest.clone(),
@@ -205,7 +211,11 @@ impl Get {
 impl Drop for Get {
     fn drop(&mut self) {
         self.peer.tell(Input::Cancel { job: self.job });
-        drop(self.peer.inner().store.flush());
+        let (store, export) = (self.peer.inner().store.clone(), Arc::clone(&self.export));
+        self.peer.inner().pool.post(move || {
+            drop(export);
+            drop(store.flush());
+        });
     }
 }
 

@@ -1,5 +1,8 @@
 //! Roots and pins: what stays, and why it is served.
 
+use std::io;
+use std::sync::Arc;
+
 use peerage_content::{Cid, Walk};
 use peerage_store::{Pin, PinKind, Root, RootEntry, RootId, RootKind, RootSetBuilder, Store, WriteError};
 
@@ -45,10 +48,13 @@ impl Peer {
     ///
     /// # Errors
     /// The disk's.
-    pub fn forget(&self, id: RootId) -> Result<bool, WriteError> {
-        let removed = self.store().remove_root(id)?;
-        self.store().sync()?;
-        Ok(removed)
+    pub async fn forget(&self, id: RootId) -> Result<bool, WriteError> {
+        self.with_store(move |store| {
+            let removed = store.remove_root(id)?;
+            store.sync()?;
+            Ok(removed)
+        })
+        .await
     }
 
     /// All pins.
@@ -69,7 +75,7 @@ impl Peer {
         recursive: bool,
         sources: peerage_engine::Sources,
     ) -> Result<(), PinError> {
-        let set = self.store().root_set_builder();
+        let set = Arc::new(self.store().root_set_builder());
         let mut query = self.query(cid, sources);
         let mut walk = Walk::new(cid);
         let mut seen = std::collections::HashSet::new();
@@ -80,27 +86,31 @@ impl Peer {
             }
             let block = query.block(visit.cid).await?;
             size += block.len() as u64;
-            if self.store().len_of(visit.cid.hash()).ok().flatten().is_none() {
-                self.store().put_block(visit.cid.hash(), &block)?;
-            }
-            set.insert(visit.cid.hash())?;
+            let (hash, data, set) = (*visit.cid.hash(), block.clone(), Arc::clone(&set));
+            let keep = move |store: &Store| {
+                if store.len_of(&hash).ok().flatten().is_none() {
+                    store.put_block(&hash, &data)?;
+                }
+                set.insert(&hash)
+            };
+            self.with_store(keep).await?;
             if !recursive {
                 break;
             }
             walk.enter(&visit, &block)?;
         }
         let kind = if recursive { PinKind::Recursive } else { PinKind::Direct };
-        self.add_pin(cid, name, kind, size, &set)?;
+        self.add_pin(cid, name, kind, size, set).await?;
         Ok(())
     }
 
-    pub(crate) fn add_pin(
+    pub(crate) async fn add_pin(
         &self,
         cid: Cid,
         name: &str,
         kind: PinKind,
         size: u64,
-        set: &RootSetBuilder,
+        set: Arc<RootSetBuilder>,
     ) -> Result<(), WriteError> {
         let root = Root {
             cid,
@@ -113,25 +123,44 @@ impl Peer {
             tree: None,
             added: crate::get::unix_now(),
         };
-        replace_root(self.store(), &root, set)?;
-        self.store().add_pin(&Pin { cid, kind, name: name.to_owned() })?;
-        self.store().sync()
+        let pin = Pin { cid, kind, name: name.to_owned() };
+        self.with_store(move |store| {
+            replace_root(store, &root, &set)?;
+            store.add_pin(&pin)?;
+            store.sync()
+        })
+        .await
+    }
+
+    /// Does what blocks on a worker.
+    pub(crate) async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, WriteError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let store = self.store().clone();
+        let done = self.inner().pool.run(move || work(&store)).await;
+        done.unwrap_or_else(|| Err(io::Error::other("a worker failed").into()))
     }
 
     /// Removes a pin; false if there was none. The blocks stay until they are collected.
     ///
     /// # Errors
     /// The disk's.
-    pub fn unpin(&self, cid: &Cid) -> Result<bool, WriteError> {
-        let mut removed = false;
-        for kind in [PinKind::Recursive, PinKind::Direct] {
-            removed |= self.store().remove_pin(cid, kind)?;
-        }
-        let roots = self.store().roots();
-        for entry in roots.iter().filter(|entry| entry.root.kind == RootKind::Pin && entry.root.cid == *cid) {
-            self.store().remove_root(entry.id)?;
-        }
-        self.store().sync()?;
-        Ok(removed)
+    pub async fn unpin(&self, cid: &Cid) -> Result<bool, WriteError> {
+        let cid = *cid;
+        self.with_store(move |store| {
+            let mut removed = false;
+            for kind in [PinKind::Recursive, PinKind::Direct] {
+                removed |= store.remove_pin(&cid, kind)?;
+            }
+            let roots = store.roots();
+            let pinned = |entry: &&RootEntry| entry.root.kind == RootKind::Pin && entry.root.cid == cid;
+            for entry in roots.iter().filter(pinned) {
+                store.remove_root(entry.id)?;
+            }
+            store.sync()?;
+            Ok(removed)
+        })
+        .await
     }
 }

@@ -276,8 +276,7 @@ impl Peer {
     /// # Errors
     /// The disk's.
     pub async fn sync(&self) -> Result<(), WriteError> {
-        let store = self.0.store.clone();
-        self.0.pool.run(move || store.sync()).await.unwrap_or(Ok(()))
+        self.with_store(Store::sync).await
     }
 
     /// Says goodbye to everyone, makes the store durable and lets go of the

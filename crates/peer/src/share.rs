@@ -105,9 +105,9 @@ impl Peer {
     ) -> Result<Vec<Added>, AddError> {
         let mut all = Vec::new();
         for (added, imported) in self.import(paths, &options, on_progress).await? {
-            if let Some(set) = &imported.set {
+            if let Some(set) = imported.set {
                 let name = name.clone().or_else(|| added.name.clone()).unwrap_or_default();
-                self.add_pin(added.cid, &name, PinKind::Recursive, added.dag_size, set)?;
+                self.add_pin(added.cid, &name, PinKind::Recursive, added.dag_size, Arc::new(set)).await?;
             }
             all.push(added);
         }
@@ -130,7 +130,7 @@ impl Peer {
         let mut roots = Vec::new();
         let mut served = Vec::new();
         for (added, imported) in self.import(paths, &options, on_progress).await? {
-            let Some(set) = imported.set else { continue };
+            let Some(set) = imported.set.map(Arc::new) else { continue };
             if keep {
                 let root = Root {
                     cid: added.cid,
@@ -143,9 +143,10 @@ impl Peer {
                     tree: imported.trees.first().copied(),
                     added: unix_now(),
                 };
-                replace_root(self.store(), &root, &set)?;
+                let set = Arc::clone(&set);
+                self.with_store(move |store| replace_root(store, &root, &set)).await?;
             }
-            let blocks = Blocks::Growing(Arc::new(set));
+            let blocks = Blocks::Growing(set);
             served.push(self.serve(added.cid, blocks, added.dag_size, Some(watcher.clone())));
             roots.push(added);
         }

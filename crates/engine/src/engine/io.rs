@@ -18,6 +18,18 @@ impl Engine {
         self.route(now);
     }
 
+    /// A message from `peer` is arriving and not whole yet: what was asked of
+    /// it is on its way, if slowly.
+    pub fn handle_progress(&mut self, peer: PeerId, now: Now) {
+        self.exchange.handle_progress(peer, now);
+        if self.exchange.peer_stats(&peer).outstanding_bytes > 0 {
+            for entry in self.jobs.values_mut() {
+                entry.search.handle_arriving(&peer, now.instant);
+            }
+        }
+        self.route(now);
+    }
+
     /// A block has come from `peer`; the shell hashed it to `cid` and decoded it.
     pub fn handle_block(&mut self, peer: PeerId, cid: Cid, arrived: &Arrived, now: Now) {
         match self.exchange.handle_block(peer, &cid, arrived.len, now) {

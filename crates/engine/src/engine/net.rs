@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use peerage_base::Now;
 use peerage_content::Cid;
-use peerage_identity::PeerId;
+use peerage_identity::{PeerId, Scope};
 
 use super::jobs::Kind;
 use super::{Engine, Timer, session};
@@ -90,16 +90,21 @@ impl Engine {
     }
 
     /// A connected peer asks about a root; the shell has verified its record.
+    /// `scope` is that of the connection by which the request came.
+    #[expect(clippy::too_many_arguments, reason = "what one request says, and by which way it came")]
     pub fn handle_swarm_request(
         &mut self,
         request: RequestId,
         peer: PeerId,
+        scope: Scope,
         root: Cid,
         record: Option<Bytes>,
         share: Share,
         now: Now,
     ) {
-        let Some(scope) = self.peers.get(&peer).map(|peer| peer.scope) else { return };
+        if self.peers.get(&peer).is_none() {
+            return;
+        }
         let answer = self.swarms.handle_request(peer, scope, &root, record, share, now, &self.config);
         let progressed = answer.progressed;
         self.outputs.push_back(Output::AnswerSwarm { request, records: answer.records, share: answer.share });
@@ -108,7 +113,8 @@ impl Engine {
         }
     }
 
-    /// A source's answer to [`Output::AskSwarm`]; the shell has verified the records.
+    /// A source's answer to [`Output::AskSwarm`], empty if it gave none; the
+    /// shell has verified the records.
     #[expect(clippy::needless_pass_by_value, reason = "the shell made them for this call")]
     pub fn handle_swarm_answer(&mut self, root: &Cid, records: Vec<Record>, now: Now) {
         let jobs: Vec<JobId> = self

@@ -124,6 +124,22 @@ fn a_peer_that_stays_silent_is_not_waited_for_forever() {
 }
 
 #[test]
+fn a_source_whose_message_arrives_slowly_is_not_silent() {
+    let mut world = World::new(1, 2);
+    world.peers[0].fault = Fault::Mute;
+    let dag = some_dag();
+    world.fetch(1, 1, dag.root, hints([0]));
+    for _ in 0..400 {
+        world.run_for(1);
+        let now = world.clock();
+        world.peers[1].engine.handle_progress(peer_id(0), now);
+    }
+    assert_eq!(world.outcome(1, 1), None);
+    world.run(1, 1, 400).clone().unwrap_err();
+    assert_eq!(world.seconds(), 700, "silence counts from the last sign of life");
+}
+
+#[test]
 fn a_peer_that_only_lies_is_banned_and_named() {
     let mut world = World::new(1, 2);
     let dag = some_dag();

@@ -57,7 +57,15 @@ impl World {
                 peer.next += 1;
                 peer.requests.insert(request, (other, root));
                 let record = vec![u8::try_from(other).unwrap()].into();
-                peer.engine.handle_swarm_request(request, peer_id(other), root, Some(record), share, now);
+                peer.engine.handle_swarm_request(
+                    request,
+                    peer_id(other),
+                    addr(other).scope(),
+                    root,
+                    Some(record),
+                    share,
+                    now,
+                );
                 self.perform_all(n);
                 // No answer by now: the real shell drops the stream.
                 self.peers[n].requests.remove(&request);

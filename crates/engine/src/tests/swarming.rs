@@ -1,11 +1,12 @@
 //! `/peerage/swarm/1.0.0`: who hears of whom, and who hears nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_base::{Instant, Now, UnixTime};
 use peerage_content::Cid;
-use peerage_identity::Multiaddr;
+use peerage_identity::{Multiaddr, Scope};
 
 use super::dag::{Tree, build, small};
 use super::world::{World, hints, peer_id};
@@ -15,6 +16,8 @@ struct Asked {
     engine: Engine,
     root: Cid,
     next: u64,
+    /// Of the connection that each peer made last, by which it asks.
+    scopes: BTreeMap<usize, Scope>,
 }
 
 fn at(seconds: u64) -> Now {
@@ -27,11 +30,12 @@ impl Asked {
         let mut engine = Engine::new(peer_id(250), config, exchange, 1, at(0));
         let root = build(&Tree::File(vec![1]), &small()).root;
         assert!(engine.serve_root(root, 9));
-        Self { engine, root, next: 0 }
+        Self { engine, root, next: 0, scopes: BTreeMap::new() }
     }
 
     fn connect(&mut self, n: usize, addr: &str) {
         let addr: Multiaddr = addr.parse().unwrap();
+        self.scopes.insert(n, addr.scope());
         let connected = Connected { peer: peer_id(n), addr, dial: None, by_user: false };
         self.engine.handle_connected(&connected, at(0));
     }
@@ -40,7 +44,15 @@ impl Asked {
         let request = RequestId(self.next);
         self.next += 1;
         let record = Some(Bytes::from(vec![u8::try_from(n % 256).unwrap()]));
-        self.engine.handle_swarm_request(request, peer_id(n), root, record, share, at(seconds));
+        self.engine.handle_swarm_request(
+            request,
+            peer_id(n),
+            self.scopes[&n],
+            root,
+            record,
+            share,
+            at(seconds),
+        );
         let (mut answer, mut progressed) = (None, false);
         while let Some(output) = self.engine.poll_output() {
             match output {
@@ -105,13 +117,13 @@ fn records_stay_in_the_scope_that_they_came_by() {
     asked.connect(3, "/ip4/8.8.8.8/tcp/1");
     asked.connect(4, "/ip4/127.0.0.1/tcp/1");
     asked.connect(5, "/ip4/9.9.9.9/tcp/1");
-    // Peer 6 is connected twice: by which of the two it asks is not known.
+    // Peer 6 is connected twice, and asks by the public one.
     asked.connect(6, "/ip4/10.0.0.6/tcp/1");
     asked.connect(6, "/ip4/8.8.4.4/tcp/1");
     let heard: Vec<usize> = (1..=6).map(|n| asked.asks(n, 1).0).collect();
-    assert_eq!(heard, [0, 1, 0, 0, 1, 0]);
-    assert_eq!(asked.asks(1, 20).0, 1, "and nobody hears of peer 6");
-    assert_eq!(asked.asks(3, 20).0, 1);
+    assert_eq!(heard, [0, 1, 0, 0, 1, 2]);
+    assert_eq!(asked.asks(1, 20).0, 1, "peer 6 asked by another way");
+    assert_eq!(asked.asks(3, 20).0, 2);
 }
 
 #[test]
@@ -196,6 +208,14 @@ fn a_start_that_fails_serves_nothing() {
     assert!(matches!(engine.poll_output(), Some(Output::JobFailed { error: JobError::TooManyJobs, .. })));
     let addr: Multiaddr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
     engine.handle_connected(&Connected { peer: peer_id(1), addr, dial: None, by_user: false }, at(0));
-    engine.handle_swarm_request(RequestId(0), peer_id(1), root, None, Share::default(), at(1));
+    engine.handle_swarm_request(
+        RequestId(0),
+        peer_id(1),
+        Scope::Private,
+        root,
+        None,
+        Share::default(),
+        at(1),
+    );
     assert!(matches!(engine.poll_output(), Some(Output::AnswerSwarm { share: None, .. })));
 }

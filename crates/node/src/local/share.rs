@@ -177,7 +177,7 @@ pub(super) async fn remove(peer: &Peer, request: api::Unshare, out: &Sink) -> Re
             return Err(Failure::new(Kind::Failed, message));
         }
         for entry in found {
-            peer.forget(entry.id).map_err(|error| error.failure())?;
+            peer.forget(entry.id).await.map_err(|error| error.failure())?;
             out.send(Event::Unshared {
                 path: entry.root.path.map(|path| path.to_string_lossy().into_owned()),
                 cid: entry.root.cid.to_string(),

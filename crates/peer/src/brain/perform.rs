@@ -22,7 +22,12 @@ impl Brain {
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::SendMessage { peer, message } => self.registry.send(&peer, message),
+            Output::SendMessage { peer, message } => {
+                // Before it is sent, or the answer could be too much.
+                let expected = self.engine.exchange().peer_stats(&peer).outstanding_bytes;
+                self.registry.expect(&peer, expected);
+                self.registry.send(&peer, message);
+            }
             Output::Lookup { peer, cid } => {
                 let (net, store, served) = (Arc::clone(&self.net), self.store.clone(), self.served.clone());
                 self.net.pool.post(move || {
@@ -32,9 +37,14 @@ impl Brain {
             }
             Output::ServeBlock { peer, cid, .. } => self.serve_block(peer, cid),
             Output::CheckHeld { peer, cid } => {
-                let (net, store) = (Arc::clone(&self.net), self.store.clone());
+                // Whoever sends it learns something of what is here, so only
+                // what is served or being fetched counts.
+                let (net, store, served) = (Arc::clone(&self.net), self.store.clone(), self.served.clone());
+                let exports = self.jobs.values().filter_map(|slot| slot.export.as_ref());
+                let sets: Vec<_> = exports.map(|export| Arc::clone(export.set())).collect();
                 self.net.pool.post(move || {
-                    let held = held_len(&store, &cid).is_some();
+                    let ours = served.serves(cid.hash()) || sets.iter().any(|set| set.contains(cid.hash()));
+                    let held = ours && held_len(&store, &cid).is_some();
                     net.tell(Input::Held { peer, cid, held });
                 });
             }

@@ -117,6 +117,13 @@ impl Registry {
         self.peers.get(peer)?.connections.values().next().map(|live| live.addr.scope())
     }
 
+    /// Says on each connection how many bytes may come from the peer.
+    pub(super) fn expect(&self, peer: &PeerId, bytes: u64) {
+        for live in self.peers.get(peer).into_iter().flat_map(|entry| entry.connections.values()) {
+            live.control.set_expected(bytes);
+        }
+    }
+
     /// Sends a message; closes a peer that does not read.
     pub(super) fn send(&self, peer: &PeerId, message: Outgoing) {
         let Some(writers) = self.peers.get(peer).and_then(|entry| entry.writers.as_ref()) else { return };

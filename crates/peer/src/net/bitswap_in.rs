@@ -25,6 +25,9 @@ const PIN_RATIO: usize = 4;
 /// Most bytes taken from the stream at once.
 const CHUNK: usize = 256 * 1024;
 
+/// How often the brain hears of a message that is not whole yet.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
 /// Why a stream was given up. The peer's fault, all but the last.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
@@ -92,6 +95,7 @@ async fn read_messages(
 ) -> Result<(), ReadError> {
     let mut frames = Assembler::new(MESSAGE_MAX);
     let mut deadline: Option<Instant> = None;
+    let mut told = Instant::now();
     loop {
         let next = match deadline {
             Some(at) => timeout_at(at, stream.read_chunk(CHUNK)).await.map_err(|_| ReadError::Slow)??,
@@ -111,6 +115,10 @@ async fn read_messages(
         }
         if !budget.hold(frames.buffered() as u64) {
             return Err(ReadError::Budget);
+        }
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            net.tell(Input::Arriving { peer });
         }
         if deadline.is_none() {
             let len = frames.expected().unwrap_or(0) as u64;

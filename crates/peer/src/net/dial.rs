@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_engine::DialId;
-use peerage_identity::{Multiaddr, PeerId};
+use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_transport::dns::{self, SystemResolver};
-use peerage_transport::{Control, Role, tcp, upgrade};
+use peerage_transport::{Connection, Control, Role, tcp, upgrade};
+use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Net, connection};
@@ -15,6 +17,13 @@ use crate::brain::Input;
 
 /// All of one attempt: resolving, connecting, handshakes, over all addresses.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long an address is alone before the next one is tried as well (RFC 8305, section 8).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Addresses of one peer that are tried. A judgement: more than hosts have,
+/// and all of them have begun within 4 s.
+const ADDRS_MAX: usize = 16;
 
 /// Why nobody could be reached; for the user.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +63,7 @@ pub(crate) async fn dial(
     }
 }
 
-/// Connects to whoever of the addresses answers as `peer`, one after the other.
+/// Connects to whoever of the addresses first answers as `peer`.
 pub(crate) async fn connect(
     net: &Arc<Net>,
     dial: Option<DialId>,
@@ -68,6 +77,9 @@ pub(crate) async fn connect(
     }
 }
 
+/// Tries the addresses side by side, each a little after the one before it or
+/// when that has failed (as RFC 8305 has it); the first that answers is taken
+/// and the others are dropped.
 async fn connect_unlimited(
     net: &Arc<Net>,
     dial: Option<DialId>,
@@ -76,22 +88,60 @@ async fn connect_unlimited(
     by_user: bool,
 ) -> Result<Control, DialError> {
     let mut last = DialError::NoAddr;
-    for addr in addrs {
-        match connect_one(net, dial, peer.or(addr.peer_id()), addr, by_user).await {
-            Ok(control) => return Ok(control),
-            Err(error) => last = error,
+    let mut waiting = in_order(addrs).into_iter();
+    let mut trying = JoinSet::new();
+    loop {
+        if let Some(addr) = waiting.next() {
+            let net = Arc::clone(net);
+            trying.spawn(async move { establish(&net, peer.or(addr.peer_id()), &addr).await });
+        }
+        let ended = if waiting.len() > 0 {
+            match timeout(STAGGER, trying.join_next()).await {
+                Ok(ended) => ended,
+                Err(_) => continue,
+            }
+        } else {
+            trying.join_next().await
+        };
+        match ended {
+            Some(Ok(Ok((made, addr)))) => {
+                let control = made.control.clone();
+                let addr = addr.without_peer();
+                tokio::spawn(connection::run_dialled(Arc::clone(net), made, addr, dial, by_user));
+                return Ok(control);
+            }
+            Some(Ok(Err(error))) => last = error,
+            Some(Err(error)) => tracing::error!(%error, "a dial panicked"),
+            None => return Err(last),
         }
     }
-    Err(last)
 }
 
-async fn connect_one(
+/// Those that reach furthest first; of each kind in the given order.
+fn in_order(addrs: &[Multiaddr]) -> Vec<Multiaddr> {
+    let rank = |addr: &Multiaddr| match addr.scope() {
+        Scope::Public | Scope::Dns => 0,
+        Scope::Private => 1,
+        Scope::LinkLocal => 2,
+        Scope::Loopback => 3,
+        Scope::Relay | Scope::Undialable => 4,
+    };
+    let mut list: Vec<Multiaddr> = Vec::new();
+    for addr in addrs {
+        if !list.contains(addr) && list.len() < ADDRS_MAX {
+            list.push(addr.clone());
+        }
+    }
+    list.sort_by_key(rank);
+    list
+}
+
+/// One address, as far as a connection whose peer has proved who it is.
+async fn establish(
     net: &Arc<Net>,
-    dial: Option<DialId>,
     peer: Option<PeerId>,
     addr: &Multiaddr,
-    by_user: bool,
-) -> Result<Control, DialError> {
+) -> Result<(Connection<TcpStream>, Multiaddr), DialError> {
     let resolved = match addr.dns() {
         Some(_) => dns::resolve(resolver().await, addr).await?,
         None => vec![addr.clone()],
@@ -99,15 +149,27 @@ async fn connect_one(
     let (socket, addr) = tcp::dial(&resolved).await?;
     let made =
         upgrade(socket, Role::Dialer, &net.keypair, peer, net.transport.clone(), net.inbound.clone()).await?;
-    let control = made.control.clone();
-    let net = Arc::clone(net);
-    let addr = addr.without_peer();
-    tokio::spawn(connection::run_dialled(net, made, addr, dial, by_user));
-    Ok(control)
+    Ok((made, addr))
 }
 
 /// Made at the first name: reading the system's configuration waits for nobody at the start.
 async fn resolver() -> &'static SystemResolver {
     static RESOLVER: OnceCell<SystemResolver> = OnceCell::const_new();
     RESOLVER.get_or_init(|| async { SystemResolver::new() }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reaches_furthest_is_tried_first_and_no_more_than_some() {
+        let parse = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let given =
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/ip4/10.0.0.1/tcp/1"];
+        let tried = in_order(&given.map(parse));
+        assert_eq!(tried, [given[2], given[1], given[0]].map(parse));
+        let many: Vec<_> = (1..99).map(|port| parse(&format!("/ip4/8.8.8.8/tcp/{port}"))).collect();
+        assert_eq!(in_order(&many), many[..ADDRS_MAX]);
+    }
 }

@@ -40,11 +40,11 @@ pub(crate) struct Request {
 /// Asks a connected peer about a root, and to list us.
 pub(crate) async fn ask(net: Arc<Net>, control: Control, scope: Scope, root: Cid, share: Share) {
     let asked = timeout(net.limits.answer_timeout, exchange(&net, &control, scope, root, share)).await;
-    if let Ok(Some(answer)) = asked {
-        let records = answer.records.into_iter().take(RECORDS_MAX);
-        let records = records.filter_map(|envelope| checked(envelope, scope)).collect();
-        net.tell(Input::SwarmAnswered { root, records });
-    }
+    // The engine waits for it: a failure is an answer without records.
+    let records = asked.ok().flatten().map(|answer| answer.records).unwrap_or_default();
+    let records = records.into_iter().take(RECORDS_MAX);
+    let records = records.filter_map(|envelope| checked(envelope, scope)).collect();
+    net.tell(Input::SwarmAnswered { root, records });
 }
 
 async fn exchange(
@@ -67,7 +67,7 @@ pub(super) async fn serve(net: Arc<Net>, peer: PeerId, scope: Scope, mut stream:
     let limit = net.limits.answer_timeout;
     let Ok(Some(request)) = timeout(limit, read_request(&mut stream, peer, scope)).await else { return };
     let (reply, answer) = oneshot::channel();
-    net.tell(Input::SwarmRequested { peer, request, reply });
+    net.tell(Input::SwarmRequested { peer, scope, request, reply });
     let Ok(answer) = answer.await else { return };
     let response = swarm::Response { records: answer.records, progress: answer.share.map(progress) };
     if let Ok(Ok(())) = timeout(limit, stream.write_chunk(frame::encode(&response))).await {
