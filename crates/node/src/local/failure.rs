@@ -3,7 +3,8 @@
 use std::io;
 
 use peerage_peer::{
-    AddError, DialError, ExportError, GetError, ImportError, JobError, PinError, PingError, QueryError, StartError,
+    AddError, DialError, ExportError, GetError, ImportError, JobError, PinError, PingError, QueryError,
+    StartError,
 };
 use peerage_store::WriteError;
 

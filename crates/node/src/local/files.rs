@@ -74,7 +74,12 @@ pub(super) async fn verify(peer: &Peer, out: &Sink) -> Result<(), Failure> {
         let verified = store.verify_all(&mut |checked| {
             match checked {
                 Checked::Progress { done, total } => {
-                    tell.try_send(Event::Progress { bytes: done, total: Some(total), sources: 0, via: Vec::new() });
+                    tell.try_send(Event::Progress {
+                        bytes: done,
+                        total: Some(total),
+                        sources: 0,
+                        via: Vec::new(),
+                    });
                 }
                 wrong => bad.push(problem(&wrong)),
             }

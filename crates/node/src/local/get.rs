@@ -12,10 +12,14 @@ use crate::backend::{Cancel, Sink};
 
 /// A link, and the peers to ask for it.
 pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> {
-    let link: Link = source.link.parse().map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))?;
+    let link: Link = source
+        .link
+        .parse()
+        .map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))?;
     let mut hints = link.providers.clone();
     for text in &source.from {
-        let addr: Multiaddr = text.parse().map_err(|error| Failure::usage(format!("--from {text}: {error}")))?;
+        let addr: Multiaddr =
+            text.parse().map_err(|error| Failure::usage(format!("--from {text}: {error}")))?;
         hints.push(addr);
     }
     if source.offline {
@@ -66,14 +70,20 @@ async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
                 }
                 let via = via(peer, &progress).await;
                 let total = (progress.fetch.total > 0).then_some(progress.fetch.total);
-                out.send(Event::Progress { bytes: progress.fetch.bytes, total, sources: progress.sources as u64, via })
-                    .await;
+                out.send(Event::Progress {
+                    bytes: progress.fetch.bytes,
+                    total,
+                    sources: progress.sources as u64,
+                    via,
+                })
+                .await;
             }
             Some(GetEvent::Done(done)) => {
                 for path in &done.unsafe_links {
                     let path = name::escape(&path.to_string_lossy());
-                    let message =
-                        format!("{path} is a link that leaves the destination and was not made; see --unsafe-symlinks");
+                    let message = format!(
+                        "{path} is a link that leaves the destination and was not made; see --unsafe-symlinks"
+                    );
                     out.send(Event::notice(NoticeKind::Skipped, message)).await;
                 }
                 let sources = &done.progress.received;

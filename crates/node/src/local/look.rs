@@ -63,7 +63,9 @@ pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Re
     let mut entries = None;
     let mut size = node.file_size();
     let links: u64 = match &node {
-        Node::Directory { entries, .. } => entries.iter().map(|entry| entry.tsize).fold(0, u64::saturating_add),
+        Node::Directory { entries, .. } => {
+            entries.iter().map(|entry| entry.tsize).fold(0, u64::saturating_add)
+        }
         _ => 0,
     };
     if kind_of(&node) == EntryKind::Directory {

@@ -32,7 +32,12 @@ pub(crate) struct Local {
 impl Opener for Repositories {
     type Owned = Local;
 
-    async fn open(&self, repo: &std::path::Path, network: &Network, required: bool) -> Result<Local, OpenError> {
+    async fn open(
+        &self,
+        repo: &std::path::Path,
+        network: &Network,
+        required: bool,
+    ) -> Result<Local, OpenError> {
         Ok(Local { peer: open::peer(repo, network, required).await? })
     }
 }

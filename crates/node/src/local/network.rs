@@ -28,7 +28,10 @@ pub(super) async fn ping(peer: &Peer, request: api::Ping, out: &Sink) -> Result<
     let addr: Option<Multiaddr> = request.target.parse().ok();
     let id: Option<PeerId> = request.target.parse().ok();
     if addr.is_none() && id.is_none() {
-        let message = format!("{} is neither a peer id nor a multiaddr", peerage_content::name::escape(&request.target));
+        let message = format!(
+            "{} is neither a peer id nor a multiaddr",
+            peerage_content::name::escape(&request.target)
+        );
         return Err(Failure::usage(message));
     }
     let mut pinger = peer.pinger(id, addr.as_ref()).await.map_err(|error| error.failure())?;

@@ -47,7 +47,8 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
             Err(error) => return Err(OpenError::Failed(error.failure())),
         }
     }
-    let failure = last.map_or_else(|| Failure::new(Kind::Failed, "nowhere to listen"), |error| error.failure());
+    let failure =
+        last.map_or_else(|| Failure::new(Kind::Failed, "nowhere to listen"), |error| error.failure());
     Err(OpenError::Failed(failure))
 }
 

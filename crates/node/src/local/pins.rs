@@ -23,7 +23,9 @@ pub(super) async fn add(peer: &Peer, request: api::Pin, out: &Sink) -> Result<()
 
 pub(super) async fn remove(peer: &Peer, request: api::Unpin, out: &Sink) -> Result<(), Failure> {
     for text in &request.cids {
-        let link: Link = text.parse().map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))?;
+        let link: Link = text
+            .parse()
+            .map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))?;
         if !peer.unpin(&link.cid).await.map_err(|error| error.failure())? {
             let message = format!("{} is not pinned; see `peerage pin ls`", name::escape(text));
             return Err(Failure::new(Kind::Failed, message));

@@ -19,7 +19,12 @@ const TICK: Duration = Duration::from_millis(500);
 /// Remarks that are told one by one; the rest is a number.
 const REMARKS_TOLD: usize = 10;
 
-pub(super) async fn share(peer: &Peer, request: api::Share, out: &Sink, cancel: &Cancel) -> Result<(), Failure> {
+pub(super) async fn share(
+    peer: &Peer,
+    request: api::Share,
+    out: &Sink,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
     let paths: Vec<_> = request.paths.into_iter().map(|path| path.0).collect();
     let options = peerage_peer::AddOptions {
         hidden: true,
@@ -173,7 +178,8 @@ pub(super) async fn remove(peer: &Peer, request: api::Unshare, out: &Sink) -> Re
         });
         let found: Vec<_> = found.collect();
         if found.is_empty() {
-            let message = format!("{} is not among the kept shares; see `peerage shares`", name::escape(&target));
+            let message =
+                format!("{} is not among the kept shares; see `peerage shares`", name::escape(&target));
             return Err(Failure::new(Kind::Failed, message));
         }
         for entry in found {
