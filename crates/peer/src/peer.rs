@@ -218,10 +218,10 @@ impl Peer {
 
     async fn reach(&self, peer: Option<PeerId>, addr: Option<&Multiaddr>) -> Result<Control, PingError> {
         let peer = peer.or_else(|| addr.and_then(Multiaddr::peer_id));
-        if let Some(peer) = peer {
-            if let Some(control) = self.ask(|reply| Input::Control { peer, reply }).await.flatten() {
-                return Ok(control);
-            }
+        if let Some(peer) = peer
+            && let Some(control) = self.ask(|reply| Input::Control { peer, reply }).await.flatten()
+        {
+            return Ok(control);
         }
         match (addr, peer) {
             (Some(addr), _) => {

@@ -218,10 +218,10 @@ impl Reading<'_> {
                 self.query.ask(ahead);
             }
             let data = self.query.block(cid).await?;
-            if let Some(piece) = self.reader.supply(&data)? {
-                if !piece.range.is_empty() {
-                    return Ok(Some(data.slice(piece.range)));
-                }
+            if let Some(piece) = self.reader.supply(&data)?
+                && !piece.range.is_empty()
+            {
+                return Ok(Some(data.slice(piece.range)));
             }
         }
         Ok(None)

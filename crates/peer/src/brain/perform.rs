@@ -55,13 +55,13 @@ impl Brain {
             Output::OpenFile { job, file, path, size, metadata } => {
                 // Only noted here; the first write opens it.
                 if let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.as_ref()) {
-                    export.note_file(file, path, size, metadata);
+                    export.note_file(file, &path, size, metadata);
                 }
             }
             Output::FinishFile { job, file } => self.export(job, move |export| export.finish_file(file)),
             Output::MakeSymlink { job, path, target, metadata } => {
                 if let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.as_ref()) {
-                    export.note_symlink(path, &target, metadata);
+                    export.note_symlink(&path, &target, metadata);
                 }
             }
             Output::Write { job, item, file, offset, token, data, cid, held } => {

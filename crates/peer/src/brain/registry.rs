@@ -53,7 +53,7 @@ impl Registry {
     ) -> bool {
         let all: usize = self.peers.values().map(|entry| entry.connections.len()).sum();
         let here = self.peers.get(&connected.peer).map_or(0, |entry| entry.connections.len());
-        let address = self.from_same_address(&connected.addr);
+        let address = self.count_at_address(&connected.addr);
         if all >= limits.connections
             || here >= limits.connections_per_peer
             || address >= limits.connections_per_address
@@ -68,7 +68,7 @@ impl Registry {
     }
 
     /// Connections from the address's IPv4 address or IPv6 /64; loopback is not counted.
-    fn from_same_address(&self, addr: &Multiaddr) -> usize {
+    fn count_at_address(&self, addr: &Multiaddr) -> usize {
         let Some(group) = group(addr) else { return 0 };
         let all = self.peers.values().flat_map(|entry| entry.connections.values());
         all.filter(|live| group_matches(&live.addr, group)).count()

@@ -44,10 +44,10 @@ impl Handshakes {
     fn begin(&self, number: u64, task: AbortHandle) {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pending.queue.push_back((number, task));
-        if pending.queue.len() > pending.limit {
-            if let Some((_, oldest)) = pending.queue.pop_front() {
-                oldest.abort();
-            }
+        if pending.queue.len() > pending.limit
+            && let Some((_, oldest)) = pending.queue.pop_front()
+        {
+            oldest.abort();
         }
     }
 
@@ -95,7 +95,7 @@ pub(crate) async fn accept(net: Arc<Net>, listener: Listener, handshakes: Handsh
             }
         });
         handshakes.begin(number, task.abort_handle());
-        drop(noted.send(()));
+        noted.send(()).ok(); // Failing means that it has been aborted.
     }
 }
 

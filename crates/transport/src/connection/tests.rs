@@ -1,3 +1,5 @@
+//! A connection over an in-memory pipe: streams, negotiation, hostile peers, the end.
+
 use std::time::Duration;
 
 use bytes::Bytes;

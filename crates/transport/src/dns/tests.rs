@@ -1,3 +1,5 @@
+//! `/dns*` and `/dnsaddr` against a name server made of tables.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! identify over a pipe: messages in parts, trimming, limits, arbitrary bytes.
+
 use peerage_identity::Keypair;
 use peerage_wire::identify::Identify;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! multistream-select over a pipe: both sides, refusals, garbage, limits.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

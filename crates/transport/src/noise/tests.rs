@@ -1,3 +1,5 @@
+//! The Noise handshake against vectors byte for byte, and frames that were meddled with.
+
 use std::path::Path;
 
 use peerage_identity::Keypair;

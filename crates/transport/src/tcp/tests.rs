@@ -1,3 +1,5 @@
+//! TCP on loopback: listening, dialling, and errors that name the address.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;

@@ -162,16 +162,16 @@ impl Export {
     }
 
     /// Notes a file; it is made by its first write.
-    pub(crate) fn note_file(&self, file: FileKey, path: Vec<String>, size: u64, metadata: Metadata) {
-        let path = self.path(&path);
+    pub(crate) fn note_file(&self, file: FileKey, path: &[String], size: u64, metadata: Metadata) {
+        let path = self.path(path);
         let mut state = self.state();
         self.claim(&mut state, &path);
         state.files.insert(file, Arc::new(Entry::new(path, size, metadata)));
     }
 
     /// Notes a symbolic link; it is made at the end.
-    pub(crate) fn note_symlink(&self, path: Vec<String>, target: &[u8], _metadata: Metadata) {
-        let path = self.path(&path);
+    pub(crate) fn note_symlink(&self, path: &[String], target: &[u8], _metadata: Metadata) {
+        let path = self.path(path);
         let mut state = self.state();
         self.claim(&mut state, &path);
         state.symlinks.push(Symlink { path, target: target.to_vec() });

@@ -57,7 +57,7 @@ fn put(export: &Export, file: FileKey, offset: u64, bytes: &[u8], held: bool) ->
 /// Writes a whole file in pieces of four bytes.
 fn file(export: &Export, key: u64, path: &[&str], bytes: &[u8]) -> Result<(), ExportError> {
     let key = FileKey(key);
-    export.note_file(key, names(path), bytes.len() as u64, Metadata::default());
+    export.note_file(key, &names(path), bytes.len() as u64, Metadata::default());
     for (nth, piece) in bytes.chunks(4).enumerate() {
         put(export, key, nth as u64 * 4, piece, false)?;
     }
@@ -106,7 +106,7 @@ fn a_block_of_the_file_that_is_there_need_not_be_fetched() {
     let bench = Bench::new();
     fs::write(&bench.dest, b"0123456789").unwrap();
     let export = bench.export(false);
-    export.note_file(FileKey(1), Vec::new(), 10, Metadata::default());
+    export.note_file(FileKey(1), &[], 10, Metadata::default());
     let at = |offset, len| At { file: FileKey(1), offset, len };
     assert_eq!(export.read_existing(&raw(b"4567"), at(4, 4)).unwrap(), &b"4567"[..]);
     assert_eq!(export.read_existing(&raw(b"4567"), at(5, 4)), None);
@@ -200,8 +200,8 @@ fn a_folder_is_completed_and_the_rest_of_it_left_alone() {
     file(&export, 1, &["same"], b"same").unwrap();
     file(&export, 2, &["sub", "part"], b"partly").unwrap();
     file(&export, 3, &["sub", "absent"], b"absent").unwrap();
-    export.note_symlink(names(&["link"]), b"same", Metadata::default());
-    export.note_symlink(names(&["other"]), b"sub/part", Metadata::default());
+    export.note_symlink(&names(&["link"]), b"same", Metadata::default());
+    export.note_symlink(&names(&["other"]), b"sub/part", Metadata::default());
     export.complete().unwrap();
     let read = |path: &str| String::from_utf8(fs::read(bench.dest.join(path)).unwrap()).unwrap();
     let all = ["same", "sub/part", "sub/absent", "sub/mine", "link", "other"].map(read);
@@ -223,7 +223,7 @@ fn a_folder_that_differs_is_not_touched_and_up_to_ten_paths_are_listed() {
     export.make_dir(&[], Metadata::default()).unwrap();
     file(&export, 100, &["absent"], b"absent").unwrap();
     file(&export, 101, &["dir"], b"a file").unwrap();
-    export.note_symlink(names(&["link"]), b"theirs", Metadata::default());
+    export.note_symlink(&names(&["link"]), b"theirs", Metadata::default());
     let mut ended = Ok(());
     for nth in 0..12 {
         ended = ended.and_then(|()| file(&export, nth, &[&format!("f{nth:02}")], b"them"));
@@ -244,7 +244,7 @@ fn after_a_difference_not_everything_is_fetched() {
     let export = bench.export(false);
     file(&export, 1, &["a"], b"them").unwrap();
     let piece = vec![7; 1 << 20];
-    export.note_file(FileKey(2), names(&["b"]), 1 << 30, Metadata::default());
+    export.note_file(FileKey(2), &names(&["b"]), 1 << 30, Metadata::default());
     let fetched =
         (0..1024).take_while(|nth| put(&export, FileKey(2), nth << 20, &piece, false).is_ok()).count();
     assert_eq!(fetched as u64 + 1, LOOK_FURTHER >> 20);
@@ -263,7 +263,7 @@ fn what_appears_meanwhile_is_not_replaced() {
     assert_eq!(bench.beside().len(), 2, "what has come is kept");
     // With --overwrite it goes on from there.
     let export = bench.export(true);
-    export.note_file(FileKey(1), Vec::new(), 4, Metadata::default());
+    export.note_file(FileKey(1), &[], 4, Metadata::default());
     let found = export.read_existing(&raw(b"0123"), At { file: FileKey(1), offset: 0, len: 4 });
     assert_eq!(found.unwrap(), &b"0123"[..]);
     put(&export, FileKey(1), 0, b"0123", true).unwrap();
@@ -291,7 +291,7 @@ fn a_file_that_is_written_to_while_it_is_compared_is_not_taken() {
     let bench = Bench::new();
     fs::write(&bench.dest, b"01234567").unwrap();
     let export = bench.export(false);
-    export.note_file(FileKey(1), Vec::new(), 8, Metadata::default());
+    export.note_file(FileKey(1), &[], 8, Metadata::default());
     put(&export, FileKey(1), 0, b"0123", false).unwrap();
     fs::write(&bench.dest, b"other length").unwrap();
     drop(put(&export, FileKey(1), 4, b"4567", false));
@@ -315,9 +315,9 @@ fn a_symlink_that_leaves_is_reported_and_not_made() {
     let bench = Bench::new();
     let export = bench.export(false);
     export.make_dir(&[], Metadata::default()).unwrap();
-    export.note_symlink(names(&["out"]), b"../../etc/passwd", Metadata::default());
-    export.note_symlink(names(&["abs"]), b"/etc/passwd", Metadata::default());
-    export.note_symlink(names(&["in"]), b"a", Metadata::default());
+    export.note_symlink(&names(&["out"]), b"../../etc/passwd", Metadata::default());
+    export.note_symlink(&names(&["abs"]), b"/etc/passwd", Metadata::default());
+    export.note_symlink(&names(&["in"]), b"a", Metadata::default());
     let finished = export.complete().unwrap();
     assert_eq!(finished.unsafe_links, [bench.dest.join("out"), bench.dest.join("abs")]);
     assert!(bench.dest.join("out").symlink_metadata().is_err());
