@@ -2,6 +2,8 @@
 //! come back in the order in which they went; what was built goes into the
 //! store and the root's set. A file that changed meanwhile is read once more.
 
+mod assemble;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use peerage_content::folder::AddError;
-use peerage_content::{Block, Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash};
-use peerage_store::{FileId, Reference, RootSetBuilder, Stat, Store, TreeId, WriteError};
+use peerage_content::{Cid, DirectoryBuilder, FileBuilder, Leaf};
+use peerage_store::{FileId, RootSetBuilder, Stat, Store, TreeId};
 
 use super::error::ImportError;
 use super::folder::FileAt;
-use super::hash::{OpenFile, Shared, Small, Step, Trouble};
+use super::hash::{OpenFile, Shared, Step, Trouble};
 use super::limits::{CANCEL_LOOK_MS, JOB_BYTES, JOB_FILES, JOB_FOLDERS, JOBS_IN_FLIGHT, REMARKS_KEPT};
 use super::{ImportOptions, ImportProgress, Imported, Remark, Remarks, Target, Workers};
 
@@ -330,214 +331,6 @@ impl<'a> Builder<'a> {
         }
         (self.progress)(self.so_far);
         Ok(())
-    }
-
-    fn play(&mut self, step: Step) -> Result<(), ImportError> {
-        match step {
-            Step::Enter { name, path, metadata } => {
-                let builder = DirectoryBuilder::with_metadata(&self.shared.profile, metadata);
-                self.frames.push(Frame { name, path, builder });
-                Ok(())
-            }
-            Step::Leave => self.leave(),
-            Step::Symlink { name, block } => {
-                self.keep(&block)?;
-                self.add(&name, block.cid, block.data.len() as u64)
-            }
-            Step::Hashed(at, Ok(small)) => self.small(&at, &small),
-            Step::Hashed(at, Err(Trouble::Changed)) | Step::File(at) => self.read_again(at),
-            Step::Hashed(at, Err(trouble)) => self.unread(&at, trouble),
-        }
-    }
-
-    fn leave(&mut self) -> Result<(), ImportError> {
-        let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let built = frame.builder.finish();
-        let built = built.map_err(|_| ImportError::HashCollision { path: frame.path })?;
-        for block in &built.blocks {
-            self.keep(block)?;
-        }
-        self.add(&frame.name, built.cid, built.tsize)
-    }
-
-    /// Adds an entry to the folder that is being built, or finds that it is the root.
-    fn add(&mut self, name: &str, cid: Cid, tsize: u64) -> Result<(), ImportError> {
-        let Some(frame) = self.frames.last_mut() else {
-            self.root = Some((cid, tsize));
-            return Ok(());
-        };
-        frame.builder.add(name, cid, tsize).map_err(|error| {
-            let path = frame.path.join(name);
-            match error {
-                AddError::Name(error) => ImportError::Name { path, error },
-                AddError::Duplicate => ImportError::SameName { first: path.clone(), second: path },
-            }
-        })
-    }
-
-    /// Stores a block that is no leaf.
-    fn keep(&self, block: &Block) -> Result<(), WriteError> {
-        if let Some(store) = &self.store {
-            store.put_block(block.cid.hash(), &block.data)?;
-        }
-        self.reach(block.cid.hash())
-    }
-
-    fn reach(&self, mh: &Multihash) -> Result<(), WriteError> {
-        self.set.as_ref().map_or(Ok(()), |set| set.insert(mh))
-    }
-
-    fn refer(&self, id: Option<FileId>, offset: u64, leaf: &Leaf) -> Result<(), WriteError> {
-        // An empty block needs no place: everyone knows its bytes.
-        if let (Some(store), Some(file), true) = (&self.store, id, leaf.block_len() > 0) {
-            let len = u32::try_from(leaf.payload_len).unwrap_or(u32::MAX);
-            let (head, tail) = (leaf.head.to_vec(), leaf.tail.to_vec());
-            store.put_reference(leaf.cid.hash(), &Reference { file, offset, len, head, tail })?;
-        }
-        self.reach(leaf.cid.hash())
-    }
-
-    /// The store's id of a file; with `stat` its record says so, too.
-    fn register(&mut self, path: &Path, stat: Option<Stat>) -> Result<Option<FileId>, WriteError> {
-        let (Some(store), Some(tree)) = (&self.store, self.tree.id) else { return Ok(None) };
-        if let Some((id, known)) = self.tree.known.get(path) {
-            if let Some(stat) = stat.filter(|stat| *known != Some(*stat)) {
-                store.set_stats(&[(*id, stat)])?;
-            }
-            return Ok(Some(*id));
-        }
-        let id = store.add_file(tree, path, stat)?;
-        if !self.new_trees.contains(&tree) {
-            self.new_files.push(id);
-        }
-        Ok(Some(id))
-    }
-
-    fn small(&mut self, at: &FileAt, small: &Small) -> Result<(), ImportError> {
-        let Small { leaf, stat, executable } = small;
-        let id = self.register(&at.path(), Some(*stat))?;
-        self.refer(id, 0, leaf)?;
-        self.so_far.bytes += stat.size;
-        self.file_done(at, leaf.cid, stat.size, leaf.block_len() as u64, *executable)
-    }
-
-    fn file_done(
-        &mut self,
-        at: &FileAt,
-        cid: Cid,
-        size: u64,
-        tsize: u64,
-        executable: bool,
-    ) -> Result<(), ImportError> {
-        self.so_far.files += 1;
-        self.sums.files += 1;
-        self.sums.size += size;
-        self.sums.executables += u64::from(executable);
-        self.add(&at.called, cid, tsize)
-    }
-
-    fn begin_large(&mut self, at: FileAt, open: Arc<OpenFile>, second_try: bool) -> Result<(), ImportError> {
-        let id = self.register(&at.path(), None)?;
-        let builder = FileBuilder::with_metadata(&self.shared.profile, open.metadata);
-        self.large = Some(Large { at, open, builder, id, done: 0, trouble: None, second_try });
-        Ok(())
-    }
-
-    fn span(&mut self, leaves: Result<Vec<Leaf>, Trouble>) -> Result<(), ImportError> {
-        let Some(mut large) = self.large.take() else { return Ok(()) };
-        match leaves {
-            Err(trouble) => large.trouble = large.trouble.or(Some(trouble)),
-            Ok(leaves) if large.trouble.is_none() => {
-                for leaf in &leaves {
-                    self.refer(large.id, large.done, leaf)?;
-                    large.done += leaf.payload_len as u64;
-                    self.so_far.bytes += leaf.payload_len as u64;
-                    for node in large.builder.push(leaf) {
-                        self.keep(&node)?;
-                    }
-                }
-            }
-            Ok(_) => {}
-        }
-        self.large = Some(large);
-        Ok(())
-    }
-
-    fn end_large(&mut self) -> Result<(), ImportError> {
-        let Some(large) = self.large.take() else { return Ok(()) };
-        let Large { at, open, builder, id, done, trouble, second_try } = large;
-        if let Err(trouble) = trouble.map_or_else(|| open.check(), Err) {
-            self.so_far.bytes -= done;
-            if let Some(id) = id {
-                self.tree.known.entry(at.path()).or_insert((id, None));
-            }
-            return match trouble {
-                Trouble::Changed if !second_try => self.read_again(at),
-                trouble => self.unread(&at, trouble),
-            };
-        }
-        let Ok(built) = builder.finish() else { return self.unread(&at, Trouble::Changed) };
-        for node in &built.blocks {
-            self.keep(node)?;
-        }
-        if let (Some(store), Some(id)) = (&self.store, id) {
-            let known = self.tree.known.get(&at.path()).and_then(|(_, stat)| *stat);
-            if known != Some(open.stat) {
-                store.set_stats(&[(id, open.stat)])?;
-            }
-        }
-        self.file_done(&at, built.cid, built.size, built.tsize, open.executable)
-    }
-
-    /// Reads a file that changed once more, as it is now.
-    fn read_again(&mut self, at: FileAt) -> Result<(), ImportError> {
-        let open = match OpenFile::open(&at, self.shared.preserve) {
-            Ok(open) => Arc::new(open),
-            Err(trouble) => return self.unread(&at, trouble),
-        };
-        let size = open.stat.size;
-        let chunk = self.shared.profile.chunk_size;
-        self.so_far.bytes_found = (self.so_far.bytes_found + size).saturating_sub(at.facts.size);
-        if size <= chunk as u64 {
-            let files = self.post(move |shared| shared.hash_files(vec![Step::File(at)]));
-            for step in self.wait(&files)? {
-                match step {
-                    Step::Hashed(at, Ok(small)) => self.small(&at, &small)?,
-                    Step::Hashed(at, Err(trouble)) => self.unread(&at, trouble)?,
-                    _ => {}
-                }
-            }
-            return Ok(());
-        }
-        self.begin_large(at, Arc::clone(&open), true)?;
-        let mut waiting = VecDeque::new();
-        let mut spans = spans(size, chunk);
-        loop {
-            while waiting.len() < JOBS_IN_FLIGHT
-                && let Some((offset, len)) = spans.next()
-            {
-                waiting.push_back(self.post_span(&open, offset, len));
-            }
-            let Some(leaves) = waiting.pop_front() else { break };
-            let leaves = self.wait(&leaves)?;
-            self.span(leaves)?;
-            (self.progress)(self.so_far);
-        }
-        self.end_large()
-    }
-
-    /// Says why a file was not read, or that it vanished.
-    fn unread(&mut self, at: &FileAt, trouble: Trouble) -> Result<(), ImportError> {
-        let path = self.tree.base.join(at.path());
-        match trouble {
-            Trouble::Gone => {
-                self.so_far.files_found -= 1;
-                self.so_far.bytes_found = self.so_far.bytes_found.saturating_sub(at.facts.size);
-                self.remark(path, Remark::Vanished);
-                Ok(())
-            }
-            trouble => Err(failure(trouble, path)),
-        }
     }
 
     /// Flushes, or forgets what was registered.
