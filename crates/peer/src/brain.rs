@@ -145,7 +145,7 @@ pub(crate) enum Input {
     Serve {
         root: Cid,
         total: u64,
-        watcher: Option<mpsc::UnboundedSender<(PeerId, Share)>>,
+        watcher: Option<Watcher>,
     },
     Unserve {
         root: Cid,
@@ -167,6 +167,9 @@ pub(crate) enum Input {
 
 /// Where a job's events go.
 pub(crate) type JobEvents = mpsc::UnboundedSender<JobEvent>;
+
+/// Hears how much of a root a peer says that it has.
+pub(crate) type Watcher = mpsc::UnboundedSender<(Cid, PeerId, Share)>;
 
 /// What a job comes to.
 #[derive(Debug)]
@@ -228,7 +231,7 @@ pub(crate) struct Brain {
     next_token: u64,
     requests: HashMap<RequestId, oneshot::Sender<swarm::Answer>>,
     next_request: u64,
-    watchers: HashMap<Cid, Vec<mpsc::UnboundedSender<(PeerId, Share)>>>,
+    watchers: HashMap<Cid, Vec<Watcher>>,
     totals: Totals,
     stopping: Option<oneshot::Sender<()>>,
 }

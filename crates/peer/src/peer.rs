@@ -16,7 +16,7 @@ use peerage_transport::{Clock, Control, perf, ping};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::brain::{Brain, Input, PeerInfo, Totals};
+use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::config::Config;
 use crate::net::dial::{self, DialError};
 use crate::net::{Net, accept};
@@ -249,7 +249,7 @@ impl Peer {
         root: peerage_content::Cid,
         blocks: Blocks,
         total: u64,
-        watcher: Option<mpsc::UnboundedSender<(PeerId, peerage_engine::Share)>>,
+        watcher: Option<Watcher>,
     ) -> ServedRoot {
         let serving = self.0.served.serve(root, blocks);
         self.tell(Input::Serve { root, total, watcher });

@@ -210,7 +210,7 @@ fn added(imported: &Imported) -> Added {
 /// Files and folders that are being served.
 pub struct Share {
     roots: Vec<Added>,
-    progress: mpsc::UnboundedReceiver<(PeerId, Progress)>,
+    progress: mpsc::UnboundedReceiver<(Cid, PeerId, Progress)>,
     _served: Vec<ServedRoot>,
 }
 
@@ -221,8 +221,9 @@ impl Share {
         &self.roots
     }
 
-    /// Waits until a peer says how much it has.
-    pub async fn next_progress(&mut self) -> Option<(PeerId, Progress)> {
+    /// Waits until a peer says how much of a root it has. Only peers that
+    /// speak the swarm protocol do.
+    pub async fn next_progress(&mut self) -> Option<(Cid, PeerId, Progress)> {
         self.progress.recv().await
     }
 }

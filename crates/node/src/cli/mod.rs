@@ -64,10 +64,11 @@ pub(crate) struct NetworkFlags {
 
     /// Peer to connect to at start, repeatable, or `none`
     #[arg(long, global = true, value_name = "MADDR|none", value_parser = values::bootstrap)]
+    #[arg(env = "PEERAGE_BOOTSTRAP", hide_env_values = true, value_delimiter = ',')]
     bootstrap: Vec<String>,
 
-    /// Stay silent on the local network
-    #[arg(long, global = true)]
+    /// Stay silent on the local network (or set PEERAGE_MDNS=off)
+    #[arg(long, global = true, env = "PEERAGE_MDNS", hide_env = true, value_parser = values::silence)]
     no_mdns: bool,
 
     /// Answer /perf/1.0.0, which lets others measure this peer's speed
@@ -161,6 +162,17 @@ mod tests {
         assert_eq!(cli.globals.network.into_network(), Network::default());
         assert!(Cli::try_parse_from(["peerage", "up", "--bootstrap", "nobody"]).is_err());
         assert!(Cli::try_parse_from(["peerage", "up", "--listen", "localhost:1"]).is_err());
+    }
+
+    #[test]
+    fn what_the_environment_says_is_checked_alike() {
+        let parse = |text| values::silence(text);
+        assert_eq!((parse("off"), parse("on"), parse("true")), (Ok(true), Ok(false), Ok(true)));
+        assert!(parse("perhaps").is_err());
+        assert_eq!(values::bootstrap("").as_deref(), Ok(values::NONE));
+        let line = ["peerage", "up", "--bootstrap", "/ip4/192.0.2.1/tcp/1,/ip4/192.0.2.2/tcp/2"];
+        let network = Cli::try_parse_from(line).unwrap().globals.network.into_network();
+        assert_eq!(network.bootstrap, ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/2"]);
     }
 
     #[test]

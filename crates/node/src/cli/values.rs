@@ -18,9 +18,18 @@ pub(crate) fn multiaddr(text: &str) -> Result<String, String> {
     }
 }
 
-/// A multiaddr or `none`.
+/// A multiaddr or `none`; an empty variable is none, too.
 pub(crate) fn bootstrap(text: &str) -> Result<String, String> {
-    if text == NONE { Ok(text.to_owned()) } else { multiaddr(text) }
+    if text.is_empty() || text == NONE { Ok(NONE.to_owned()) } else { multiaddr(text) }
+}
+
+/// Whether to stay silent: `PEERAGE_MDNS`, or what clap makes of the flag.
+pub(crate) fn silence(text: &str) -> Result<bool, String> {
+    match text {
+        "off" | "true" => Ok(true),
+        "on" | "false" | "" => Ok(false),
+        _ => Err("write on or off".to_owned()),
+    }
 }
 
 /// `10s`, `1h30m`, `250ms`; a bare number is seconds.

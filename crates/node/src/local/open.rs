@@ -31,7 +31,8 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
     config.worker_slowdown =
         std::env::var(SLOW_WORKERS).ok().and_then(|text| text.parse().ok()).unwrap_or(config.worker_slowdown);
     let given = parse(&network.listen)?;
-    let mut choices = if given.is_empty() { defaults(repo) } else { vec![given] };
+    let port = Port::of(repo);
+    let mut choices = if given.is_empty() { defaults(port.number) } else { vec![given] };
     if !required {
         choices.push(Vec::new());
     }
@@ -39,7 +40,10 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
     for listen in choices {
         config.listen = listen;
         match Peer::start(config.clone()).await {
-            Ok(peer) => return Ok(peer),
+            Ok(peer) => {
+                port.keep(repo);
+                return Ok(peer);
+            }
             Err(StartError::Listen(error)) => last = Some(StartError::Listen(error)),
             Err(StartError::Lock(LockError::Held(owner))) => {
                 return Err(OpenError::Held { pid: owner.pid, command: owner.command });
@@ -54,29 +58,48 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
 
 /// All addresses on the repository's port; if it is taken, on any. Systems
 /// without IPv6 have a line of their own.
-fn defaults(repo: &Path) -> Vec<Vec<Multiaddr>> {
+fn defaults(port: u16) -> Vec<Vec<Multiaddr>> {
     let on = |families: &[&str], port: u16| {
         families.iter().filter_map(|family| format!("{family}/tcp/{port}").parse().ok()).collect::<Vec<_>>()
     };
     let (both, four) = (["/ip4/0.0.0.0", "/ip6/::"], ["/ip4/0.0.0.0"]);
-    let port = port_of(repo);
     vec![on(&both, port), on(&four, port), on(&both, 0), on(&four, 0)]
 }
 
-/// The port of this repository. A repository that cannot keep one has another each time.
-fn port_of(repo: &Path) -> u16 {
-    let path = repo.join(PORT_FILE);
-    let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-    if let Some(port) = kept.filter(|port| *port > 0) {
-        return port;
+/// The port of a repository.
+struct Port {
+    /// 0 if none could be drawn.
+    number: u16,
+    /// Drawn now, and in no file yet.
+    is_new: bool,
+}
+
+impl Port {
+    /// Reads or draws it. Nothing is written: the folder may not exist, or be
+    /// another process's.
+    fn of(repo: &Path) -> Self {
+        let kept = fs::read_to_string(repo.join(PORT_FILE)).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(number) = kept.filter(|port| *port > 0) {
+            return Self { number, is_new: false };
+        }
+        let mut bytes = [0; 2];
+        if getrandom::fill(&mut bytes).is_err() {
+            return Self { number: 0, is_new: false };
+        }
+        let number = PORTS.start() + u16::from_le_bytes(bytes) % (PORTS.end() - PORTS.start());
+        Self { number, is_new: true }
     }
-    let mut bytes = [0; 2];
-    if getrandom::fill(&mut bytes).is_err() {
-        return 0;
+
+    /// Writes it down, for whoever owns the repository. One that cannot keep
+    /// it has another port each time, which is no error.
+    fn keep(&self, repo: &Path) {
+        if self.is_new {
+            let path = repo.join(PORT_FILE);
+            if let Err(error) = fs::write(&path, format!("{}\n", self.number)) {
+                tracing::debug!(%error, "cannot keep the port");
+            }
+        }
     }
-    let port = PORTS.start() + u16::from_le_bytes(bytes) % (PORTS.end() - PORTS.start());
-    drop(fs::create_dir_all(repo).and_then(|()| fs::write(&path, format!("{port}\n"))));
-    port
 }
 
 fn parse(addrs: &[String]) -> Result<Vec<Multiaddr>, OpenError> {

@@ -1,9 +1,9 @@
 //! `share`, `up` and `shares`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use peerage_content::name;
+use peerage_content::{Cid, name};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_peer::{Added, Link, Peer, Remark};
 use peerage_store::RootKind;
@@ -52,59 +52,82 @@ pub(super) async fn share(
         shares,
     })
     .await;
-    let mut watch = Watch { told: BTreeMap::new(), complete: BTreeMap::new(), total };
+    reach(&peer.listen_addrs(), out).await;
+    let roots = share.roots().iter().map(|root| root.cid).collect();
+    let mut watch = Watch { fetchers: BTreeMap::new(), roots, total };
     let mut tick = tokio::time::interval(TICK);
-    let roots = share.roots().len();
     loop {
         tokio::select! {
             () = cancel.cancelled() => break,
             _ = tick.tick() => {
-                watch.tell(peer, out).await;
+                watch.look(peer, out).await;
                 open::notices(peer, out).await;
-                if request.once && watch.someone_has_all(roots) {
-                    break;
-                }
             }
-            progress = share.next_progress() => {
-                if let Some((who, progress)) = progress.filter(|(_, progress)| progress.complete) {
-                    let _ = progress;
-                    *watch.complete.entry(who).or_default() += 1;
-                    watch.tell(peer, out).await;
-                    if request.once && watch.someone_has_all(roots) {
-                        break;
-                    }
-                }
+            Some((root, who, progress)) = share.next_progress() => {
+                watch.note(root, who, progress.complete);
+                watch.look(peer, out).await;
             }
+        }
+        if request.once && watch.someone_has_all() {
+            break;
         }
     }
     closed(peer, out).await;
     Ok(())
 }
 
-/// What was told of those who fetch.
+/// Those who fetch. Bytes sent say nothing about what a peer has: some are
+/// sent twice, some roots are fetched in part, and others give, too. Whether
+/// it has everything is what it says itself, by `/peerage/swarm/1.0.0`; of
+/// programs that do not speak that, only the bytes are told.
 struct Watch {
-    told: BTreeMap<PeerId, (u64, bool)>,
-    /// Roots of which a peer said that it has everything.
-    complete: BTreeMap<PeerId, usize>,
+    fetchers: BTreeMap<PeerId, Fetcher>,
+    roots: BTreeSet<Cid>,
+    /// Bytes of all blocks of all roots.
     total: u64,
 }
 
+#[derive(Default)]
+struct Fetcher {
+    addr: String,
+    sent: u64,
+    /// The roots of which it has everything.
+    complete: BTreeSet<Cid>,
+    told: Option<(u64, bool)>,
+}
+
 impl Watch {
-    async fn tell(&mut self, peer: &Peer, out: &Sink) {
+    /// A peer said how much of a root it has.
+    fn note(&mut self, root: Cid, who: PeerId, complete: bool) {
+        let fetcher = self.fetchers.entry(who).or_default();
+        if complete {
+            fetcher.complete.insert(root);
+        }
+    }
+
+    /// Tells what is new.
+    async fn look(&mut self, peer: &Peer, out: &Sink) {
         for info in peer.peers().await {
             let sent = info.stats.map_or(0, |stats| stats.sent_bytes);
-            let complete = self.complete.contains_key(&info.peer) || (self.total > 0 && sent >= self.total);
-            if sent == 0 && !complete || self.told.get(&info.peer) == Some(&(sent, complete)) {
+            if sent > 0 || self.fetchers.contains_key(&info.peer) {
+                let fetcher = self.fetchers.entry(info.peer).or_default();
+                fetcher.sent = sent.max(fetcher.sent);
+                fetcher.addr = info.addrs.first().map(ToString::to_string).unwrap_or_default();
+            }
+        }
+        for (who, fetcher) in &mut self.fetchers {
+            let complete = fetcher.complete.is_superset(&self.roots);
+            let now = Some((fetcher.sent, complete));
+            // Whoever has everything is told once.
+            let settled = matches!(fetcher.told, Some((_, true)));
+            if settled || fetcher.told == now || fetcher.sent == 0 && !complete {
                 continue;
             }
-            if complete {
-                self.complete.entry(info.peer).or_insert(1);
-            }
-            self.told.insert(info.peer, (sent, complete));
+            fetcher.told = now;
             out.send(Event::Served {
-                peer: info.peer.to_string(),
-                addr: info.addrs.first().map(ToString::to_string).unwrap_or_default(),
-                bytes: sent,
+                peer: who.to_string(),
+                addr: fetcher.addr.clone(),
+                bytes: fetcher.sent,
                 total: Some(self.total),
                 complete,
             })
@@ -112,11 +135,8 @@ impl Watch {
         }
     }
 
-    fn someone_has_all(&self, roots: usize) -> bool {
-        let all = |(who, count): (&PeerId, &usize)| {
-            *count >= roots || self.told.get(who).is_some_and(|(sent, _)| *sent >= self.total)
-        };
-        self.complete.iter().any(all)
+    fn someone_has_all(&self) -> bool {
+        self.fetchers.values().any(|fetcher| fetcher.complete.is_superset(&self.roots))
     }
 }
 
@@ -222,6 +242,28 @@ fn hints(addrs: &[Multiaddr]) -> Vec<Multiaddr> {
 fn reachability(addrs: &[Multiaddr]) -> &'static str {
     // Whether a public address is reached from outside is for others to say.
     if addrs.iter().any(|addr| addr.scope() == Scope::Public) { "unknown" } else { "private" }
+}
+
+/// Says in words who can fetch, and what to do for the others.
+async fn reach(addrs: &[Multiaddr], out: &Sink) {
+    let port = |scope: Scope| {
+        let addr = addrs.iter().find(|addr| addr.scope() == scope)?;
+        addr.to_tcp_addr().map(|socket| socket.port())
+    };
+    let message = if let Some(port) = port(Scope::Public) {
+        format!(
+            "this computer has a public address; if others cannot connect, let TCP port {port} through its firewall"
+        )
+    } else if let Some(port) = port(Scope::Private) {
+        format!(
+            "reachable on this network only: from elsewhere, forward TCP port {port} of your router to this \
+             computer, or join both computers to one VPN"
+        )
+    } else {
+        "reachable on this computer only: for others, leave out --listen, or name an address of this network"
+            .to_owned()
+    };
+    out.send(Event::notice(NoticeKind::Reachability, message)).await;
 }
 
 fn strings(addrs: &[Multiaddr]) -> Vec<String> {

@@ -126,7 +126,7 @@ impl Brain {
             }
             Output::PeerProgressed { root, peer, share } => {
                 if let Some(watchers) = self.watchers.get_mut(&root) {
-                    watchers.retain(|watcher| watcher.send((peer, share)).is_ok());
+                    watchers.retain(|watcher| watcher.send((root, peer, share)).is_ok());
                 }
             }
         }
