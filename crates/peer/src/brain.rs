@@ -21,7 +21,8 @@ use peerage_exchange::{Incoming, PeerStats, Served};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_transport::{Clock, Control, identify};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep_until;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
 
 use crate::files::export::{Export, ExportError};
 use crate::net::Net;
@@ -33,6 +34,10 @@ use registry::Registry;
 
 /// How many inputs are taken from the inbox at once.
 const BATCH: usize = 256;
+
+/// How long requests under way may take when the peer stops. 150 ms: a round
+/// trip over most of the world; an interrupted program is to be gone in a second.
+const LAST_WORDS: Duration = Duration::from_millis(150);
 
 /// Something that happened, or that someone wants.
 pub(crate) enum Input {
@@ -233,6 +238,8 @@ pub(crate) struct Brain {
     next_request: u64,
     watchers: HashMap<Cid, Vec<Watcher>>,
     totals: Totals,
+    /// Requests of ours by the swarm protocol.
+    asking: JoinSet<()>,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -258,6 +265,7 @@ impl Brain {
             next_request: 0,
             watchers: HashMap::new(),
             totals: Totals::default(),
+            asking: JoinSet::new(),
             stopping: None,
         }
     }
@@ -290,6 +298,9 @@ impl Brain {
                 }
             }
         }
+        // Such as the word that we have everything, which a sharer waits for.
+        let said = async { while self.asking.join_next().await.is_some() {} };
+        drop(timeout(LAST_WORDS, said).await);
         self.registry.close_all().await;
         if let Some(reply) = self.stopping.take() {
             let _ = reply.send(());

@@ -227,7 +227,11 @@ impl Engine {
         if !entry.swarm || !matches!(entry.kind, Kind::Fetch(_)) {
             return;
         }
-        if !self.peers.get(&peer).and_then(|peer| peer.protocols).is_some_and(|known| known.swarm) {
+        // One that has not said yet what it speaks is told of the end all the
+        // same: there is no later time for that.
+        let speaks = self.peers.get(&peer).map(|peer| peer.protocols);
+        let ends = share.is_some_and(|share| share.complete);
+        if !speaks.is_some_and(|known| known.map_or(ends, |known| known.swarm)) {
             return;
         }
         let due =

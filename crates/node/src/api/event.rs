@@ -79,7 +79,7 @@ pub(crate) enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<String>,
     },
-    /// `cat`: the next bytes. Printed as they are, with `--json`, too.
+    /// `cat`: the next bytes. Printed as they are; in base64 with `--json`.
     Data(Data),
     /// `id`.
     Identity { peer_id: String, public_key: String, addrs: Vec<String>, agent: String },

@@ -67,6 +67,7 @@ async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
                 if progress.sources == 0 && progress.fetch.bytes == 0 {
                     let message = "looking for someone who has it".to_owned();
                     out.send(Event::Searching { asked: 0, message }).await;
+                    continue;
                 }
                 let via = via(peer, &progress).await;
                 let total = (progress.fetch.total > 0).then_some(progress.fetch.total);

@@ -11,6 +11,11 @@ use crate::backend::Sink;
 /// Bytes in one event of `cat`: what the queue of events is sized for.
 const PIECE: usize = 64 * 1024;
 
+/// Entries of a folder whose root block `ls` fetches, to say what they are;
+/// raw blocks say it by their CID. 256: more than a screen, and at most some
+/// MiB where every entry is a small file of another program's default profile.
+const OPENED_MAX: usize = 256;
+
 /// Opens a session on a link and follows its path.
 async fn look(peer: &Peer, source: &api::Source) -> Result<(Query, Cid, Option<String>), Failure> {
     let (link, sources) = sources(source)?;
@@ -26,8 +31,15 @@ pub(super) async fn ls(peer: &Peer, target: api::StatTarget, out: &Sink) -> Resu
         out.send(Event::Entry(entry(None, at, Some(&node), None))).await;
         return Ok(());
     }
+    let mut opened = 0;
     for found in query.list(at).await.map_err(|error| error.failure())? {
-        out.send(Event::Entry(entry(Some(found.name), found.cid, None, Some(found.tsize)))).await;
+        let mut node = None;
+        if found.cid.codec() != codec::RAW && opened < OPENED_MAX {
+            opened += 1;
+            // One that cannot be had, or read, is listed all the same.
+            node = query.node(found.cid).await.ok().map(|(node, _)| node);
+        }
+        out.send(Event::Entry(entry(Some(found.name), found.cid, node.as_ref(), Some(found.tsize)))).await;
     }
     Ok(())
 }

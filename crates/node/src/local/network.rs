@@ -12,6 +12,13 @@ use crate::backend::Sink;
 /// Between two pings, as `ping` does.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long `connect` waits for the other side to say who it is. 2 s: a few
+/// round trips around the world; some never say.
+const IDENTIFY_TIME: Duration = Duration::from_secs(2);
+
+/// Between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 pub(super) async fn id(peer: &Peer, out: &Sink) -> Result<(), Failure> {
     let key = peer.id().public_key().map(|key| data_encoding::BASE64.encode(&key.to_protobuf()));
     out.send(Event::Identity {
@@ -62,9 +69,21 @@ pub(super) async fn ping(peer: &Peer, request: api::Ping, out: &Sink) -> Result<
 pub(super) async fn connect(peer: &Peer, address: &str, out: &Sink) -> Result<(), Failure> {
     let addr: Multiaddr = address.parse().map_err(|error| Failure::usage(format!("{address}: {error}")))?;
     let id = peer.connect(&addr).await.map_err(|error| error.failure())?;
-    let agent = peer.peers().await.into_iter().find(|info| info.peer == id).and_then(|info| info.agent);
+    let agent = tokio::time::timeout(IDENTIFY_TIME, agent_of(peer, id)).await.unwrap_or_default();
     out.send(Event::Connected { peer_id: id.to_string(), addr: addr.to_string(), agent }).await;
     Ok(())
+}
+
+/// What a connected peer calls itself, once it has said so.
+async fn agent_of(peer: &Peer, id: PeerId) -> Option<String> {
+    let mut tick = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        tick.tick().await;
+        let info = peer.peers().await.into_iter().find(|info| info.peer == id)?;
+        if info.agent.is_some() {
+            return info.agent;
+        }
+    }
 }
 
 pub(super) async fn peers(peer: &Peer, out: &Sink) -> Result<(), Failure> {

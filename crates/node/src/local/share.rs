@@ -72,6 +72,7 @@ pub(super) async fn share(
             break;
         }
     }
+    open::notices(peer, out).await;
     closed(peer, out).await;
     Ok(())
 }

@@ -58,7 +58,11 @@ impl Human {
             }
             Event::Searching { asked, message } => {
                 if let Some(bars) = bars {
-                    bars.spin(format!("{}, {} asked", tame(message), plural(*asked, "peer", "peers")));
+                    let asked = match asked {
+                        0 => String::new(),
+                        asked => format!(", {} asked", plural(*asked, "peer", "peers")),
+                    };
+                    bars.spin(format!("{}{asked}", tame(message)));
                 }
             }
             Event::Served { peer, addr, bytes, total, complete: false } => {

@@ -116,7 +116,9 @@ impl Brain {
                 if let (Some(control), Some(scope)) =
                     (self.registry.control(&peer), self.registry.scope(&peer))
                 {
-                    tokio::spawn(swarm::ask(Arc::clone(&self.net), control.clone(), scope, root, share));
+                    let ask = swarm::ask(Arc::clone(&self.net), control.clone(), scope, root, share);
+                    while self.asking.try_join_next().is_some() {}
+                    self.asking.spawn(ask);
                 }
             }
             Output::AnswerSwarm { request, records, share } => {

@@ -1,0 +1,95 @@
+//! How commands end: Ctrl-C, and readers that go away.
+
+use anyhow::{Result, ensure};
+use peerage_tests::peer::{SLOWDOWN, number, text};
+use peerage_tests::process::Process;
+use peerage_tests::{MIB, Place, data};
+
+#[test]
+fn a_share_and_up_end_well() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 10, 1)?;
+    for sharing in [place.peer("a").share(&[text(&file)])?, place.peer("b").up()?] {
+        let closed = sharing.close()?;
+        ensure!(number(&closed, "sent_bytes")? == 0 && number(&closed, "received_bytes")? == 0, "{closed}");
+    }
+    Ok(())
+}
+
+#[test]
+fn interrupted_commands_say_so() -> Result<()> {
+    let place = Place::new()?;
+    let (source, dest) = (place.path("source"), place.path("dest"));
+    data::random(&source, 64 * MIB, 1)?;
+    let sharing = place.peer("a").share(&[text(&source)])?;
+    let mut get = place.peer("b").command(&["get", &sharing.link()?, "-o", text(&dest)]);
+    get.env(SLOWDOWN, "40");
+    let mut get = Process::spawn(get, "")?;
+    get.wait_for("progress")?;
+    get.interrupt()?;
+    get.finish()?.with_status(130)?.error("interrupted")?;
+    // One that still searches.
+    let nowhere = "bafkreidmuy2n45xj3cdknzprtzo2uvgm3hak6mzy5sllxty457agsftd34";
+    let addr = sharing.addr()?;
+    let mut get =
+        place.peer("c").start(&["get", nowhere, "--from", &addr, "--wait", "1h", "-o", text(&dest)])?;
+    get.wait_until(|line| line["event"] == "searching" || line["event"] == "progress")?;
+    get.interrupt()?;
+    get.finish()?.with_status(130)?;
+    ensure!(!dest.exists(), "a part has the name of the whole");
+    sharing.close()?;
+    Ok(())
+}
+
+#[test]
+fn a_closed_stdout_is_no_panic() -> Result<()> {
+    let place = Place::new()?;
+    let folder = place.path("folder");
+    data::many(&folder, 3000, 1, 1)?;
+    let sharing = place.peer("a").share(&[text(&folder)])?;
+    let (link, peer) = (sharing.link()?, place.peer("b"));
+    for args in [
+        &["ls", &link][..],
+        &["--help"],
+        &["completions", "bash"],
+        &["id"],
+        &["get", &link, "-o", text(&place.path("got"))],
+    ] {
+        for json in [true, false] {
+            let mut command = if json { peer.command(args) } else { peer.plain(args) };
+            // The reading end is closed before the program starts.
+            let (reader, writer) = std::io::pipe()?;
+            drop(reader);
+            command.stdout(writer).stderr(std::process::Stdio::piped());
+            let output = command.spawn()?.wait_with_output()?;
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            ensure!(
+                output.status.code().is_some() && !stderr.contains("panicked"),
+                "{args:?}: {}: {stderr}",
+                output.status
+            );
+        }
+    }
+    sharing.close()?;
+    Ok(())
+}
+
+/// A share whose output nobody reads goes on serving.
+#[test]
+fn an_unread_share_goes_on() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 8 * MIB, 1)?;
+    let mut sharing = place.peer("a").share(&[text(&file)])?;
+    let link = sharing.link()?;
+    sharing.process.close_stdout();
+    for getter in ["b", "c"] {
+        let dest = place.path(&format!("{getter}.got"));
+        place.peer(getter).get(&link, &dest)?;
+        data::assert_same(&file, &dest)?;
+    }
+    sharing.process.interrupt()?;
+    sharing.process.finish()?.with_status(0)?;
+    Ok(())
+}

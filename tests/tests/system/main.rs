@@ -1,0 +1,13 @@
+//! The whole program over loopback, in sizes that a debug build moves in
+//! seconds; `cargo xtask proof` does the same with the real ones.
+
+mod commands;
+mod ending;
+mod identical;
+mod inside;
+mod kept;
+mod links;
+mod ownership;
+mod resume;
+mod serving;
+mod statuses;
