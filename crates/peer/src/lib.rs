@@ -2,7 +2,11 @@
 //! the engine, behind a small asynchronous API.
 //!
 //! [`Peer::start`] takes a repository and runs until [`Peer::shutdown`], or
-//! until the last handle is dropped. See `examples/` for a whole program.
+//! until the last handle is dropped. Two of them in one program:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/share_and_get.rs")]
+//! ```
 //!
 //! - `brain`: the one task that owns the engine
 //! - `net`: sockets and streams

@@ -1,6 +1,8 @@
 //! A source that corrupts every tenth block: the fetch completes from another
 //! source, and without one fails as unverified, with nothing at the destination.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
