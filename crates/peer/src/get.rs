@@ -9,7 +9,7 @@ use peerage_content::Cid;
 use peerage_engine::{JobError, JobProgress, Sources};
 use peerage_store::{Root, RootKind};
 use tokio::sync::mpsc;
-use tokio::time::{Interval, interval};
+use tokio::time::{Interval, interval, sleep};
 
 use crate::brain::{Input, JobEvent};
 use crate::files::export::{Destination, Export, ExportError, Finished};
@@ -18,6 +18,11 @@ use crate::served::{Blocks, Serving};
 
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_millis(500);
+
+/// How often, and after which pause, a staging entry that this process holds
+/// is tried again: together half a second, many times what a write takes.
+const RELEASE_TRIES: u32 = 20;
+const RELEASE_PAUSE: Duration = Duration::from_millis(25);
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -101,9 +106,7 @@ impl Peer {
             overwrite: options.overwrite,
             unsafe_symlinks: options.unsafe_symlinks,
         };
-        let store = self.inner().store.clone();
-        let export = self.inner().pool.run(move || Export::new(store, &root, destination)).await;
-        let export = Arc::new(export.ok_or(GetError::Stopped)??);
+        let export = Arc::new(self.prepare(root, destination).await?);
         let (sender, events) = mpsc::unbounded_channel();
         let job = self.next_job();
         let serving =
@@ -132,6 +135,23 @@ impl Peer {
             last: None,
             done: false,
         })
+    }
+
+    /// Takes the staging entry. A fetch of ours to the same place that has just
+    /// ended may hold it until its last write is done.
+    async fn prepare(&self, root: Cid, destination: Destination) -> Result<Export, GetError> {
+        let mut patience = RELEASE_TRIES;
+        loop {
+            let (store, destination) = (self.inner().store.clone(), destination.clone());
+            let export = self.inner().pool.run(move || Export::new(store, &root, destination)).await;
+            match export.ok_or(GetError::Stopped)? {
+                Err(ExportError::Busy { pid, .. }) if pid == std::process::id() && patience > 0 => {
+                    patience -= 1;
+                    sleep(RELEASE_PAUSE).await;
+                }
+                result => return Ok(result?),
+            }
+        }
     }
 }
 

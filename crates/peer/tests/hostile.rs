@@ -30,6 +30,9 @@ fn block(codec: u64, data: Vec<u8>) -> Block {
     Block { cid: Cid::new_v1(codec, hash::digest(hash::SHA2_256, &data).unwrap()), data: data.into() }
 }
 
+/// What someone does to a file that is shared.
+type Change = fn(&std::path::Path);
+
 /// A folder as its maker likes it.
 fn folder(entries: &[(&[u8], Cid)]) -> Block {
     let data = Data::new(Kind::Directory).encode();
@@ -263,7 +266,7 @@ async fn a_symlink_and_an_entry_of_its_name_never_write_through_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_file_that_is_not_what_it_was_is_not_served() {
-    let changes: [(&str, fn(&std::path::Path)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("changed", |file| fs::write(file, random(3 * MIB, 8)).unwrap()),
         ("shrunk", |file| fs::write(file, &random(3 * MIB, 7)[..MIB + 1]).unwrap()),
         ("moved", |file| fs::rename(file, file.with_extension("away")).unwrap()),

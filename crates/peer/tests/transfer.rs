@@ -125,3 +125,32 @@ async fn what_was_fetched_is_served_on_while_the_sharer_is_gone() {
     third.get(root, "copy", &[getter.addr()]).await.unwrap();
     assert!(fs::read(third.path("copy")).unwrap() == bytes);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_is_dropped_leaves_its_place_to_the_next() {
+    let (sharer, getter) = (Host::start().await, Host::start().await);
+    let bytes = random(16 * MIB, 5);
+    fs::write(sharer.path("file"), &bytes).unwrap();
+    let share = sharer.share("file").await;
+    let root = share.roots()[0].cid;
+    for _ in 0..5 {
+        let options = getter.options("copy", &[sharer.addr()]);
+        drop(getter.peer.get(root, options).await.unwrap());
+    }
+    getter.get(root, "copy", &[sharer.addr()]).await.unwrap();
+    assert!(fs::read(getter.path("copy")).unwrap() == bytes);
+    let beside = fs::read_dir(getter.path("")).unwrap().count();
+    assert_eq!(beside, 2, "the repository and the copy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_fetches_to_one_destination_do_not_mix() {
+    let (sharer, getter) = (Host::start().await, Host::start().await);
+    fs::write(sharer.path("file"), random(MIB, 5)).unwrap();
+    let share = sharer.share("file").await;
+    let root = share.roots()[0].cid;
+    // Of the first nothing is asked, so it holds its place.
+    let _first = getter.peer.get(root, getter.options("copy", &[])).await.unwrap();
+    let second = getter.get(root, "copy", &[sharer.addr()]).await;
+    assert!(matches!(second, Err(GetError::Export(ExportError::Busy { .. }))));
+}

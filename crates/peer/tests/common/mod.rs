@@ -40,6 +40,18 @@ impl Host {
         self.peer.share(vec![self.path(name)], options, false, |_| {}).await.unwrap()
     }
 
+    /// How `name` is fetched from these.
+    pub(crate) fn options(&self, name: &str, from: &[Multiaddr]) -> GetOptions {
+        GetOptions {
+            sources: Sources { hints: from.to_vec(), ..Sources::default() },
+            dest: self.path(name),
+            overwrite: false,
+            unsafe_symlinks: false,
+            serve: true,
+            keep: false,
+        }
+    }
+
     /// Fetches to `name`, to the end.
     pub(crate) async fn get(&self, root: Cid, name: &str, from: &[Multiaddr]) -> Result<Done, GetError> {
         self.get_with(root, name, from, |_| {}).await
@@ -52,14 +64,7 @@ impl Host {
         from: &[Multiaddr],
         change: impl FnOnce(&mut GetOptions),
     ) -> Result<Done, GetError> {
-        let mut options = GetOptions {
-            sources: sources(from),
-            dest: self.path(name),
-            overwrite: false,
-            unsafe_symlinks: false,
-            serve: true,
-            keep: false,
-        };
+        let mut options = self.options(name, from);
         change(&mut options);
         let mut get = self.peer.get(root, options).await?;
         loop {
@@ -69,10 +74,6 @@ impl Host {
             }
         }
     }
-}
-
-pub(crate) fn sources(from: &[Multiaddr]) -> Sources {
-    Sources { hints: from.to_vec(), ..Sources::default() }
 }
 
 /// Bytes that do not repeat.
