@@ -67,6 +67,11 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Every test of the workspace; `args` go to `cargo test`.
 pub(crate) fn test(root: &Path, args: &[String]) -> Result<()> {
+    // The system tests run the program, which `cargo test` alone may not build.
+    // The whole workspace's tests do, with the same features: see `crates/node/tests`.
+    if args.iter().any(|arg| arg.contains("peerage-tests")) {
+        execute(cargo(root).args(["build", "--locked", "--package", "peerage-node"]))?;
+    }
     let mut command = cargo(root);
     command.args(["test", "--locked"]);
     if !args.iter().any(|arg| arg == "-p" || arg.starts_with("--package") || arg.starts_with("-p=")) {

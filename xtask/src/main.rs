@@ -12,6 +12,7 @@ mod codegen;
 mod command;
 mod interop;
 mod layers;
+mod proof;
 mod tidy;
 
 /// Development commands of Peerage.
@@ -47,6 +48,11 @@ enum Task {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Run the system tests in the sizes that are promised, with release builds
+    Proof {
+        /// Only those whose name contains this
+        filter: Option<String>,
+    },
     /// Run the criterion benchmarks, or `transfer`
     Bench(bench::Options),
 }
@@ -60,6 +66,7 @@ fn main() -> Result<()> {
         Task::Layers => layers::check(&root),
         Task::Tidy => tidy::check(&root),
         Task::Interop { filter } => interop::run(&root, filter.as_deref()),
+        Task::Proof { filter } => proof::run(&root, filter.as_deref()),
         Task::Bench(options) => bench::run(&root, &options),
     }
 }

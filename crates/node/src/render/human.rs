@@ -48,7 +48,7 @@ impl Human {
             Event::Importing { bytes, total, path } => {
                 if let Some(bars) = bars {
                     let path = path.as_deref().map(escape).unwrap_or_default();
-                    bars.advance(*bytes, *total, format!("reading {path}"));
+                    bars.advance(*bytes, *total, format!("reading {path}").trim_end().to_owned());
                 }
             }
             Event::Progress { bytes, total, sources, via } => {
