@@ -275,17 +275,22 @@ async fn a_shared_file_that_is_not_what_it_was_is_not_served() {
             symlink(file.with_extension("away"), file).unwrap();
         }),
     ];
-    for (what, change) in changes {
-        // The sharer says that it has the root, so it counts as a source that was lost.
-        let soon = Duration::from_secs(1);
-        let getter = Host::with(|config| config.engine.search_after_loss = soon).await;
-        let host = Host::start().await;
-        fs::write(host.path("file"), random(3 * MIB, 7)).unwrap();
-        let share = host.share("file").await;
-        change(&host.path("file"));
-        let error = getter.get(share.roots()[0].cid, "copy", &[host.addr()]).await.unwrap_err();
-        assert!(matches!(&error, GetError::Job(JobError::NotFound(_))), "{what}: {error}");
-        assert!(!getter.path("copy").exists(), "{what}");
-        assert!(!host.peer.notices().is_empty(), "{what}: the sharer is told");
+    let cases = changes.map(|(what, change)| tokio::spawn(is_not_served(what, change)));
+    for case in cases {
+        case.await.unwrap();
     }
+}
+
+async fn is_not_served(what: &str, change: Change) {
+    // The sharer says that it has the root, so it counts as a source that was lost.
+    let soon = Duration::from_secs(1);
+    let getter = Host::with(|config| config.engine.search_after_loss = soon).await;
+    let host = Host::start().await;
+    fs::write(host.path("file"), random(3 * MIB, 7)).unwrap();
+    let share = host.share("file").await;
+    change(&host.path("file"));
+    let error = getter.get(share.roots()[0].cid, "copy", &[host.addr()]).await.unwrap_err();
+    assert!(matches!(&error, GetError::Job(JobError::NotFound(_))), "{what}: {error}");
+    assert!(!getter.path("copy").exists(), "{what}");
+    assert!(!host.peer.notices().is_empty(), "{what}: the sharer is told");
 }
