@@ -222,8 +222,8 @@ impl Ended {
     /// # Errors
     /// If there is none, or another.
     pub fn error(&self, kind: &str) -> Result<String> {
-        let lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let error = lines.filter(|line| line["event"] == "error").last();
+        let mut lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let error = lines.rfind(|line| line["event"] == "error");
         let error = error.with_context(|| format!("{} said no error: {}", self.name, self.stderr))?;
         ensure!(error["kind"] == kind, "{}: the error is not of kind {kind}: {error}", self.name);
         error["message"].as_str().map(str::to_owned).context("an error without a message")

@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 
 fn peerage(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_peerage")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_peerage")).args(args).output().expect("cargo has built it")
 }
 
 #[test]

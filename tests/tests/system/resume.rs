@@ -60,7 +60,7 @@ fn an_interrupted_get_of_a_folder_goes_on() -> Result<()> {
         .as_object()
         .into_iter()
         .flat_map(|all| all.values())
-        .filter_map(|bytes| bytes.as_u64())
+        .filter_map(serde_json::Value::as_u64)
         .sum();
     ensure!(fetched <= 52 * MIB, "{fetched} bytes were fetched though 30 MiB were there");
     Ok(())
