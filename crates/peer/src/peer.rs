@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::config::Config;
 use crate::net::dial::{self, DialError};
-use crate::net::{Net, accept};
+use crate::net::{Net, accept, connection};
 use crate::pool::Pool;
 use crate::served::{Blocks, ServedRoots, Serving};
 
@@ -170,13 +170,17 @@ impl Peer {
         &self.0.store
     }
 
-    /// Connects to an address that the user gave; its peer may be asked for anything.
+    /// Connects to an address that the user gave; its peer may be asked for
+    /// anything. What it says of itself has come when this returns, if it
+    /// answers in time, and is in [`Peer::peers`].
     ///
     /// # Errors
     /// Why nobody answered there, or who else did.
     pub async fn connect(&self, addr: &Multiaddr) -> Result<PeerId, DialError> {
         let addrs = [addr.clone()];
         let control = dial::connect(&self.0.net, None, addr.peer_id(), &addrs, true).await?;
+        // The connection's own task asks, too, but nobody hears when it is done.
+        connection::identify_peer(Arc::clone(&self.0.net), control.clone()).await;
         Ok(control.peer())
     }
 

@@ -20,6 +20,7 @@ const END: Duration = Duration::from_secs(20);
 pub struct Peerage {
     bin: PathBuf,
     repo: TempDir,
+    slowdown: Option<u32>,
 }
 
 /// A running `share`, `up` or `get --seed-for`.
@@ -36,7 +37,19 @@ impl Peerage {
     /// # Errors
     /// If the program is not named or no temporary folder can be made.
     pub fn new() -> Result<Self> {
-        Ok(Self { bin: path_from_env("PEERAGE_BIN")?, repo: TempDir::with_prefix("peerage-")? })
+        Ok(Self {
+            bin: path_from_env("PEERAGE_BIN")?,
+            repo: TempDir::with_prefix("peerage-")?,
+            slowdown: None,
+        })
+    }
+
+    /// The same with worker threads that take `times` as long as they need.
+    ///
+    /// # Errors
+    /// As [`Peerage::new`].
+    pub fn with_slow_workers(times: u32) -> Result<Self> {
+        Ok(Self { slowdown: Some(times), ..Self::new()? })
     }
 
     /// Where its repository is.
@@ -55,6 +68,9 @@ impl Peerage {
             .env("PEERAGE_BOOTSTRAP", "none")
             .env("PEERAGE_MDNS", "off")
             .env_remove("PEERAGE_PATH");
+        if let Some(times) = self.slowdown {
+            command.env("PEERAGE_TEST_WORKER_SLOWDOWN", times.to_string());
+        }
         command
     }
 
@@ -113,6 +129,15 @@ impl Peerage {
         Serving::start("peerage get --seed-for", self.command(&args), "done", COMMAND)
     }
 
+    /// Connects to the peer at `addr` and returns what it learnt of it.
+    ///
+    /// # Errors
+    /// If the dial fails.
+    pub fn connect(&self, addr: &str) -> Result<Value> {
+        let connected = self.run(&["connect", addr])?.into_iter().find(|line| line["event"] == "connected");
+        connected.context("`connect` succeeded without the event `connected`")
+    }
+
     /// Pings the peer at `addr` until the command ends by itself.
     ///
     /// # Errors
@@ -163,6 +188,15 @@ impl Serving {
     /// If the line names none.
     pub fn peer_id(&self) -> Result<String> {
         crate::text(&self.line, "peer_id")
+    }
+
+    /// The most memory that it has had resident so far, in bytes; none where
+    /// the system does not tell as Linux does.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn peak_memory(&self) -> Result<Option<u64>> {
+        self.process.peak_memory()
     }
 
     /// Interrupts it and returns the line `closed`.

@@ -4,6 +4,7 @@
 //! said on stderr appears in every error about it.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -146,6 +147,21 @@ impl Process {
         let end = Instant::now() + limit;
         while self.next(end.saturating_duration_since(Instant::now()))?.is_some() {}
         Ok(self.child.wait()?)
+    }
+
+    /// The most memory that it has had resident so far, in bytes, from
+    /// Linux's `/proc`; none elsewhere.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn peak_memory(&self) -> Result<Option<u64>> {
+        if !cfg!(target_os = "linux") {
+            return Ok(None);
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")).map(str::parse::<u64>);
+        Ok(Some(kibibytes.with_context(|| format!("{} has ended", self.name))?? << 10))
     }
 
     /// The name given at the start.

@@ -7,6 +7,10 @@ use peerage_interop::helia::{Helia, Profile};
 use peerage_interop::kubo::{Kind, Kubo};
 use peerage_interop::{Peerage, data};
 
+/// What a `get` may have resident: twice what a fast one has, of a build that
+/// is not optimised. Nothing in it grows with the number of files.
+const MEMORY: u64 = 96 << 20;
+
 /// Fetches `cid` from `from` with a fresh repository and compares.
 fn get_and_compare(cid: &str, from: &str, source: &Path, dest: &Path) -> Result<()> {
     let done = Peerage::new()?.get(cid, from, dest)?;
@@ -51,11 +55,21 @@ fn a_file_and_a_folder_from_kubo() -> Result<()> {
 #[test]
 fn two_thousand_small_files_from_kubo() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let (source, dest) = (dir.path().join("many"), dir.path().join("got"));
+    let source = dir.path().join("many");
     data::many(&source, 2000, 700, 80)?;
     let mut kubo = Kubo::start(Kind::Noise)?;
     let cid = kubo.add(&source)?;
-    get_and_compare(&cid, &kubo.addr, &source, &dest)
+    get_and_compare(&cid, &kubo.addr, &source, &dir.path().join("got"))?;
+
+    // Kubo sends as fast as it can what our workers are slow to take.
+    let (dest, peerage) = (dir.path().join("got slowly"), Peerage::with_slow_workers(10)?);
+    let got = peerage.get_and_seed(&cid, &kubo.addr, &dest, "/ip4/127.0.0.1/tcp/0")?;
+    data::assert_same(&source, &dest)?;
+    assert_eq!(got.line["duplicate_bytes"], 0, "a want was asked again: {}", got.line);
+    if let Some(peak) = got.peak_memory()? {
+        ensure!(peak < MEMORY, "{} MiB at the peak", peak >> 20);
+    }
+    Ok(())
 }
 
 #[test]
@@ -78,7 +92,23 @@ fn helia_and_kubo_answer_our_ping() -> Result<()> {
     let kubo = Kubo::start(Kind::RsaTlsFirst)?;
     let peerage = Peerage::new()?;
     for addr in [&helia.addr, &kubo.addr] {
-        ensure!(!peerage.ping(addr)?.is_empty(), "`ping --json` printed nothing");
+        let pongs = peerage.ping(addr)?;
+        ensure!(pongs.iter().any(|line| line["event"] == "pong"), "no answer in {pongs:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn helia_and_kubo_say_who_they_are() -> Result<()> {
+    let helia = Helia::start()?;
+    let kubo = Kubo::start(Kind::RsaTlsFirst)?;
+    let peerage = Peerage::new()?;
+    for (addr, peer_id, name) in [(&helia.addr, &helia.peer_id, "helia"), (&kubo.addr, &kubo.peer_id, "kubo")]
+    {
+        let connected = peerage.connect(addr)?;
+        assert_eq!(connected["peer_id"], peer_id.as_str());
+        let agent = connected["agent"].as_str().unwrap_or_default();
+        ensure!(agent.contains(name), "{name} calls itself {agent:?}");
     }
     Ok(())
 }

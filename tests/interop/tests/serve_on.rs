@@ -39,6 +39,28 @@ fn a_file_of_helias_goes_on_to_another_helia() -> Result<()> {
 }
 
 #[test]
+fn a_file_of_kubos_goes_on_to_another_kubo() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (source, copy, dest) = (dir.path().join("file"), dir.path().join("copy"), dir.path().join("got"));
+    data::file(&source, data::FILE_LEN, 93)?;
+    let mut first = Kubo::start(Kind::Noise)?;
+    let cid = first.add(&source)?;
+
+    let peerage = Peerage::new()?;
+    let listen = listen_addr()?;
+    let peer_id = peerage.peer_id()?;
+    let serving = peerage.get_and_seed(&cid, &first.addr, &copy, &listen)?;
+    drop(first);
+
+    let mut third = Kubo::start(Kind::RsaTlsFirst)?;
+    third.connect(&format!("{listen}/p2p/{peer_id}"))?;
+    third.fetch(&cid, &dest)?;
+    data::assert_same(&source, &dest)?;
+    drop(serving);
+    Ok(())
+}
+
+#[test]
 fn a_folder_of_kubos_goes_on_to_helia_from_a_single_copy() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (source, copy, dest) = (dir.path().join("folder"), dir.path().join("copy"), dir.path().join("got"));

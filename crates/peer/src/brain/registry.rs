@@ -128,6 +128,7 @@ impl Registry {
     pub(super) fn send(&self, peer: &PeerId, message: Outgoing) {
         let Some(writers) = self.peers.get(peer).and_then(|entry| entry.writers.as_ref()) else { return };
         if !writers.send(message) {
+            tracing::debug!(%peer, "does not read Bitswap messages and is left");
             self.close(peer);
         }
     }

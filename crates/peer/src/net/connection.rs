@@ -65,7 +65,7 @@ async fn run_either(
 }
 
 /// Asks what the peer speaks. A peer that does not say speaks nothing that we know.
-async fn identify_peer(net: Arc<Net>, control: Control) {
+pub(crate) async fn identify_peer(net: Arc<Net>, control: Control) {
     let peer = control.peer();
     let asked = timeout(net.limits.answer_timeout, async {
         let mut stream = control.open(identify::PROTOCOL).await.map_err(|error| error.to_string())?;
