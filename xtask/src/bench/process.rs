@@ -40,7 +40,7 @@ pub(crate) struct Measured {
     name: String,
     child: Child,
     /// Held so that a process that reads it does not see its end.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
     start: Instant,
     lines: Receiver<String>,
     peak: Arc<AtomicU64>,
@@ -74,16 +74,7 @@ impl Measured {
             }
         });
         let stdin = child.stdin.take();
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            _stdin: stdin,
-            start,
-            lines,
-            peak,
-            ended,
-            sampler: Some(sampler),
-        })
+        Ok(Self { name: name.to_owned(), child, stdin, start, lines, peak, ended, sampler: Some(sampler) })
     }
 
     /// The first line that `pick` accepts, with the seconds since the start.
@@ -111,6 +102,9 @@ impl Measured {
     pub(crate) fn interrupt(mut self) -> Result<Usage> {
         kill_process(Pid::from_child(&self.child), Signal::INT)
             .with_context(|| format!("interrupting {}", self.name))?;
+        // A shell that was itself started in the background ignores interrupts,
+        // and so do its children; the end of stdin they notice.
+        self.stdin = None;
         Ok(self.end()?.1)
     }
 
