@@ -34,7 +34,7 @@ pub struct Config {
     pub fetch_credit_spare: u64,
     /// Dials in flight for one root (libp2p's swarm does 8 a peer).
     pub dials_per_job: usize,
-    /// Peers beside the hinted ones that a fetch keeps as sources. DESIGN: 16
+    /// Peers beside the hinted ones that a fetch keeps as sources. A judgement: 16
     /// neighbours make a random graph that stays connected under churn.
     pub neighbours: usize,
     /// How long a fetch that has lost its last source searches on.

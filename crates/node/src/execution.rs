@@ -1,6 +1,6 @@
 //! A command from its request to its end: by this process, if it can own the
 //! repository, else through the owner; and by this process after all when the
-//! owner ends first (DESIGN, one process owns the repository).
+//! owner ends first (ARCHITECTURE, who owns the repository).
 
 use std::path::Path;
 use std::time::Duration;

@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// A block, verified: from a pack by its checksum, from a user's file as
-    /// DESIGN says of references. `None` if it is not here or no location has
+    /// ARCHITECTURE says of references. `None` if it is not here or no location has
     /// the right bytes; what was found wrong is told by [`drain_notices`](Self::drain_notices).
     ///
     /// # Errors

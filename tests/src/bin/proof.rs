@@ -16,7 +16,7 @@ use peerage_tests::{MIB, Place, Process, data};
 /// 1 GiB, in bytes.
 const GIB: u64 = 1024 * MIB;
 
-/// What a kill may cost: what was on its way, in bytes (DESIGN, resume).
+/// What a kill may cost: what was on its way, in bytes (ARCHITECTURE, staging and resume).
 const PER_KILL: u64 = 48 * MIB;
 
 /// Where the kills are drawn from.

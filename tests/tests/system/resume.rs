@@ -5,7 +5,7 @@ use peerage_tests::peer::{SLOWDOWN, number, text};
 use peerage_tests::process::Process;
 use peerage_tests::{MIB, Place, data};
 
-/// What a kill may cost: what was on its way, in bytes (DESIGN, resume).
+/// What a kill may cost: what was on its way, in bytes (ARCHITECTURE, staging and resume).
 const PER_KILL: u64 = 48 * MIB;
 
 #[test]

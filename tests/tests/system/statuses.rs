@@ -1,4 +1,4 @@
-//! Exit statuses and errors (DESIGN, the command line).
+//! Exit statuses and errors (README, the commands).
 
 use std::fs;
 

@@ -1,5 +1,5 @@
 //! What a command says while it runs. As JSON these are the lines of `--json`
-//! (DESIGN, the command line): fields may be added, those named there stay.
+//! (README, the commands): fields may be added, those named there stay.
 
 use std::collections::BTreeMap;
 

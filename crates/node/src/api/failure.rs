@@ -1,5 +1,5 @@
 //! How a command fails: a kind for programs, a message for people, and the
-//! one table that says which exit status a kind has (DESIGN, the command line).
+//! one table that says which exit status a kind has (README, the commands).
 
 use serde::{Deserialize, Serialize};
 

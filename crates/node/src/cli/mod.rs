@@ -1,5 +1,5 @@
 //! The command line: exactly the commands and flags that work
-//! (DESIGN, the command line). Turning them into a request is `request.rs`.
+//! (README, the commands). Turning them into a request is `request.rs`.
 
 mod commands;
 mod request;

@@ -1,5 +1,5 @@
 //! From arguments to a [`Request`]: paths made absolute, links checked,
-//! destinations chosen (DESIGN, links and files).
+//! destinations chosen (README, the commands).
 
 use std::io::BufRead;
 use std::path::{Component, Path, PathBuf};

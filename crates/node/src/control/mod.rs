@@ -1,5 +1,5 @@
 //! The control socket: how a command on a repository that another process
-//! owns goes through its owner (DESIGN, one process owns the repository).
+//! owns goes through its owner (ARCHITECTURE, who owns the repository).
 //!
 //! JSON lines both ways. The owner greets with a [`Welcome`]; the client
 //! sends its request, and later perhaps a cancel; events come back, then

@@ -1,5 +1,5 @@
 //! `--json`: one object a line on stdout, flushed at once; notices and errors
-//! as objects on stderr (DESIGN, the command line).
+//! as objects on stderr (README, the commands).
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
