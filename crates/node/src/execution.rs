@@ -33,9 +33,10 @@ const RETRY_TIME: Duration = Duration::from_secs(10);
 pub(crate) trait Opener {
     type Owned: Owned;
 
-    /// Opens `repo` and starts a peer on it. `required` tells whether it is
-    /// of use without a network.
-    async fn open(&self, repo: &Path, network: &Network, required: bool) -> Result<Self::Owned, OpenError>;
+    /// Opens `repo` and starts a peer on it, as `flags` say, and where they
+    /// say nothing, the environment. `required` tells whether it is of use
+    /// without a network.
+    async fn open(&self, repo: &Path, flags: &Network, required: bool) -> Result<Self::Owned, OpenError>;
 }
 
 /// A repository that this process owns, with its peer.
@@ -46,6 +47,9 @@ pub(crate) trait Owned {
 
     /// Concrete addresses that others of this repository can listen on later.
     fn listen(&self) -> Vec<String>;
+
+    /// What it was started with: flags, completed by the environment.
+    fn network(&self) -> Network;
 
     /// Ends the peer and gives the repository back.
     async fn close(self);
@@ -67,20 +71,23 @@ pub(crate) enum OpenError {
 pub(crate) struct Execution<'a, O> {
     pub(crate) opener: &'a O,
     pub(crate) repo: &'a Path,
-    pub(crate) network: Network,
+    /// Those of this command line.
+    pub(crate) flags: Network,
     pub(crate) output: &'a Output,
     pub(crate) cancel: Cancel,
 }
 
 impl<O: Opener> Execution<'_, O> {
     /// Does what `request` asks.
-    pub(crate) async fn run(mut self, request: Request) -> Result<(), Failure> {
+    pub(crate) async fn run(self, request: Request) -> Result<(), Failure> {
         let mut story = Story::new(request);
+        // Where an owner listened that ended is where this process goes on.
+        let mut flags = self.flags.clone();
         #[cfg(unix)]
         let mut silent_since = None;
         loop {
             let required = story.request().needs_network();
-            let held = match self.opener.open(self.repo, &self.network, required).await {
+            let held = match self.opener.open(self.repo, &flags, required).await {
                 Ok(owned) => return self.own(owned, story).await,
                 Err(OpenError::Failed(failure)) => return Err(failure),
                 Err(OpenError::Held { pid, command }) => (pid, command),
@@ -90,7 +97,12 @@ impl<O: Opener> Execution<'_, O> {
             #[cfg(unix)]
             match self.attach(&mut story).await {
                 Step::Done(result) => return result,
-                Step::Again => silent_since = None,
+                Step::TakeOver { listen } => {
+                    silent_since = None;
+                    if !listen.is_empty() {
+                        flags.listen = listen;
+                    }
+                }
                 Step::Nobody(error) => {
                     let since = *silent_since.get_or_insert_with(tokio::time::Instant::now);
                     if since.elapsed() > RETRY_TIME {
@@ -106,7 +118,7 @@ impl<O: Opener> Execution<'_, O> {
     }
 
     /// Executes the request here, and those of others meanwhile.
-    async fn own(&mut self, owned: O::Owned, mut story: Story) -> Result<(), Failure> {
+    async fn own(&self, owned: O::Owned, mut story: Story) -> Result<(), Failure> {
         #[cfg(unix)]
         let server = self.serve(&owned);
         let (sink, events) = Sink::new();
@@ -144,7 +156,7 @@ impl<O: Opener> Execution<'_, O> {
             protocol: PROTOCOL,
             pid: std::process::id(),
             listen: owned.listen(),
-            network: self.network.clone(),
+            network: owned.network(),
         };
         let (end, ended) = crate::backend::Canceller::new();
         let task = tokio::spawn(server.run(owned.backend(), welcome, ended));
@@ -185,7 +197,7 @@ impl<O: Opener> Execution<'_, O> {
 
     /// Has the owner execute the request.
     #[cfg(unix)]
-    async fn attach(&mut self, story: &mut Story) -> Step {
+    async fn attach(&self, story: &mut Story) -> Step {
         use crate::control::{Attached, ConnectError, Outcome};
         let attached = match Attached::connect(self.repo).await {
             Ok(attached) => attached,
@@ -194,7 +206,7 @@ impl<O: Opener> Execution<'_, O> {
                 return Step::Nobody(error.to_string());
             }
         };
-        if let Err(failure) = attached.welcome.agrees_with(&self.network) {
+        if let Err(failure) = attached.welcome.agrees_with(&self.flags) {
             return Step::Done(Err(failure));
         }
         let listen = attached.welcome.listen.clone();
@@ -205,13 +217,10 @@ impl<O: Opener> Execution<'_, O> {
             Ok(Outcome::Finished(result)) => Step::Done(result),
             Ok(Outcome::OwnerEnded) if self.cancel.is_cancelled() => Step::Done(story.interrupted()),
             Ok(Outcome::OwnerEnded) => {
-                if !listen.is_empty() {
-                    self.network.listen = listen;
-                }
                 if let Some(notice) = story.take_over() {
                     self.output.push(notice).await;
                 }
-                Step::Again
+                Step::TakeOver { listen }
             }
             Err(failure) => Step::Done(Err(failure)),
         }
@@ -222,8 +231,10 @@ impl<O: Opener> Execution<'_, O> {
 #[cfg(unix)]
 enum Step {
     Done(Result<(), Failure>),
-    /// The owner ended.
-    Again,
+    /// The owner ended, which listened there.
+    TakeOver {
+        listen: Vec<String>,
+    },
     /// It does not answer, or not yet.
     Nobody(String),
 }

@@ -20,7 +20,7 @@ struct World {
     started: Mutex<Vec<(String, &'static str)>>,
     changed: Notify,
     /// The network flags of whoever opened it last.
-    network: Mutex<Network>,
+    flags: Mutex<Network>,
 }
 
 /// One process.
@@ -39,11 +39,11 @@ struct Peer {
 impl Opener for Process {
     type Owned = Repository;
 
-    async fn open(&self, _repo: &Path, network: &Network, _required: bool) -> Result<Repository, OpenError> {
+    async fn open(&self, _repo: &Path, flags: &Network, _required: bool) -> Result<Repository, OpenError> {
         if self.world.locked.swap(true, Ordering::SeqCst) {
             return Err(OpenError::Held { pid: Some(4711), command: "peerage\u{1b} up".into() });
         }
-        *self.world.network.lock().unwrap() = network.clone();
+        *self.world.flags.lock().unwrap() = flags.clone();
         Ok(Repository(Arc::new(Peer { name: self.name, world: Arc::clone(&self.world) })))
     }
 }
@@ -57,6 +57,10 @@ impl Owned for Repository {
 
     fn listen(&self) -> Vec<String> {
         vec!["/ip4/127.0.0.1/tcp/4001".into()]
+    }
+
+    fn network(&self) -> Network {
+        self.0.world.flags.lock().unwrap().clone()
     }
 
     async fn close(self) {
@@ -130,14 +134,14 @@ async fn run(
     world: &Arc<World>,
     repo: &Path,
     name: &'static str,
-    network: Network,
+    flags: Network,
     request: Request,
     cancel: Cancel,
 ) -> (Result<(), Failure>, String, String) {
     let (out, err) = (Text::default(), Text::default());
     let output = Output::start(Box::new(Json), Box::new(out.clone()), Box::new(err.clone())).unwrap();
     let process = Process { name, world: Arc::clone(world) };
-    let execution = Execution { opener: &process, repo, network, output: &output, cancel };
+    let execution = Execution { opener: &process, repo, flags, output: &output, cancel };
     let result = execution.run(request).await;
     output.finish(None, None).await;
     let text = |text: Text| String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
@@ -194,7 +198,7 @@ async fn an_attached_command_takes_over_when_the_owner_ends() {
     let took_over = serde_json::to_value(NoticeKind::TookOver).unwrap();
     assert!(err.contains(took_over.as_str().unwrap()), "{err}");
     // At the same address, so that links hold.
-    assert_eq!(world.network.lock().unwrap().listen, ["/ip4/127.0.0.1/tcp/4001"]);
+    assert_eq!(world.flags.lock().unwrap().listen, ["/ip4/127.0.0.1/tcp/4001"]);
     assert!(!world.locked.load(Ordering::SeqCst));
 }
 

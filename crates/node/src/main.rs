@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let prepared = action.and_then(|action| Ok((action, cli::repository(cli.globals.repo)?)));
-    let network = cli.globals.network.into_network();
+    let flags = cli.globals.network.into_network();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
                 for notice in notices {
                     output.push(notice).await;
                 }
-                execute(action, &repo, network, &output, cancel.clone()).await
+                execute(action, &repo, flags, &output, cancel.clone()).await
             }
         };
         let (code, failure) = match result {
@@ -100,14 +100,14 @@ fn main() -> ExitCode {
 async fn execute(
     action: Action,
     repo: &std::path::Path,
-    network: api::Network,
+    flags: api::Network,
     output: &Output,
     cancel: backend::Cancel,
 ) -> Result<(), Failure> {
     match action {
         Action::Request(request) => {
             let execution =
-                execution::Execution { opener: &local::Repositories, repo, network, output, cancel };
+                execution::Execution { opener: &local::Repositories, repo, flags, output, cancel };
             execution.run(request).await
         }
         Action::OnlyHash(add) => local::only_hash(add, output, &cancel).await,

@@ -1,10 +1,11 @@
 //! The commands that need no other peer, and those that only talk to one.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use peerage_tests::peer::{field, number, text};
-use peerage_tests::{Place, data};
+use peerage_tests::{Ended, Place, Process, Sharing, data};
 use serde_json::Value;
 
 #[test]
@@ -56,16 +57,58 @@ fn the_environment_names_peers() -> Result<()> {
         command
             .env("PEERAGE_BOOTSTRAP", variable)
             .args(flag.map(|flag| ["--bootstrap", flag]).into_iter().flatten());
-        let mut other = peerage_tests::Sharing::start(command)?;
+        let mut other = Sharing::start(command)?;
         // Only who is connected answers to its id alone.
         while b.run_attached(&["ping", "-n", "1", &id, "--bootstrap", &addr])?.status.code() != Some(0) {
             ensure!(other.process.is_running()?, "it ended");
         }
         other.close()?;
     }
-    let mut command = b.command(&["id"]);
-    command.env("PEERAGE_BOOTSTRAP", "nonsense");
-    peerage_tests::Process::spawn(command, "")?.finish()?.with_status(2)?;
+    up.close()?;
+    Ok(())
+}
+
+/// Runs a command, with that in `PEERAGE_BOOTSTRAP`.
+fn run_where(variable: &str, mut command: Command) -> Result<Ended> {
+    command.env("PEERAGE_BOOTSTRAP", variable);
+    Process::spawn(command, "")?.finish()
+}
+
+#[test]
+fn a_bad_variable_is_an_error_only_if_it_is_used() -> Result<()> {
+    let place = Place::new()?;
+    let peer = place.peer("a");
+    let message = run_where("nonsense", peer.command(&["id"]))?.with_status(2)?.error("usage")?;
+    ensure!(message.contains("PEERAGE_BOOTSTRAP"), "{message}");
+    ensure!(!peer.repo().exists(), "a mistake made a repository");
+    run_where("nonsense", peer.command(&["id", "--bootstrap", "none"]))?.with_status(0)?;
+    run_where("nonsense", peer.plain(&["completions", "bash"]))?.with_status(0)?;
+    // The flag is checked, too, and names itself.
+    let message = peer.run(&["id", "--bootstrap", "nonsense"])?.with_status(2)?.error("usage")?;
+    ensure!(message.contains("--bootstrap"), "{message}");
+    Ok(())
+}
+
+/// Whoever attaches follows the owner, unless the command line says otherwise.
+#[test]
+fn only_flags_have_to_agree_with_the_owner() -> Result<()> {
+    let place = Place::new()?;
+    let peer = place.peer("a");
+    let (known, other) = ("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2");
+    let mut owner = peer.command(&["up"]);
+    owner.env("PEERAGE_BOOTSTRAP", known);
+    let owner = Sharing::start(owner)?;
+    for variable in [known, other, "none", "nonsense"] {
+        run_where(variable, peer.plain(&["id"]))?.with_status(0)?;
+    }
+    run_where(other, peer.plain(&["id", "--bootstrap", known]))?.with_status(0)?;
+    for flag in [other, "none"] {
+        let ended = run_where(known, peer.plain(&["id", "--json", "--bootstrap", flag]))?;
+        let message = ended.with_status(2)?.error("usage")?;
+        let pid = owner.process.pid().to_string();
+        ensure!(message.contains(&pid) && message.contains("--bootstrap"), "{message}");
+    }
+    owner.close()?;
     Ok(())
 }
 

@@ -199,11 +199,12 @@ pub(crate) struct Unpin {
     pub(crate) cids: Vec<String>,
 }
 
-/// Network flags. What is `None` or empty was not given.
+/// Network flags. What is `None`, or an empty `listen`, was not given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Network {
     pub(crate) listen: Vec<String>,
-    pub(crate) bootstrap: Vec<String>,
+    /// Empty: nobody.
+    pub(crate) bootstrap: Option<Vec<String>>,
     pub(crate) perf: bool,
 }
 

@@ -3,7 +3,7 @@
 
 mod commands;
 mod request;
-mod values;
+pub(crate) mod values;
 
 use std::path::PathBuf;
 
@@ -62,13 +62,12 @@ pub(crate) struct NetworkFlags {
     #[arg(long, global = true, value_name = "MADDR", value_parser = values::multiaddr)]
     listen: Vec<String>,
 
-    /// Peer to connect to at start, repeatable, or `none`
-    #[arg(long, global = true, value_name = "MADDR|none", value_parser = values::bootstrap)]
-    #[arg(env = "PEERAGE_BOOTSTRAP", hide_env_values = true, value_delimiter = ',')]
-    bootstrap: Vec<String>,
+    /// Peer to connect to at start, repeatable, or `none` (or set PEERAGE_BOOTSTRAP)
+    #[arg(long, global = true, value_name = "MADDR|none", value_parser = values::bootstrap, value_delimiter = ',')]
+    bootstrap: Option<Vec<String>>,
 
     /// Stay silent on the local network (or set PEERAGE_MDNS=off)
-    #[arg(long, global = true, env = "PEERAGE_MDNS", hide_env = true, value_parser = values::silence)]
+    #[arg(long, global = true)]
     no_mdns: bool,
 
     /// Answer /perf/1.0.0, which lets others measure this peer's speed
@@ -77,10 +76,12 @@ pub(crate) struct NetworkFlags {
 }
 
 impl NetworkFlags {
+    /// The flags alone. The environment is asked where they say nothing, by
+    /// the process that opens the repository.
     pub(crate) fn into_network(self) -> Network {
         // There is nothing to be silent about before multicast discovery exists.
         let _ = self.no_mdns;
-        let bootstrap = self.bootstrap.into_iter().filter(|address| address != values::NONE).collect();
+        let bootstrap = self.bootstrap.map(values::without_none);
         Network { listen: self.listen, bootstrap, perf: self.perf }
     }
 }
@@ -159,20 +160,22 @@ mod tests {
     #[test]
     fn bootstrap_none_means_nobody() {
         let cli = Cli::try_parse_from(["peerage", "up", "--bootstrap", "none", "--no-mdns"]).unwrap();
-        assert_eq!(cli.globals.network.into_network(), Network::default());
+        let network = Network { bootstrap: Some(vec![]), ..Network::default() };
+        assert_eq!(cli.globals.network.into_network(), network);
         assert!(Cli::try_parse_from(["peerage", "up", "--bootstrap", "nobody"]).is_err());
         assert!(Cli::try_parse_from(["peerage", "up", "--listen", "localhost:1"]).is_err());
     }
 
     #[test]
-    fn what_the_environment_says_is_checked_alike() {
-        let parse = |text| values::silence(text);
-        assert_eq!((parse("off"), parse("on"), parse("true")), (Ok(true), Ok(false), Ok(true)));
-        assert!(parse("perhaps").is_err());
-        assert_eq!(values::bootstrap("").as_deref(), Ok(values::NONE));
-        let line = ["peerage", "up", "--bootstrap", "/ip4/192.0.2.1/tcp/1,/ip4/192.0.2.2/tcp/2"];
-        let network = Cli::try_parse_from(line).unwrap().globals.network.into_network();
-        assert_eq!(network.bootstrap, ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/2"]);
+    fn several_peers_to_begin_with() {
+        let both = Some(vec!["/ip4/192.0.2.1/tcp/1".to_owned(), "/ip4/192.0.2.2/tcp/2".to_owned()]);
+        for line in [
+            &["peerage", "up", "--bootstrap", "/ip4/192.0.2.1/tcp/1,/ip4/192.0.2.2/tcp/2"][..],
+            &["peerage", "--bootstrap=/ip4/192.0.2.1/tcp/1", "--bootstrap=/ip4/192.0.2.2/tcp/2", "up"],
+        ] {
+            let network = Cli::try_parse_from(line).unwrap().globals.network.into_network();
+            assert_eq!(network.bootstrap, both);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use peerage_content::name::escape;
 use peerage_identity::Multiaddr;
 
 /// `--bootstrap none`.
-pub(crate) const NONE: &str = "none";
+const NONE: &str = "none";
 
 /// A multiaddr, as it was typed.
 pub(crate) fn multiaddr(text: &str) -> Result<String, String> {
@@ -18,18 +18,15 @@ pub(crate) fn multiaddr(text: &str) -> Result<String, String> {
     }
 }
 
-/// A multiaddr or `none`; an empty variable is none, too.
+/// A multiaddr or `none`; an empty text is none, too.
 pub(crate) fn bootstrap(text: &str) -> Result<String, String> {
     if text.is_empty() || text == NONE { Ok(NONE.to_owned()) } else { multiaddr(text) }
 }
 
-/// Whether to stay silent: `PEERAGE_MDNS`, or what clap makes of the flag.
-pub(crate) fn silence(text: &str) -> Result<bool, String> {
-    match text {
-        "off" | "true" => Ok(true),
-        "on" | "false" | "" => Ok(false),
-        _ => Err("write on or off".to_owned()),
-    }
+/// The addresses among what [`bootstrap`] gave.
+pub(crate) fn without_none(mut peers: Vec<String>) -> Vec<String> {
+    peers.retain(|peer| peer != NONE);
+    peers
 }
 
 /// `10s`, `1h30m`, `250ms`; a bare number is seconds.

@@ -26,6 +26,8 @@ pub(crate) use client::{Attached, ConnectError, Outcome};
 #[cfg(unix)]
 pub(crate) use server::Server;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Event, Failure, Network, Request};
@@ -49,7 +51,7 @@ pub(crate) struct Welcome {
     /// The addresses that it listens on, with the ports that it got: who
     /// takes over listens there, so that links that were given away hold.
     pub(crate) listen: Vec<String>,
-    /// What it was started with.
+    /// What it was started with, by flags or by its environment.
     pub(crate) network: Network,
 }
 
@@ -71,8 +73,8 @@ pub(crate) enum ServerLine {
 }
 
 impl Welcome {
-    /// Checks that flags given here are those of the owner.
-    pub(crate) fn agrees_with(&self, asked: &Network) -> Result<(), Failure> {
+    /// Checks that flags given on our command line are those of the owner.
+    pub(crate) fn agrees_with(&self, flags: &Network) -> Result<(), Failure> {
         let pid = self.pid;
         let differs = |flag: &str| {
             Err(Failure::usage(format!(
@@ -81,13 +83,14 @@ impl Welcome {
             )))
         };
         let known = |address: &String| self.listen.contains(address) || self.network.listen.contains(address);
-        if !asked.listen.iter().all(known) {
+        if !flags.listen.iter().all(known) {
             return differs("--listen");
         }
-        if !asked.bootstrap.iter().all(|address| self.network.bootstrap.contains(address)) {
+        let set = |network: &Network| network.bootstrap.iter().flatten().cloned().collect::<BTreeSet<_>>();
+        if flags.bootstrap.is_some() && set(flags) != set(&self.network) {
             return differs("--bootstrap");
         }
-        if asked.perf && !self.network.perf {
+        if flags.perf && !self.network.perf {
             return differs("--perf");
         }
         Ok(())

@@ -200,15 +200,16 @@ fn flags_that_differ_are_wrong_usage_and_name_the_pid() {
     let mut welcome = welcome();
     welcome.pid = 4711;
     welcome.network.listen = vec![any_port.clone()];
-    let asked = |listen: &[&str], perf| Network {
-        listen: listen.iter().map(|&address| address.to_owned()).collect(),
-        bootstrap: vec![],
-        perf,
-    };
-    for fine in [asked(&[], false), asked(&[&any_port], false), asked(&["/ip4/127.0.0.1/tcp/4001"], false)] {
+    welcome.network.bootstrap = Some(vec!["b".into(), "a".into()]);
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let nothing = Network::default;
+    let listen = |at: &str| Network { listen: texts(&[at]), ..nothing() };
+    let bootstrap = |peers: &[&str]| Network { bootstrap: Some(texts(peers)), ..nothing() };
+    for fine in [nothing(), listen(&any_port), listen("/ip4/127.0.0.1/tcp/4001"), bootstrap(&["a", "b"])] {
         assert_eq!(welcome.agrees_with(&fine), Ok(()));
     }
-    for wrong in [asked(&["/ip4/127.0.0.1/tcp/4002"], false), asked(&[], true)] {
+    let perf = Network { perf: true, ..nothing() };
+    for wrong in [listen("/ip4/127.0.0.1/tcp/4002"), perf, bootstrap(&["a"]), bootstrap(&[])] {
         let failure = welcome.agrees_with(&wrong).unwrap_err();
         assert_eq!(failure.kind.exit_code(), 2);
         assert!(failure.message.contains("4711"), "{failure}");

@@ -25,8 +25,10 @@ pub(crate) use files::only_hash;
 pub(crate) struct Repositories;
 
 /// The peer of a repository that this process owns.
+#[derive(Clone)]
 pub(crate) struct Local {
     peer: Peer,
+    network: Network,
 }
 
 impl Opener for Repositories {
@@ -35,10 +37,11 @@ impl Opener for Repositories {
     async fn open(
         &self,
         repo: &std::path::Path,
-        network: &Network,
+        flags: &Network,
         required: bool,
     ) -> Result<Local, OpenError> {
-        Ok(Local { peer: open::peer(repo, network, required).await? })
+        let network = open::network(repo, flags)?;
+        Ok(Local { peer: open::peer(repo, &network, required).await?, network })
     }
 }
 
@@ -46,11 +49,15 @@ impl Owned for Local {
     type Backend = Self;
 
     fn backend(&self) -> Arc<Self> {
-        Arc::new(Self { peer: self.peer.clone() })
+        Arc::new(self.clone())
     }
 
     fn listen(&self) -> Vec<String> {
         self.peer.listen_addrs().iter().map(|addr| addr.without_peer().to_string()).collect()
+    }
+
+    fn network(&self) -> Network {
+        self.network.clone()
     }
 
     async fn close(self) {

@@ -1,16 +1,18 @@
 //! Starting the peer of a repository: where it listens, and what its user is
 //! told of its opening.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
 use peerage_identity::Multiaddr;
 use peerage_peer::{Config, Peer, StartError};
-use peerage_store::{Change, LockError, Notice};
+use peerage_store::{Change, LockError, Notice, Owner, RepoLock};
 
 use super::failure::Fails as _;
 use crate::api::{Event, Failure, Kind, Network, NoticeKind};
 use crate::backend::Sink;
+use crate::cli::values;
 use crate::execution::OpenError;
 
 /// The port of a repository, drawn at first use.
@@ -19,15 +21,39 @@ const PORT_FILE: &str = "port";
 /// Ports to draw from: those that no service is registered for.
 const PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
 
+/// Names the peers to connect to at start, unless `--bootstrap` does.
+const BOOTSTRAP: &str = "PEERAGE_BOOTSTRAP";
+
 /// Stretches the workers' time, for tests of slow machines.
 const SLOW_WORKERS: &str = "PEERAGE_TEST_WORKER_SLOWDOWN";
+
+/// What the flags say, and where they say nothing, the environment. That is
+/// not used if another process owns `repo`: then that one's counts.
+pub(super) fn network(repo: &Path, flags: &Network) -> Result<Network, OpenError> {
+    let bootstrap = match &flags.bootstrap {
+        Some(given) => given.clone(),
+        None => bootstrap(&std::env::var_os(BOOTSTRAP).unwrap_or_default())
+            .map_err(|failure| RepoLock::holder(repo).map_or(OpenError::Failed(failure), held))?,
+    };
+    Ok(Network { bootstrap: Some(bootstrap), ..flags.clone() })
+}
+
+/// The peers that [`BOOTSTRAP`] names.
+fn bootstrap(variable: &OsStr) -> Result<Vec<String>, Failure> {
+    let peers = variable.to_string_lossy().split(',').map(values::bootstrap).collect::<Result<_, _>>();
+    peers.map(values::without_none).map_err(|error| Failure::usage(format!("{BOOTSTRAP}: {error}")))
+}
+
+fn held(owner: Owner) -> OpenError {
+    OpenError::Held { pid: owner.pid, command: owner.command }
+}
 
 /// Starts the peer. `required` says whether it must be reachable.
 pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Result<Peer, OpenError> {
     let mut config = Config::new(repo);
     config.command = command_line();
     config.perf = network.perf;
-    config.bootstrap = parse(&network.bootstrap)?;
+    config.bootstrap = parse(network.bootstrap.as_deref().unwrap_or_default())?;
     config.worker_slowdown =
         std::env::var(SLOW_WORKERS).ok().and_then(|text| text.parse().ok()).unwrap_or(config.worker_slowdown);
     let given = parse(&network.listen)?;
@@ -45,9 +71,7 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
                 return Ok(peer);
             }
             Err(StartError::Listen(error)) => last = Some(StartError::Listen(error)),
-            Err(StartError::Lock(LockError::Held(owner))) => {
-                return Err(OpenError::Held { pid: owner.pid, command: owner.command });
-            }
+            Err(StartError::Lock(LockError::Held(owner))) => return Err(held(owner)),
             Err(error) => return Err(OpenError::Failed(error.failure())),
         }
     }
@@ -164,5 +188,27 @@ pub(super) async fn notices(peer: &Peer, out: &Sink) {
             }
         };
         out.send(Event::notice(kind, message)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_nobody_or_several() {
+        let peers = |text: &str| bootstrap(OsStr::new(text)).unwrap();
+        for nobody in ["", "none", ","] {
+            assert_eq!(peers(nobody), [""; 0], "{nobody}");
+        }
+        assert_eq!(
+            peers("/ip4/192.0.2.1/tcp/1,none,/ip4/192.0.2.2/tcp/2"),
+            ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/2"]
+        );
+        for wrong in ["nonsense", "/ip4/192.0.2.1/tcp/1,x"] {
+            let failure = bootstrap(OsStr::new(wrong)).unwrap_err();
+            assert_eq!(failure.kind, Kind::Usage);
+            assert!(failure.message.starts_with(BOOTSTRAP), "{failure}");
+        }
     }
 }
