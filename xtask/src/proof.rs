@@ -1,5 +1,5 @@
 //! `cargo xtask proof`: the system tests in the sizes that are promised, with
-//! release builds. They are in `tests/src/bin/proof.rs`.
+//! release builds. They are in `tests/src/bin/proof`.
 
 use std::path::Path;
 use std::process::Command;

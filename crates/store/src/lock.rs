@@ -32,7 +32,7 @@ pub enum LockError {
     #[error("the repository is in use by process {pid} ({command})", pid = .0.pid.unwrap_or(0), command = .0.command)]
     Held(Owner),
     /// The folder or the lock file cannot be used.
-    #[error("cannot lock {path}: {source}", path = path.display())]
+    #[error("cannot use {path}: {source}", path = path.display())]
     Io {
         /// The folder or file.
         path: PathBuf,

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use peerage_identity::keyfile::KeyFileError;
 use peerage_peer::{
     AddError, DialError, ExportError, GetError, ImportError, JobError, PinError, PingError, QueryError,
     StartError,
 };
-use peerage_store::WriteError;
+use peerage_store::{LockError, OpenError, WriteError};
 
 use crate::api::{Failure, Kind};
 
@@ -131,8 +132,13 @@ impl Fails for StartError {
     fn kind(&self) -> Kind {
         match self {
             Self::Listen(_) => Kind::Network,
-            Self::Key(_) | Self::Lock(_) => Kind::Path,
-            Self::Store(_) | Self::Io(_) => Kind::Io,
+            Self::Lock(LockError::Held(_)) => Kind::Owned,
+            Self::Lock(LockError::Io { source, .. })
+            | Self::Key(KeyFileError::Io { source, .. })
+            | Self::Store(OpenError::Io { source, .. })
+            | Self::Io(source) => of_io(source),
+            Self::Key(_) => Kind::Path,
+            Self::Store(OpenError::TooNew { .. }) => Kind::Failed,
         }
     }
 }

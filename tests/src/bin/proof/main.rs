@@ -5,6 +5,8 @@
 //! The same in small is in `tests/tests/system`; speed against other programs
 //! is `cargo xtask bench transfer`.
 
+mod full_disk;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,21 +34,37 @@ const CLAIMS: &[Claim] = &[
     ("a flat folder of 9,000", flat_folder),
     ("ten kills in 1 GiB", kills),
     ("served on by the getter", served_on),
+    ("a full disk", full_disk::outside),
 ];
 
 fn main() -> ExitCode {
     let filter = std::env::args().nth(1).unwrap_or_default();
+    if filter == full_disk::INSIDE {
+        return print_inside();
+    }
     let mut failed = false;
     for (name, show) in CLAIMS.iter().filter(|(name, _)| name.contains(&filter)) {
         match show() {
             Ok(figures) => println!("{name:<26} ok      {figures}"),
             Err(error) => {
                 failed = true;
-                println!("{name:<26} FAILED  {error:?}");
+                println!("{name:<26} FAILED  {error:#}");
             }
         }
     }
     ExitCode::from(u8::from(failed))
+}
+
+/// The figures alone: the process outside prints the claim.
+fn print_inside() -> ExitCode {
+    match full_disk::inside() {
+        Ok(figures) => println!("{figures}"),
+        Err(error) => {
+            println!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// What a transfer between two fresh repositories came to.
