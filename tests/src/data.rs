@@ -76,6 +76,7 @@ pub fn tree(path: &Path, seed: u64) -> Result<()> {
     random(&path.join("n".repeat(255)), 10, seed + 3)?;
     random(&path.join("ж".repeat(127)), 11, seed + 4)?;
     random(&path.join("\"quotes\" & = % ? * |"), 12, seed + 5)?;
+    random(&path.join("back\\slash"), 15, seed + 10)?;
     random(&path.join(".hidden/file"), 13, seed + 6)?;
     random(&path.join(".profile"), 14, seed + 7)?;
     random(&path.join("deep/er/and/deeper/still/blocks"), 2 * MIB + 7, seed + 8)?;

@@ -1,10 +1,10 @@
 //! Names from outside: which ones may become a file, and how any text from
 //! outside is printed.
 //!
-//! A name is one component of a path. The check is for every platform at
-//! once, so it refuses the backslash, too. Case and normalisation, which make
-//! names collide on some file systems, are the importer's business: it sees
-//! the folder.
+//! A name is one component of a path. What separates components is the
+//! platform's affair: a backslash is a letter like others where it separates
+//! nothing. Case and normalisation, which make names collide on some file
+//! systems, are the business of whoever writes: it sees the folder.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ pub enum NameError {
     /// `.` or `..`.
     #[error("a name that means this folder or the one above")]
     Dots,
-    /// `/` or `\` inside.
+    /// `/` inside, or what else separates components here.
     #[error("a name with a path separator")]
     Separator,
     /// NUL or another control character inside.
@@ -34,7 +34,7 @@ pub enum NameError {
     NotUtf8,
 }
 
-/// Checks that `name` is one component that may be written to disk.
+/// Checks that `name` is one component that may be written to disk, here.
 ///
 /// ```
 /// use peerage_content::name::{NameError, check};
@@ -47,7 +47,7 @@ pub enum NameError {
 /// See [`NameError`].
 pub fn check(name: &str) -> Result<&str, NameError> {
     check_entry(name)?;
-    if name.contains('\\') {
+    if name.contains(std::path::is_separator) {
         return Err(NameError::Separator);
     }
     if name.chars().any(char::is_control) {
@@ -64,8 +64,8 @@ pub fn check_bytes(name: &[u8]) -> Result<&str, NameError> {
     check(std::str::from_utf8(name).map_err(|_| NameError::NotUtf8)?)
 }
 
-/// What a folder that we make may hold: less strict than [`check`], since a
-/// backslash or tab is a fine name on the system that it comes from.
+/// What a folder may hold: less strict than [`check`], since a tab is a fine
+/// name on the system that it comes from, and in other programs.
 ///
 /// # Errors
 /// Empty, dots, `/`, NUL or too long.
@@ -146,7 +146,6 @@ mod tests {
             ("..", NameError::Dots),
             ("/etc", NameError::Separator),
             ("a/b", NameError::Separator),
-            ("a\\b", NameError::Separator),
             ("a\0", NameError::Control),
             ("a\x1b[2J", NameError::Control),
             ("a\u{9b}2J", NameError::Control),
@@ -156,6 +155,8 @@ mod tests {
         }
         assert_eq!(check(&"ä".repeat(128)), Err(NameError::TooLong));
         assert_eq!(check_bytes(b"\xff"), Err(NameError::NotUtf8));
+        assert_eq!(check("a\\b").is_ok(), !std::path::is_separator('\\'));
+        assert_eq!(check_entry("a\\\tb"), Ok("a\\\tb"));
         for name in ["...", ".hidden", "a b", "日本語", "ä", &"x".repeat(255)] {
             assert_eq!(check(name), Ok(name));
         }

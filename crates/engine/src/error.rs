@@ -37,7 +37,7 @@ pub enum JobError {
         why: String,
     },
     /// A folder holds a name that is not written to disk. Its maker's fault.
-    #[error("the folder holds an entry that cannot be written here, {:?}: {why}", name::escape(&.path.join("/")))]
+    #[error("the folder holds an entry that cannot be written here, \"{}\": {why}", name::escape(&.path.join("/")))]
     Name {
         /// Where.
         path: Vec<String>,

@@ -30,6 +30,9 @@ pub struct AddOptions {
     pub hidden: bool,
     /// Keep mode and mtime.
     pub preserve: bool,
+    /// Include entries whose names no `get` writes (control characters), for
+    /// the sake of other programs.
+    pub any_name: bool,
     /// One folder around all paths.
     pub wrap: bool,
 }
@@ -186,6 +189,7 @@ async fn run(
         profile: options.profile.clone(),
         hidden: options.hidden,
         preserve: options.preserve,
+        any_name: options.any_name,
         wrap: options.wrap,
         leave_out: Vec::new(),
     };

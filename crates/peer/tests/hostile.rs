@@ -216,8 +216,8 @@ async fn a_root_that_is_held_and_not_shared_is_not_served() {
 async fn names_that_lead_out_or_confuse_are_errors() {
     let (host, getter) = (Host::start().await, Host::start().await);
     let file = block(codec::RAW, b"evil".to_vec());
-    let names: [&[u8]; 9] =
-        [b"..", b".", b"a/../../b", b"/etc/x", b"a\0b", b"\x1b[2Jx", b"a\nb", b"a\\b", b"\xff\xfe"];
+    let names: [&[u8]; 8] =
+        [b"..", b".", b"a/../../b", b"/etc/x", b"a\0b", b"\x1b[2Jx", b"a\nb", b"\xff\xfe"];
     for (nth, name) in names.into_iter().enumerate() {
         let root = folder(&[(name, file.cid)]);
         serve(&host, root.cid, &[root.clone(), file.clone()]).await;

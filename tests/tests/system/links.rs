@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use peerage_tests::peer::text;
+use peerage_tests::peer::{field, text};
 use peerage_tests::process::Process;
 use peerage_tests::{MIB, Place, data};
 
@@ -65,6 +65,37 @@ fn several_paths_are_one_folder() -> Result<()> {
     place.peer("c").run(&["get", &inside, "--from", &sharing.addr()?, "-o", text(&to)])?.with_status(0)?;
     data::assert_same(&folder.join("deep/er/and"), &to)?;
     sharing.close()?;
+    Ok(())
+}
+
+/// What is shared can be fetched: what `get` would refuse is left out, and told.
+#[test]
+fn share_and_get_agree_about_names() -> Result<()> {
+    let place = Place::new()?;
+    let folder = place.path("folder");
+    fs::create_dir(&folder)?;
+    for name in ["back\\slash", "line\nbreak", "\u{1b}[2Jclear", "plain"] {
+        fs::write(folder.join(name), name)?;
+    }
+    let sharing = place.peer("a").share(&[text(&folder)])?;
+    let dest = place.path("dest");
+    place.peer("b").get(&sharing.link()?, &dest)?;
+    ensure!(data::names(&dest)? == ["back\\slash", "plain"], "{:?}", data::names(&dest)?);
+    ensure!(fs::read(dest.join("back\\slash"))? == b"back\\slash", "other bytes");
+    sharing.process.interrupt()?;
+    let told = sharing.process.finish()?.with_status(0)?.stderr;
+    for name in ["back", "break", "clear"] {
+        ensure!(told.contains(name), "{name}: {told}");
+    }
+    // What others share may hold such names. The error shows them escaped, once.
+    let added = place.peer("a").run(&["add", text(&folder)])?.with_status(0)?.event("added")?;
+    let up = place.peer("a").up()?;
+    let (from, refused) = (up.addr()?, place.path("refused"));
+    let args = ["get", &field(&added, "cid")?, "--from", &from, "-o", text(&refused)];
+    let message = place.peer("b").run(&args)?.with_status(1)?.error("content")?;
+    ensure!(message.contains("\"\\u{1b}[2Jclear\"") || message.contains("\"line\\nbreak\""), "{message}");
+    ensure!(!refused.exists(), "half a folder has its name");
+    up.close()?;
     Ok(())
 }
 

@@ -27,7 +27,8 @@ fn options(request: &api::Add) -> AddOptions {
         api::Profile::V1 => Profile::UNIXFS_V1_2025,
         api::Profile::V0 => Profile::UNIXFS_V0_2015,
     };
-    AddOptions { profile, copy: request.copy, hidden: request.hidden, ..AddOptions::default() }
+    let (copy, hidden) = (request.copy, request.hidden);
+    AddOptions { profile, copy, hidden, any_name: true, ..AddOptions::default() }
 }
 
 fn paths(request: &api::Add) -> Vec<PathBuf> {

@@ -13,9 +13,10 @@
 //!
 //! What is in a share: regular files, folders (empty ones too) and symlinks,
 //! these as they are. Sockets, FIFOs, devices and names that are not UTF-8 are
-//! left out and told, as are files that vanish between listing and reading. A
-//! name that a getter would not write (a control character, a backslash) is a
-//! fine name here and in other programs, so the entry is included, and told.
+//! left out and told, as are files that vanish between listing and reading.
+//! Names with control characters, which no getter writes, are left out of a
+//! share, and told; `add` includes them, as its CIDs are to be those of other
+//! programs. A backslash is a separator on some systems: included, and told.
 //!
 //! Left out on purpose: following symlinks, sparse files, extended attributes;
 //! a short cut for files that did not change, which are hashed again, but keep
@@ -56,6 +57,8 @@ pub(crate) struct ImportOptions {
     /// Whether mode and time are kept (UnixFS 1.5). Default no: the CID then
     /// depends on content alone.
     pub(crate) preserve: bool,
+    /// Whether entries are included whose names no `get` writes. Default no.
+    pub(crate) any_name: bool,
     /// One folder around all paths, and so one root; else a root each. Default no.
     pub(crate) wrap: bool,
     /// Folders that are never included, absolute: the repository, when the
@@ -69,6 +72,7 @@ impl Default for ImportOptions {
             profile: Profile::default(),
             hidden: true,
             preserve: false,
+            any_name: false,
             wrap: false,
             leave_out: Vec::new(),
         }
@@ -128,7 +132,8 @@ pub enum Remark {
     /// Left out: folders hold text.
     #[error("a name that is not UTF-8, left out")]
     NotUtf8,
-    /// Left out: longer than 255 bytes, which few systems can write.
+    /// Left out: longer than 255 bytes, which few systems can write, or with a
+    /// control character.
     #[error("{0}, left out")]
     BadName(NameError),
     /// Left out: it was there when its folder was listed, not when it was read.
@@ -137,9 +142,12 @@ pub enum Remark {
     /// Left out: the repository that holds the peer's key.
     #[error("peerage's own repository, left out")]
     Repository,
-    /// Included, but who gets the folder with peerage cannot write this entry.
-    #[error("{0}: included, but peerage will not write it elsewhere")]
-    NotPortable(NameError),
+    /// Included, but `get` refuses a folder with such an entry.
+    #[error("{0}: included, but `peerage get` will not write it")]
+    Unwritable(NameError),
+    /// Included, but `get` refuses it on systems where a backslash separates folders.
+    #[error("a name with a backslash: included, but some systems cannot write it")]
+    Backslash,
 }
 
 /// Remarks about the entries of a root: the first 1,000, the rest counted.

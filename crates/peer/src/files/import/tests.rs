@@ -351,22 +351,29 @@ fn what_cannot_be_in_a_folder_is_left_out_and_told() {
     let socket = std::os::unix::net::UnixListener::bind(base.join("socket")).unwrap();
     fs::write(base.join(std::ffi::OsStr::from_bytes(b"\xff")), "x").unwrap();
     fs::write(base.join("a\tb"), "tab").unwrap();
+    fs::write(base.join("a\\b"), "backslash").unwrap();
     let store = Store::open(&base.join("repo"), Config::default()).unwrap().0;
-    let imported = one(&base, &ImportOptions::default(), &Target::Reference(store));
+    let target = Target::Reference(store);
+    let imported = one(&base, &ImportOptions::default(), &target);
+    let included = one(&base, &ImportOptions { any_name: true, ..ImportOptions::default() }, &target);
     drop(socket);
-    let remarks: Vec<_> =
-        imported.remarks.listed.iter().map(|(path, remark)| (path.file_name().unwrap(), *remark)).collect();
+    let remarks = |imported: &Imported| -> Vec<_> {
+        let name = |path: &Path| path.file_name().unwrap().to_owned();
+        imported.remarks.listed.iter().map(|(path, remark)| (name(path), *remark)).collect()
+    };
     assert_eq!(
-        remarks,
+        remarks(&imported),
         [
-            ("a\tb".as_ref(), Remark::NotPortable(NameError::Control)),
-            ("fifo".as_ref(), Remark::Fifo),
-            ("repo".as_ref(), Remark::Repository),
-            ("socket".as_ref(), Remark::Socket),
-            (std::ffi::OsStr::from_bytes(b"\xff"), Remark::NotUtf8),
+            ("a\tb".into(), Remark::BadName(NameError::Control)),
+            ("a\\b".into(), Remark::Backslash),
+            ("fifo".into(), Remark::Fifo),
+            ("repo".into(), Remark::Repository),
+            ("socket".into(), Remark::Socket),
+            (std::ffi::OsStr::from_bytes(b"\xff").to_owned(), Remark::NotUtf8),
         ]
     );
-    assert_eq!(imported.files, 1, "only the one with the tab");
+    assert_eq!(remarks(&included)[0], ("a\tb".into(), Remark::Unwritable(NameError::Control)));
+    assert_eq!((imported.files, included.files), (1, 2));
     let store = open_store(dir.path());
     let inside =
         run(&[&store.dir().join("packs")], &ImportOptions::default(), &Target::Reference(store.clone()));

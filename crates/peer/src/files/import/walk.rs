@@ -36,7 +36,7 @@ pub(super) fn import(
 ) -> Result<Vec<Imported>, ImportError> {
     let leave_out = LeftOut::new(builder.store(), &options.leave_out);
     let sources: Vec<Source> =
-        paths.iter().map(|path| resolve(path, &leave_out)).collect::<Result<_, ImportError>>()?;
+        paths.iter().map(|path| resolve(path, options, &leave_out)).collect::<Result<_, ImportError>>()?;
     let mut walk = Walk { builder, base: PathBuf::new(), options, leave_out: &leave_out };
     if !options.wrap {
         return sources.into_iter().map(|source| walk.root(source)).collect();
@@ -71,7 +71,12 @@ impl LeftOut {
     }
 }
 
-fn resolve(given: &Path, leave_out: &LeftOut) -> Result<Source, ImportError> {
+/// Whether an entry of this name is included.
+fn permitted<'a>(name: &'a str, options: &ImportOptions) -> Result<&'a str, NameError> {
+    if options.any_name { name::check_entry(name) } else { name::check(name) }
+}
+
+fn resolve(given: &Path, options: &ImportOptions, leave_out: &LeftOut) -> Result<Source, ImportError> {
     let unreadable = |source| ImportError::Unreadable { path: given.to_path_buf(), source };
     let path = fs::canonicalize(given).map_err(unreadable)?;
     let meta = fs::metadata(&path).map_err(unreadable)?;
@@ -83,7 +88,7 @@ fn resolve(given: &Path, leave_out: &LeftOut) -> Result<Source, ImportError> {
     }
     let name = given.file_name().or(path.file_name()).unwrap_or_default().as_bytes();
     let name = std::str::from_utf8(name).map_err(|_| NameError::NotUtf8);
-    let name = name.and_then(name::check_entry).map(str::to_owned);
+    let name = name.and_then(|name| permitted(name, options)).map(str::to_owned);
     Ok(Source { path, name, is_folder: meta.is_dir() })
 }
 
@@ -170,7 +175,7 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         let name = match entry.to_str().map_err(|_| Remark::NotUtf8) {
-            Ok(name) => name::check_entry(name).map_err(Remark::BadName),
+            Ok(name) => permitted(name, self.options).map_err(Remark::BadName),
             Err(remark) => Err(remark),
         };
         let name = match name {
@@ -260,8 +265,10 @@ impl Walk<'_, '_> {
     }
 
     fn portable(&mut self, path: PathBuf, name: &str) {
-        if let Err(error) = name::check_entry(name).and_then(name::check) {
-            self.builder.remark(path, Remark::NotPortable(error));
+        if let Err(error) = name::check(name) {
+            self.builder.remark(path, Remark::Unwritable(error));
+        } else if name.contains('\\') {
+            self.builder.remark(path, Remark::Backslash);
         }
     }
 }
