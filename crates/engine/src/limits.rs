@@ -20,6 +20,17 @@ pub struct Config {
     /// unfolded beyond `frontier_items`, so that this takes a DAG that is both
     /// deep and wide; `content` walks as many. Some 80 MiB.
     pub frontier_max: usize,
+    /// Items that one fetch may ever place: pieces of files, parts of folders,
+    /// and entries. A few blocks that name each other make 2^n of them. 16
+    /// million are a file of 16 TiB in pieces of 1 MiB. A judgement.
+    pub items_max: u64,
+    /// Of those, entries of folders: each takes an inode, and the shell
+    /// remembers its path by 16 bytes. Four folders of a million files.
+    pub entries_max: u64,
+    /// Bytes of paths and targets that the shell has to remember to the end of
+    /// one fetch: of symlinks, and of folders with mode or time, 64 more for
+    /// each. Some 400,000 usual ones.
+    pub noted_max: u64,
     /// Blocks asked for and not yet written, of one fetch: 960 wants is what a
     /// deployed peer holds for sure, and a few sources share them.
     pub live_items: usize,
@@ -77,6 +88,9 @@ impl Default for Config {
             fetch_credit: 24 << 20,
             frontier_items: 16_384,
             frontier_max: 262_144,
+            items_max: 1 << 24,
+            entries_max: 1 << 22,
+            noted_max: 64 << 20,
             live_items: 2_048,
             dag_depth: 128,
             inner_node_estimate: 64 << 10,

@@ -102,6 +102,15 @@ struct Pending {
     keeper: Option<ItemId>,
 }
 
+/// What a fetch has come to in all, which a DAG of few blocks can make endless.
+#[derive(Debug, Default)]
+struct Placed {
+    items: u64,
+    entries: u64,
+    /// Bytes that the shell remembers until the end.
+    noted: u64,
+}
+
 /// The machine of one fetch.
 #[derive(Debug)]
 pub(crate) struct Fetch {
@@ -117,11 +126,8 @@ pub(crate) struct Fetch {
     over: bool,
     /// A block weighed more than its parent said.
     doubtful: bool,
-    frontier_items: usize,
-    frontier_max: usize,
-    live_items: usize,
-    dag_depth: u32,
-    inner_node_estimate: u64,
+    placed: Placed,
+    config: Config,
 }
 
 impl Fetch {
@@ -145,11 +151,8 @@ impl Fetch {
             own: 0,
             over: false,
             doubtful: false,
-            frontier_items: config.frontier_items,
-            frontier_max: config.frontier_max,
-            live_items: config.live_items,
-            dag_depth: config.dag_depth,
-            inner_node_estimate: config.inner_node_estimate,
+            placed: Placed::default(),
+            config: config.clone(),
         }
     }
 
@@ -168,8 +171,8 @@ impl Fetch {
 
     /// Starts items while credit lasts.
     pub(crate) fn pump(&mut self, credit: &mut Budget, allowance: Allowance) {
-        while !self.over && self.frontier.live() < self.live_items {
-            let full = self.frontier.len() >= self.frontier_items;
+        while !self.over && self.frontier.live() < self.config.live_items {
+            let full = self.frontier.len() >= self.config.frontier_items;
             let Some(id) = self.frontier.next_waiting(full) else { break };
             let Some(item) = self.frontier.get_mut(id) else { break };
             let cid = item.cid;

@@ -13,6 +13,9 @@ use super::{Arrived, Fetch, Step};
 use crate::error::JobError;
 use crate::output::Output;
 
+/// What each thing that the shell remembers costs beside its text, in bytes.
+const NOTE_COST: u64 = 64;
+
 impl Fetch {
     /// Puts a block that came as `came` where one item needs it. `held`: it is
     /// here already; `again`: another item has just placed it.
@@ -27,12 +30,12 @@ impl Fetch {
         let Some(item) = self.frontier.get_mut(id) else { return Ok(()) };
         item.state = State::Writing(0);
         let item = item.clone();
-        if item.depth() > self.dag_depth {
+        if item.depth() > self.config.dag_depth {
             return Err(self.malformed(&item, "it lies deeper than any file or folder needs to"));
         }
         let Some(node) = arrived.node_as(&item.cid, came) else { return Ok(()) };
         let node = node.map_err(|error| self.malformed(&item, &error.to_string()))?;
-        if children_of(&node) > 0 && self.frontier.len() >= self.frontier_items && !item.must_unfold {
+        if children_of(&node) > 0 && self.frontier.len() >= self.config.frontier_items && !item.must_unfold {
             if let Some(item) = self.frontier.get_mut(id) {
                 item.postpone = true;
             }
@@ -42,7 +45,7 @@ impl Fetch {
             return Ok(());
         }
         self.place_node(id, &item, &node, arrived, held || again, again)?;
-        if self.frontier.len() > self.frontier_max {
+        if self.frontier.len() > self.config.frontier_max {
             return Err(self.malformed(&item, "it has more parts than can be kept track of"));
         }
         Ok(())
@@ -75,20 +78,21 @@ impl Fetch {
                     return Err(self.malformed(item, "its parent claims another size"));
                 }
                 self.belongs(id, *file);
-                self.unfold_file(id, (*file, *offset), data.clone(), children, arrived, held);
+                self.unfold_file(id, item, (*file, *offset), data.clone(), children, arrived, held)?;
                 self.keep(id, arrived, again);
             }
             (Place::Entry { parent, name }, _) => {
                 self.progress.total = self.progress.total.saturating_sub(item.claimed);
-                let kept = self.place_entry(id, (*parent, name), node, arrived, held)?;
+                let kept = self.place_entry(id, item, (*parent, name), node, arrived, held)?;
                 if kept {
                     self.keep(id, arrived, again);
                 }
             }
             (Place::Shard { dir }, Node::Shard { entries, .. }) => {
                 self.progress.total = self.progress.total.saturating_sub(item.claimed);
-                let children = tree::shard_children(*dir, entries, &self.tree, self.inner_node_estimate)?;
-                self.unfold(id, children);
+                let children =
+                    tree::shard_children(*dir, entries, &self.tree, self.config.inner_node_estimate)?;
+                self.unfold(id, item, children)?;
                 self.keep(id, arrived, again);
             }
             _ => return Err(self.malformed(item, "something else was expected in this place")),
@@ -101,6 +105,7 @@ impl Fetch {
     fn place_entry(
         &mut self,
         id: ItemId,
+        item: &Item,
         (parent, name): (Option<DirKey>, &str),
         node: &Node,
         arrived: &Arrived,
@@ -120,22 +125,25 @@ impl Fetch {
             }
             Node::File { data, size, children, .. } => {
                 let file = self.open(id, parent, name, *size, metadata);
-                self.unfold_file(id, (file, 0), data.clone(), children, arrived, held);
+                self.unfold_file(id, item, (file, 0), data.clone(), children, arrived, held)?;
             }
             Node::Directory { entries, .. } => {
-                let dir = self.make_dir(parent, name, metadata);
-                let children = tree::folder_children(dir, entries, &self.tree, self.inner_node_estimate)?;
-                self.unfold(id, children);
+                let dir = self.make_dir(item, parent, name, metadata)?;
+                let children =
+                    tree::folder_children(dir, entries, &self.tree, self.config.inner_node_estimate)?;
+                self.unfold(id, item, children)?;
                 self.tree.forget_done(dir);
             }
             Node::Shard { entries, .. } => {
-                let dir = self.make_dir(parent, name, metadata);
-                let children = tree::shard_children(dir, entries, &self.tree, self.inner_node_estimate)?;
-                self.unfold(id, children);
+                let dir = self.make_dir(item, parent, name, metadata)?;
+                let children =
+                    tree::shard_children(dir, entries, &self.tree, self.config.inner_node_estimate)?;
+                self.unfold(id, item, children)?;
                 self.tree.forget_done(dir);
             }
             Node::Symlink { target, .. } => {
                 let path = self.tree.path(parent, name);
+                self.note(item, &path, target.len())?;
                 let (job, target) = (self.job, target.clone());
                 self.shell(Output::MakeSymlink { job, path, target, metadata });
             }
@@ -144,31 +152,49 @@ impl Fetch {
     }
 
     /// The children of an inner node take its place; its own bytes are written.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one node, from two callers")]
     fn unfold_file(
         &mut self,
         id: ItemId,
+        item: &Item,
         (file, offset): (FileKey, u64),
         data: Range<usize>,
         children: &[FileChild],
         arrived: &Arrived,
         held: bool,
-    ) {
+    ) -> Result<(), Box<JobError>> {
+        // One empty piece is what others make of an empty file, or of one that
+        // they cut between two pieces. More of them could go on for ever.
+        if children.iter().filter(|child| child.size == 0).nth(1).is_some() {
+            return Err(self.malformed(item, "it has more than one piece without bytes"));
+        }
         let inline = data.len() as u64;
         let mut at = offset.saturating_add(inline);
         let mut new = Vec::with_capacity(children.len());
         for child in children {
             let place = Place::Range { file, offset: at, size: child.size };
             at = at.saturating_add(child.size);
-            new.push(tree::file_child(child, place, self.inner_node_estimate));
+            new.push(tree::file_child(child, place, self.config.inner_node_estimate));
         }
         self.tree.add_pieces(file, new.len());
-        self.unfold(id, new);
+        self.unfold(id, item, new)?;
         if inline > 0 {
             self.write(id, file, offset, data, arrived, held);
         }
+        Ok(())
     }
 
-    fn unfold(&mut self, id: ItemId, children: Vec<NewItem>) {
+    fn unfold(&mut self, id: ItemId, item: &Item, children: Vec<NewItem>) -> Result<(), Box<JobError>> {
+        let entries = children.iter().filter(|child| matches!(child.place, Place::Entry { .. })).count();
+        self.placed.items += children.len() as u64;
+        self.placed.entries += entries as u64;
+        if self.placed.items > self.config.items_max {
+            return Err(self.malformed(item, "with it, there are more pieces than one download may have"));
+        }
+        if self.placed.entries > self.config.entries_max {
+            let why = "with it, there are more files and folders than one download may have";
+            return Err(self.malformed(item, why));
+        }
         for child in &children {
             self.progress.total = self.progress.total.saturating_add(child.claimed);
             if let Some(dir) = child.place.dir() {
@@ -176,6 +202,19 @@ impl Fetch {
             }
         }
         self.frontier.add_children(id, children);
+        Ok(())
+    }
+
+    /// The shell is to remember `path`, and so many bytes beside, until the end.
+    fn note(&mut self, item: &Item, path: &[String], more: usize) -> Result<(), Box<JobError>> {
+        let bytes = path.iter().map(|name| name.len() + 1).sum::<usize>() + more;
+        self.placed.noted += NOTE_COST + bytes as u64;
+        if self.placed.noted > self.config.noted_max {
+            let why =
+                "with it, there are more links, or folders with mode or time, than one download may have";
+            return Err(self.malformed(item, why));
+        }
+        Ok(())
     }
 
     fn open(
@@ -194,10 +233,19 @@ impl Fetch {
         file
     }
 
-    fn make_dir(&mut self, parent: Option<DirKey>, name: &str, metadata: Metadata) -> DirKey {
+    fn make_dir(
+        &mut self,
+        item: &Item,
+        parent: Option<DirKey>,
+        name: &str,
+        metadata: Metadata,
+    ) -> Result<DirKey, Box<JobError>> {
         let path = self.tree.path(parent, name);
+        if !metadata.is_empty() {
+            self.note(item, &path, 0)?;
+        }
         self.shell(Output::MakeDir { job: self.job, path, metadata });
-        self.tree.add_dir(parent, name)
+        Ok(self.tree.add_dir(parent, name))
     }
 
     /// The item is a piece of the file.

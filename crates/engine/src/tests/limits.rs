@@ -69,6 +69,60 @@ fn few_blocks_with_many_paths_cost_no_memory() {
     assert!(most < 200, "{most}");
 }
 
+/// `levels` nodes, each of which names the one below it twice.
+fn doubled(mut dag: Dag, levels: usize) -> Dag {
+    for _ in 0..levels {
+        dag = Dag::folder([("a".to_owned(), &dag), ("b".to_owned(), &dag)]);
+    }
+    dag
+}
+
+#[test]
+fn few_blocks_with_endless_paths_fail() {
+    let config = Config { items_max: 3_000, entries_max: 1_000, noted_max: 20_000, ..Config::default() };
+    let file = build(&Tree::File(vec![1]), &small());
+    let link = build(&Tree::Link("x".repeat(4_000)), &small());
+    // 2^20 files of one byte each, as pieces of one file.
+    let bytes = build(&Tree::File(vec![0; 1 << 20]), &Profile { chunk_size: 1, max_links: 2, ..small() });
+    let many = "than one download may have";
+    for (dag, why) in [
+        (doubled(Dag::folder([]), 40), many),
+        (doubled(file.clone(), 40), many),
+        (doubled(link.clone(), 4), many),
+        (bytes, many),
+        (empty_pieces(2, 40), "more than one piece without bytes"),
+    ] {
+        let (_, outcome) = fetch(&dag, config.clone(), 600);
+        let Err(error @ JobError::Malformed { .. }) = outcome else { panic!("{outcome:?}") };
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    // What others write for an empty file.
+    for levels in [1, 3] {
+        assert_eq!(fetch(&empty_pieces(1, levels), config.clone(), 60).1.unwrap().fetch.files, 1);
+    }
+    for fits in [doubled(file, 5), doubled(link, 1)] {
+        fetch(&fits, config.clone(), 60).1.unwrap();
+    }
+}
+
+/// An empty file of several levels, whose nodes have so many pieces each.
+fn empty_pieces(pieces: usize, levels: usize) -> Dag {
+    let mut dag = build(&Tree::File(Vec::new()), &small());
+    for _ in 0..levels {
+        let sizes: Vec<u8> = [0x20, 0].repeat(pieces);
+        let unixfs = [&[0x08, 2, 0x18, 0][..], &sizes].concat();
+        let cid = dag.root.to_bytes();
+        let link = [&[0x0a, u8::try_from(cid.len()).unwrap()], &cid[..], &[0x12, 0, 0x18, 0]].concat();
+        let link = [&[0x12, u8::try_from(link.len()).unwrap()], &link[..]].concat();
+        let block =
+            [&link.repeat(pieces)[..], &[0x0a, u8::try_from(unixfs.len()).unwrap()], &unixfs].concat();
+        let hash = peerage_content::hash::digest(0x12, &block).unwrap();
+        dag.blocks.insert(hash, block.into());
+        dag.root = peerage_content::Cid::new_v1(0x70, hash);
+    }
+    dag
+}
+
 #[test]
 fn folders_that_are_done_are_forgotten() {
     let mut dag = build(&Tree::dir([("f", Tree::File(vec![1]))]), &small());
