@@ -10,8 +10,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
 use serde_json::Value;
+
+pub use rustix::process::Signal;
 
 /// How long anything may take before it counts as hung. The longest test
 /// takes seconds; the machine may be busy.
@@ -116,8 +118,16 @@ impl Process {
     /// # Errors
     /// If it has ended already.
     pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// If it has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).with_context(|| format!("interrupting {}", self.name))
+        kill_process(pid, signal).with_context(|| format!("sending {signal:?} to {}", self.name))
     }
 
     /// Kills it, as a power cut would, and waits until it is gone.

@@ -127,6 +127,7 @@ impl<O: Opener> Execution<'_, O> {
             let work = backend.run(story.next_request(), sink, self.cancel.clone());
             self.follow(work, events, &mut story).await
         };
+        let result = result.and_then(|done| done.unwrap_or_else(|| story.interrupted()));
         drop(backend);
         #[cfg(unix)]
         if let Some((end, task)) = server {
@@ -163,15 +164,15 @@ impl<O: Opener> Execution<'_, O> {
         Some((end, task))
     }
 
-    /// Prints the events of `work` until it ends.
+    /// Prints the events of `work` until it ends; none if it was interrupted
+    /// and did not end in time.
     async fn follow<T>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
+        work: impl Future<Output = T>,
         mut events: mpsc::Receiver<Event>,
         story: &mut Story,
-    ) -> Result<T, Failure> {
+    ) -> Result<Option<T>, Failure> {
         let stops_unread = story.request().is_for_reading();
-        let on_interrupt = story.interrupted();
         let print = async {
             while let Some(event) = events.recv().await {
                 if let Some(event) = story.tell(event) {
@@ -188,10 +189,9 @@ impl<O: Opener> Execution<'_, O> {
             tokio::time::sleep(ENDING_TIME).await;
         };
         tokio::select! {
-            result = both => result,
-            () = too_late => Err(on_interrupt.err().unwrap_or_else(Failure::interrupted)),
-            // Like `head` in a pipe: the reader has what it wanted.
-            () = self.output.closed(), if stops_unread => Err(Failure::new(Kind::Unread, "nobody reads on")),
+            result = both => Ok(Some(result)),
+            () = too_late => Ok(None),
+            failure = self.output.broken(), if stops_unread => Err(failure),
         }
     }
 
@@ -212,11 +212,12 @@ impl<O: Opener> Execution<'_, O> {
         let listen = attached.welcome.listen.clone();
         let (sink, events) = Sink::new();
         let (request, cancel) = (story.next_request(), self.cancel.clone());
-        let work = async move { Ok(attached.run(request, &sink, &cancel).await) };
+        let work = async move { attached.run(request, &sink, &cancel).await };
         match self.follow(work, events, story).await {
-            Ok(Outcome::Finished(result)) => Step::Done(result),
-            Ok(Outcome::OwnerEnded) if self.cancel.is_cancelled() => Step::Done(story.interrupted()),
-            Ok(Outcome::OwnerEnded) => {
+            Ok(Some(Outcome::Finished(result))) => Step::Done(result),
+            Ok(None) => Step::Done(story.interrupted()),
+            Ok(Some(Outcome::OwnerEnded)) if self.cancel.is_cancelled() => Step::Done(story.interrupted()),
+            Ok(Some(Outcome::OwnerEnded)) => {
                 if let Some(notice) = story.take_over() {
                     self.output.push(notice).await;
                 }

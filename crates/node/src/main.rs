@@ -45,8 +45,7 @@ fn main() -> ExitCode {
     if let Ok(Action::Completions(shell)) = action {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "peerage", &mut script);
-        render::print(&script);
-        return ExitCode::SUCCESS;
+        return printed(render::print(&script));
     }
     let prepared = action.and_then(|action| Ok((action, cli::repository(cli.globals.repo)?)));
     let flags = cli.globals.network.into_network();
@@ -83,14 +82,8 @@ fn main() -> ExitCode {
                 execute(action, &repo, flags, &output, cancel.clone()).await
             }
         };
-        let (code, failure) = match result {
-            Ok(()) => (0, None),
-            Err(Failure { kind: Kind::Unread, .. }) => (0, None),
-            Err(failure) => (failure.kind.exit_code(), Some(failure)),
-        };
         let patience = cancel.is_cancelled().then_some(LAST_WORDS);
-        output.finish(failure, patience).await;
-        code
+        output.finish(result, patience).await.map_or(0, Kind::exit_code)
     });
     // What still runs there (a hash, a read) is of no use to anyone now.
     runtime.shutdown_background();
@@ -115,6 +108,17 @@ async fn execute(
     }
 }
 
+/// How a command ends that only prints.
+fn printed(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            drop(writeln!(io::stderr(), "peerage: {failure}"));
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
 /// The link for `get` without one: the first line of stdin.
 fn read_link() -> Result<String, Failure> {
     if io::stdin().is_terminal() {
@@ -127,8 +131,7 @@ fn read_link() -> Result<String, Failure> {
 /// Help goes to stdout, mistakes to stderr, as JSON if that was asked for.
 fn wrong_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        render::print(error.render().to_string().as_bytes());
-        return ExitCode::SUCCESS;
+        return printed(render::print(error.render().to_string().as_bytes()));
     }
     if std::env::args_os().any(|arg| arg == "--json") {
         let message = error.render().to_string();

@@ -1,9 +1,12 @@
 //! How commands end: Ctrl-C, and readers that go away.
 
+use std::fs::File;
+use std::process::{Command, Stdio};
+
 use anyhow::{Result, ensure};
 use peerage_tests::peer::{SLOWDOWN, number, text};
-use peerage_tests::process::Process;
-use peerage_tests::{MIB, Place, data};
+use peerage_tests::process::{Process, Signal};
+use peerage_tests::{MIB, Place, Sharing, data};
 
 #[test]
 fn a_share_and_up_end_well() -> Result<()> {
@@ -38,6 +41,70 @@ fn interrupted_commands_say_so() -> Result<()> {
     get.interrupt()?;
     get.finish()?.with_status(130)?;
     ensure!(!dest.exists(), "a part has the name of the whole");
+    sharing.close()?;
+    Ok(())
+}
+
+/// `nohup` starts a program with SIGHUP ignored, so that it outlives the terminal.
+#[test]
+fn a_hangup_ends_only_what_does_not_ignore_it() -> Result<()> {
+    let place = Place::new()?;
+    let sharing = place.peer("a").up()?;
+    sharing.process.signal(Signal::HUP)?;
+    sharing.process.finish()?.with_status(0)?.event("closed")?;
+
+    let up = place.peer("a").command(&["up"]);
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(up.get_program()).args(up.get_args());
+    for (name, value) in up.get_envs() {
+        match value {
+            Some(value) => nohup.env(name, value),
+            None => nohup.env_remove(name),
+        };
+    }
+    let sharing = Sharing::start(nohup)?;
+    sharing.process.signal(Signal::HUP)?;
+    // Answering takes longer than a signal.
+    let addr = sharing.addr()?;
+    place.peer("b").run(&["connect", &addr])?.with_status(0)?;
+    sharing.close()?;
+    Ok(())
+}
+
+/// A share ends well, even if its owner cannot end it in order.
+#[test]
+fn an_attached_share_ends_well_without_its_owner() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 10, 1)?;
+    let owner = place.peer("a").up()?;
+    let mut attached = place.peer("a").plain(&["share", text(&file)]);
+    attached.arg("--json");
+    let attached = Sharing::start(attached)?;
+    owner.process.signal(Signal::STOP)?;
+    attached.process.interrupt()?;
+    attached.process.finish()?.with_status(0)?;
+    owner.process.signal(Signal::CONT)?;
+    owner.close()?;
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_written_is_a_failure() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 3 * MIB, 1)?;
+    let sharing = place.peer("a").share(&[text(&file)])?;
+    let (link, peer) = (sharing.link()?, place.peer("b"));
+    for args in [&["cat", &link][..], &["id"], &["--help"], &["completions", "bash"], &["add", text(&file)]] {
+        let mut command = peer.plain(args);
+        // Takes no byte: a disk that is full.
+        command.stdout(File::options().write(true).open("/dev/full")?).stderr(Stdio::piped());
+        let output = command.spawn()?.wait_with_output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1), "{args:?}: {}: {stderr}", output.status);
+        ensure!(stderr.contains("cannot write to stdout: No space left"), "{args:?}: {stderr}");
+    }
     sharing.close()?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! How a command fails: a kind for programs, a message for people, and the
 //! one table that says which exit status a kind has (README, the commands).
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 /// What went wrong, in a word that stays the same.
@@ -62,6 +64,16 @@ impl Kind {
     }
 }
 
+impl From<&io::Error> for Kind {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Path,
+            _ => Self::Io,
+        }
+    }
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -75,6 +87,15 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// What is printed did not reach stdout. A reader that went away has what
+    /// it wanted; a disk that is full has not.
+    pub(crate) fn unwritten(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Kind::Unread, "nobody reads on"),
+            _ => Self::new(error.into(), format!("cannot write to stdout: {error}")),
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {

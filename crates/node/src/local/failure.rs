@@ -1,7 +1,5 @@
 //! Errors of the peer as failures of commands: the kind says the exit status.
 
-use std::io;
-
 use peerage_identity::keyfile::KeyFileError;
 use peerage_peer::{
     AddError, DialError, ExportError, GetError, ImportError, JobError, PinError, PingError, QueryError,
@@ -20,14 +18,6 @@ pub(super) trait Fails: ToString {
     }
 }
 
-fn of_io(error: &io::Error) -> Kind {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Kind::Path,
-        _ => Kind::Io,
-    }
-}
-
 impl Fails for JobError {
     fn kind(&self) -> Kind {
         match self {
@@ -43,7 +33,7 @@ impl Fails for JobError {
 impl Fails for WriteError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Io(error) => of_io(error),
+            Self::Io(error) => error.into(),
             _ => Kind::Failed,
         }
     }
@@ -52,7 +42,7 @@ impl Fails for WriteError {
 impl Fails for ExportError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Io { source, .. } => of_io(source),
+            Self::Io { source, .. } => source.into(),
             Self::Differs(_) | Self::Changed(_) => Kind::Exists,
             Self::Busy { .. } => Kind::Owned,
             Self::NoSpace { .. } => Kind::NoSpace,
@@ -136,7 +126,7 @@ impl Fails for StartError {
             Self::Lock(LockError::Io { source, .. })
             | Self::Key(KeyFileError::Io { source, .. })
             | Self::Store(OpenError::Io { source, .. })
-            | Self::Io(source) => of_io(source),
+            | Self::Io(source) => source.into(),
             Self::Key(_) => Kind::Path,
             Self::Store(OpenError::TooNew { .. }) => Kind::Failed,
         }

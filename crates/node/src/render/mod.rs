@@ -19,7 +19,7 @@ use crate::api::{Event, Failure};
 
 /// Turns what a command says into bytes.
 pub(crate) trait Render: Send {
-    /// Prints `event`. An error means that `out` is closed.
+    /// Prints `event`. An error is of writing to `out`.
     fn event(&mut self, event: Event, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()>;
 
     /// Prints what was held back, such as a table that waited for its widest row.

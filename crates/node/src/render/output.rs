@@ -1,7 +1,7 @@
 //! The thread that writes. The command hands events to a bounded queue:
 //! progress replaces older progress there and never waits; the rest waits
 //! for the reader, which holds up that command and nothing else. A stdout
-//! that is closed ends the printing, not the peer.
+//! that takes no more ends the printing, not the peer.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::Render;
-use crate::api::{Event, Failure};
+use crate::api::{Event, Failure, Kind};
 
 /// Most bytes of events that wait for the reader. 1 MiB: `cat`'s pieces, and
 /// a thousand lines.
@@ -38,8 +38,8 @@ struct State {
     bytes: usize,
     /// Set at the end: the failure to print, if any.
     end: Option<Option<Failure>>,
-    /// Writing to stdout failed.
-    closed: bool,
+    /// Writing to stdout failed, and why.
+    broken: Option<Failure>,
     /// All is printed.
     printed: bool,
 }
@@ -105,20 +105,27 @@ impl Output {
         self.shared.filled.notify_one();
     }
 
-    /// Returns once stdout is found closed.
-    pub(crate) async fn closed(&self) {
+    /// Returns once stdout takes no more, and says why.
+    pub(crate) async fn broken(&self) -> Failure {
         loop {
             let changed = self.shared.changed.notified();
-            if self.shared.lock().closed {
-                return;
+            if let Some(failure) = self.shared.lock().broken.clone() {
+                return failure;
             }
             changed.await;
         }
     }
 
-    /// Prints what waits, then `failure`; returns when all is printed, or
-    /// after `patience` if the reader does not read.
-    pub(crate) async fn finish(self, failure: Option<Failure>, patience: Option<Duration>) {
+    /// Prints what waits, then why the command failed, if it did or if what it
+    /// said was not written; returns that kind when all is printed, or after
+    /// `patience` if the reader does not read.
+    pub(crate) async fn finish(
+        self,
+        result: Result<(), Failure>,
+        patience: Option<Duration>,
+    ) -> Option<Kind> {
+        let failure = result.err();
+        let kind = failure.as_ref().map(|failure| failure.kind);
         self.shared.lock().end = Some(failure);
         self.shared.filled.notify_one();
         let printed = async {
@@ -134,6 +141,8 @@ impl Output {
             None => printed.await,
             Some(patience) => drop(tokio::time::timeout(patience, printed).await),
         }
+        let kind = kind.or_else(|| self.shared.lock().broken.as_ref().map(|failure| failure.kind));
+        kind.filter(|kind| *kind != Kind::Unread)
     }
 }
 
@@ -162,17 +171,20 @@ fn write_all(shared: &Shared, renderer: &mut dyn Render, out: &mut dyn Write, er
             Some(event) => renderer.event(event, out, err),
             None => renderer.finish(out),
         };
-        if result.is_err() {
+        if let Err(error) = result {
             closed = true;
-            shared.lock().closed = true;
+            shared.lock().broken = Some(Failure::unwritten(&error));
             shared.changed.notify_waiters();
         }
         if done {
             break;
         }
     }
-    let failure = shared.lock().end.take().flatten();
-    if let Some(failure) = failure {
+    let failure = {
+        let mut state = shared.lock();
+        state.end.take().flatten().or_else(|| state.broken.clone())
+    };
+    if let Some(failure) = failure.filter(|failure| failure.kind != Kind::Unread) {
         renderer.failure(&failure, err);
     }
     drop(err.flush());
@@ -180,17 +192,19 @@ fn write_all(shared: &Shared, renderer: &mut dyn Render, out: &mut dyn Write, er
     shared.changed.notify_waiters();
 }
 
-/// Prints text of our own (help, a completion script) on stdout. A reader
-/// that went away is no error.
-pub(crate) fn print(text: &[u8]) {
+/// Prints text of our own (help, a completion script) on stdout.
+pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    drop(out.write_all(text).and_then(|()| out.flush()));
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unwritten(&error)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Data, Kind, NoticeKind};
+    use crate::api::{Data, NoticeKind};
     use crate::render::Json;
     use std::sync::mpsc;
 
@@ -245,7 +259,7 @@ mod tests {
         for _ in 0..10 {
             permits.send(()).unwrap();
         }
-        output.finish(None, None).await;
+        assert_eq!(output.finish(Ok(()), None).await, None);
         let text = text(&out);
         assert!(text.lines().count() <= 3, "{text}");
         assert!(text.contains("\"bytes\":99999"), "{text}");
@@ -270,7 +284,7 @@ mod tests {
             }
             all.await;
         }
-        output.finish(None, None).await;
+        assert_eq!(output.finish(Ok(()), None).await, None);
         assert_eq!(text(&out).lines().count(), 4);
     }
 
@@ -283,19 +297,45 @@ mod tests {
         let (output, permits, out, err) = output();
         drop(permits);
         output.push(progress(1)).await;
-        output.closed().await;
+        assert_eq!(output.broken().await.kind, Kind::Unread);
         output.push(Event::notice(NoticeKind::Other, "still here")).await;
         output.push(progress(2)).await;
-        output.finish(Some(Failure::new(Kind::Failed, "no")), None).await;
+        let failure = Failure::new(Kind::Failed, "no");
+        assert_eq!(output.finish(Err(failure), None).await, Some(Kind::Failed));
         assert_eq!(text(&out), "");
         assert_eq!(text(&err).lines().count(), 2);
+    }
+
+    /// Takes nothing.
+    struct FullDisk;
+
+    impl Write for FullDisk {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stdout_that_cannot_be_written_is_a_failure() {
+        let err: Written = Arc::default();
+        let (permits, receiver) = mpsc::channel();
+        permits.send(()).unwrap();
+        let reader = Reader { permits: receiver, written: Arc::clone(&err) };
+        let output = Output::start(Box::new(Json), Box::new(FullDisk), Box::new(reader)).unwrap();
+        output.push(progress(1)).await;
+        assert_eq!(output.finish(Ok(()), None).await, Some(Kind::NoSpace));
+        assert!(text(&err).contains("cannot write to stdout"), "{}", text(&err));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_interrupted_command_does_not_wait_for_a_reader() {
         let (output, permits, _, _) = output();
         output.push(progress(1)).await;
-        output.finish(None, Some(Duration::from_millis(100))).await;
+        assert_eq!(output.finish(Ok(()), Some(Duration::from_millis(100))).await, None);
         drop(permits);
     }
 }
