@@ -29,7 +29,7 @@ use crate::net::Net;
 use crate::net::bitswap_in::Block;
 use crate::net::swarm;
 use crate::pool::Room;
-use crate::served::ServedRoots;
+use crate::served::{SentAll, ServedRoots};
 use registry::Registry;
 
 /// How many inputs are taken from the inbox at once.
@@ -110,6 +110,9 @@ pub(crate) enum Input {
         cid: Cid,
         held: bool,
     },
+    // Who was sent everything.
+    SentAll(SentAll),
+    Received(SentAll),
     // The swarm protocol.
     SwarmRequested {
         peer: PeerId,
@@ -157,6 +160,10 @@ pub(crate) enum Input {
     },
     Peers {
         reply: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Stats {
+        peer: PeerId,
+        reply: oneshot::Sender<PeerStats>,
     },
     Control {
         peer: PeerId,
@@ -366,10 +373,18 @@ impl Brain {
             Input::Served { peer, cid, served } => {
                 if let Served::Sent(len) = served {
                     self.totals.sent_bytes += u64::from(len);
+                    self.count(peer, cid);
                 }
                 self.engine.handle_served(peer, &cid, served, now);
             }
             Input::Held { peer, cid, held } => self.engine.handle_held(peer, &cid, held, now),
+            Input::SentAll(sent) => self.registry.confirm(sent),
+            Input::Received(sent) => {
+                if let Some(total) = self.served.settle(&sent) {
+                    let share = Share { held: total, total, complete: true };
+                    self.tell_watchers(sent.root, sent.peer, share);
+                }
+            }
             Input::SwarmRequested { peer, scope, request, reply } => {
                 let id = RequestId(self.next_request);
                 self.next_request += 1;
@@ -418,6 +433,7 @@ impl Brain {
                 }
             }
             Input::Peers { reply } => drop(reply.send(self.registry.list(&self.engine))),
+            Input::Stats { peer, reply } => drop(reply.send(self.engine.exchange().peer_stats(&peer))),
             Input::Control { peer, reply } => drop(reply.send(self.registry.control(&peer).cloned())),
             Input::Totals { reply } => drop(reply.send(self.totals)),
             Input::Stop { reply } => self.stopping = Some(reply),

@@ -12,7 +12,7 @@
 //! - `net`: sockets and streams
 //! - `pool`: the worker threads
 //! - `files`: import and export
-//! - `served`: which blocks others may have
+//! - `served`, `tally`: which blocks others may have, and were sent
 //! - `peer`, `share`, `get`, `query`, `keep`: the API
 
 mod brain;
@@ -27,6 +27,7 @@ mod pool;
 mod query;
 mod served;
 mod share;
+mod tally;
 
 pub use brain::{PeerInfo, Totals};
 pub use config::{Config, Limits};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use peerage_base::{Instant, Now, UnixTime};
 use peerage_engine::{Engine, JobId};
+use peerage_exchange::PeerStats;
 use peerage_identity::keyfile::{self, KeyFileError};
 use peerage_identity::{Multiaddr, PeerId};
 use peerage_store::{LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
@@ -187,6 +188,11 @@ impl Peer {
     /// Everyone who is connected.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         self.ask(|reply| Input::Peers { reply }).await.unwrap_or_default()
+    }
+
+    /// Bitswap figures of a peer, connected or remembered.
+    pub async fn stats(&self, peer: PeerId) -> PeerStats {
+        self.ask(|reply| Input::Stats { peer, reply }).await.unwrap_or_default()
     }
 
     /// Payload bytes since the start.

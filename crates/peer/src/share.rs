@@ -18,6 +18,7 @@ use crate::keep::replace_root;
 use crate::peer::{Peer, ServedRoot};
 use crate::pool::Pool;
 use crate::served::Blocks;
+use crate::tally::Tally;
 
 /// How to add.
 #[derive(Debug, Clone, Default)]
@@ -132,6 +133,7 @@ impl Peer {
         let (watcher, progress) = mpsc::unbounded_channel();
         let mut roots = Vec::new();
         let mut served = Vec::new();
+        let mut sends_nothing = true;
         for (added, imported) in self.import(paths, &options, on_progress).await? {
             let Some(set) = imported.set.map(Arc::new) else { continue };
             if keep {
@@ -149,12 +151,15 @@ impl Peer {
                 let set = Arc::clone(&set);
                 self.with_store(move |store| replace_root(store, &root, &set)).await?;
             }
-            let blocks = Blocks::Growing(set);
+            let set = self.with_store(move |_| set.seal()).await?;
+            let tally = Tally::new(&added.cid, set, added.dag_size);
+            sends_nothing &= tally.is_of_nothing();
+            let blocks = Blocks::Counted(Arc::new(tally));
             served.push(self.serve(added.cid, blocks, added.dag_size, Some(watcher.clone())));
             roots.push(added);
         }
         self.sync().await?;
-        Ok(Share { roots, progress, _served: served })
+        Ok(Share { roots, sends_nothing, progress, _served: served })
     }
 
     async fn import(
@@ -214,6 +219,7 @@ fn added(imported: &Imported) -> Added {
 /// Files and folders that are being served.
 pub struct Share {
     roots: Vec<Added>,
+    sends_nothing: bool,
     progress: mpsc::UnboundedReceiver<(Cid, PeerId, Progress)>,
     _served: Vec<ServedRoot>,
 }
@@ -225,8 +231,18 @@ impl Share {
         &self.roots
     }
 
-    /// Waits until a peer says how much of a root it has. Only peers that
-    /// speak the swarm protocol do.
+    /// Whether no block of it needs to be sent, as of an empty file: then
+    /// whoever has the link has everything, and may never ask.
+    #[must_use]
+    pub fn sends_nothing(&self) -> bool {
+        self.sends_nothing
+    }
+
+    /// Waits until a peer says how much of a root it has, as those do that
+    /// speak the swarm protocol; or until another peer was sent each of its
+    /// blocks, answered after the last one, and for some seconds asked for
+    /// nothing more. Such a peer has everything. Of blocks that one had before
+    /// it asked, nothing is known.
     pub async fn next_progress(&mut self) -> Option<(Cid, PeerId, Progress)> {
         self.progress.recv().await
     }

@@ -59,9 +59,22 @@ impl RootSet {
         self.contains_key(self.key.of(mh))
     }
 
+    /// Where the block is in the order of the set, from 0 to below [`len`](Self::len);
+    /// `None` if the set [does not contain](Self::contains) it.
+    #[must_use]
+    pub fn position(&self, mh: &Multihash) -> Option<u64> {
+        self.position_of(self.key.of(mh))
+    }
+
     fn contains_key(&self, key: u64) -> bool {
-        let after = self.fences.partition_point(|first| *first <= key);
-        after > 0 && self.page(after - 1).is_ok_and(|keys| keys.binary_search(&key).is_ok())
+        self.position_of(key).is_some()
+    }
+
+    fn position_of(&self, key: u64) -> Option<u64> {
+        let page = self.fences.partition_point(|first| *first <= key).checked_sub(1)?;
+        let within = self.page(page).ok()?.binary_search(&key).ok()?;
+        // Every page but the last is full.
+        Some((page * PAGE_KEYS + within) as u64)
     }
 
     fn page(&self, page: usize) -> io::Result<Vec<u64>> {
@@ -232,13 +245,28 @@ impl RootSetBuilder {
         Ok(())
     }
 
-    /// Writes the whole set to `path`, synced; the builder goes on answering.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<RootSet> {
+    /// What was added so far as a set of its own, in a file without a name.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn seal(&self) -> Result<RootSet, WriteError> {
+        let path = self.scratch.with_extension("sealed");
+        let writer = Writer::new(&path)?;
+        fs::remove_file(&path)?;
+        Ok(self.merged(writer)?)
+    }
+
+    fn merged(&self, writer: Writer) -> io::Result<RootSet> {
         let growing = lock(&self.growing);
         let mut recent: Vec<u64> = growing.recent.iter().copied().collect();
         recent.sort_unstable();
+        merge(writer, &growing.runs, &recent, self.key)
+    }
+
+    /// Writes the whole set to `path`, synced; the builder goes on answering.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<RootSet> {
         let temp = path.with_extension("tmp");
-        let set = merge(Writer::new(&temp)?, &growing.runs, &recent, self.key)?;
+        let set = self.merged(Writer::new(&temp)?)?;
         set.file.sync_all()?;
         fs::rename(&temp, path)?;
         Ok(set)
@@ -310,8 +338,13 @@ mod tests {
         assert!(probes().all(|n| builder.contains(&mh(n))));
         assert!(!builder.contains(&mh(total)));
         let path = dir.path().join("set");
+        let sealed = builder.seal().unwrap();
+        let mut positions: Vec<_> = (0..total).filter_map(|n| sealed.position(&mh(n))).collect();
+        positions.sort_unstable();
+        assert!(positions.iter().copied().eq(0..sealed.len()), "each block has a place of its own");
+        assert_eq!(sealed.position(&mh(total)), None);
         let set = builder.write(&path).unwrap();
-        assert_eq!(set.len(), total);
+        assert_eq!((set.len(), sealed.len()), (total, total));
         drop(set);
         let set = RootSet::open(&path, key).unwrap().unwrap();
         assert!(probes().all(|n| set.contains(&mh(n))));

@@ -105,6 +105,15 @@ impl Peerage {
         Serving::start("peerage share", self.networked(&["share", path]), "ready", START)
     }
 
+    /// Shares `path` until one peer has everything.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn share_once(&self, path: &Path) -> Result<Serving> {
+        let path = path.to_str().context("a UTF-8 path")?;
+        Serving::start("peerage share --once", self.networked(&["share", "--once", path]), "ready", START)
+    }
+
     /// Fetches `cid` from the peer at `from` to `dest`; returns the line `done`.
     ///
     /// # Errors
@@ -197,6 +206,20 @@ impl Serving {
     /// If it has ended.
     pub fn peak_memory(&self) -> Result<Option<u64>> {
         self.process.peak_memory()
+    }
+
+    /// Waits until it ends by itself; returns what it said since it was ready.
+    ///
+    /// # Errors
+    /// If it does not, or not well.
+    pub fn finish(mut self) -> Result<Vec<Value>> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.process.next(COMMAND)? {
+            lines.push(line);
+        }
+        let status = self.process.finish(END)?;
+        ensure!(status.success(), "{}: {status}; {}", self.process.name(), self.process.last_words());
+        Ok(lines)
     }
 
     /// Interrupts it and returns the line `closed`.

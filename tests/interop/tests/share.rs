@@ -1,9 +1,13 @@
 //! `peerage share`, and Helia and Kubo fetching from it.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use peerage_interop::helia::Helia;
 use peerage_interop::kubo::{Kind, Kubo};
 use peerage_interop::{Peerage, data, texts};
+use serde_json::Value;
 
 #[test]
 fn helia_fetches_a_file() -> Result<()> {
@@ -67,6 +71,49 @@ fn kubo_fetches_a_folder() -> Result<()> {
     let mut kubo = Kubo::start(Kind::Noise)?;
     kubo.connect(&share.addr()?)?;
     kubo.fetch(&share.cid()?, &dest)?;
+    data::assert_same(&source, &dest)
+}
+
+/// A folder to share, with empty ones in it, which Kubo need not ask for.
+fn folder_with_holes(path: &Path, seed: u64) -> Result<()> {
+    data::folder(path, seed)?;
+    fs::create_dir_all(path.join("inner/hole"))?;
+    Ok(())
+}
+
+/// Fails unless a share that ended said that `peer_id` has everything.
+fn assert_has_everything(said: &[Value], peer_id: &str) -> Result<()> {
+    let has = |line: &&Value| line["event"] == "served" && line["complete"] == true;
+    let who: Vec<_> = said.iter().filter(has).map(|line| &line["peer"]).collect();
+    ensure!(who == [peer_id], "{who:?} have everything, not {peer_id}: {said:?}");
+    Ok(())
+}
+
+#[test]
+fn a_share_ends_once_helia_has_everything() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (source, dest) = (dir.path().join("a folder"), dir.path().join("got"));
+    folder_with_holes(&source, 45)?;
+    let peerage = Peerage::new()?;
+    let share = peerage.share_once(&source)?;
+    let mut helia = Helia::start()?;
+    helia.connect(&share.addr()?)?;
+    helia.fetch_folder(&share.cid()?, &dest)?;
+    assert_has_everything(&share.finish()?, &helia.peer_id)?;
+    data::assert_same(&source, &dest)
+}
+
+#[test]
+fn a_share_ends_once_kubo_has_everything() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (source, dest) = (dir.path().join("a folder"), dir.path().join("got"));
+    folder_with_holes(&source, 46)?;
+    let peerage = Peerage::new()?;
+    let share = peerage.share_once(&source)?;
+    let mut kubo = Kubo::start(Kind::Noise)?;
+    kubo.connect(&share.addr()?)?;
+    kubo.fetch(&share.cid()?, &dest)?;
+    assert_has_everything(&share.finish()?, &kubo.peer_id)?;
     data::assert_same(&source, &dest)
 }
 

@@ -7,6 +7,7 @@ mod identical;
 mod inside;
 mod kept;
 mod links;
+mod once;
 mod ownership;
 mod resume;
 mod serving;

@@ -61,6 +61,9 @@ pub(crate) struct ShareArgs {
     #[arg(long)]
     pub(super) keep: bool,
     /// End when one peer has everything
+    ///
+    /// Peers say so themselves if they are Peerage; of others it is known once each block
+    /// was sent to them. So a share goes on if such a peer had some of its blocks before.
     #[arg(long)]
     pub(super) once: bool,
     /// One link for each path

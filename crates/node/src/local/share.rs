@@ -53,6 +53,10 @@ pub(super) async fn share(
     })
     .await;
     reach(&peer.listen_addrs(), out).await;
+    if share.sends_nothing() {
+        let message = "there is nothing to send: the link alone is enough".to_owned();
+        out.send(Event::notice(NoticeKind::Other, message)).await;
+    }
     let roots = share.roots().iter().map(|root| root.cid).collect();
     let mut watch = Watch { fetchers: BTreeMap::new(), roots, total };
     let mut tick = tokio::time::interval(TICK);
@@ -68,7 +72,7 @@ pub(super) async fn share(
                 watch.look(peer, out).await;
             }
         }
-        if request.once && watch.someone_has_all() {
+        if request.once && (share.sends_nothing() || watch.someone_has_all()) {
             break;
         }
     }
@@ -78,9 +82,8 @@ pub(super) async fn share(
 }
 
 /// Those who fetch. Bytes sent say nothing about what a peer has: some are
-/// sent twice, some roots are fetched in part, and others give, too. Whether
-/// it has everything is what it says itself, by `/peerage/swarm/1.0.0`; of
-/// programs that do not speak that, only the bytes are told.
+/// sent twice, some roots are fetched in part, and others give, too. Who has
+/// everything is what [`peerage_peer::Share::next_progress`] says.
 struct Watch {
     fetchers: BTreeMap<PeerId, Fetcher>,
     roots: BTreeSet<Cid>,
@@ -97,8 +100,15 @@ struct Fetcher {
     told: Option<(u64, bool)>,
 }
 
+impl Fetcher {
+    /// It was told that it has everything, which is told once.
+    fn settled(&self) -> bool {
+        matches!(self.told, Some((_, true)))
+    }
+}
+
 impl Watch {
-    /// A peer said how much of a root it has.
+    /// It became known how much of a root a peer has.
     fn note(&mut self, root: Cid, who: PeerId, complete: bool) {
         let fetcher = self.fetchers.entry(who).or_default();
         if complete {
@@ -116,12 +126,14 @@ impl Watch {
                 fetcher.addr = info.addrs.first().map(ToString::to_string).unwrap_or_default();
             }
         }
+        // Some are gone by now.
+        for (who, fetcher) in self.fetchers.iter_mut().filter(|(_, fetcher)| !fetcher.settled()) {
+            fetcher.sent = peer.stats(*who).await.sent_bytes.max(fetcher.sent);
+        }
         for (who, fetcher) in &mut self.fetchers {
             let complete = fetcher.complete.is_superset(&self.roots);
             let now = Some((fetcher.sent, complete));
-            // Whoever has everything is told once.
-            let settled = matches!(fetcher.told, Some((_, true)));
-            if settled || fetcher.told == now || fetcher.sent == 0 && !complete {
+            if fetcher.settled() || fetcher.told == now || fetcher.sent == 0 && !complete {
                 continue;
             }
             fetcher.told = now;

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use peerage_content::hash;
-use peerage_content::node;
-use peerage_engine::{Output, Token};
+use peerage_content::{Cid, hash, node};
+use peerage_engine::{Output, Share, Token};
 use peerage_exchange::Served;
+use peerage_identity::PeerId;
 
 use super::{Brain, Input, JobEvent};
 use crate::net::bitswap_in::Block;
-use crate::net::bitswap_out::BlockOut;
+use crate::net::bitswap_out::{BlockOut, Queued};
 use crate::net::{dial, swarm};
 
 impl Brain {
@@ -127,11 +127,30 @@ impl Brain {
                 }
             }
             Output::PeerProgressed { root, peer, share } => {
-                if let Some(watchers) = self.watchers.get_mut(&root) {
-                    watchers.retain(|watcher| watcher.send((root, peer, share)).is_ok());
-                }
+                self.served.leave_to_itself(&root, peer);
+                self.tell_watchers(root, peer, share);
             }
         }
+    }
+
+    /// Tells who waits for it how much of a root a peer has.
+    pub(super) fn tell_watchers(&mut self, root: Cid, peer: PeerId, share: Share) {
+        if let Some(watchers) = self.watchers.get_mut(&root) {
+            watchers.retain(|watcher| watcher.send((root, peer, share)).is_ok());
+        }
+    }
+
+    /// Counts a block that was sent, if that is of interest.
+    pub(super) fn count(&self, peer: PeerId, cid: Cid) {
+        if !self.served.counts(&peer) {
+            return;
+        }
+        let (net, served) = (Arc::clone(&self.net), self.served.clone());
+        self.net.pool.post(move || {
+            for sent in served.note_sent(peer, cid.hash()) {
+                net.tell(Input::SentAll(sent));
+            }
+        });
     }
 
     fn release(&mut self, token: Token) {
@@ -153,7 +172,7 @@ impl Brain {
         });
     }
 
-    fn serve_block(&self, peer: peerage_identity::PeerId, cid: peerage_content::Cid) {
+    fn serve_block(&self, peer: PeerId, cid: Cid) {
         let net = Arc::clone(&self.net);
         let Some(queue) = self.registry.blocks(&peer) else {
             return net.tell(Input::Served { peer, cid, served: Served::Failed });
@@ -162,7 +181,7 @@ impl Brain {
         self.net.pool.post(move || match store.read(cid.hash()) {
             Ok(data) if data.is_some() || is_empty(&cid) => {
                 let data = data.unwrap_or_default();
-                if queue.send(BlockOut { cid, data }).is_err() {
+                if queue.send(Queued::Block(BlockOut { cid, data })).is_err() {
                     net.tell(Input::Served { peer, cid, served: Served::Failed });
                 }
             }
@@ -178,7 +197,7 @@ impl Brain {
         &self,
         job: peerage_engine::JobId,
         item: peerage_engine::ItemId,
-        cid: peerage_content::Cid,
+        cid: Cid,
         at: Option<peerage_engine::At>,
         entry: Option<Vec<String>>,
     ) {
@@ -205,7 +224,7 @@ impl Brain {
 }
 
 /// The length of a block that is here. The empty block is everywhere, and kept nowhere.
-fn held_len(store: &peerage_store::Store, cid: &peerage_content::Cid) -> Option<u32> {
+fn held_len(store: &peerage_store::Store, cid: &Cid) -> Option<u32> {
     if is_empty(cid) {
         return Some(0);
     }
@@ -215,6 +234,6 @@ fn held_len(store: &peerage_store::Store, cid: &peerage_content::Cid) -> Option<
     })
 }
 
-fn is_empty(cid: &peerage_content::Cid) -> bool {
+fn is_empty(cid: &Cid) -> bool {
     hash::verify(cid, &[]).is_ok()
 }

@@ -10,12 +10,14 @@ use peerage_exchange::{Outgoing, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_transport::yamux::GoAwayCode;
 use peerage_transport::{Control, identify};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
 use super::PeerInfo;
 use crate::config::Limits;
 use crate::net::Net;
-use crate::net::bitswap_out::{BlockOut, PeerWriters};
+use crate::net::bitswap_out::{PeerWriters, Queued};
+use crate::served::SentAll;
 
 /// How long the last words may take at the end, together.
 const CLOSE_ALL: Duration = Duration::from_millis(600);
@@ -134,8 +136,16 @@ impl Registry {
     }
 
     /// The queue of the peer's block stream.
-    pub(super) fn blocks(&self, peer: &PeerId) -> Option<tokio::sync::mpsc::UnboundedSender<BlockOut>> {
+    pub(super) fn blocks(&self, peer: &PeerId) -> Option<UnboundedSender<Queued>> {
         Some(self.peers.get(peer)?.writers.as_ref()?.blocks.clone())
+    }
+
+    /// Finds out whether what the peer was sent has come there. If it is gone,
+    /// nobody knows.
+    pub(super) fn confirm(&self, sent: SentAll) {
+        if let Some(queue) = self.blocks(&sent.peer) {
+            drop(queue.send(Queued::Confirm(sent)));
+        }
     }
 
     pub(super) fn close(&self, peer: &PeerId) {

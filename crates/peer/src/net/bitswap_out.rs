@@ -2,19 +2,21 @@
 //! blocks on another, so that a want never waits behind a block. Both streams
 //! are opened when there is something to say and closed when idle.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_content::{Cid, Prefix};
 use peerage_exchange::codec::{encode, encode_block_header, encode_blocks};
 use peerage_exchange::{Outgoing, Served, Version};
-use peerage_identity::PeerId;
-use peerage_transport::{Control, OpenError, Stream};
+use peerage_transport::{Control, OpenError, Stream, ping};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Net;
 use crate::brain::Input;
+use crate::served::SentAll;
 
 /// Blocks below this are packed into one message, in bytes.
 const SMALL: usize = 16 * 1024;
@@ -26,6 +28,10 @@ const PACKED: usize = 64 * 1024;
 /// Entries that messages which wait are merged up to: a message of 50 KiB.
 const MERGED: usize = 1_024;
 
+/// How long a peer that was sent everything may take to ask for more: to read
+/// and decode what came, and to write. A judgement.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// Messages that may wait for a peer that does not read: after this many it
 /// is closed. The exchange batches, so that a peer that reads has one or two.
 const BACKLOG: usize = 256;
@@ -36,10 +42,18 @@ pub(crate) struct BlockOut {
     pub(crate) data: Bytes,
 }
 
+/// What the writer of blocks is to do.
+pub(crate) enum Queued {
+    /// Send one.
+    Block(BlockOut),
+    /// Find out whether all before has come to the peer.
+    Confirm(SentAll),
+}
+
 /// The two writers of one peer; they end when this is dropped.
 pub(crate) struct PeerWriters {
     messages: mpsc::Sender<Outgoing>,
-    pub(crate) blocks: mpsc::UnboundedSender<BlockOut>,
+    pub(crate) blocks: mpsc::UnboundedSender<Queued>,
 }
 
 impl PeerWriters {
@@ -104,6 +118,17 @@ impl Writer {
         Ok(())
     }
 
+    /// Waits until the connection has taken all that was written, and finishes
+    /// the stream: what is unread of it then survives the connection's end.
+    async fn drain(&mut self) -> Result<(), WriteError> {
+        if let Some(stream) = &mut self.stream {
+            let drained = timeout(self.net.limits.write_timeout, stream.drained()).await;
+            drained.map_err(|_| WriteError::Stuck)??;
+        }
+        self.idle();
+        Ok(())
+    }
+
     fn idle(&mut self) {
         if let Some(mut stream) = self.stream.take() {
             stream.finish();
@@ -151,11 +176,11 @@ async fn write_messages(mut writer: Writer, mut outgoing: mpsc::Receiver<Outgoin
     }
 }
 
-async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<BlockOut>) {
+async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Queued>) {
     let idle = writer.net.limits.stream_idle;
     let peer = writer.control.peer();
     let mut batch = Vec::new();
-    let mut ahead: Option<BlockOut> = None;
+    let mut ahead: Option<Queued> = None;
     loop {
         let first = match ahead.take() {
             Some(block) => Some(block),
@@ -167,17 +192,30 @@ async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Blo
                 Ok(block) => block,
             },
         };
-        let Some(first) = first else { return writer.idle() };
+        let first = match first {
+            Some(Queued::Block(block)) => block,
+            Some(Queued::Confirm(sent)) => {
+                if let Err(error) = writer.drain().await {
+                    return fail_rest(&writer, &error, &mut queue, None).await;
+                }
+                tokio::spawn(confirm(Arc::clone(&writer.net), writer.control.clone(), sent));
+                continue;
+            }
+            None => return writer.idle(),
+        };
         let mut len = first.data.len();
         batch.push(first);
         while len < SMALL {
-            let Ok(next) = queue.try_recv() else { break };
-            if next.data.len() >= SMALL || len + next.data.len() > PACKED {
-                ahead = Some(next);
-                break;
+            match queue.try_recv() {
+                Ok(Queued::Block(next)) if next.data.len() < SMALL && len + next.data.len() <= PACKED => {
+                    len += next.data.len();
+                    batch.push(next);
+                }
+                next => {
+                    ahead = next.ok();
+                    break;
+                }
             }
-            len += next.data.len();
-            batch.push(next);
         }
         let written = writer.write(&chunks(&batch, writer.version)).await;
         for block in batch.drain(..) {
@@ -197,17 +235,39 @@ async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Blo
 async fn fail_rest(
     writer: &Writer,
     error: &WriteError,
-    queue: &mut mpsc::UnboundedReceiver<BlockOut>,
-    ahead: Option<BlockOut>,
+    queue: &mut mpsc::UnboundedReceiver<Queued>,
+    ahead: Option<Queued>,
 ) {
     writer.give_up(error);
+    let peer = writer.control.peer();
     let mut next = ahead;
     loop {
-        let Some(block) = next else { return };
-        let peer: PeerId = writer.control.peer();
-        writer.net.tell(Input::Served { peer, cid: block.cid, served: Served::Failed });
+        if let Some(Queued::Block(block)) = next {
+            writer.net.tell(Input::Served { peer, cid: block.cid, served: Served::Failed });
+        }
         next = queue.recv().await;
+        if next.is_none() {
+            return;
+        }
     }
+}
+
+/// Says that all has come to the peer that was sent before: it answers what is
+/// sent after that, whatever it answers. Then its turn is to ask for more.
+async fn confirm(net: Arc<Net>, control: Control, sent: SentAll) {
+    loop {
+        let Ok(mut stream) = control.open(ping::PROTOCOL).await else { return };
+        stream.finish();
+        match stream.negotiated().await {
+            Ok(()) => break,
+            Err(error) if error.kind() == ErrorKind::Unsupported => break,
+            // Much may be on the way before it.
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
+            Err(_) => return,
+        }
+    }
+    sleep(SETTLE).await;
+    net.tell(Input::Received(sent));
 }
 
 fn chunks(batch: &[BlockOut], version: Version) -> Vec<Bytes> {

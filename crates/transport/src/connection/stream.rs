@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::shared::{Shared, State, register};
 use crate::multistream::{self, Echo, NegotiateError};
-use crate::yamux::{ClassifyError, Read, ResetCode, StreamClass, StreamId, WriteError};
+use crate::yamux::{ClassifyError, Read, ResetCode, StreamClass, StreamGone, StreamId, WriteError};
 
 /// Most bytes that one `poll_write` copies; [`Stream::write_chunk`] copies none.
 const COPY: usize = 64 * 1024;
@@ -135,6 +135,31 @@ impl Stream {
                 Err(WriteError::Reset) => Poll::Ready(Err(reset_error(state, self.id))),
             }
         })
+    }
+
+    /// Waits until all that was written has left the send buffer: whatever is
+    /// sent on this connection from then on, on any stream, comes after it.
+    ///
+    /// # Errors
+    /// If the stream was reset (`ConnectionReset`) or the connection is over
+    /// (`ConnectionAborted`).
+    pub async fn drained(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            self.shared.with(|state, _| {
+                check_end(state)?;
+                match state.machine.drain(self.id) {
+                    Ok(true) => Poll::Ready(Ok(())),
+                    Ok(false) => {
+                        if let Some(slot) = state.streams.get_mut(&self.id) {
+                            register(&mut slot.writer, cx.waker());
+                        }
+                        Poll::Pending
+                    }
+                    Err(StreamGone) => Poll::Ready(Err(reset_error(state, self.id))),
+                }
+            })
+        })
+        .await
     }
 
     /// Ends our direction once what was written is sent; the peer's goes on.

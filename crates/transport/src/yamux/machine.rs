@@ -272,6 +272,20 @@ impl Machine {
         self.streams.get(&id).map_or(0, |stream| stream.unsent.len())
     }
 
+    /// Whether all that was written on the stream was handed out. If not, an
+    /// [`Event::Writable`] will come when it is.
+    ///
+    /// # Errors
+    /// [`StreamGone`], also if the peer takes nothing more.
+    pub fn drain(&mut self, id: StreamId) -> Result<bool, StreamGone> {
+        let stream = self.streams.get_mut(&id).ok_or(StreamGone)?;
+        if stream.sending == Sending::Reset {
+            return Err(StreamGone);
+        }
+        stream.owes_drained = !stream.unsent.is_empty();
+        Ok(!stream.owes_drained)
+    }
+
     /// Ends our direction once what was written is sent (FIN). The other
     /// direction goes on. Doing it again changes nothing.
     ///

@@ -63,6 +63,8 @@ pub(super) struct Stream {
     pub(super) send_credit: u32,
     /// A write was cut short; `Writable` is owed.
     pub(super) owes_writable: bool,
+    /// `Writable` is owed when nothing is left to send.
+    pub(super) owes_drained: bool,
     /// In the hub's ring of streams to send from.
     pub(super) in_ring: bool,
 
@@ -94,6 +96,7 @@ impl Stream {
             unsent: ByteQueue::default(),
             send_credit: INITIAL_WINDOW,
             owes_writable: false,
+            owes_drained: false,
             in_ring: false,
             control: Control::default(),
             acked: false,

@@ -190,8 +190,11 @@ impl Machine {
             *room -= HEADER_LEN + len;
             // A rest too small for a frame of its own is not worth one.
             self.output.turn = Some(self.output.turn - len).filter(|&left| left >= MIN_SPLIT).unwrap_or(0);
-            if stream.owes_writable && stream.unsent.len() <= self.config.send_buffer / 2 {
-                stream.owes_writable = false;
+            let room = stream.owes_writable && stream.unsent.len() <= self.config.send_buffer / 2;
+            let drained = stream.owes_drained && stream.unsent.is_empty();
+            if room || drained {
+                stream.owes_writable &= !room;
+                stream.owes_drained &= !drained;
                 self.events.push_back(Event::Writable { id });
             }
         }

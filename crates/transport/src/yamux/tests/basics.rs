@@ -331,3 +331,30 @@ fn a_peer_that_does_not_even_take_our_ping_is_noticed() {
     }
     assert_eq!(lone.events(), [Event::PeerSilent]);
 }
+
+#[test]
+fn whoever_waits_until_all_is_sent_is_told() {
+    let mut pair = Pair::new(7);
+    let id = pair.open(0);
+    pair.settle();
+    assert_eq!(pair.ends[0].drain(id), Ok(true));
+    // More than the peer's window, so that some of it waits for the reader.
+    let mut data = Bytes::from(vec![1; 256 * 1024]);
+    let mut rest = Bytes::from(vec![1; 1000]);
+    pair.ends[0].write(id, &mut data).unwrap();
+    assert_eq!(pair.ends[0].drain(id), Ok(false));
+    pair.settle();
+    assert_eq!(pair.take_events(0), [Event::Writable { id }], "all of the window was sent");
+    assert_eq!(pair.ends[0].drain(id), Ok(true));
+    pair.ends[0].write(id, &mut rest).unwrap();
+    assert_eq!(pair.ends[0].drain(id), Ok(false));
+    pair.settle();
+    assert_eq!(pair.take_events(0), [], "there is no window for the rest");
+    pair.read_all(1, id);
+    pair.settle();
+    assert_eq!(pair.take_events(0), [Event::Writable { id }]);
+    assert_eq!(pair.ends[0].drain(id), Ok(true));
+    pair.ends[1].reset(id, ResetCode::NONE);
+    pair.settle();
+    assert_eq!(pair.ends[0].drain(id), Err(StreamGone));
+}
