@@ -15,6 +15,9 @@ use crate::process::{COMMAND, Process, START};
 /// second, the machine may be busy.
 const END: Duration = Duration::from_secs(20);
 
+/// What of the program's log is asked for: connections that come and go.
+const LOG: &str = "peerage_peer::net::connection=debug";
+
 /// A repository of its own; commands on it run one after another or together.
 #[derive(Debug)]
 pub struct Peerage {
@@ -67,6 +70,7 @@ impl Peerage {
             .arg(self.repo.path())
             .env("PEERAGE_BOOTSTRAP", "none")
             .env("PEERAGE_MDNS", "off")
+            .env("PEERAGE_LOG", LOG)
             .env_remove("PEERAGE_PATH");
         if let Some(times) = self.slowdown {
             command.env("PEERAGE_TEST_WORKER_SLOWDOWN", times.to_string());
@@ -206,6 +210,20 @@ impl Serving {
     /// If it has ended.
     pub fn peak_memory(&self) -> Result<Option<u64>> {
         self.process.peak_memory()
+    }
+
+    /// Fails unless it has had one connection with `peer_id` so far, and has it
+    /// still: whoever connects again has lost one.
+    ///
+    /// # Errors
+    /// If there were others.
+    pub fn assert_connected_once(&self, peer_id: &str) -> Result<()> {
+        let said = self.process.last_words();
+        let of_peer: Vec<&str> = said.lines().filter(|line| line.contains(peer_id)).collect();
+        // "disconnected" has the other word in it.
+        let once = matches!(of_peer[..], [line] if line.contains(" connected peer="));
+        ensure!(once, "not one connection with {peer_id}: {of_peer:#?}");
+        Ok(())
     }
 
     /// Waits until it ends by itself; returns what it said since it was ready.

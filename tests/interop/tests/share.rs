@@ -20,6 +20,7 @@ fn helia_fetches_a_file() -> Result<()> {
     helia.connect(&share.addr()?)?;
     helia.fetch_file(&share.cid()?, &dest)?;
     data::assert_same(&source, &dest)?;
+    share.assert_connected_once(&helia.peer_id)?;
     let closed = share.close()?;
     let sent = closed["sent_bytes"].as_u64().unwrap_or(0);
     ensure!(sent >= data::FILE_LEN as u64, "`closed` says {sent} bytes were sent");
@@ -36,7 +37,8 @@ fn helia_fetches_a_folder() -> Result<()> {
     let mut helia = Helia::start()?;
     helia.connect(&share.addr()?)?;
     helia.fetch_folder(&share.cid()?, &dest)?;
-    data::assert_same(&source, &dest)
+    data::assert_same(&source, &dest)?;
+    share.assert_connected_once(&helia.peer_id)
 }
 
 #[test]
@@ -58,7 +60,8 @@ fn kubo_fetches_a_file_as(kind: Kind) -> Result<()> {
     let mut kubo = Kubo::start(kind)?;
     kubo.connect(&share.addr()?)?;
     kubo.fetch(&share.cid()?, &dest)?;
-    data::assert_same(&source, &dest)
+    data::assert_same(&source, &dest)?;
+    share.assert_connected_once(&kubo.peer_id)
 }
 
 #[test]
@@ -71,7 +74,8 @@ fn kubo_fetches_a_folder() -> Result<()> {
     let mut kubo = Kubo::start(Kind::Noise)?;
     kubo.connect(&share.addr()?)?;
     kubo.fetch(&share.cid()?, &dest)?;
-    data::assert_same(&source, &dest)
+    data::assert_same(&source, &dest)?;
+    share.assert_connected_once(&kubo.peer_id)
 }
 
 /// A folder to share, with empty ones in it, which Kubo need not ask for.
