@@ -67,7 +67,7 @@ impl Exchange {
     /// The connection ended. What was asked of the peer is asked elsewhere.
     pub fn remove_peer(&mut self, peer: PeerId, now: Now) {
         self.client.remove_peer(peer, &mut self.out);
-        self.server.remove_peer(peer);
+        self.server.remove_peer(peer, &self.ledgers, &mut self.out);
         self.ledgers.disconnected(peer, now.instant);
         self.out.close(&peer);
         self.want_flush(now);

@@ -22,10 +22,9 @@ pub const CID_MAX: usize = 168;
 /// far below the 2 MiB at which boxo splits.
 pub const ENTRIES_PER_MESSAGE: usize = 4096;
 
-/// Bytes of small blocks that are packed into one message: enough that the
-/// framing is nothing, little enough that a slow link has it within 10 s
-/// (Helia's limit for a whole message).
-pub const PACKED_BYTES_MAX: usize = 256 * 1024;
+/// Most presences that wait to be put into one message; beyond, no more is
+/// refused. Four times the wants that boxo and Helia ever send, and 400 KiB.
+pub const REFUSALS_MAX: usize = 4096;
 
 /// Largest block whose length is believed when it is only announced, in bytes.
 pub const BLOCK_LEN_MAX: u64 = 4 * 1024 * 1024;
@@ -77,7 +76,7 @@ pub struct Config {
     /// Answers "don't have" in a row, without a block between, after which a
     /// source is reported as useless (boxo drops it after 16).
     pub useless_after: u32,
-    /// Most wants that one session holds: five times what the engine feeds.
+    /// Most wants that one session holds: far more than the engine feeds.
     pub session_wants: usize,
     /// Most sessions.
     pub sessions: usize,
@@ -98,7 +97,9 @@ pub struct Config {
     pub send_credit: u64,
     /// Blocks that are read and sent ahead of one peer, however small.
     pub send_blocks: usize,
-    /// Bytes that are read and sent ahead of all peers together.
+    /// Bytes that are read and sent ahead of all peers together. A peer that has
+    /// nothing on the way is sent one block beyond that, so that those who
+    /// read slowly hold up nobody else.
     pub send_credit_total: u64,
     /// Bytes that a peer may send in its turn when several wait; multiplied by
     /// up to 8 for those that gave to us.

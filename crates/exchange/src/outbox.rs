@@ -8,6 +8,7 @@ use peerage_base::Timers;
 use peerage_content::Cid;
 use peerage_identity::PeerId;
 
+use crate::limits::REFUSALS_MAX;
 use crate::message::{Outgoing, Presence, WantEntry};
 use crate::output::{Output, Timer};
 
@@ -63,6 +64,15 @@ impl Outbox {
 
     pub(crate) fn presence(&mut self, peer: PeerId, cid: Cid, presence: Presence) {
         self.drafts.entry(peer).or_default().presences.push((cid, presence));
+    }
+
+    /// Says that a want is not taken, if there is room for that; who floods us
+    /// with wants is owed no answer to each.
+    pub(crate) fn refuse(&mut self, peer: PeerId, cid: Cid) {
+        let draft = self.drafts.entry(peer).or_default();
+        if draft.presences.len() < REFUSALS_MAX {
+            draft.presences.push((cid, Presence::DontHave));
+        }
     }
 
     /// Turns the drafts into outputs, cancels that make room before wants.

@@ -73,13 +73,15 @@ impl Server {
         self.peers.insert(peer, state);
     }
 
-    pub(crate) fn remove_peer(&mut self, peer: PeerId) {
+    pub(crate) fn remove_peer(&mut self, peer: PeerId, ledgers: &Ledgers, out: &mut Outbox) {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.credit.give(state.serving_bytes);
         for cid in state.held.absent() {
             forget_absent(&mut self.absent, peer, cid);
         }
         self.turns.retain(|other| *other != peer);
+        // What it held of the credit is for others now.
+        self.serve(ledgers, out);
     }
 
     pub(crate) fn held_wants(&self, peer: &PeerId) -> usize {
@@ -151,7 +153,7 @@ impl Server {
                 Some(oldest) => self.drop_want(peer, &oldest),
                 None => {
                     if send_dont_have {
-                        out.presence(peer, cid, Presence::DontHave);
+                        out.refuse(peer, cid);
                     }
                     return;
                 }
@@ -214,7 +216,7 @@ impl Server {
         state.held.set_stage(cid, Stage::Absent);
         self.absent.entry(*cid.hash()).or_default().insert((peer, *cid));
         let Some(state) = self.peers.get(&peer) else { return };
-        if state.held.absent().count() > self.config.held_absent
+        if state.held.absent().len() > self.config.held_absent
             && let Some(oldest) = state.held.oldest_absent()
         {
             self.drop_want(peer, &oldest);
@@ -287,11 +289,16 @@ impl Server {
                     continue;
                 }
             }
-            // A block larger than all credit is sent when nothing else is.
-            if self.credit.used() == 0 {
+            // One block is sent to each whatever others hold, and however large.
+            if state.serving.is_empty() {
                 self.credit.force(bytes);
             } else if !self.credit.take(bytes) {
-                return;
+                let idle = |peer: &PeerId| self.peers.get(peer).is_some_and(|state| state.serving.is_empty());
+                let Some(next) = self.turns.iter().position(idle) else { return };
+                let next = self.turns.remove(next);
+                self.turns.extend(next);
+                self.turns.rotate_right(1);
+                continue;
             }
             state.deficit -= bytes;
             let send_dont_have = state.held.remove(&cid).is_some_and(|held| held.send_dont_have);
