@@ -6,6 +6,7 @@
 //! dropped is killed. Other implementations are in `tests/interop`.
 
 pub mod data;
+pub mod liar;
 pub mod peer;
 pub mod process;
 

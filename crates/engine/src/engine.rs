@@ -40,6 +40,8 @@ pub struct JobProgress {
     pub received: BTreeMap<PeerId, u64>,
     /// Bytes of blocks that came more than once.
     pub duplicates: u64,
+    /// Blocks that nobody asked for or whose bytes were wrong, by who sent them.
+    pub wrong: BTreeMap<PeerId, u64>,
 }
 
 /// The brain of a peer.
@@ -130,6 +132,7 @@ impl Engine {
             sources: entry.search.sources().len(),
             received: entry.received.clone(),
             duplicates: entry.duplicates,
+            wrong: entry.wrong.clone(),
         })
     }
 

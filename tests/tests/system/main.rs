@@ -12,3 +12,4 @@ mod ownership;
 mod resume;
 mod serving;
 mod statuses;
+mod wrong_blocks;

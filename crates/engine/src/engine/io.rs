@@ -48,7 +48,7 @@ impl Engine {
                 }
                 if !used {
                     // The right bytes under a codec that was not asked for.
-                    let _ = self.exchange.charge_bad_block(peer, now);
+                    self.charge(peer, now);
                 }
             }
             BlockOutcome::Duplicate => {
@@ -65,10 +65,18 @@ impl Engine {
     /// The shell's answer to [`Output::CheckHeld`].
     pub fn handle_held(&mut self, peer: PeerId, _cid: &Cid, held: bool, now: Now) {
         if !held {
-            // A ban comes out as an output of its own.
-            let _ = self.exchange.charge_bad_block(peer, now);
+            self.charge(peer, now);
         }
         self.route(now);
+    }
+
+    /// Charges a bad block, and notes it for every job that asks this peer.
+    fn charge(&mut self, peer: PeerId, now: Now) {
+        for entry in self.jobs.values_mut().filter(|entry| entry.search.sources().contains(&peer)) {
+            *entry.wrong.entry(peer).or_default() += 1;
+        }
+        // A ban comes out as an output of its own.
+        let _ = self.exchange.charge_bad_block(peer, now);
     }
 
     /// The shell's answer to [`Output::TakeLocal`].

@@ -38,6 +38,7 @@ pub(super) struct Job {
     ending: bool,
     pub(super) received: BTreeMap<PeerId, u64>,
     pub(super) duplicates: u64,
+    pub(super) wrong: BTreeMap<PeerId, u64>,
     /// When each source was last asked about the root.
     pub(super) asked: BTreeMap<PeerId, Instant>,
 }
@@ -88,6 +89,7 @@ impl Engine {
             ending: false,
             received: BTreeMap::new(),
             duplicates: 0,
+            wrong: BTreeMap::new(),
             asked: BTreeMap::new(),
         };
         self.jobs.insert(job, entry);

@@ -1,5 +1,6 @@
 //! `get`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use peerage_content::name;
@@ -61,9 +62,11 @@ async fn seed(time: Duration, cancel: &Cancel) -> Result<(), Failure> {
 }
 
 async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
+    let mut named = BTreeSet::new();
     loop {
         match get.next_event().await.map_err(|error| error.failure())? {
             Some(GetEvent::Progress(progress)) => {
+                name_liars(&progress, &mut named, out).await;
                 if progress.sources == 0 && progress.fetch.bytes == 0 {
                     let message = "looking for someone who has it".to_owned();
                     out.send(Event::Searching { asked: 0, message }).await;
@@ -80,6 +83,7 @@ async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
                 .await;
             }
             Some(GetEvent::Done(done)) => {
+                name_liars(&done.progress, &mut named, out).await;
                 for path in &done.unsafe_links {
                     let path = name::escape(&path.to_string_lossy());
                     let message = format!(
@@ -100,6 +104,16 @@ async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
                 return Ok(());
             }
             None => return Ok(()),
+        }
+    }
+}
+
+/// Says who sends wrong blocks, each once.
+async fn name_liars(progress: &JobProgress, named: &mut BTreeSet<PeerId>, out: &Sink) {
+    for peer in progress.wrong.keys() {
+        if named.insert(*peer) {
+            let message = format!("{peer} sent data that was wrong; it was dropped and is asked of others");
+            out.send(Event::notice(NoticeKind::Peer, message)).await;
         }
     }
 }
