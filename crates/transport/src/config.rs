@@ -16,6 +16,11 @@ pub struct Config {
     /// After a close, how long what is queued may take to reach the socket.
     /// Default 500 ms: Ctrl-C has to end the whole program within a second.
     pub close_timeout: Duration,
+    /// Streams of one connection that have a handle, or wait to be accepted.
+    /// Default 4,096: what all limits of yamux let live at once
+    /// (2,624), and half as many again that were reset and not dropped yet. A peer
+    /// that opens and resets streams beyond it is cut off.
+    pub max_handles: usize,
     /// Bytes sealed for one write to the socket. Default 256 KiB: four full
     /// Noise messages; beyond that a write costs no less per byte.
     pub write_batch: usize,
@@ -35,6 +40,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(15),
             negotiation_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_millis(500),
+            max_handles: 4096,
             write_batch: 256 * 1024,
             read_batch: 256 * 1024,
             yamux: yamux::Config { max_window: 4 * 1024 * 1024, ..yamux::Config::default() },

@@ -30,7 +30,7 @@ pub enum OpenError {
 /// connection does not end when every handle is dropped.
 #[derive(Clone)]
 pub struct Control {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     peer: PeerId,
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep, sleep_until};
 use super::ConnectionEnd;
 use super::shared::{Shared, register};
 use crate::noise::{FrameReader, FrameWriter, MAX_PLAINTEXT, NoiseError, SecureChannel};
-use crate::yamux::Chunk;
+use crate::yamux::{Chunk, ProtocolError};
 
 /// The first read's size, in bytes; see [`Config::read_batch`](crate::Config::read_batch).
 const FIRST_READ: usize = 8 * 1024;
@@ -112,6 +112,13 @@ impl<T> Driver<T> {
             self.shared
                 .drive(|state, now| state.machine.handle_input(plain, now))
                 .map_err(ConnectionEnd::Yamux)?;
+            // Events are routed by now.
+            let flooded = self
+                .shared
+                .drive(|state, _| state.flooded.then(|| state.machine.fail(ProtocolError::Flooded)));
+            if let Some(error) = flooded {
+                return Err(ConnectionEnd::Yamux(error));
+            }
         }
     }
 

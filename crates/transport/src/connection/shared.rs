@@ -19,7 +19,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(machine: Machine, clock: Clock, config: Config) -> Self {
-        Self { state: Mutex::new(State::new(machine)), clock, config }
+        Self { state: Mutex::new(State::new(machine, config.max_handles)), clock, config }
     }
 
     /// Runs `act` under the lock and then, outside of it, wakes whoever the
@@ -59,7 +59,7 @@ pub(super) struct State {
     /// Streams that have a handle, or wait to be accepted.
     pub(super) streams: BTreeMap<StreamId, Slot>,
     /// Streams that the peer opened and nobody has taken. The machine bounds
-    /// their number (`max_inbound_pending`).
+    /// their number (`max_inbound_pending`): those that it resets leave.
     pub(super) accepted: VecDeque<StreamId>,
     /// Who waits for the next of them; none once `Incoming` was dropped.
     pub(super) incoming: Option<Option<Waker>>,
@@ -73,6 +73,10 @@ pub(super) struct State {
     /// The peer said GoAway.
     pub(super) peer_going: Option<GoAwayCode>,
     pub(super) silent: bool,
+    /// The peer opens and resets streams faster than their handles are dropped.
+    pub(super) flooded: bool,
+    /// How many of `streams` there may be.
+    max_handles: usize,
     /// Set once the driver is done.
     pub(super) end: Option<ConnectionEnd>,
 }
@@ -101,7 +105,7 @@ pub(super) fn register(slot: &mut Option<Waker>, waker: &Waker) {
 }
 
 impl State {
-    fn new(machine: Machine) -> Self {
+    const fn new(machine: Machine, max_handles: usize) -> Self {
         Self {
             machine,
             streams: BTreeMap::new(),
@@ -113,6 +117,8 @@ impl State {
             closing: false,
             peer_going: None,
             silent: false,
+            flooded: false,
+            max_handles,
             end: None,
         }
     }
@@ -128,6 +134,11 @@ impl State {
     fn route(&mut self, event: Event, wakers: &mut Vec<Waker>) {
         match event {
             Event::StreamOpened { id } => match &mut self.incoming {
+                // The machine has forgotten those that were reset; their handles live.
+                Some(_) if self.streams.len() >= self.max_handles => {
+                    self.machine.reset(id, ResetCode::RESOURCE_LIMIT_EXCEEDED);
+                    self.flooded = true;
+                }
                 Some(waker) => {
                     self.streams.insert(id, Slot::default());
                     self.accepted.push_back(id);
@@ -146,7 +157,10 @@ impl State {
                 }
             }
             Event::Reset { id, code, cause } => {
-                if let Some(slot) = self.streams.get_mut(&id) {
+                if let Some(at) = self.accepted.iter().position(|&accepted| accepted == id) {
+                    self.accepted.remove(at);
+                    self.streams.remove(&id);
+                } else if let Some(slot) = self.streams.get_mut(&id) {
                     slot.reset = Some((code, cause));
                     slot.wake_both(wakers);
                 }

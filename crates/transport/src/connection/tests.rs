@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::multistream::{self, NegotiateError};
 use crate::noise::{self, NoiseError};
-use crate::yamux::{GoAwayCode, ResetCode, StreamClass};
+use crate::yamux::{self, GoAwayCode, ResetCode, StreamClass};
 use crate::{Config, Fault};
 
 const ECHO: &str = "/echo/1";
@@ -508,4 +508,45 @@ async fn perf_notices_another_amount() {
         a.control.close(GoAwayCode::NORMAL);
         server.await.unwrap();
     }
+}
+
+/// The peer opens stream `id` and, perhaps, resets it at once.
+fn opening(id: u32, resetting: bool) -> Vec<u8> {
+    // Window updates with SYN (1) and RST (8).
+    let flags: &[u8] = if resetting { &[1, 8] } else { &[1] };
+    let frame = |&flag: &u8| [&[0, 1, 0, flag][..], &id.to_be_bytes(), &[0; 4]].concat();
+    flags.iter().flat_map(frame).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_opens_and_resets_leaves_nothing_in_the_shell() {
+    let (mut a, mut peer) = hostile(Config::default()).await;
+    for id in (2..20_000).step_by(2) {
+        peer.write_all(&opening(id, true)).await.unwrap();
+    }
+    peer.write_all(&opening(20_000, false)).await.unwrap();
+    peer.flush().await.unwrap();
+    let stream = a.incoming.next().await.unwrap();
+    let held = a.control.shared.drive(|state, _| (state.streams.len(), state.accepted.len()));
+    assert_eq!(held, (1, 0), "only the last one, which was not reset");
+    drop(stream);
+    assert_eq!(a.control.stream_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_resets_faster_than_handles_are_dropped_is_cut_off() {
+    let config = Config { max_handles: 8, ..Config::default() };
+    let (mut a, mut peer) = hostile(config).await;
+    let mut handles = Vec::new();
+    for id in (2..=16).step_by(2) {
+        peer.write_all(&opening(id, false)).await.unwrap();
+        peer.flush().await.unwrap();
+        handles.push(a.incoming.next().await.unwrap());
+        peer.write_all(&opening(id, true)[12..]).await.unwrap();
+    }
+    assert!(a.control.end().is_none());
+    peer.write_all(&opening(18, false)).await.unwrap();
+    peer.flush().await.unwrap();
+    let end = a.driver.await.unwrap();
+    assert!(matches!(end, ConnectionEnd::Yamux(yamux::ProtocolError::Flooded)), "{end}");
 }

@@ -412,7 +412,7 @@ impl Machine {
     }
 
     /// The peer violated the protocol: everything ends but a GoAway.
-    pub(super) fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+    pub(crate) fn fail(&mut self, error: ProtocolError) -> ProtocolError {
         self.phase = Phase::Failed(error);
         for stream in self.streams.values_mut() {
             stream.window.release(&self.budget);
