@@ -23,6 +23,9 @@ const FIRST_READ: usize = 8 * 1024;
 /// Turns before other tasks of the runtime get theirs. A judgement: at most
 /// 4 MiB in each direction.
 const TURNS: usize = 16;
+/// Reads after the socket refused a write. A judgement: about 16 MiB, far more
+/// than a socket holds.
+const LAST_READS: usize = 64;
 
 /// The future that moves a connection's bytes. Ends with the connection.
 /// Dropped, it ends the connection at once.
@@ -181,8 +184,8 @@ impl<T> Driver<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
-    /// Writes until there is nothing left or the socket takes no more; true
-    /// if anything was written.
+    /// Writes until there is nothing left, the socket takes no more or it is
+    /// the others' turn; true if anything was written. Pending, it wakes `cx`.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(bool, Poll<()>), ConnectionEnd> {
         let mut progress = false;
         for _ in 0..TURNS {
@@ -203,6 +206,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 };
             }
         }
+        // Nothing else would: the socket takes more, and the machine has more.
+        cx.waker().wake_by_ref();
         Ok((true, Poll::Pending))
     }
 
@@ -224,6 +229,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Ok(true)
             }
         }
+    }
+
+    /// The socket takes nothing more, perhaps since the peer has said all and
+    /// left: what it said is read before the end.
+    fn read_rest(&mut self, cx: &mut Context<'_>, end: ConnectionEnd) -> ConnectionEnd {
+        for _ in 0..LAST_READS {
+            match self.poll_read(cx) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(known) => return known,
+            }
+        }
+        end
     }
 
     fn end_of_input(&self) -> ConnectionEnd {
@@ -251,7 +269,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// One turn; true if there may be more to do at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionEnd> {
-        let (wrote, _) = self.poll_write(cx)?;
+        let wrote = match self.poll_write(cx) {
+            Ok((wrote, _)) => wrote,
+            Err(end) => return Err(self.read_rest(cx, end)),
+        };
         let read = self.poll_read(cx)?;
         let timed = self.poll_timers(cx);
         self.check_end();

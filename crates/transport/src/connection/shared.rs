@@ -25,8 +25,9 @@ impl Shared {
     /// Runs `act` under the lock and then, outside of it, wakes whoever the
     /// machine's events concern, and the driver if there is something to send.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut State, Instant) -> R) -> R {
-        let now = self.clock.now();
         let mut state = self.lock();
+        // Not before the lock is had: the machine's time may not go back.
+        let now = self.clock.now();
         let result = act(&mut state, now);
         let mut wakers = state.route_events();
         if state.machine.has_transmit() {
@@ -39,8 +40,9 @@ impl Shared {
 
     /// As [`with`](Self::with), for the driver itself, which needs no waking.
     pub(super) fn drive<R>(&self, act: impl FnOnce(&mut State, Instant) -> R) -> R {
-        let now = self.clock.now();
         let mut state = self.lock();
+        // Not before the lock is had: the machine's time may not go back.
+        let now = self.clock.now();
         let result = act(&mut state, now);
         let wakers = state.route_events();
         drop(state);

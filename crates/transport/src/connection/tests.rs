@@ -550,3 +550,47 @@ async fn a_peer_that_resets_faster_than_handles_are_dropped_is_cut_off() {
     let end = a.driver.await.unwrap();
     assert!(matches!(end, ConnectionEnd::Yamux(yamux::ProtocolError::Flooded)), "{end}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn closing_sends_all_that_is_queued() {
+    const STREAMS: usize = 24;
+    let yamux = yamux::Config { unread_slack: 64 << 20, ..yamux::Config::default() };
+    let (a, mut b) = pair_with(16 << 20, Config { yamux, ..Config::default() }, 64 << 20).await;
+    let mut opened = Vec::new();
+    for _ in 0..STREAMS {
+        opened.push(a.control.open_bare().await.unwrap());
+    }
+    // Whole windows, queued in one go: 6 MiB.
+    for stream in &mut opened {
+        stream.write_chunk(pattern(256 * 1024)).await.unwrap();
+        stream.finish();
+    }
+    a.control.close(GoAwayCode::NORMAL);
+    a.driver.await.unwrap();
+    b.driver.await.unwrap();
+    for _ in 0..STREAMS {
+        let mut all = Vec::new();
+        b.incoming.next().await.unwrap().read_to_end(&mut all).await.unwrap();
+        assert!(all == pattern(256 * 1024));
+    }
+}
+
+#[tokio::test]
+async fn the_machines_time_never_goes_back() {
+    let (a, _b) = pair().await;
+    let last = std::sync::Mutex::new(peerage_base::Instant::START);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    // Locked by the connection as well, so that this adds no order.
+                    a.control.shared.drive(|_, now| {
+                        let mut last = last.lock().unwrap();
+                        assert!(*last <= now);
+                        *last = now;
+                    });
+                }
+            });
+        }
+    });
+}

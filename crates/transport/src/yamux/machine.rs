@@ -328,8 +328,9 @@ impl Machine {
     }
 
     /// Tells the peer that no more streams will be opened or accepted.
-    /// Existing streams go on; close the connection when they are done, or at
-    /// once if the code says that something is wrong.
+    /// Said after all that may be sent now. Existing streams go on; close the
+    /// connection when they are done, or at once if the code says that
+    /// something is wrong.
     pub fn go_away(&mut self, code: GoAwayCode) {
         if self.phase == Phase::Running {
             self.phase = Phase::Closing;

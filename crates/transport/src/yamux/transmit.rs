@@ -1,7 +1,8 @@
 //! Output: what the connection has to say, most urgent first.
 //!
-//! Control goes before data: GoAway, pongs, our ping, resets, then the window
-//! updates of streams (with their SYN and ACK). Data goes round robin, each
+//! Control goes before data: pongs, our ping, resets, then the window updates
+//! of streams (with their SYN and ACK). GoAway goes last, since peers such as
+//! rust-yamux drop what follows it; alone if the protocol was violated. Data goes round robin, each
 //! stream sending up to one full frame's payload a turn, so that streams
 //! share by bytes and not by writes. FIN and RST go on window updates, as in
 //! go-yamux, since some implementations look for them only there.
@@ -128,6 +129,13 @@ impl Machine {
             room -= HEADER_LEN;
         }
         while room >= HEADER_LEN && self.transmit_data(&mut room, max, out) {}
+        if room >= HEADER_LEN
+            && self.output.is_drained()
+            && let Some(header) = self.output.go_away.take()
+        {
+            out.push(Chunk::Header(header.encode()));
+            room -= HEADER_LEN;
+        }
         max - room
     }
 
@@ -143,9 +151,6 @@ impl Machine {
     }
 
     fn next_control(&mut self, now: Instant) -> Option<Header> {
-        if let Some(header) = self.output.go_away.take() {
-            return Some(header);
-        }
         if let Some(value) = self.keepalive.next_pong() {
             return Some(Header::ping(Flags::ACK, value));
         }
@@ -217,6 +222,11 @@ impl Machine {
 }
 
 impl Output {
+    /// Nothing may be sent that GoAway would have to wait for.
+    fn is_drained(&self) -> bool {
+        self.resets.is_empty() && self.control.is_empty() && self.ring.is_empty()
+    }
+
     fn next_turn(&mut self) {
         self.ring.pop_front();
         self.turn = 0;

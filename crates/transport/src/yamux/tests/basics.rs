@@ -358,3 +358,23 @@ fn whoever_waits_until_all_is_sent_is_told() {
     pair.settle();
     assert_eq!(pair.ends[0].drain(id), Err(StreamGone));
 }
+
+#[test]
+fn go_away_follows_what_was_queued_before_it() {
+    let mut lone = Lone::new(Role::Client, Config::default());
+    let mut open = || lone.machine.open(lone.now).unwrap();
+    let (id, blocked) = (open(), open());
+    lone.machine.write(id, &mut Bytes::from(vec![1; 200_000])).unwrap();
+    lone.machine.finish(id).unwrap();
+    // More than the window: what the peer does not take yet holds nothing up.
+    lone.machine.write(blocked, &mut Bytes::from(vec![1; 262_144])).unwrap();
+    lone.sent();
+    lone.machine.write(blocked, &mut Bytes::from(vec![1; 1000])).unwrap();
+    let late = lone.machine.open(lone.now).unwrap();
+    lone.machine.write(late, &mut Bytes::from(vec![1; 100_000])).unwrap();
+    lone.machine.go_away(GoAwayCode::NORMAL);
+    let sent = lone.sent();
+    assert_eq!(sent.iter().filter(|header| header.kind == Kind::Data).count(), 2);
+    assert_eq!(sent.iter().position(|header| header.kind == Kind::GoAway), Some(sent.len() - 1));
+    assert!(!lone.machine.has_transmit());
+}
