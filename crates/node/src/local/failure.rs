@@ -43,7 +43,7 @@ impl Fails for ExportError {
     fn kind(&self) -> Kind {
         match self {
             Self::Io { source, .. } => source.into(),
-            Self::Differs(_) | Self::Changed(_) => Kind::Exists,
+            Self::Differs(_) | Self::Folder(_) | Self::FolderInTheWay(_) | Self::Changed(_) => Kind::Exists,
             Self::Busy { .. } => Kind::Owned,
             Self::NoSpace { .. } => Kind::NoSpace,
             Self::Collision(_) => Kind::Content,

@@ -22,6 +22,13 @@ pub enum ExportError {
     /// There is something else at the destination; nothing was written.
     #[error("{} is there already and differs; choose another -o, or --overwrite", list(.0))]
     Differs(Vec<PathBuf>),
+    /// A folder stands where the file, or symlink, itself would be.
+    #[error("{path} is a folder; write `-o {path}/` to put it inside", path = shown(.0))]
+    Folder(PathBuf),
+    /// A folder stands where an entry of the fetched folder is none. Not even
+    /// `--overwrite` removes folders.
+    #[error("{} is a folder where something else would have to be, and is left alone; move it away, or choose another -o", shown(.0))]
+    FolderInTheWay(PathBuf),
     /// Someone else made or changed this while it was being fetched; it was left alone.
     #[error("{} was changed meanwhile by someone else and is left alone; what has come is kept: look at it, then run it again", shown(.0))]
     Changed(PathBuf),

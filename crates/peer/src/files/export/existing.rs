@@ -28,7 +28,8 @@ pub(super) struct Existing {
 pub(super) enum Found {
     Nothing,
     File(Standing),
-    /// A folder, a symlink, or something that cannot be read.
+    Folder,
+    /// A symlink, or something that cannot be read.
     Other,
 }
 
@@ -57,6 +58,7 @@ impl Existing {
         match staging.parent.symlink_metadata(path) {
             Ok(found) if found.is_file() => Standing::open(staging, path).map_or(Found::Other, Found::File),
             Err(error) if is_absent(&error) => Found::Nothing,
+            Ok(found) if found.is_dir() => Found::Folder,
             Ok(_) | Err(_) => Found::Other,
         }
     }

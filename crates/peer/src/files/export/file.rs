@@ -113,6 +113,10 @@ impl Export {
             (Found::Nothing, _) => true,
             (Found::File(_), Way::InPlace(matched)) if matched.contains_key(&offset) => return Ok(()),
             (Found::File(there), _) => there.stat.size <= entry.size && there.agrees(offset, payload),
+            (Found::Folder, _) => {
+                self.check_no_folder(&entry.path)?;
+                false
+            }
             (Found::Other, _) => false,
         };
         if !agrees && !overwrite {
@@ -247,7 +251,7 @@ impl Export {
         let found = state.found.get_or_insert_with(|| self.existing.find(&self.staging, &entry.path));
         let at_dest = match found {
             Found::File(there) => there.read(at.offset, len),
-            Found::Nothing | Found::Other => None,
+            Found::Nothing | Found::Folder | Found::Other => None,
         };
         drop(state);
         if let Some(found) = at_dest.and_then(|bytes| existing::as_block(cid, bytes)) {
@@ -267,7 +271,7 @@ impl Export {
         }
         match self.existing.find(&self.staging, &self.path(path)) {
             Found::File(there) => there.read_block(cid),
-            Found::Nothing | Found::Other => None,
+            Found::Nothing | Found::Folder | Found::Other => None,
         }
     }
 }

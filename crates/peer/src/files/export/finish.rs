@@ -84,16 +84,18 @@ impl Export {
                 .map_err(wrong)?;
             return names.into_iter().try_for_each(|name| self.merge(&path.join(name), look));
         }
+        if there.is_dir() && !staged.is_dir() {
+            self.check_no_folder(path)?;
+        }
         if !self.destination.overwrite && !self.may_replace(path) {
             return Err(ExportError::Changed(self.display(path)));
         }
         if look {
             return Ok(());
         }
-        if there.is_dir() != staged.is_dir() {
+        if staged.is_dir() {
             // Only with --overwrite: without, this was found before.
-            let removed = if staged.is_dir() { dest.remove_file(path) } else { dest.remove_dir_all(path) };
-            removed.map_err(wrong)?;
+            dest.remove_file(path).map_err(wrong)?;
         }
         staging.rename(path, dest, path).map_err(wrong)
     }
@@ -153,11 +155,15 @@ impl Export {
                 continue;
             }
             if self.existing.is_present()
-                && !self.destination.overwrite
-                && self.staging.parent.symlink_metadata(path).is_ok()
+                && let Ok(there) = self.staging.parent.symlink_metadata(path)
             {
-                self.differs(path);
-                continue;
+                if there.is_dir() {
+                    self.check_no_folder(path)?;
+                }
+                if !self.destination.overwrite {
+                    self.differs(path);
+                    continue;
+                }
             }
             let named = |error| self.io("make the symlink", path, error);
             if let Some(parent) = path.parent() {

@@ -188,6 +188,18 @@ impl Export {
         self.state().files.get(&file).cloned().ok_or(ExportError::Gone)
     }
 
+    /// A folder is at `path`, where no folder is to be. What is in it is not
+    /// ours to remove, so asking for `--overwrite` would be no good advice.
+    fn check_no_folder(&self, path: &Path) -> Result<(), ExportError> {
+        if path == Path::new(&self.staging.name) {
+            Err(ExportError::Folder(self.display(path)))
+        } else if self.destination.overwrite {
+            Err(ExportError::FolderInTheWay(self.display(path)))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Notes a path at which something else is; the fetch goes on a little to
     /// find more of them.
     fn differs(&self, path: &Path) {

@@ -164,19 +164,50 @@ fn overwrite_replaces_what_differs_and_keeps_what_agrees() {
 }
 
 #[test]
-fn overwrite_replaces_a_folder_and_a_symlink() {
+fn a_folder_is_never_replaced_by_a_file_or_symlink() {
+    for overwrite in [false, true] {
+        let bench = Bench::new();
+        fs::create_dir_all(bench.dest.join("sub/deep")).unwrap();
+        fs::write(bench.dest.join("sub/deep/mine"), b"mine").unwrap();
+        let export = bench.export(overwrite);
+        let error = file(&export, 1, &[], b"0123").unwrap_err();
+        assert!(matches!(&error, ExportError::Folder(path) if *path == bench.dest), "{error}");
+        assert!(error.to_string().contains(&format!("-o {}/", bench.dest.display())), "{error}");
+        drop(export);
+        let export = bench.export(overwrite);
+        export.note_symlink(&[], b"sub", Metadata::default());
+        drop(export.complete());
+        drop(export);
+        let export = bench.export(overwrite);
+        export.make_dir(&[], Metadata::default()).unwrap();
+        export.note_symlink(&names(&["sub", "deep"]), b"..", Metadata::default());
+        drop(export.complete().unwrap_err());
+        drop(export);
+        assert_eq!(fs::read(bench.dest.join("sub/deep/mine")).unwrap(), b"mine");
+    }
     let bench = Bench::new();
-    fs::create_dir(&bench.dest).unwrap();
-    fs::write(bench.dest.join("old"), b"old").unwrap();
+    fs::create_dir_all(bench.dest.join("sub")).unwrap();
+    let export = bench.export(true);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    let error = file(&export, 1, &["sub"], b"0123").unwrap_err();
+    assert!(matches!(error, ExportError::FolderInTheWay(_)), "{error}");
+}
+
+#[test]
+fn a_folder_that_appears_meanwhile_is_not_replaced() {
+    let bench = Bench::new();
     let export = bench.export(true);
     file(&export, 1, &[], b"0123").unwrap();
-    export.complete().unwrap();
-    assert_eq!(fs::read(&bench.dest).unwrap(), b"0123");
-    drop(export);
+    fs::create_dir(&bench.dest).unwrap();
+    assert!(export.complete().is_err());
+    assert!(bench.dest.is_dir());
+}
 
+#[test]
+fn overwrite_replaces_a_symlink() {
+    let bench = Bench::new();
     let outside = bench.dest.with_file_name("outside");
     fs::write(&outside, b"outside").unwrap();
-    fs::remove_file(&bench.dest).unwrap();
     symlink(&outside, &bench.dest).unwrap();
     let export = bench.export(true);
     file(&export, 1, &[], b"4567").unwrap();
