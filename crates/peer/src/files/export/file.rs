@@ -166,6 +166,7 @@ impl Export {
     fn stage(&self, entry: &Entry) -> Result<(Arc<File>, FileId), ExportError> {
         self.staging.reserve(entry.size)?;
         let file = self.create(&entry.path).map_err(|error| self.io("make the file", &entry.path, error))?;
+        self.staged(&entry.path);
         let file = Arc::new(file);
         if entry.size > 0 {
             file.set_len(entry.size).map_err(|error| self.io("make room for", &entry.path, error))?;

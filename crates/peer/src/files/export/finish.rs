@@ -2,7 +2,9 @@
 //! whole its name.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::File;
+use std::hash::BuildHasher as _;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -37,6 +39,7 @@ impl Export {
         };
         let unsafe_links = self.make_symlinks(&symlinks)?;
         self.check_same()?;
+        self.prune()?;
         for (path, metadata) in folders.iter().rev() {
             let named = |error| self.io("finish", path, error);
             let dir = self.dir().open(path).map_err(named)?.into_std();
@@ -53,6 +56,30 @@ impl Export {
         self.store.sync()?;
         self.staging.remove().map_err(|error| self.io("remove the staging folder of", root, error))?;
         Ok(Finished { unsafe_links, tree: Some(self.staging.tree) })
+    }
+
+    /// Removes what an earlier run staged and this one did not need: files
+    /// with holes of which the whole stands at the destination by now, or
+    /// symlinks that were allowed then.
+    fn prune(&self) -> Result<(), ExportError> {
+        if !self.staging.resumed {
+            return Ok(());
+        }
+        let (dir, state) = (self.dir(), self.state());
+        let mut paths = vec![PathBuf::from(&self.staging.name)];
+        while let Some(path) = paths.pop() {
+            let Ok(found) = dir.symlink_metadata(&path) else { continue };
+            let hash = state.hasher.hash_one(&path);
+            let pruned = if !found.is_dir() {
+                if state.staged.contains(&hash) { Ok(()) } else { dir.remove_file(&path) }
+            } else if state.claimed.contains(&hash) {
+                names(dir, &path).map(|names| paths.extend(names.iter().map(|name| path.join(name))))
+            } else {
+                dir.remove_dir_all(&path)
+            };
+            pruned.map_err(|error| self.io("clear in staging", &path, error))?;
+        }
+        Ok(())
     }
 
     fn rename(&self) -> Result<(), ExportError> {
@@ -78,11 +105,10 @@ impl Export {
             Err(_) => return self.rename_new(path),
         };
         if staged.is_dir() && there.is_dir() && (self.existing.is_present() || self.destination.overwrite) {
-            let names: Vec<_> = staging
-                .read_dir(path)
-                .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>())
-                .map_err(wrong)?;
-            return names.into_iter().try_for_each(|name| self.merge(&path.join(name), look));
+            return names(staging, path)
+                .map_err(wrong)?
+                .into_iter()
+                .try_for_each(|name| self.merge(&path.join(name), look));
         }
         if there.is_dir() && !staged.is_dir() {
             self.check_no_folder(path)?;
@@ -173,9 +199,15 @@ impl Export {
             // One that an earlier run made.
             drop(self.dir().remove_file(path));
             self.dir().symlink_contents(target, path).map_err(named)?;
+            self.staged(path);
         }
         Ok(left_out)
     }
+}
+
+/// Names of what is in a folder.
+fn names(dir: &Dir, path: &Path) -> io::Result<Vec<OsString>> {
+    dir.read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 /// Makes durable what is staged: with one call where there is such a call.

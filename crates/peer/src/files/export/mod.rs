@@ -13,7 +13,7 @@ mod staging;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,8 +84,11 @@ struct InPlace {
 #[derive(Default)]
 struct State {
     files: HashMap<FileKey, Arc<Entry>>,
-    /// Hashes of the paths made in this run: no name is made twice.
-    made: HashSet<u64>,
+    hasher: RandomState,
+    /// Hashes of the paths of this run, made or found: no name comes twice.
+    claimed: HashSet<u64>,
+    /// Hashes of the paths of files and symlinks that this run has put into staging.
+    staged: HashSet<u64>,
     collision: Option<PathBuf>,
     /// Paths at the destination that are something else.
     differs: Vec<PathBuf>,
@@ -138,9 +141,8 @@ impl Export {
 
     /// Notes that a path is about to be made; a second time is a collision.
     fn claim(&self, state: &mut State, path: &Path) {
-        let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
-        if !state.made.insert(hasher.finish()) && state.collision.is_none() {
+        let hash = state.hasher.hash_one(path);
+        if !state.claimed.insert(hash) && state.collision.is_none() {
             state.collision = Some(path.to_path_buf());
         }
     }
@@ -175,6 +177,13 @@ impl Export {
         let mut state = self.state();
         self.claim(&mut state, &path);
         state.symlinks.push(Symlink { path, target: target.to_vec() });
+    }
+
+    /// Notes that a file or symlink in staging is this run's.
+    fn staged(&self, path: &Path) {
+        let mut state = self.state();
+        let hash = state.hasher.hash_one(path);
+        state.staged.insert(hash);
     }
 
     fn check_collision(&self) -> Result<(), ExportError> {

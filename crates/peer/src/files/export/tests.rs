@@ -304,6 +304,36 @@ fn what_appears_meanwhile_is_not_replaced() {
 }
 
 #[test]
+fn what_an_earlier_run_staged_never_replaces_what_agrees() {
+    for overwrite in [false, true] {
+        let bench = Bench::new();
+        let export = bench.export(overwrite);
+        export.make_dir(&[], Metadata::default()).unwrap();
+        export.note_file(FileKey(1), &names(&["holed"]), 8, Metadata::default());
+        put(&export, FileKey(1), 0, b"0123", false).unwrap();
+        file(&export, 2, &["needed"], b"4567").unwrap();
+        let staged = bench.dest.with_file_name(&export.staging.entry).join("dest");
+        drop(export);
+        symlink("/etc", staged.join("link")).unwrap();
+        fs::create_dir(staged.join("other")).unwrap();
+        fs::create_dir(&bench.dest).unwrap();
+        fs::write(bench.dest.join("holed"), b"01234567").unwrap();
+
+        let export = bench.export(overwrite);
+        export.make_dir(&[], Metadata::default()).unwrap();
+        file(&export, 1, &["holed"], b"01234567").unwrap();
+        file(&export, 2, &["needed"], b"4567").unwrap();
+        export.note_symlink(&names(&["link"]), b"/etc", Metadata::default());
+        assert_eq!(export.complete().unwrap().unsafe_links, [bench.dest.join("link")]);
+        drop(export);
+        assert_eq!(fs::read(bench.dest.join("holed")).unwrap(), b"01234567");
+        assert_eq!(fs::read(bench.dest.join("needed")).unwrap(), b"4567");
+        assert_eq!(fs::read_dir(&bench.dest).unwrap().count(), 2, "nothing else was moved");
+        assert_eq!(bench.beside(), ["dest"]);
+    }
+}
+
+#[test]
 fn what_appears_in_a_folder_meanwhile_is_not_replaced_either() {
     let bench = Bench::new();
     fs::create_dir(&bench.dest).unwrap();
