@@ -13,6 +13,7 @@ use tokio::time::{Interval, interval, sleep};
 
 use crate::brain::{Input, JobEvent};
 use crate::files::export::{Destination, Export, ExportError, Finished};
+use crate::keep::replace_root;
 use crate::peer::{Peer, ServedRoot};
 use crate::served::{Blocks, Serving};
 
@@ -207,10 +208,9 @@ impl Get {
                 tree,
                 added: unix_now(),
             };
-            let (store, export) = (self.peer.inner().store.clone(), Arc::clone(&self.export));
-            let kept =
-                self.peer.inner().pool.run(move || crate::keep::replace_root(&store, &root, export.set()));
-            kept.await.ok_or(GetError::Stopped)?.map_err(ExportError::from)?;
+            let export = Arc::clone(&self.export);
+            let kept = self.peer.with_roots(move |store| replace_root(store, &root, export.set()));
+            kept.await.map_err(ExportError::from)?;
         }
         if self.options.serve {
             let blocks = Blocks::Growing(Arc::clone(self.export.set()));

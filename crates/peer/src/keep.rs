@@ -1,13 +1,16 @@
 //! Roots and pins: what stays, and why it is served.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use peerage_content::{Cid, Walk};
 use peerage_store::{Pin, PinKind, Root, RootEntry, RootId, RootKind, RootSetBuilder, Store, WriteError};
 
-use crate::peer::Peer;
+use crate::net::Net;
+use crate::peer::{Peer, ServedRoot};
 use crate::query::QueryError;
+use crate::served::{Blocks, ServedRoots};
 
 /// Why something could not be pinned.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +24,67 @@ pub enum PinError {
     /// The disk.
     #[error(transparent)]
     Store(#[from] WriteError),
+}
+
+/// Kept roots and pins, which are served while someone runs for them, and at
+/// no time others than those of the store.
+pub(crate) struct KeptRoots {
+    store: Store,
+    served: ServedRoots,
+    net: Arc<Net>,
+    now: Mutex<ServedNow>,
+}
+
+#[derive(Default)]
+struct ServedNow {
+    /// How many run for them.
+    runs: usize,
+    guards: BTreeMap<RootId, ServedRoot>,
+}
+
+/// Kept roots and pins are served while this lives.
+pub struct ServingKept(Arc<KeptRoots>);
+
+impl KeptRoots {
+    pub(crate) fn new(store: Store, served: ServedRoots, net: Arc<Net>) -> Self {
+        Self { store, served, net, now: Mutex::default() }
+    }
+
+    /// Another run begins, or one ends.
+    fn change_runs(&self, change: impl FnOnce(usize) -> usize) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.runs = change(now.runs);
+        self.follow(&mut now);
+    }
+
+    /// Serves what the store keeps by now, and nothing else.
+    fn renew(&self) {
+        self.follow(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Under the lock, so that whoever comes last goes by the newest roots.
+    fn follow(&self, now: &mut ServedNow) {
+        if now.runs == 0 {
+            return now.guards.clear();
+        }
+        let mut kept = BTreeSet::new();
+        for RootEntry { id, root, set } in self.store.roots() {
+            if let Some(set) = set.filter(|_| root.keep) {
+                kept.insert(id);
+                let serve = || {
+                    ServedRoot::new(&self.served, &self.net, root.cid, Blocks::Whole(set), root.size, None)
+                };
+                now.guards.entry(id).or_insert_with(serve);
+            }
+        }
+        now.guards.retain(|id, _| kept.contains(id));
+    }
+}
+
+impl Drop for ServingKept {
+    fn drop(&mut self) {
+        self.0.change_runs(|runs| runs - 1);
+    }
 }
 
 /// Adds a root, in the place of one that says the same.
@@ -44,12 +108,34 @@ impl Peer {
         self.store().roots()
     }
 
+    /// Serves every kept root and pin, as `up` does, until this is dropped:
+    /// those of now, and those that are kept later, for as long as they are.
+    #[must_use]
+    pub fn serve_kept(&self) -> ServingKept {
+        self.inner().kept.change_runs(|runs| runs + 1);
+        ServingKept(Arc::clone(&self.inner().kept))
+    }
+
+    /// Changes roots on a worker; what is served follows.
+    pub(crate) async fn with_roots<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, WriteError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let kept = Arc::clone(&self.inner().kept);
+        self.with_store(move |store| {
+            let done = work(store);
+            kept.renew();
+            done
+        })
+        .await
+    }
+
     /// Forgets a root; false if there was none. No file of the user's is touched.
     ///
     /// # Errors
     /// The disk's.
     pub async fn forget(&self, id: RootId) -> Result<bool, WriteError> {
-        self.with_store(move |store| {
+        self.with_roots(move |store| {
             let removed = store.remove_root(id)?;
             store.sync()?;
             Ok(removed)
@@ -124,7 +210,7 @@ impl Peer {
             added: crate::get::unix_now(),
         };
         let pin = Pin { cid, kind, name: name.to_owned() };
-        self.with_store(move |store| {
+        self.with_roots(move |store| {
             replace_root(store, &root, &set)?;
             store.add_pin(&pin)?;
             store.sync()
@@ -148,7 +234,7 @@ impl Peer {
     /// The disk's.
     pub async fn unpin(&self, cid: &Cid) -> Result<bool, WriteError> {
         let cid = *cid;
-        self.with_store(move |store| {
+        self.with_roots(move |store| {
             let mut removed = false;
             for kind in [PinKind::Recursive, PinKind::Direct] {
                 removed |= store.remove_pin(&cid, kind)?;

@@ -34,10 +34,10 @@ pub use config::{Config, Limits};
 pub use files::export::ExportError;
 pub use files::import::{ImportError, ImportProgress, Remark, Remarks};
 pub use get::{Done, Get, GetError, GetEvent, GetOptions};
-pub use keep::PinError;
+pub use keep::{PinError, ServingKept};
 pub use link::*;
 pub use net::dial::DialError;
-pub use peer::{Peer, PingError, Pinger, ServedRoot, StartError};
+pub use peer::{Peer, PingError, Pinger, StartError};
 pub use query::{Query, QueryError, Reading};
 pub use share::{AddError, AddOptions, Added, Share, only_hash};
 

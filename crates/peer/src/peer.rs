@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::config::Config;
+use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
 use crate::net::{Net, accept, connection};
 use crate::pool::Pool;
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) pool: Pool,
     pub(crate) served: ServedRoots,
+    pub(crate) kept: Arc<KeptRoots>,
     report: OpenReport,
     next_job: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -123,12 +125,14 @@ impl Peer {
         for addr in config.bootstrap.clone() {
             tasks.push(tokio::spawn(dial::dial(Arc::clone(&net), None, addr.peer_id(), vec![addr], true)));
         }
+        let kept = Arc::new(KeptRoots::new(store.clone(), served.clone(), Arc::clone(&net)));
         Ok(Self(Arc::new(Inner {
             id,
             net,
             store,
             pool,
             served,
+            kept,
             report,
             next_job: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
@@ -242,18 +246,6 @@ impl Peer {
         }
     }
 
-    /// Serves every kept root and pin, as `up` does, until the guards are dropped.
-    #[must_use]
-    pub fn serve_kept(&self) -> Vec<ServedRoot> {
-        let roots = self.0.store.roots().into_iter().filter(|entry| entry.root.keep);
-        roots
-            .filter_map(|entry| {
-                let blocks = Blocks::Whole(entry.set?);
-                Some(self.serve(entry.root.cid, blocks, entry.root.size, None))
-            })
-            .collect()
-    }
-
     pub(crate) fn serve(
         &self,
         root: peerage_content::Cid,
@@ -261,9 +253,7 @@ impl Peer {
         total: u64,
         watcher: Option<Watcher>,
     ) -> ServedRoot {
-        let serving = self.0.served.serve(root, blocks);
-        self.tell(Input::Serve { root, total, watcher });
-        ServedRoot { root, inbox: self.0.net.inbox.clone(), _serving: serving }
+        ServedRoot::new(&self.0.served, &self.0.net, root, blocks, total, watcher)
     }
 
     pub(crate) fn next_job(&self) -> JobId {
@@ -342,10 +332,26 @@ impl Pinger {
 }
 
 /// A root is served, and its getters told of each other, while this lives.
-pub struct ServedRoot {
+pub(crate) struct ServedRoot {
     root: peerage_content::Cid,
     inbox: mpsc::UnboundedSender<Input>,
     _serving: Serving,
+}
+
+impl ServedRoot {
+    /// Serves `blocks`, `total` bytes of them.
+    pub(crate) fn new(
+        served: &ServedRoots,
+        net: &Net,
+        root: peerage_content::Cid,
+        blocks: Blocks,
+        total: u64,
+        watcher: Option<Watcher>,
+    ) -> Self {
+        let serving = served.serve(root, blocks);
+        net.tell(Input::Serve { root, total, watcher });
+        Self { root, inbox: net.inbox.clone(), _serving: serving }
+    }
 }
 
 impl Drop for ServedRoot {

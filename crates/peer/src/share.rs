@@ -149,7 +149,7 @@ impl Peer {
                     added: unix_now(),
                 };
                 let set = Arc::clone(&set);
-                self.with_store(move |store| replace_root(store, &root, &set)).await?;
+                self.with_roots(move |store| replace_root(store, &root, &set)).await?;
             }
             let set = self.with_store(move |_| set.seal()).await?;
             let tally = Tally::new(&added.cid, set, added.dag_size);

@@ -12,4 +12,5 @@ mod ownership;
 mod resume;
 mod serving;
 mod statuses;
+mod up;
 mod wrong_blocks;
