@@ -66,9 +66,14 @@ pub const MAX_BLOCK_BYTES: usize = 4 << 20;
 /// some 20 bytes before its data and 15 after.
 pub const MAX_EDGE_BYTES: usize = 64;
 
-/// Live locations of one block. 16: more copies add nothing, and a block of
-/// zeros would otherwise collect one for each piece of each file.
+/// Live locations of one block from which on a file that has one adds no other.
+/// 16: more copies add nothing, and a block of zeros would otherwise collect
+/// one for each piece of a file.
 pub const MAX_LOCATIONS: usize = 16;
+
+/// Live locations of one block from which on no file adds one. 64: that many
+/// files do not all go at once, and each put looks at all locations.
+pub const MAX_FILES_OF_BLOCK: usize = 64;
 
 /// Bytes of a path, a name or a table's key. 4,096: the usual PATH_MAX.
 pub const MAX_PATH_BYTES: usize = 4096;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::Multihash;
 use crate::cache::{Cache, PAGE_ENTRIES};
 use crate::collect::Touched;
-use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_LOCATIONS};
+use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::facts::{Fact, FileId};
 use crate::io as fsio;
@@ -142,7 +142,9 @@ impl Store {
     }
 
     /// Notes that a block, whose hash the caller has checked, is a piece of a
-    /// user's file. True if that is a new location. If the file has a handle
+    /// user's file. True if that is a new location. It is not taken if the block
+    /// has [`MAX_LOCATIONS`] others, this file among them, or
+    /// [`MAX_FILES_OF_BLOCK`], and can be read at one of these. If the file has a handle
     /// [attached](Self::attach_handle), what is read through it needs no second hash.
     ///
     /// # Errors
@@ -157,7 +159,7 @@ impl Store {
         }
         let collecting = inner.touched.touch(inner.key.of(mh));
         inner.users.trust_written(mh, reference);
-        let mut live = 0;
+        let (mut live, mut limit) = (Vec::new(), MAX_FILES_OF_BLOCK);
         let found = inner.find(mh)?;
         let counts = |at: &&Located| !collecting || inner.packs.is_active(at.pack);
         for at in found.iter().filter(|at| at.entry.kind() == Some(Kind::Reference)).filter(counts) {
@@ -167,10 +169,15 @@ impl Store {
                 return Ok(false);
             }
             if lock(&inner.ledger).has_file(known.file) && !inner.users.is_missing(known.file) {
-                live += 1;
+                live.push(at);
+                if known.file == reference.file {
+                    limit = MAX_LOCATIONS;
+                }
             }
         }
-        if live >= MAX_LOCATIONS {
+        // Places may be of files that have changed or gone since.
+        let readable = |at: &&Located| matches!(inner.read_at(at, mh), Ok(Some(_)));
+        if live.len() >= limit && live.iter().any(readable) {
             return Ok(false);
         }
         let len = u32::try_from(reference.block_len()).unwrap_or(u32::MAX);

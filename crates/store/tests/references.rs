@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use peerage_store::{Change, Config, FileId, Multihash, Notice, Reference, Stat, Store, TreeId};
+use peerage_store::{
+    Change, Config, FileId, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, Multihash, Notice, Reference, Stat, Store,
+    TreeId,
+};
 
 fn hash(bytes: &[u8]) -> Multihash {
     peerage_content::hash::digest(0x12, bytes).unwrap()
@@ -291,4 +294,41 @@ fn limits_are_refused() {
     assert!(w.store.put_block(&mh, &vec![0; (4 << 20) + 1]).is_err());
     assert!(w.store.add_file(TreeId(1 << 40), Path::new("x"), None).is_err());
     assert_eq!(w.store.len_of(&mh).unwrap(), None);
+}
+
+/// A file of one block again and again, and references to all of it.
+fn repeated(store: &Store, path: &Path, block: &[u8], times: usize) -> usize {
+    fs::write(path, block.repeat(times)).unwrap();
+    let tree = store.add_tree(path).unwrap();
+    let file = store.add_file(tree, Path::new(""), None).unwrap();
+    let put = |n: &usize| {
+        let offset = (n * block.len()) as u64;
+        let reference = Reference { file, offset, len: block.len() as u32, head: vec![], tail: vec![] };
+        store.put_reference(&hash(block), &reference).unwrap()
+    };
+    (0..times).filter(put).count()
+}
+
+#[test]
+fn a_repeated_block_is_found_in_the_new_file_when_the_old_one_moved() {
+    let temp = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&temp.path().join("repo"), Config::default()).unwrap();
+    let block = [0; 500];
+    let path = |name: &str| temp.path().join(name);
+    assert_eq!(repeated(&store, &path("old"), &block, 100), MAX_LOCATIONS);
+    fs::rename(path("old"), path("elsewhere")).unwrap();
+    assert!(repeated(&store, &path("new"), &block, 100) > 0);
+    assert_eq!(store.read(&hash(&block)).unwrap().as_deref(), Some(&block[..]));
+    // The old one may also go after the new one came.
+    assert!(repeated(&store, &path("newest"), &block, 100) > 0);
+    fs::remove_file(path("new")).unwrap();
+    assert_eq!(store.read(&hash(&block)).unwrap().as_deref(), Some(&block[..]));
+    // Many files of the same bytes do not each add a location, as long as one is right.
+    let added = (0..200).map(|n| repeated(&store, &path(&format!("copy {n}")), &block, 1)).sum::<usize>();
+    assert!(added <= MAX_FILES_OF_BLOCK, "{added}");
+    (0..200).for_each(|n| fs::remove_file(path(&format!("copy {n}"))).unwrap());
+    ["elsewhere", "newest"].into_iter().for_each(|name| fs::remove_file(path(name)).unwrap());
+    assert_eq!(store.read(&hash(&block)).unwrap(), None);
+    assert_eq!(repeated(&store, &path("last"), &block, 1), 1);
+    assert!(store.read(&hash(&block)).unwrap().is_some());
 }
