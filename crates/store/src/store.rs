@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -158,6 +159,7 @@ impl Store {
             return Err(WriteError::Unknown { what: "file", id: reference.file.0 });
         }
         let collecting = inner.touched.touch(inner.key.of(mh));
+        inner.users.set_there(reference.file);
         inner.users.trust_written(mh, reference);
         let (mut live, mut limit) = (Vec::new(), MAX_FILES_OF_BLOCK);
         let found = inner.find(mh)?;
@@ -168,7 +170,7 @@ impl Store {
             if known == *reference {
                 return Ok(false);
             }
-            if lock(&inner.ledger).has_file(known.file) && !inner.users.is_missing(known.file) {
+            if lock(&inner.ledger).has_file(known.file) && !inner.users.was_missing(known.file) {
                 live.push(at);
                 if known.file == reference.file {
                     limit = MAX_LOCATIONS;
@@ -289,7 +291,8 @@ impl Inner {
 
     fn may_be_read(&self, at: &Located, mh: &Multihash) -> io::Result<bool> {
         let file = self.record(at, mh)?.and_then(|(_, body)| Reference::decode(&body)).map(|r| r.file);
-        Ok(file.is_some_and(|file| lock(&self.ledger).has_file(file) && !self.users.is_missing(file)))
+        let Some(file) = file.filter(|file| lock(&self.ledger).has_file(*file)) else { return Ok(false) };
+        Ok(!self.users.is_missing(file, Instant::now(), || lock(&self.ledger).file(file)))
     }
 
     /// The block at one location; `None` if that is not right, which is then

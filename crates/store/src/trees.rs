@@ -70,6 +70,7 @@ impl Store {
                 return Err(WriteError::Unknown { what: "file", id: file.0 });
             }
             ledger.add(Fact::FileSeen(*file, *stat))?;
+            self.inner.users.set_there(*file);
         }
         Ok(())
     }

@@ -5,12 +5,12 @@
 //! file whose ctime is younger than the clock's grain could change without a
 //! trace, so what is read from it is hashed each time.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -26,6 +26,11 @@ use crate::pack::set::lock;
 /// Nanoseconds for which a changed file's times may not show another change.
 /// 2 s: the coarsest common file system, FAT.
 const TIME_GRAIN: i64 = 2_000_000_000;
+
+/// How long a missing file is not looked for again. A second: whoever asks for
+/// all blocks of a folder that went costs one look a file, and a disk that is
+/// plugged in again is seen at once.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// References known to be right in this process: a table of keyed hashes that
 /// forgets what another displaces.
@@ -96,7 +101,8 @@ pub(crate) struct UserFiles {
     open: Mutex<OpenFiles>,
     attached: Mutex<Attached>,
     checked: Mutex<Checked>,
-    missing: Mutex<HashSet<FileId>>,
+    /// When each was last looked for.
+    missing: Mutex<HashMap<FileId, Instant>>,
 }
 
 /// What became of a read.
@@ -138,8 +144,35 @@ impl UserFiles {
         lock(&self.missing).remove(&id);
     }
 
-    pub(crate) fn is_missing(&self, id: FileId) -> bool {
-        lock(&self.missing).contains(&id)
+    /// Whether it was missing when it was last looked for.
+    pub(crate) fn was_missing(&self, id: FileId) -> bool {
+        lock(&self.missing).contains_key(&id)
+    }
+
+    /// The same, but it is looked for again unless that was just now.
+    pub(crate) fn is_missing(
+        &self,
+        id: FileId,
+        now: Instant,
+        path: impl FnOnce() -> Option<(PathBuf, PathBuf)>,
+    ) -> bool {
+        match lock(&self.missing).get_mut(&id) {
+            None => return false,
+            Some(looked) if now.saturating_duration_since(*looked) < LOOK_AGAIN => return true,
+            Some(looked) => *looked = now,
+        }
+        let found = self.open(id, path);
+        if let Ok(file) = found {
+            lock(&self.open).put(id, file, self.limit);
+            self.set_there(id);
+            return false;
+        }
+        true
+    }
+
+    /// Someone has just read it.
+    pub(crate) fn set_there(&self, id: FileId) {
+        lock(&self.missing).remove(&id);
     }
 
     pub(crate) fn any_missing(&self) -> bool {
@@ -148,7 +181,7 @@ impl UserFiles {
 
     /// Remembers that the file is missing; true if that is new.
     pub(crate) fn set_missing(&self, id: FileId) -> bool {
-        lock(&self.missing).insert(id)
+        lock(&self.missing).insert(id, Instant::now()).is_none()
     }
 
     /// The caller hashed what it wrote through the attached handle, so what is
@@ -198,7 +231,7 @@ impl UserFiles {
             Ok(file) => file,
             Err(error) => return Ok(Outcome::Wrong(change_of(&error)?)),
         };
-        lock(&self.missing).remove(&reference.file);
+        self.set_there(reference.file);
         let outcome = self.read_open(mh, reference, &file, always)?;
         if matches!(outcome, Outcome::Right(_)) {
             lock(&self.open).put(reference.file, file, self.limit);
@@ -300,4 +333,27 @@ impl Notices {
 /// The path that a user knows a file by.
 pub(crate) fn shown(base: &Path, relative: &Path) -> PathBuf {
     if relative.as_os_str().is_empty() { base.to_path_buf() } else { base.join(relative) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_looked_for_again_once_a_second() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        let there = || Some((path.clone(), PathBuf::new()));
+        let users = UserFiles::new(RepoKey([1; 16]), crate::verify, 4);
+        let id = FileId(1);
+        let start = Instant::now();
+        assert!(!users.is_missing(id, start, there));
+        assert!(users.set_missing(id));
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert!(users.is_missing(id, later(10), there));
+        std::fs::write(&path, "back").unwrap();
+        assert!(users.is_missing(id, later(10), || unreachable!("looked for twice in a second")));
+        assert!(!users.is_missing(id, later(11), there));
+        assert!(!users.any_missing());
+    }
 }

@@ -156,6 +156,27 @@ fn a_file_that_is_away_is_served_again_when_it_is_back() {
     assert_all_right(&w);
 }
 
+/// Who shares it again has just read it.
+#[test]
+fn a_missing_file_that_is_shared_again_is_there_at_once() {
+    for by_stat in [false, true] {
+        let w = world();
+        fs::rename(w.path(), w.base.join("away")).unwrap();
+        assert_eq!(w.store.read(&w.blocks[0].0).unwrap(), None);
+        assert_eq!(w.store.len_of(&w.blocks[1].0).unwrap(), None);
+        fs::rename(w.base.join("away"), w.path()).unwrap();
+        if by_stat {
+            let stat = Stat::of(&fs::metadata(w.path()).unwrap());
+            w.store.set_stats(&[(w.file, stat)]).unwrap();
+        } else {
+            let (head, tail) = (b"head".to_vec(), b"tail!".to_vec());
+            let reference = Reference { file: w.file, offset: 0, len: PIECE as u32, head, tail };
+            assert!(!w.store.put_reference(&w.blocks[0].0, &reference).unwrap());
+        }
+        assert_eq!(w.store.len_of(&w.blocks[1].0).unwrap(), Some(1009));
+    }
+}
+
 #[test]
 fn nothing_is_read_through_a_symlink() {
     for folder in [false, true] {
