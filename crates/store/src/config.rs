@@ -35,6 +35,9 @@ pub struct Config {
     /// Open files of users kept for serving. 64: far below the usual limit of
     /// 1,024 descriptors a process.
     pub open_files: usize,
+    /// Open files of root sets. 16: a want is looked up in few of them, and
+    /// there is one for each root that was ever kept.
+    pub open_root_sets: usize,
     /// How long one answer of the index cache may take before the cache counts
     /// as lost. 5 s: a disk that is merely busy answers sooner.
     pub index_deadline: Duration,
@@ -52,6 +55,7 @@ impl Default for Config {
             merge_fan: 8,
             write_buffer: 256 << 10,
             open_files: 64,
+            open_root_sets: 16,
             index_deadline: Duration::from_secs(5),
             verify,
         }

@@ -23,6 +23,7 @@ mod key;
 mod ledger;
 mod lock;
 mod notice;
+mod openfiles;
 mod pack;
 mod roots;
 mod rootset;

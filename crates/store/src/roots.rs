@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::error::WriteError;
 use crate::facts::{Fact, Root, RootId};
@@ -13,8 +13,9 @@ use crate::io as fsio;
 use crate::key::RepoKey;
 use crate::ledger::{Ledger, check_path};
 use crate::notice::OpenReport;
+use crate::openfiles::OpenFiles;
 use crate::pack::set::lock;
-use crate::rootset::{RootSet, RootSetBuilder};
+use crate::rootset::{OpenSets, RootSet, RootSetBuilder};
 use crate::store::Store;
 use crate::trees::check_name;
 
@@ -23,6 +24,7 @@ use crate::trees::check_name;
 pub(crate) struct Roots {
     dir: PathBuf,
     sets: RwLock<BTreeMap<RootId, Arc<RootSet>>>,
+    open: Arc<OpenSets>,
     builders: AtomicU64,
 }
 
@@ -31,13 +33,15 @@ impl Roots {
     pub(crate) fn open(
         dir: &Path,
         key: RepoKey,
+        limit: usize,
         ledger: &Ledger,
         report: &mut OpenReport,
     ) -> io::Result<Self> {
         fsio::create_private_dir(dir)?;
+        let open = Arc::new(Mutex::new(OpenFiles::new(limit)));
         let mut sets = BTreeMap::new();
         for (id, root) in ledger.roots() {
-            match RootSet::open(&path_of(dir, id), key) {
+            match RootSet::open(&path_of(dir, id), id, key, &open) {
                 Ok(Some(set)) => drop(sets.insert(id, Arc::new(set))),
                 Ok(None) => report.lost_root_sets.push(root.cid),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -53,7 +57,8 @@ impl Roots {
                 fsio::remove_if_there(&path)?;
             }
         }
-        Ok(Self { dir: dir.to_path_buf(), sets: RwLock::new(sets), builders: AtomicU64::new(0) })
+        let (dir, sets) = (dir.to_path_buf(), RwLock::new(sets));
+        Ok(Self { dir, sets, open, builders: AtomicU64::new(0) })
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -94,7 +99,7 @@ impl Store {
         root.path.as_deref().map_or(Ok(()), check_path)?;
         let inner = &*self.inner;
         let id = RootId(lock(&inner.ledger).new_id()?);
-        let set = blocks.write(&path_of(&inner.roots.dir, id))?;
+        let set = blocks.write(&path_of(&inner.roots.dir, id), id, &inner.roots.open)?;
         fsio::sync_dir(&inner.roots.dir)?;
         let mut ledger = lock(&inner.ledger);
         ledger.add(Fact::RootAdded(id, root.clone()))?;
@@ -131,6 +136,7 @@ impl Store {
         ledger.add(Fact::RootRemoved(id))?;
         ledger.flush()?;
         self.inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        lock(&self.inner.roots.open).take(id);
         fsio::remove_if_there(&path_of(&self.inner.roots.dir, id))?;
         Ok(true)
     }

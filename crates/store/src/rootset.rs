@@ -2,8 +2,9 @@
 //!
 //! A head of 32 bytes (magic, format, number of keys, CRC32C, zeros), then
 //! pages of 4,096 bytes: up to 511 keys, the number of keys (u32), the page's
-//! CRC32C (u32). The first key of each page is in memory. While a fetch runs
-//! its set grows in a [`RootSetBuilder`], which answers too.
+//! CRC32C (u32). The first key of each page and a filter are in memory; the
+//! file is opened when a key passes both. While a fetch runs its set grows in a
+//! [`RootSetBuilder`], which answers too.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
@@ -16,8 +17,11 @@ use crate::Multihash;
 use crate::codec::Reader;
 use crate::config::ROOT_SET_BUFFER;
 use crate::error::WriteError;
+use crate::facts::RootId;
 use crate::io as fsio;
 use crate::key::RepoKey;
+use crate::openfiles::OpenFiles;
+use crate::pack::filter::Filter;
 use crate::pack::set::lock;
 
 const MAGIC: &[u8; 8] = b"PRGROOT\n";
@@ -33,11 +37,38 @@ const MAX_RUNS: usize = 16;
 /// The blocks of one root. Cheap to share.
 #[derive(Debug)]
 pub struct RootSet {
-    file: File,
+    file: SetFile,
     key: RepoKey,
     fences: Box<[u64]>,
+    filter: Filter,
     count: u64,
 }
+
+/// How the file of a set is come by.
+#[derive(Debug)]
+enum SetFile {
+    /// Open as long as the set: a run that has no name.
+    Held(Arc<File>),
+    /// By its path, when it is read.
+    Named(PathBuf, RootId, Arc<OpenSets>),
+}
+
+impl SetFile {
+    fn with<T>(&self, read: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        let (path, id, open) = match self {
+            Self::Held(file) => return read(file),
+            Self::Named(path, id, open) => (path, *id, open),
+        };
+        let kept = lock(open).take(id);
+        let file = kept.map_or_else(|| File::open(path).map(Arc::new), Ok)?;
+        let done = read(&file)?;
+        lock(open).put(id, file);
+        Ok(done)
+    }
+}
+
+/// The sets of a repository that are open.
+pub(crate) type OpenSets = Mutex<OpenFiles<RootId>>;
 
 impl RootSet {
     /// Blocks in it.
@@ -71,6 +102,9 @@ impl RootSet {
     }
 
     fn position_of(&self, key: u64) -> Option<u64> {
+        if !self.filter.may_contain(key) {
+            return None;
+        }
         let page = self.fences.partition_point(|first| *first <= key).checked_sub(1)?;
         let within = self.page(page).ok()?.binary_search(&key).ok()?;
         // Every page but the last is full.
@@ -79,12 +113,18 @@ impl RootSet {
 
     fn page(&self, page: usize) -> io::Result<Vec<u64>> {
         let mut buf = [0; PAGE_BYTES];
-        fsio::read_into(&self.file, HEAD_BYTES + (page * PAGE_BYTES) as u64, &mut buf)?;
+        let at = HEAD_BYTES + (page * PAGE_BYTES) as u64;
+        self.file.with(|file| fsio::read_into(file, at, &mut buf))?;
         decode_page(&buf).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a damaged root set"))
     }
 
     /// Opens a set and checks all of it; `None` if it is damaged.
-    pub(crate) fn open(path: &Path, key: RepoKey) -> io::Result<Option<Self>> {
+    pub(crate) fn open(
+        path: &Path,
+        id: RootId,
+        key: RepoKey,
+        open: &Arc<OpenSets>,
+    ) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
         let head = fsio::read_up_to(&file, 0, HEAD_LEN)?;
         let Some(count) = decode_head(&head) else { return Ok(None) };
@@ -94,14 +134,17 @@ impl RootSet {
         }
         let mut buf = [0; PAGE_BYTES];
         let mut fences = Vec::new();
+        // The file is that long, so the count is no damaged one.
+        let mut filter = Filter::with_room_for(usize::try_from(count).unwrap_or(usize::MAX));
         for page in 0..pages {
             fsio::read_into(&file, HEAD_BYTES + page * PAGE_BYTES as u64, &mut buf)?;
-            match decode_page(&buf).as_deref() {
-                Some([first, ..]) => fences.push(*first),
-                _ => return Ok(None),
-            }
+            let Some(keys) = decode_page(&buf) else { return Ok(None) };
+            let Some(first) = keys.first() else { return Ok(None) };
+            fences.push(*first);
+            keys.iter().for_each(|key| filter.insert(*key));
         }
-        Ok(Some(Self { file, key, fences: fences.into(), count }))
+        let file = SetFile::Named(path.to_path_buf(), id, Arc::clone(open));
+        Ok(Some(Self { file, key, fences: fences.into(), filter, count }))
     }
 }
 
@@ -138,14 +181,16 @@ struct Writer {
     file: File,
     page: Vec<u8>,
     fences: Vec<u64>,
+    filter: Filter,
     last: Option<u64>,
     count: u64,
 }
 
 impl Writer {
-    fn new(path: &Path) -> io::Result<Self> {
-        let file = fsio::create_empty(path)?;
-        Ok(Self { file, page: Vec::with_capacity(PAGE_BYTES), fences: Vec::new(), last: None, count: 0 })
+    /// Into an empty file, up to `room` keys.
+    fn new(file: File, room: usize) -> Self {
+        let (page, filter) = (Vec::with_capacity(PAGE_BYTES), Filter::with_room_for(room));
+        Self { file, page, fences: Vec::new(), filter, last: None, count: 0 }
     }
 
     fn push(&mut self, key: u64) -> io::Result<()> {
@@ -156,6 +201,7 @@ impl Writer {
             self.fences.push(key);
         }
         self.page.extend_from_slice(&key.to_le_bytes());
+        self.filter.insert(key);
         self.count += 1;
         if self.page.len() == PAGE_KEYS * 8 { self.end_page() } else { Ok(()) }
     }
@@ -178,7 +224,8 @@ impl Writer {
     fn finish(mut self, key: RepoKey) -> io::Result<RootSet> {
         self.end_page()?;
         fsio::write_at(&self.file, 0, &encode_head(self.count))?;
-        Ok(RootSet { file: self.file, key, fences: self.fences.into(), count: self.count })
+        let file = SetFile::Held(Arc::new(self.file));
+        Ok(RootSet { file, key, fences: self.fences.into(), filter: self.filter, count: self.count })
     }
 }
 
@@ -228,8 +275,7 @@ impl RootSetBuilder {
         let mut keys: Vec<u64> = growing.recent.iter().copied().collect();
         keys.sort_unstable();
         let path = self.scratch.with_extension(format!("run{}", growing.spilled));
-        let mut writer = Writer::new(&path)?;
-        fs::remove_file(&path)?;
+        let mut writer = Writer::new(nameless(&path)?, keys.len());
         keys.into_iter().try_for_each(|key| writer.push(key))?;
         let run = Arc::new(writer.finish(self.key)?);
         growing.runs.push(run);
@@ -237,9 +283,7 @@ impl RootSetBuilder {
         growing.recent = HashSet::new();
         if growing.runs.len() >= MAX_RUNS {
             let path = self.scratch.with_extension("merge");
-            let writer = Writer::new(&path)?;
-            fs::remove_file(&path)?;
-            let merged = merge(writer, &growing.runs, &[], self.key)?;
+            let merged = merge(nameless(&path)?, &growing.runs, &[], self.key)?;
             growing.runs = vec![Arc::new(merged)];
         }
         Ok(())
@@ -251,25 +295,23 @@ impl RootSetBuilder {
     /// The disk's.
     pub fn seal(&self) -> Result<RootSet, WriteError> {
         let path = self.scratch.with_extension("sealed");
-        let writer = Writer::new(&path)?;
-        fs::remove_file(&path)?;
-        Ok(self.merged(writer)?)
+        Ok(self.merged(nameless(&path)?)?)
     }
 
-    fn merged(&self, writer: Writer) -> io::Result<RootSet> {
+    fn merged(&self, file: File) -> io::Result<RootSet> {
         let growing = lock(&self.growing);
         let mut recent: Vec<u64> = growing.recent.iter().copied().collect();
         recent.sort_unstable();
-        merge(writer, &growing.runs, &recent, self.key)
+        merge(file, &growing.runs, &recent, self.key)
     }
 
     /// Writes the whole set to `path`, synced; the builder goes on answering.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<RootSet> {
+    pub(crate) fn write(&self, path: &Path, id: RootId, open: &Arc<OpenSets>) -> io::Result<RootSet> {
         let temp = path.with_extension("tmp");
-        let set = self.merged(Writer::new(&temp)?)?;
-        set.file.sync_all()?;
+        let set = self.merged(fsio::create_empty(&temp)?)?;
+        set.file.with(File::sync_all)?;
         fs::rename(&temp, path)?;
-        Ok(set)
+        Ok(RootSet { file: SetFile::Named(path.to_path_buf(), id, Arc::clone(open)), ..set })
     }
 }
 
@@ -295,7 +337,17 @@ impl Cursor<'_> {
     }
 }
 
-fn merge(mut writer: Writer, runs: &[Arc<RootSet>], recent: &[u64], key: RepoKey) -> io::Result<RootSet> {
+/// A file that is gone when it is closed.
+fn nameless(path: &Path) -> io::Result<File> {
+    let file = fsio::create_empty(path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// Writes what runs and `recent` hold to an empty file.
+fn merge(file: File, runs: &[Arc<RootSet>], recent: &[u64], key: RepoKey) -> io::Result<RootSet> {
+    let room = runs.iter().map(|run| run.count).sum::<u64>() + recent.len() as u64;
+    let mut writer = Writer::new(file, usize::try_from(room).unwrap_or(usize::MAX));
     let mut cursors: Vec<Cursor<'_>> =
         runs.iter().map(|run| Cursor { run, page: 0, keys: Vec::new().into_iter() }).collect();
     let mut recent = recent.iter().copied();
@@ -320,6 +372,12 @@ fn merge(mut writer: Writer, runs: &[Arc<RootSet>], recent: &[u64], key: RepoKey
 mod tests {
     use super::*;
 
+    const ID: RootId = RootId(1);
+
+    fn open_sets() -> Arc<OpenSets> {
+        Arc::new(Mutex::new(OpenFiles::new(2)))
+    }
+
     fn mh(n: u64) -> Multihash {
         Multihash::wrap(0x12, &n.to_le_bytes()).unwrap()
     }
@@ -343,10 +401,10 @@ mod tests {
         positions.sort_unstable();
         assert!(positions.iter().copied().eq(0..sealed.len()), "each block has a place of its own");
         assert_eq!(sealed.position(&mh(total)), None);
-        let set = builder.write(&path).unwrap();
+        let set = builder.write(&path, ID, &open_sets()).unwrap();
         assert_eq!((set.len(), sealed.len()), (total, total));
         drop(set);
-        let set = RootSet::open(&path, key).unwrap().unwrap();
+        let set = RootSet::open(&path, ID, key, &open_sets()).unwrap().unwrap();
         assert!(probes().all(|n| set.contains(&mh(n))));
         assert!((total..total + 1000).all(|n| !set.contains(&mh(n))));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "scratch files stay behind");
@@ -358,18 +416,18 @@ mod tests {
         let key = RepoKey([1; 16]);
         let path = dir.path().join("set");
         let builder = RootSetBuilder::new(key, dir.path().join("scratch"));
-        assert!(builder.write(&path).unwrap().is_empty());
-        assert!(!RootSet::open(&path, key).unwrap().unwrap().contains(&mh(1)));
+        assert!(builder.write(&path, ID, &open_sets()).unwrap().is_empty());
+        assert!(!RootSet::open(&path, ID, key, &open_sets()).unwrap().unwrap().contains(&mh(1)));
         builder.insert(&mh(1)).unwrap();
-        builder.write(&path).unwrap();
+        builder.write(&path, ID, &open_sets()).unwrap();
         let good = fs::read(&path).unwrap();
         for at in (0..24).chain([40, 41, 4000, good.len() - 1]) {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).unwrap();
-            assert!(RootSet::open(&path, key).unwrap().is_none(), "byte {at}");
+            assert!(RootSet::open(&path, ID, key, &open_sets()).unwrap().is_none(), "byte {at}");
         }
         fs::write(&path, &good[..good.len() - 1]).unwrap();
-        assert!(RootSet::open(&path, key).unwrap().is_none());
+        assert!(RootSet::open(&path, ID, key, &open_sets()).unwrap().is_none());
     }
 }

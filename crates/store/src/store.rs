@@ -97,8 +97,8 @@ impl Store {
         let checkpointed = checkpoint.as_ref().map_or((0, 0), |c| (c.pack, c.entries.len()));
         let packs = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
         restore_dropped(&packs, &mut ledger);
-        let roots =
-            Roots::open(&dir.join("roots"), key, &ledger, &mut report).map_err(failed(&dir.join("roots")))?;
+        let roots = Roots::open(&dir.join("roots"), key, config.open_root_sets, &ledger, &mut report)
+            .map_err(failed(&dir.join("roots")))?;
         let users = UserFiles::new(key, config.verify, config.open_files);
         let inner = Inner {
             dir: dir.to_path_buf(),

@@ -5,7 +5,7 @@
 //! file whose ctime is younger than the clock's grain could change without a
 //! trace, so what is read from it is hashed each time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use crate::facts::FileId;
 use crate::io::{self as fsio, Stat};
 use crate::key::RepoKey;
 use crate::notice::Change;
+use crate::openfiles::OpenFiles;
 use crate::pack::record::Reference;
 use crate::pack::set::lock;
 
@@ -56,34 +57,6 @@ impl Checked {
     }
 }
 
-/// Files kept open, the longest unused first.
-#[derive(Debug, Default)]
-struct OpenFiles {
-    files: HashMap<FileId, (Arc<File>, u64)>,
-    by_use: BTreeMap<u64, FileId>,
-    clock: u64,
-}
-
-impl OpenFiles {
-    fn take(&mut self, id: FileId) -> Option<Arc<File>> {
-        let (file, used) = self.files.remove(&id)?;
-        self.by_use.remove(&used);
-        Some(file)
-    }
-
-    fn put(&mut self, id: FileId, file: Arc<File>, limit: usize) {
-        self.take(id);
-        self.clock += 1;
-        self.by_use.insert(self.clock, id);
-        self.files.insert(id, (file, self.clock));
-        while self.files.len() > limit {
-            if let Some((_, oldest)) = self.by_use.pop_first() {
-                self.files.remove(&oldest);
-            }
-        }
-    }
-}
-
 /// Files that we write ourselves.
 #[derive(Debug, Default)]
 struct Attached {
@@ -97,8 +70,7 @@ struct Attached {
 pub(crate) struct UserFiles {
     key: RepoKey,
     verify: VerifyFn,
-    limit: usize,
-    open: Mutex<OpenFiles>,
+    open: Mutex<OpenFiles<FileId>>,
     attached: Mutex<Attached>,
     checked: Mutex<Checked>,
     /// When each was last looked for.
@@ -118,8 +90,7 @@ impl UserFiles {
         Self {
             key,
             verify,
-            limit,
-            open: Mutex::default(),
+            open: Mutex::new(OpenFiles::new(limit)),
             attached: Mutex::default(),
             checked: Mutex::default(),
             missing: Mutex::default(),
@@ -163,7 +134,7 @@ impl UserFiles {
         }
         let found = self.open(id, path);
         if let Ok(file) = found {
-            lock(&self.open).put(id, file, self.limit);
+            lock(&self.open).put(id, file);
             self.set_there(id);
             return false;
         }
@@ -234,7 +205,7 @@ impl UserFiles {
         self.set_there(reference.file);
         let outcome = self.read_open(mh, reference, &file, always)?;
         if matches!(outcome, Outcome::Right(_)) {
-            lock(&self.open).put(reference.file, file, self.limit);
+            lock(&self.open).put(reference.file, file);
         }
         Ok(outcome)
     }

@@ -463,3 +463,44 @@ fn disk_bytes(path: &Path) -> u64 {
         meta.blocks() * 512
     }
 }
+
+/// Descriptors that lead to root sets of this store.
+#[cfg(target_os = "linux")]
+fn open_sets(dir: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let leads = |link: &PathBuf| link.starts_with(dir.join("roots"));
+    links.filter_map(|entry| fs::read_link(entry.path()).ok()).filter(leads).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn kept_roots_take_no_descriptors() {
+    const ROOTS: u32 = 100;
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().canonicalize().unwrap().join("repo");
+    let config = || Config { open_root_sets: 3, ..Config::default() };
+    let mh = |n: u32| hash(&n.to_le_bytes());
+    let has_all = |store: &Store| {
+        for (n, entry) in (0..ROOTS).zip(store.roots()) {
+            let set = entry.set.unwrap();
+            assert!(set.contains(&mh(n)) && !set.contains(&mh(n + 1)));
+        }
+        let open = open_sets(&dir);
+        assert!((1..=3).contains(&open), "{open} sets are open");
+    };
+    let (store, _) = Store::open(&dir, config()).unwrap();
+    for n in 0..ROOTS {
+        let set = store.root_set_builder();
+        set.insert(&mh(n)).unwrap();
+        store.add_root(&root(Cid::new_v1(0x55, mh(n))), &set).unwrap();
+    }
+    assert_eq!(open_sets(&dir), 0);
+    has_all(&store);
+    drop(store);
+    let (store, _) = Store::open(&dir, config()).unwrap();
+    assert_eq!(open_sets(&dir), 0);
+    has_all(&store);
+    let last = store.roots().pop().unwrap();
+    assert!(store.remove_root(last.id).unwrap());
+    assert!(!last.set.unwrap().contains(&mh(ROOTS - 1)), "a removed set is read");
+}

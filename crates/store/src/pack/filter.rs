@@ -1,4 +1,4 @@
-//! The filter of a sealed pack: about 10 bits a key, one cache line a question.
+//! The filter of a sealed pack or a root set: about 10 bits a key, one cache line a question.
 //!
 //! A Bloom filter in blocks of 512 bits: the key's high bits choose the block,
 //! six 9-bit pieces of a mix of it choose bits within. About one absent key in
