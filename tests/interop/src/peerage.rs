@@ -1,5 +1,6 @@
 //! Our own program, as a user would run it, with `--json`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -97,6 +98,7 @@ impl Peerage {
         }
         let status = process.finish(END)?;
         ensure!(status.success(), "{name}: {status}; {}", process.last_words());
+        assert_no_reconnect(&process)?;
         Ok(lines)
     }
 
@@ -237,6 +239,7 @@ impl Serving {
         }
         let status = self.process.finish(END)?;
         ensure!(status.success(), "{}: {status}; {}", self.process.name(), self.process.last_words());
+        assert_no_reconnect(&self.process)?;
         Ok(lines)
     }
 
@@ -249,6 +252,19 @@ impl Serving {
         let closed = self.process.wait_for("closed", END)?;
         let status = self.process.finish(END)?;
         ensure!(status.success(), "{}: {status}; {}", self.process.name(), self.process.last_words());
+        assert_no_reconnect(&self.process)?;
         Ok(closed)
     }
+}
+
+/// Fails if a program that has ended was connected to one peer more than once:
+/// then a connection was lost on the way, or not used.
+fn assert_no_reconnect(process: &Process) -> Result<()> {
+    let said = process.last_words();
+    let mut seen = BTreeSet::new();
+    for (_, rest) in said.lines().filter_map(|line| line.split_once(" connected peer=")) {
+        let peer = rest.split_whitespace().next();
+        ensure!(seen.insert(peer), "{} connected again: {said}", process.name());
+    }
+    Ok(())
 }
