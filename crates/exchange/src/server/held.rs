@@ -108,6 +108,11 @@ impl HeldWants {
         Some(cid)
     }
 
+    /// Whether a want for this very CID waits for a lookup that is under way.
+    pub(crate) fn is_looking(&self, cid: &Cid) -> bool {
+        self.looking.contains(cid) && self.get(cid).is_some_and(|held| held.stage == Stage::Looking)
+    }
+
     /// A lookup ended; true if its want is still held and waits for it.
     pub(crate) fn finish_lookup(&mut self, cid: &Cid) -> bool {
         self.looking.remove(cid) && self.get(cid).is_some_and(|held| held.stage == Stage::Looking)

@@ -232,6 +232,11 @@ impl Server {
                 self.found(peer, &cid, len, out);
             }
         }
+        // A lookup that began before may end without it.
+        let looking = |(peer, state): (&PeerId, &ServerPeer)| state.held.is_looking(cid).then_some(*peer);
+        for peer in self.peers.iter().filter_map(looking).collect::<Vec<_>>() {
+            self.found(peer, cid, len, out);
+        }
         self.serve(ledgers, out);
     }
 
