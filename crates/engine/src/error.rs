@@ -62,7 +62,7 @@ impl std::fmt::Display for NotFound {
         if self.partly {
             f.write_str("the last source was lost (what has come is kept; run it again to go on)")?;
         } else if self.unreachable.is_empty() && self.without.is_empty() {
-            f.write_str("nobody to ask: the link names no provider (give one with --from)")?;
+            f.write_str("not all of it is here, and there is nobody to ask: name a peer with --from, and leave out --offline")?;
         } else {
             f.write_str("not found")?;
         }

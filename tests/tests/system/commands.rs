@@ -173,5 +173,9 @@ fn completions_for_every_shell() -> Result<()> {
         ensure!(script.contains("share") && script.contains("seed-for"), "{shell}");
     }
     ensure!(!place.path("a").exists(), "there is a repository");
+    // A variable that is empty names no repository, as if it were not there.
+    let mut command = place.peer("a").plain(&["completions", "bash"]);
+    command.env("PEERAGE_PATH", "");
+    ensure!(command.output()?.status.success(), "an empty PEERAGE_PATH is an error");
     Ok(())
 }

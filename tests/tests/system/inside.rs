@@ -11,6 +11,7 @@ fn ls_stat_and_cat_by_link() -> Result<()> {
     data::tree(&folder, 1)?;
     let big = folder.join("zz big");
     data::random(&big, 20 * MIB, 9)?;
+    std::os::unix::fs::symlink("a\\b", folder.join("back"))?;
     let sharing = place.peer("a").share(&[text(&folder)])?;
     let (link, cid, addr) = (sharing.link()?, sharing.cid()?, sharing.addr()?);
     let peer = place.peer("b");
@@ -29,6 +30,10 @@ fn ls_stat_and_cat_by_link() -> Result<()> {
 
     let stat = peer.run(&["stat", &link])?.with_status(0)?.event("stat")?;
     ensure!(stat["type"] == "directory" && stat["entries"] == names.len(), "{stat}");
+    ensure!(stat["size"].is_null() && number(&stat, "dag_size")? > 20 * MIB, "{stat}");
+    let path = format!("{cid}/back");
+    let stat = peer.run(&["stat", &path, "--from", &addr])?.with_status(0)?.event("stat")?;
+    ensure!(stat["target"] == "a\\b" && stat["size"] == 3, "{stat}");
     let path = format!("{cid}/deep/er/exact");
     let stat = peer.run(&["stat", &path, "--from", &addr])?.with_status(0)?.event("stat")?;
     ensure!(stat["type"] == "file" && number(&stat, "size")? == MIB, "{stat}");
@@ -40,6 +45,8 @@ fn ls_stat_and_cat_by_link() -> Result<()> {
     ensure!(same, "cat printed {} other bytes", cat.stdout.len());
     peer.run(&["cat", &link])?.with_status(1)?.error("content")?;
     peer.run(&["cat", &format!("{cid}/no/such"), "--from", &addr])?.with_status(3)?.error("not_found")?;
+    let error = peer.run(&["cat", &format!("{cid}/zz big"), "--offline"])?.with_status(3)?;
+    ensure!(error.error("not_found")?.contains("leave out --offline"), "{}", error.stderr);
     // None of that moved the large file.
     let sent = number(&sharing.close()?, "sent_bytes")?;
     ensure!(sent < 6 * MIB, "{sent} bytes were sent");

@@ -63,15 +63,14 @@ pub(crate) enum Event {
         cid: String,
         #[serde(rename = "type")]
         kind: EntryKind,
-        /// Content bytes.
-        size: u64,
-        /// Bytes of the blocks below the root, as the DAG says.
+        /// Content bytes of a file, or of a symlink's target.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+        /// Bytes of the blocks from the root down, as the DAG says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dag_size: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         entries: Option<u64>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        blocks: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mode: Option<u32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,7 +166,7 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
     /// Content bytes, where known without fetching more.
     pub(crate) size: Option<u64>,
-    /// A symlink's target.
+    /// A symlink's target, as stored: not safe to print.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<String>,
 }

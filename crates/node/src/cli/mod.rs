@@ -24,8 +24,7 @@ use crate::api::Network;
                   peerage get \"ipfs://bafy..\"        fetch it (keep the double quotes)\n  \
                   peerage up                         keep serving pins and kept shares",
     subcommand_required = true,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -38,8 +37,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Globals {
-    /// Repository folder [default: the platform's data folder]
-    #[arg(long, global = true, value_name = "DIR", env = "PEERAGE_PATH", hide_env_values = true)]
+    /// Repository folder [default: the platform's data folder] (or set PEERAGE_PATH)
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) repo: Option<PathBuf>,
 
     /// Print one JSON object a line
@@ -86,14 +85,15 @@ impl NetworkFlags {
     }
 }
 
-/// The repository: the flag, else `$PEERAGE_PATH` (clap reads it), else the
-/// platform's data folder.
+/// Names the repository, unless `--repo` does.
+const REPOSITORY: &str = "PEERAGE_PATH";
+
+/// The repository: the flag, else [`REPOSITORY`] unless that is empty, else
+/// the platform's data folder.
 pub(crate) fn repository(flag: Option<PathBuf>) -> Result<PathBuf, crate::api::Failure> {
     use etcetera::BaseStrategy as _;
-    let path = match flag {
-        Some(path) if path.as_os_str().is_empty() => {
-            return Err(crate::api::Failure::usage("--repo, or PEERAGE_PATH, is empty"));
-        }
+    let variable = || std::env::var_os(REPOSITORY).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let path = match flag.or_else(variable) {
         Some(path) => path,
         None => match etcetera::choose_base_strategy() {
             Ok(base) => base.data_dir().join("peerage"),

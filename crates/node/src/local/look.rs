@@ -53,10 +53,7 @@ fn entry(name: Option<String>, cid: Cid, node: Option<&Node>, tsize: Option<u64>
         None => EntryKind::Unknown,
     };
     let size = node.and_then(Node::file_size).or(tsize.filter(|_| raw));
-    let target = match node {
-        Some(Node::Symlink { target, .. }) => Some(name::escape_bytes(target)),
-        _ => None,
-    };
+    let target = node.and_then(target_of);
     Entry { name, cid: cid.to_string(), kind, size, target }
 }
 
@@ -72,41 +69,41 @@ fn kind_of(node: &Node) -> EntryKind {
 pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, _) = look(peer, &target.source).await?;
     let (node, data) = query.node(at).await.map_err(|error| error.failure())?;
-    let mut entries = None;
-    let mut size = node.file_size();
-    let links: u64 = match &node {
-        Node::Directory { entries, .. } => {
-            entries.iter().map(|entry| entry.tsize).fold(0, u64::saturating_add)
+    let own = data.len() as u64;
+    let (mut entries, mut dag_size) = (None, None);
+    match kind_of(&node) {
+        EntryKind::Directory => {
+            let list = query.list(at).await.map_err(|error| error.failure())?;
+            entries = Some(list.len() as u64);
+            // Of a sharded folder, the shards themselves are not known here.
+            dag_size = matches!(node, Node::Directory { .. })
+                .then(|| list.iter().map(|entry| entry.tsize).fold(own, u64::saturating_add));
         }
-        _ => 0,
-    };
-    if kind_of(&node) == EntryKind::Directory {
-        let list = query.list(at).await.map_err(|error| error.failure())?;
-        entries = Some(list.len() as u64);
-        size = Some(list.iter().map(|entry| entry.tsize).fold(0, u64::saturating_add));
+        _ if !matches!(node, Node::File { .. }) => dag_size = Some(own),
+        _ => {}
     }
+    let target = target_of(&node);
     let metadata = node.metadata();
-    let dag_size = match &node {
-        Node::Leaf { .. } | Node::Symlink { .. } | Node::Opaque { .. } => Some(data.len() as u64),
-        Node::Directory { .. } => Some(links.saturating_add(data.len() as u64)),
-        Node::File { .. } | Node::Shard { .. } => None,
-    };
     out.send(Event::Stat {
         cid: at.to_string(),
         kind: kind_of(&node),
-        size: size.unwrap_or(data.len() as u64),
+        size: node.file_size().or(target.as_ref().map(|target| target.len() as u64)),
         dag_size,
         entries,
-        blocks: None,
         mode: metadata.mode,
         mtime: metadata.mtime.map(|time| time.seconds),
-        target: match &node {
-            Node::Symlink { target, .. } => Some(name::escape_bytes(target)),
-            _ => None,
-        },
+        target,
     })
     .await;
     Ok(())
+}
+
+/// Where a symlink leads. What is no text in it cannot be in JSON either.
+fn target_of(node: &Node) -> Option<String> {
+    match node {
+        Node::Symlink { target, .. } => Some(String::from_utf8_lossy(target).into_owned()),
+        _ => None,
+    }
 }
 
 pub(super) async fn cat(peer: &Peer, request: api::Cat, out: &Sink) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use peerage_peer::Peer;
 
 use super::failure::Fails as _;
-use crate::api::{self, Event, Failure, Kind, PeerLine};
+use crate::api::{self, Event, Failure, Kind, NoticeKind, PeerLine};
 use crate::backend::Sink;
 
 /// Between two pings, as `ping` does.
@@ -87,7 +87,11 @@ async fn agent_of(peer: &Peer, id: PeerId) -> Option<String> {
 }
 
 pub(super) async fn peers(peer: &Peer, out: &Sink) -> Result<(), Failure> {
-    for info in peer.peers().await {
+    let peers = peer.peers().await;
+    if peers.is_empty() {
+        out.send(Event::notice(NoticeKind::Other, "connected to nobody")).await;
+    }
+    for info in peers {
         out.send(Event::Peer(PeerLine {
             peer_id: info.peer.to_string(),
             addr: info.addrs.first().map(ToString::to_string).unwrap_or_default(),

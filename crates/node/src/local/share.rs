@@ -295,11 +295,12 @@ pub(super) async fn remarks(root: &Added, preserve: bool, out: &Sink) {
         out.send(Event::notice(NoticeKind::Skipped, message)).await;
     }
     if root.remarks.hidden > 0 {
-        let message = format!("{} hidden entries were left out; see --hidden", root.remarks.hidden);
+        let message = format!("hidden entries left out: {}; see --hidden", root.remarks.hidden);
         out.send(Event::notice(NoticeKind::Skipped, message)).await;
     }
     if root.executables > 0 && !preserve {
-        let message = format!("{} files are executable, which is not kept; see --preserve", root.executables);
+        let message =
+            format!("executable files: {}; that they are is not kept, see --preserve", root.executables);
         out.send(Event::notice(NoticeKind::Other, message)).await;
     }
 }

@@ -10,6 +10,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Most peers with a bar of their own. 16: what fits on a screen.
 const PEERS_SHOWN: usize = 16;
 
+/// A line of 80 columns has room for the message: who, and by which path.
+const TOTAL_KNOWN: &str =
+    "{bar:12} {decimal_bytes:>9} of {decimal_total_bytes} {decimal_bytes_per_sec:>11} {eta:>4} {wide_msg}";
+const TOTAL_UNKNOWN: &str = "{decimal_bytes:>9} {decimal_bytes_per_sec:>11} {wide_msg}";
+
 /// The bars of one command.
 #[derive(Debug)]
 pub(super) struct Bars {
@@ -33,15 +38,15 @@ impl Bars {
         let bar = self.main.get_or_insert_with(|| self.all.add(ProgressBar::no_length()));
         match total {
             Some(total) if bar.length() != Some(total) => {
-                bar.set_style(style(
-                    "{bar:24} {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec:>11}  {eta} left  {wide_msg}",
-                ));
+                bar.set_style(style(TOTAL_KNOWN));
                 bar.set_length(total);
                 // The rate counts from here, not from what was there already.
+                bar.set_position(bytes);
+                bar.tick();
                 bar.reset_eta();
             }
             Some(_) => {}
-            None => bar.set_style(style("{decimal_bytes:>10}  {decimal_bytes_per_sec:>11}  {wide_msg}")),
+            None => bar.set_style(style(TOTAL_UNKNOWN)),
         }
         bar.set_message(message);
         bar.set_position(bytes);
@@ -64,14 +69,12 @@ impl Bars {
                 return;
             }
             let bar = self.all.add(ProgressBar::no_length());
-            bar.set_style(style("{decimal_bytes:>10}  {decimal_bytes_per_sec:>11}  {wide_msg}"));
+            bar.set_style(style(TOTAL_UNKNOWN));
             self.peers.insert(peer.to_owned(), bar);
         }
         if let Some(bar) = self.peers.get(peer) {
             if total.is_some() && bar.length() != total {
-                bar.set_style(style(
-                    "{bar:24} {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec:>11}  {wide_msg}",
-                ));
+                bar.set_style(style(TOTAL_KNOWN));
                 bar.set_length(total.unwrap_or(0));
             }
             bar.set_message(message);

@@ -125,7 +125,8 @@ impl Human {
             }
             Event::Pong { peer_id, addr, seconds, .. } => {
                 if self.pings.0.is_empty() {
-                    writeln!(out, "{peer_id} at {}", escape(&addr))?;
+                    let at = if addr.is_empty() { String::new() } else { format!(" at {}", escape(&addr)) };
+                    writeln!(out, "{peer_id}{at}")?;
                 }
                 writeln!(out, "  {}", millis(seconds))?;
                 self.pings.0.push(seconds);
@@ -291,7 +292,7 @@ fn print_shares(shares: &[SharedRoot], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
-    let Event::Stat { cid, kind, size, dag_size, entries, blocks, mode, mtime, target } = stat else {
+    let Event::Stat { cid, kind, size, dag_size, entries, mode, mtime, target } = stat else {
         return Ok(());
     };
     let kind = match kind {
@@ -300,14 +301,15 @@ fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
         EntryKind::Symlink => "symlink",
         EntryKind::Unknown => "unknown",
     };
-    writeln!(out, "cid      {cid}\ntype     {kind}\nsize     {size} ({})", bytes(*size))?;
+    writeln!(out, "cid      {cid}\ntype     {kind}")?;
+    let exact = |size: u64| format!("{size} ({})", bytes(size));
     let mut line = |name: &str, value: Option<String>| match value {
         Some(value) => writeln!(out, "{name:<8} {value}"),
         None => Ok(()),
     };
-    line("dag size", dag_size.map(|size| size.to_string()))?;
+    line("size", size.map(exact))?;
+    line("dag size", dag_size.map(exact))?;
     line("entries", entries.map(|count| count.to_string()))?;
-    line("blocks", blocks.map(|count| count.to_string()))?;
     line("mode", mode.map(|mode| format!("{mode:04o}")))?;
     line("mtime", mtime.map(|mtime| mtime.to_string()))?;
     line("target", target.as_deref().map(escape))
@@ -316,7 +318,9 @@ fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
 fn sources_text(count: u64, via: &[Via]) -> String {
     let mut text = plural(count, "source", "sources");
     for via in via.iter().take(3) {
-        text.push_str(&format!(", {}", escape(&via.addr)));
+        // Who it is says its id in `--json`; a line has room for the path only.
+        let path = via.addr.split("/p2p/").next().unwrap_or_default();
+        text.push_str(&format!(", {}", escape(path)));
     }
     text
 }
