@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use peerage_content::limits::BLOCK_MADE_MAX;
+use peerage_content::limits::{BLOCK_MADE_MAX, BLOCK_MAX};
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, Leaf, Profile, codec, hash};
 use peerage_store::Stat;
@@ -81,27 +81,21 @@ impl Standing {
         Ok(Self { file, stat })
     }
 
-    /// Bytes of the file, if it has so many.
-    pub(super) fn read(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
-        if offset.checked_add(len as u64)? > self.stat.size {
-            return None;
-        }
-        let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, offset).ok()?;
-        Some(bytes)
+    /// Bytes of the file, if it has so many, and they can be a block.
+    pub(super) fn read(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
+        read_piece(&self.file, self.stat.size, offset, len)
     }
 
     /// The whole file, if it is one block.
     pub(super) fn read_block(&self, cid: &Cid) -> Option<Bytes> {
-        let len = usize::try_from(self.stat.size).ok().filter(|len| *len <= BLOCK_MADE_MAX)?;
-        as_block(cid, self.read(0, len)?)
+        as_whole_block(cid, &self.file, self.stat.size)
     }
 
     /// True if the file, as far as it reaches, has these bytes there.
     pub(super) fn agrees(&self, offset: u64, payload: &[u8]) -> bool {
         let reach = self.stat.size.saturating_sub(offset);
         let len = usize::try_from(reach).unwrap_or(usize::MAX).min(payload.len());
-        len == 0 || self.read(offset, len).is_some_and(|there| there == payload[..len])
+        len == 0 || self.read(offset, len as u64).is_some_and(|there| there == payload[..len])
     }
 
     /// True if nobody has written to it since it was opened.
@@ -113,13 +107,29 @@ impl Standing {
     pub(super) fn copy(&self, to: &File, offset: u64, len: u64) -> io::Result<()> {
         let mut at = 0;
         while at < len {
-            let piece = usize::try_from((len - at).min(COPY)).unwrap_or(0);
-            let bytes = self.read(offset + at, piece).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let bytes = self.read(offset + at, (len - at).min(COPY)).ok_or(io::ErrorKind::UnexpectedEof)?;
             to.write_all_at(&bytes, offset + at)?;
-            at += piece as u64;
+            at += bytes.len() as u64;
         }
         Ok(())
     }
+}
+
+/// Bytes of a file of `size` bytes, if it has so many, and not more than a
+/// block has: an inner node stands for any number of them, as its maker claims.
+pub(super) fn read_piece(file: &File, size: u64, offset: u64, len: u64) -> Option<Vec<u8>> {
+    if len > BLOCK_MAX as u64 || offset.checked_add(len)? > size {
+        return None;
+    }
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    file.read_exact_at(&mut bytes, offset).ok()?;
+    Some(bytes)
+}
+
+/// The block that a whole file of `size` bytes is, if it has this CID.
+pub(super) fn as_whole_block(cid: &Cid, file: &File, size: u64) -> Option<Bytes> {
+    let len = Some(size).filter(|size| *size <= BLOCK_MADE_MAX as u64)?;
+    as_block(cid, read_piece(file, size, 0, len)?)
 }
 
 /// The block that `bytes` of a file are, if it has this CID: as they are, or

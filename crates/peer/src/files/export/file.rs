@@ -247,32 +247,36 @@ impl Export {
     /// or in what an earlier run staged.
     pub(crate) fn read_existing(&self, cid: &Cid, at: At) -> Option<Bytes> {
         let entry = self.entry(at.file).ok()?;
-        let len = usize::try_from(at.len).ok()?;
         let mut state = entry.state();
         let found = state.found.get_or_insert_with(|| self.existing.find(&self.staging, &entry.path));
         let at_dest = match found {
-            Found::File(there) => there.read(at.offset, len),
+            Found::File(there) => there.read(at.offset, at.len),
             Found::Nothing | Found::Folder | Found::Other => None,
         };
         drop(state);
         if let Some(found) = at_dest.and_then(|bytes| existing::as_block(cid, bytes)) {
             return Some(found);
         }
-        let staged = self.staging.read_staged(&entry.path, at.offset, len)?;
+        let (file, size) = self.staging.open_staged(&entry.path)?;
+        let staged = existing::read_piece(&file, size, at.offset, at.len)?;
         let found = existing::as_block(cid, staged)?;
-        self.staging.room().reuse(len as u64);
+        self.staging.room().reuse(at.len);
         Some(found)
     }
 
     /// Looks whether an entry of a folder, or the root, is a file of one block
     /// that is there already.
     pub(crate) fn read_existing_entry(&self, cid: &Cid, path: &[String]) -> Option<Bytes> {
-        if !self.existing.is_present() {
-            return None;
-        }
-        match self.existing.find(&self.staging, &self.path(path)) {
+        let path = self.path(path);
+        let at_dest = match self.existing.find(&self.staging, &path) {
             Found::File(there) => there.read_block(cid),
             Found::Nothing | Found::Folder | Found::Other => None,
-        }
+        };
+        at_dest.or_else(|| {
+            let (file, size) = self.staging.open_staged(&path)?;
+            let found = existing::as_whole_block(cid, &file, size)?;
+            self.staging.room().reuse(size);
+            Some(found)
+        })
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -144,15 +143,14 @@ impl Staging {
         }
     }
 
-    /// Bytes of a file that an earlier run staged.
-    pub(super) fn read_staged(&self, path: &Path, offset: u64, len: usize) -> Option<Vec<u8>> {
+    /// A file that an earlier run staged, and its size in bytes.
+    pub(super) fn open_staged(&self, path: &Path) -> Option<(File, u64)> {
         if !self.resumed {
             return None;
         }
         let file = self.dir.open(path).ok()?.into_std();
-        let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, offset).ok()?;
-        Some(bytes)
+        let size = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+        Some((file, size))
     }
 
     pub(super) fn room(&self) -> MutexGuard<'_, Room> {

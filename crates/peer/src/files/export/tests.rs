@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use peerage_content::codec;
 use peerage_content::hash;
+use peerage_content::limits::BLOCK_MAX;
 use peerage_engine::At;
 use peerage_store::Config;
 
@@ -113,6 +114,47 @@ fn a_block_of_the_file_that_is_there_need_not_be_fetched() {
     assert_eq!(export.read_existing(&raw(b"4567"), at(u64::MAX, 4)), None);
     assert_eq!(export.read_existing_entry(&raw(b"0123456789"), &[]).unwrap(), &b"0123456789"[..]);
     assert_eq!(export.read_existing_entry(&raw(b"other"), &[]), None);
+}
+
+#[test]
+fn a_block_that_an_earlier_run_staged_need_not_be_fetched() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    file(&export, 1, &["a"], b"0123456789").unwrap();
+    drop(export);
+    let export = bench.export(false);
+    assert_eq!(export.read_existing_entry(&raw(b"0123456789"), &names(&["a"])).unwrap(), &b"0123456789"[..]);
+    assert_eq!(export.read_existing_entry(&raw(b"other"), &names(&["a"])), None);
+    assert_eq!(export.read_existing_entry(&raw(b""), &[]), None, "a folder");
+    export.note_file(FileKey(1), &names(&["a"]), 10, Metadata::default());
+    let at = |offset, len| At { file: FileKey(1), offset, len };
+    assert_eq!(export.read_existing(&raw(b"4567"), at(4, 4)).unwrap(), &b"4567"[..]);
+    assert_eq!(export.read_existing(&raw(b"4567"), at(4, u64::MAX)), None);
+}
+
+#[test]
+fn no_more_than_a_block_is_read_at_once() {
+    let too_long = BLOCK_MAX + 1;
+    let zeros = vec![0; too_long];
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.note_file(FileKey(1), &[], too_long as u64, Metadata::default());
+    put(&export, FileKey(1), 0, &[0], false).unwrap();
+    drop(export);
+    for in_place in [false, true] {
+        if in_place {
+            fs::write(&bench.dest, &zeros).unwrap();
+        }
+        let export = bench.export(false);
+        export.note_file(FileKey(1), &[], too_long as u64, Metadata::default());
+        let read = |len: usize| {
+            let at = At { file: FileKey(1), offset: 0, len: len as u64 };
+            export.read_existing(&raw(&zeros[..len]), at).is_some()
+        };
+        assert!(read(BLOCK_MAX));
+        assert!(!read(too_long), "in place: {in_place}");
+    }
 }
 
 #[test]
