@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use cap_std::fs::OpenOptions;
+use cap_std::fs::{OpenOptions, Permissions, PermissionsExt as _};
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, hash};
 use peerage_engine::{At, FileKey};
 use peerage_store::{FileId, Reference, Stat};
 
 use super::existing::{self, Found};
-use super::{EDGE_MAX, Export, ExportError, finish};
+use super::{EDGE_MAX, Export, ExportError};
 
 /// A file under way.
 pub(super) struct Entry {
@@ -188,6 +188,11 @@ impl Export {
                 }
                 self.staging.dir.open_with(path, &options)
             }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                // An earlier run has ended just after it gave the file its mode.
+                self.staging.dir.set_permissions(path, Permissions::from_mode(0o600))?;
+                self.staging.dir.open_with(path, &options)
+            }
             result => result,
         }
         .map(cap_std::fs::File::into_std)
@@ -226,8 +231,10 @@ impl Export {
         let Some(id) = state.id else { return Ok(()) };
         let stat = match (std::mem::take(&mut state.way), state.found.take()) {
             (Way::Staged(handle), _) => {
+                if !entry.metadata.is_empty() {
+                    self.state().finished.push((entry.path.clone(), id, entry.metadata));
+                }
                 let named = |error| self.io("finish", &entry.path, error);
-                finish::apply(&handle, &entry.metadata).map_err(named)?;
                 Stat::of(&handle.metadata().map_err(named)?)
             }
             (Way::InPlace(_), Some(Found::File(there))) => {

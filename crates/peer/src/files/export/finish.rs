@@ -12,13 +12,13 @@ use std::sync::atomic::Ordering;
 
 use cap_std::fs::Dir;
 use peerage_content::unixfs::Metadata;
-use peerage_store::Stat;
+use peerage_store::{FileId, Stat};
 use rustix::fs::{Timespec, Timestamps, futimens};
 
 use super::error::ExportError;
 use super::existing::Found;
 use super::staging::Staging;
-use super::{Export, Symlink};
+use super::{Export, Folders, State, Symlink};
 
 /// What a finished fetch came to.
 #[derive(Debug, Clone, Default)]
@@ -33,22 +33,19 @@ impl Export {
     /// Gives everything its name. Nothing at the destination has changed before this.
     pub(crate) fn complete(&self) -> Result<Finished, ExportError> {
         self.check_collision()?;
-        let (symlinks, folders) = {
+        let (symlinks, files, folders) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.symlinks), std::mem::take(&mut state.folders))
+            let State { symlinks, finished, folders, .. } = &mut *state;
+            (std::mem::take(symlinks), std::mem::take(finished), std::mem::take(folders))
         };
         let unsafe_links = self.make_symlinks(&symlinks)?;
         self.check_same()?;
         self.prune()?;
-        for (path, metadata) in folders.iter().rev() {
-            let named = |error| self.io("finish", path, error);
-            let dir = self.dir().open(path).map_err(named)?.into_std();
-            apply(&dir, metadata).map_err(named)?;
-        }
+        self.finish_files(&files)?;
         self.store.flush()?;
         let root = Path::new(&self.staging.name);
         sync(&self.staging).map_err(|error| self.io("sync", root, error))?;
-        self.rename()?;
+        self.rename(&folders)?;
         self.completed.store(true, Ordering::Relaxed);
         self.store.move_tree(self.staging.tree, &self.staging.parent_path)?;
         self.renew_root_stat()?;
@@ -82,48 +79,76 @@ impl Export {
         Ok(())
     }
 
-    fn rename(&self) -> Result<(), ExportError> {
+    /// Gives files their modes and times, which a file that is still written to
+    /// could not have: it may be read-only.
+    fn finish_files(&self, files: &[(PathBuf, FileId, Metadata)]) -> Result<(), ExportError> {
+        for (path, id, metadata) in files {
+            let named = |error| self.io("finish", path, error);
+            let file = self.dir().open(path).map_err(named)?.into_std();
+            apply(&file, metadata).map_err(named)?;
+            self.store.set_stats(&[(*id, Stat::of(&file.metadata().map_err(named)?))])?;
+        }
+        Ok(())
+    }
+
+    /// Gives a folder that now has its place, and those below it, their modes
+    /// and times: a read-only one could not have been moved.
+    fn finish_folders(&self, top: &Path, moved: &Dir, folders: &Folders) -> Result<(), ExportError> {
+        let below: Vec<_> =
+            folders.range(top.to_path_buf()..).take_while(|(path, _)| path.starts_with(top)).collect();
+        for (path, metadata) in below.into_iter().rev() {
+            let named = |error| self.io("finish", path, error);
+            let inside = path.strip_prefix(top).ok().filter(|inside| !inside.as_os_str().is_empty());
+            let folder = moved.open(inside.unwrap_or(Path::new("."))).map_err(named)?.into_std();
+            apply(&folder, metadata).map_err(named)?;
+        }
+        Ok(())
+    }
+
+    fn rename(&self, folders: &Folders) -> Result<(), ExportError> {
         let name = Path::new(&self.staging.name);
         if self.dir().symlink_metadata(name).is_err() {
             // Everything was in place already.
             return Ok(());
         }
         // First it is looked whether all of it can be moved.
-        self.merge(name, true)?;
-        self.merge(name, false)
+        self.merge(name, None)?;
+        self.merge(name, Some(folders))
     }
 
     /// Moves what is staged to the destination, each file that has a folder
-    /// there by its own rename; with `look`, only says whether it can.
-    fn merge(&self, path: &Path, look: bool) -> Result<(), ExportError> {
+    /// there by its own rename; without `folders`, only says whether it can.
+    fn merge(&self, path: &Path, folders: Option<&Folders>) -> Result<(), ExportError> {
         let wrong = |error| self.io("complete", path, error);
         let (staging, dest) = (self.dir(), &self.staging.parent);
         let staged = staging.symlink_metadata(path).map_err(wrong)?;
-        let there = match dest.symlink_metadata(path) {
-            Ok(there) => there,
-            Err(_) if look => return Ok(()),
-            Err(_) => return self.rename_new(path),
-        };
-        if staged.is_dir() && there.is_dir() && (self.existing.is_present() || self.destination.overwrite) {
-            return names(staging, path)
-                .map_err(wrong)?
-                .into_iter()
-                .try_for_each(|name| self.merge(&path.join(name), look));
+        let there = dest.symlink_metadata(path).ok();
+        let both = staged.is_dir() && there.as_ref().is_some_and(cap_std::fs::Metadata::is_dir);
+        if both && (self.existing.is_present() || self.destination.overwrite) {
+            let names = names(staging, path).map_err(wrong)?;
+            return names.into_iter().try_for_each(|name| self.merge(&path.join(name), folders));
         }
-        if there.is_dir() && !staged.is_dir() {
-            self.check_no_folder(path)?;
+        if let Some(there) = &there {
+            if there.is_dir() && !staged.is_dir() {
+                self.check_no_folder(path)?;
+            }
+            if !self.destination.overwrite && !self.may_replace(path) {
+                return Err(ExportError::Changed(self.display(path)));
+            }
         }
-        if !self.destination.overwrite && !self.may_replace(path) {
-            return Err(ExportError::Changed(self.display(path)));
+        let Some(folders) = folders else { return Ok(()) };
+        let folder = if staged.is_dir() { Some(staging.open_dir(path).map_err(wrong)?) } else { None };
+        match there {
+            None => self.rename_new(path)?,
+            Some(_) => {
+                if staged.is_dir() {
+                    // Only with --overwrite: without, this was found before.
+                    dest.remove_file(path).map_err(wrong)?;
+                }
+                staging.rename(path, dest, path).map_err(wrong)?;
+            }
         }
-        if look {
-            return Ok(());
-        }
-        if staged.is_dir() {
-            // Only with --overwrite: without, this was found before.
-            dest.remove_file(path).map_err(wrong)?;
-        }
-        staging.rename(path, dest, path).map_err(wrong)
+        folder.map_or(Ok(()), |folder| self.finish_folders(path, &folder, folders))
     }
 
     /// Whether the file at the destination is the one that was compared.
@@ -292,7 +317,7 @@ fn stays(path: &Path, target: &Path, links: &HashSet<&Path>) -> bool {
 }
 
 /// Applies mode and mtime, if the DAG keeps them. No set-user-id or like.
-pub(super) fn apply(file: &File, metadata: &Metadata) -> io::Result<()> {
+fn apply(file: &File, metadata: &Metadata) -> io::Result<()> {
     if let Some(mode) = metadata.mode {
         file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
     }

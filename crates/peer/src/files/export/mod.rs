@@ -12,7 +12,7 @@ mod staging;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,8 +95,13 @@ struct State {
     /// Files at the destination that staged ones may replace, as they were seen.
     replaces: HashMap<PathBuf, Stat>,
     symlinks: Vec<Symlink>,
-    folders: Vec<(PathBuf, Metadata)>,
+    /// Files that have come and what they are to be given, all at the end.
+    finished: Vec<(PathBuf, FileId, Metadata)>,
+    folders: Folders,
 }
+
+/// What folders are to be given when they have their place.
+type Folders = BTreeMap<PathBuf, Metadata>;
 
 struct Symlink {
     path: PathBuf,
@@ -153,7 +158,7 @@ impl Export {
         let mut state = self.state();
         self.claim(&mut state, &path);
         if !metadata.is_empty() {
-            state.folders.push((path.clone(), metadata));
+            state.folders.insert(path.clone(), metadata);
         }
         drop(state);
         self.check_collision()?;

@@ -1,11 +1,12 @@
 //! The way to the disk, with what stands at the destination.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use peerage_content::codec;
 use peerage_content::hash;
 use peerage_content::limits::BLOCK_MAX;
+use peerage_content::unixfs::Mtime;
 use peerage_engine::At;
 use peerage_store::Config;
 
@@ -400,6 +401,51 @@ fn a_file_that_is_written_to_while_it_is_compared_is_not_taken() {
     drop(put(&export, FileKey(1), 4, b"4567", false));
     assert!(export.finish_file(FileKey(1)).is_err() || export.complete().is_err());
     assert_eq!(fs::read(&bench.dest).unwrap(), b"other length");
+}
+
+#[test]
+fn modes_and_times_come_last() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let metadata = |mode| Metadata { mode: Some(mode), mtime: Some(Mtime { seconds: 1234, nanoseconds: 5 }) };
+    for into_existing in [false, true] {
+        let bench = Bench::new();
+        let staged = |export: &Export| bench.dest.with_file_name(&export.staging.entry).join("dest");
+        if into_existing {
+            fs::create_dir(&bench.dest).unwrap();
+        }
+        let begin = || {
+            let export = bench.export(true);
+            export.make_dir(&[], metadata(0o555)).unwrap();
+            export.make_dir(&names(&["sub"]), metadata(0o500)).unwrap();
+            export.note_file(FileKey(1), &names(&["sub", "file"]), 4, metadata(0o444));
+            put(&export, FileKey(1), 0, b"0123", false).unwrap();
+            export.finish_file(FileKey(1)).unwrap();
+            export
+        };
+        let export = begin();
+        for path in ["", "sub", "sub/file"] {
+            assert_eq!(mode(&staged(&export).join(path)) & 0o200, 0o200, "{path} can be taken up again");
+        }
+        drop(export);
+        let export = begin();
+        export.complete().unwrap();
+        drop(export);
+        let file = bench.dest.join("sub/file");
+        assert_eq!((mode(&bench.dest.join("sub")), mode(&file)), (0o500, 0o444));
+        for path in [&file, &bench.dest.join("sub")] {
+            assert_eq!(fs::metadata(path).unwrap().mtime(), 1234, "{}", path.display());
+        }
+        assert_eq!(mode(&bench.dest) == 0o555, !into_existing, "a folder of the user's is left as it is");
+        let (tree, _) =
+            bench.store.trees().into_iter().find(|(_, base)| base == bench.dest.parent().unwrap()).unwrap();
+        let known = bench.store.files_of(tree).remove(0);
+        assert_eq!(
+            known.stat,
+            Some(Stat::of(&fs::metadata(&file).unwrap())),
+            "what was registered is what is there"
+        );
+        assert_eq!(bench.beside(), ["dest"]);
+    }
 }
 
 #[test]
