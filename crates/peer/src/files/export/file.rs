@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -165,8 +165,10 @@ impl Export {
     /// Makes a file in staging, or takes up the one of an earlier run.
     fn stage(&self, entry: &Entry) -> Result<(Arc<File>, FileId), ExportError> {
         self.staging.reserve(entry.size)?;
-        let file = self.create(&entry.path).map_err(|error| self.io("make the file", &entry.path, error))?;
-        self.staged(&entry.path);
+        let wrong = |error| self.io("make the file", &entry.path, error);
+        let file = self.create(&entry.path).map_err(wrong)?;
+        let made = file.metadata().map_err(wrong)?;
+        self.staged(&entry.path, (made.dev(), made.ino()))?;
         let file = Arc::new(file);
         if entry.size > 0 {
             file.set_len(entry.size).map_err(|error| self.io("make room for", &entry.path, error))?;

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt as _};
 use peerage_content::unixfs::Metadata;
 use peerage_store::{FileId, Stat};
 use rustix::fs::{Timespec, Timestamps, futimens};
@@ -221,10 +221,17 @@ impl Export {
                 self.dir().create_dir_all(parent).map_err(named)?;
             }
             self.staging.fill();
-            // One that an earlier run made.
-            drop(self.dir().remove_file(path));
+            if let Ok(there) = self.dir().symlink_metadata(path) {
+                let ours = self.state().inodes.contains(&(there.dev(), there.ino()));
+                if ours || !there.is_symlink() {
+                    return Err(ExportError::Collision(self.display(path)));
+                }
+                // One that an earlier run made.
+                self.dir().remove_file(path).map_err(named)?;
+            }
             self.dir().symlink_contents(target, path).map_err(named)?;
-            self.staged(path);
+            let made = self.dir().symlink_metadata(path).map_err(named)?;
+            self.staged(path, (made.dev(), made.ino()))?;
         }
         Ok(left_out)
     }

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt as _};
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, hash};
 use peerage_engine::FileKey;
@@ -89,6 +89,9 @@ struct State {
     claimed: HashSet<u64>,
     /// Hashes of the paths of files and symlinks that this run has put into staging.
     staged: HashSet<u64>,
+    /// Devices and inodes of what this run has made: a file system that does
+    /// not tell case apart gives two names the same one.
+    inodes: HashSet<(u64, u64)>,
     collision: Option<PathBuf>,
     /// Paths at the destination that are something else.
     differs: Vec<PathBuf>,
@@ -165,7 +168,10 @@ impl Export {
         if self.existing.conflicts_with_folder(&self.staging, &path) && !self.destination.overwrite {
             self.differs(&path);
         }
-        self.staging.dir.create_dir_all(&path).map_err(|error| self.io("make the folder", &path, error))
+        let wrong = |error| self.io("make the folder", &path, error);
+        self.dir().create_dir_all(&path).map_err(wrong)?;
+        let made = self.dir().symlink_metadata(&path).map_err(wrong)?;
+        self.claim_inode(&path, (made.dev(), made.ino()))
     }
 
     /// Notes a file; it is made by its first write.
@@ -184,11 +190,18 @@ impl Export {
         state.symlinks.push(Symlink { path, target: target.to_vec() });
     }
 
-    /// Notes that a file or symlink in staging is this run's.
-    fn staged(&self, path: &Path) {
+    /// Notes that a file or symlink in staging, with this device and inode, is this run's.
+    fn staged(&self, path: &Path, identity: (u64, u64)) -> Result<(), ExportError> {
         let mut state = self.state();
         let hash = state.hasher.hash_one(path);
         state.staged.insert(hash);
+        drop(state);
+        self.claim_inode(path, identity)
+    }
+
+    fn claim_inode(&self, path: &Path, identity: (u64, u64)) -> Result<(), ExportError> {
+        let is_new = self.state().inodes.insert(identity);
+        if is_new { Ok(()) } else { Err(ExportError::Collision(self.display(path))) }
     }
 
     fn check_collision(&self) -> Result<(), ExportError> {

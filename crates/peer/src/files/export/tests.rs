@@ -459,6 +459,47 @@ fn two_entries_of_one_name_are_an_error() {
     assert!(!bench.dest.exists());
 }
 
+/// What opening `new` is where case is not told apart, if `old` is there.
+fn same_file(export: &Export, bench: &Bench, old: &str, new: &str) {
+    let staged = bench.dest.with_file_name(&export.staging.entry).join("dest");
+    fs::hard_link(staged.join(old), staged.join(new)).unwrap();
+}
+
+#[test]
+fn two_names_of_one_file_are_an_error() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    file(&export, 1, &["a"], b"0123").unwrap();
+    same_file(&export, &bench, "a", "A");
+    assert!(matches!(file(&export, 2, &["A"], b"4567"), Err(ExportError::Collision(_))));
+}
+
+#[test]
+fn a_symlink_takes_no_other_entrys_place() {
+    for existing in ["file", "link", "dir"] {
+        let bench = Bench::new();
+        let export = bench.export(false);
+        export.make_dir(&[], Metadata::default()).unwrap();
+        export.make_dir(&names(&["dir"]), Metadata::default()).unwrap();
+        file(&export, 1, &["file"], b"0123").unwrap();
+        // Of a name that this file system takes for the same.
+        let staged = bench.dest.with_file_name(&export.staging.entry).join("dest");
+        match existing {
+            "dir" => fs::create_dir(staged.join("DIR")).unwrap(),
+            "file" => same_file(&export, &bench, "file", "FILE"),
+            _ => {
+                symlink("file", staged.join("LINK")).unwrap();
+                let made = fs::symlink_metadata(staged.join("LINK")).unwrap();
+                export.staged(Path::new("dest/link"), (made.dev(), made.ino())).unwrap();
+            }
+        }
+        export.note_symlink(&names(&[&existing.to_uppercase()]), b"dir", Metadata::default());
+        let error = export.complete().unwrap_err();
+        assert!(matches!(error, ExportError::Collision(_)), "{existing}: {error}");
+    }
+}
+
 #[test]
 fn a_symlink_that_leaves_is_reported_and_not_made() {
     let bench = Bench::new();
