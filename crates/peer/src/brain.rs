@@ -308,6 +308,9 @@ impl Brain {
         // Such as the word that we have everything, which a sharer waits for.
         let said = async { while self.asking.join_next().await.is_some() {} };
         drop(timeout(LAST_WORDS, said).await);
+        for job in self.jobs.keys().copied().collect::<Vec<_>>() {
+            self.end_job(job, None);
+        }
         self.registry.close_all().await;
         if let Some(reply) = self.stopping.take() {
             let _ = reply.send(());
@@ -365,9 +368,7 @@ impl Brain {
             }
             Input::Broken { job, error } => {
                 self.engine.cancel(job, now);
-                if let Some(slot) = self.jobs.remove(&job) {
-                    drop(slot.events.send(JobEvent::Broken(error)));
-                }
+                self.end_job(job, Some(JobEvent::Broken(error)));
             }
             Input::LookedUp { peer, cid, len } => self.engine.handle_lookup(peer, &cid, len, now),
             Input::Served { peer, cid, served } => {
@@ -412,7 +413,7 @@ impl Brain {
             }
             Input::Query { job, cid } => self.engine.query(job, cid, now),
             Input::Cancel { job } => {
-                self.jobs.remove(&job);
+                self.end_job(job, None);
                 self.engine.cancel(job, now);
             }
             Input::Progress { job, reply } => {
@@ -438,6 +439,16 @@ impl Brain {
             Input::Totals { reply } => drop(reply.send(self.totals)),
             Input::Stop { reply } => self.stopping = Some(reply),
             _ => {}
+        }
+    }
+
+    /// Forgets a job, with a last word to its owner.
+    fn end_job(&mut self, job: JobId, last: Option<JobEvent>) {
+        let Some(slot) = self.jobs.remove(&job) else { return };
+        // The last one to let go of an export uses the disk.
+        self.net.pool.post(move || drop(slot.export));
+        if let Some(event) = last {
+            drop(slot.events.send(event));
         }
     }
 

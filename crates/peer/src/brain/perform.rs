@@ -96,14 +96,10 @@ impl Brain {
                 }
             }
             Output::FetchFinished { job, progress } => {
-                if let Some(slot) = self.jobs.remove(&job) {
-                    drop(slot.events.send(JobEvent::Finished(progress)));
-                }
+                self.end_job(job, Some(JobEvent::Finished(progress)));
             }
             Output::JobFailed { job, error } => {
-                if let Some(slot) = self.jobs.remove(&job) {
-                    drop(slot.events.send(JobEvent::Failed(error)));
-                }
+                self.end_job(job, Some(JobEvent::Failed(error)));
             }
             Output::Dial { dial, peer, addrs } => {
                 tokio::spawn(dial::dial(Arc::clone(&self.net), Some(dial), peer, addrs, false));

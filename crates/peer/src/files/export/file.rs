@@ -14,7 +14,7 @@ use cap_std::fs::{OpenOptions, Permissions, PermissionsExt as _};
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, hash};
 use peerage_engine::{At, FileKey};
-use peerage_store::{FileId, Reference, Stat};
+use peerage_store::{FileId, Reference, Stat, Store};
 
 use super::existing::{self, Found};
 use super::{EDGE_MAX, Export, ExportError};
@@ -58,6 +58,15 @@ impl Entry {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Lets the store close its handle of a file that is written no more.
+    pub(super) fn detach(&self, store: &Store) {
+        if let Some(id) = self.state().id {
+            store.detach_handle(id);
+        }
     }
 }
 
@@ -231,25 +240,29 @@ impl Export {
         let Some(entry) = self.state().files.remove(&file) else { return Ok(()) };
         let mut state = entry.state();
         let Some(id) = state.id else { return Ok(()) };
-        let stat = match (std::mem::take(&mut state.way), state.found.take()) {
+        let stat = self.last_stat(&entry, &mut state, id);
+        let noted = stat.and_then(|stat| Ok(self.store.set_stats(stat.map(|stat| (id, stat)).as_slice())?));
+        self.store.detach_handle(id);
+        noted
+    }
+
+    fn last_stat(&self, entry: &Entry, state: &mut State, id: FileId) -> Result<Option<Stat>, ExportError> {
+        match (std::mem::take(&mut state.way), state.found.take()) {
             (Way::Staged(handle), _) => {
                 if !entry.metadata.is_empty() {
                     self.state().finished.push((entry.path.clone(), id, entry.metadata));
                 }
                 let named = |error| self.io("finish", &entry.path, error);
-                Stat::of(&handle.metadata().map_err(named)?)
+                Ok(Some(Stat::of(&handle.metadata().map_err(named)?)))
             }
             (Way::InPlace(_), Some(Found::File(there))) => {
                 if !there.is_unchanged() {
                     return Err(ExportError::Changed(self.display(&entry.path)));
                 }
-                there.stat
+                Ok(Some(there.stat))
             }
-            _ => return Ok(()),
-        };
-        self.store.set_stats(&[(id, stat)])?;
-        self.store.detach_handle(id);
-        Ok(())
+            _ => Ok(None),
+        }
     }
 
     /// Looks whether a block already lies where it belongs: at the destination,

@@ -315,8 +315,12 @@ impl Export {
 }
 
 impl Drop for Export {
-    /// A fetch that staged nothing leaves nothing behind.
+    /// The store reads by path what is no longer written. A fetch that staged
+    /// nothing leaves nothing behind.
     fn drop(&mut self) {
+        for entry in self.state().files.values() {
+            entry.detach(&self.store);
+        }
         if !self.completed.load(Ordering::Relaxed) && self.staging.is_empty() {
             let forget = || -> Result<(), peerage_store::WriteError> {
                 self.store.end_download(self.staging.download)?;

@@ -515,6 +515,28 @@ fn a_symlink_that_leaves_is_reported_and_not_made() {
 }
 
 #[test]
+fn a_fetch_that_ends_early_closes_its_files() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.note_file(FileKey(1), &[], 8, Metadata::default());
+    put(&export, FileKey(1), 0, b"0123", false).unwrap();
+    let open = || {
+        let open =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        open.filter(|path| path.starts_with(bench.dest.parent().unwrap()) && path.ends_with("dest")).count()
+    };
+    assert_eq!(open(), 1);
+    assert_eq!(bench.store.read(raw(b"0123").hash()).unwrap().unwrap(), &b"0123"[..]);
+    drop(export);
+    assert_eq!(open(), 0);
+    assert_eq!(
+        bench.store.read(raw(b"0123").hash()).unwrap().unwrap(),
+        &b"0123"[..],
+        "still served, by its path"
+    );
+}
+
+#[test]
 fn a_second_fetch_to_one_destination_names_the_first() {
     let bench = Bench::new();
     let _first = bench.export(false);
