@@ -46,7 +46,7 @@ impl Fails for ExportError {
             Self::Differs(_) | Self::Folder(_) | Self::FolderInTheWay(_) | Self::Changed(_) => Kind::Exists,
             Self::Busy { .. } => Kind::Owned,
             Self::NoSpace { .. } => Kind::NoSpace,
-            Self::Collision(_) => Kind::Content,
+            Self::Collision(_) | Self::UnsafeRoot { .. } => Kind::Content,
             Self::Store(error) => error.kind(),
             Self::Gone => Kind::Failed,
         }

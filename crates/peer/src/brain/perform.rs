@@ -50,7 +50,13 @@ impl Brain {
             }
             Output::TakeLocal { job, item, cid, at, entry } => self.take_local(job, item, cid, at, entry),
             Output::MakeDir { job, path, metadata } => {
-                self.export(job, move |export| export.make_dir(&path, metadata));
+                // The root's own links say how much there is; a file says its size itself.
+                let total = path.is_empty().then(|| self.engine.progress(job)).flatten();
+                let total = total.map_or(0, |progress| progress.fetch.total);
+                self.export(job, move |export| {
+                    export.check_room(total)?;
+                    export.make_dir(&path, metadata)
+                });
             }
             Output::OpenFile { job, file, path, size, metadata } => {
                 // Only noted here; the first write opens it.

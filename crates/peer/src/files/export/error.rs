@@ -50,6 +50,19 @@ pub enum ExportError {
         /// Bytes that are free.
         free: u64,
     },
+    /// What is fetched is itself a symlink that leads away from where it would
+    /// be. Its maker's, unless the user wants it so.
+    #[error(
+        "{} would be a symlink to {}, which may lead anywhere, and was not made; see --unsafe-symlinks",
+        shown(path),
+        shown(target)
+    )]
+    UnsafeRoot {
+        /// The destination.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// Two entries of the folder have one name here. Its maker's fault, or a
     /// file system's that does not tell case apart.
     #[error("two entries of the folder would both be {}", shown(.0))]

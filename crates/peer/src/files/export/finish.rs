@@ -2,10 +2,11 @@
 //! whole its name.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -194,13 +195,15 @@ impl Export {
         let mut left_out = Vec::new();
         let links: HashSet<&Path> = symlinks.iter().map(|link| link.path.as_path()).collect();
         for Symlink { path, target } in symlinks {
-            let target = std::str::from_utf8(target).ok().map(Path::new);
-            let Some(target) =
-                target.filter(|target| self.destination.unsafe_symlinks || stays(path, target, &links))
-            else {
+            let target = Path::new(OsStr::from_bytes(target));
+            if !self.destination.unsafe_symlinks && !stays(path, target, &links) {
+                if path == Path::new(&self.staging.name) {
+                    let (path, target) = (self.display(path), target.to_path_buf());
+                    return Err(ExportError::UnsafeRoot { path, target });
+                }
                 left_out.push(self.display(path));
                 continue;
-            };
+            }
             let there = self.staging.parent.read_link_contents(path).ok();
             if self.existing.is_present() && there.as_deref() == Some(target) {
                 continue;

@@ -30,7 +30,7 @@ pub use error::ExportError;
 use existing::Existing;
 use file::Entry;
 pub(crate) use finish::Finished;
-use staging::Staging;
+use staging::{Staging, allocated};
 
 /// References are handed to the kernel after so many bytes of content: what a
 /// killed process may have to fetch again.
@@ -153,6 +153,13 @@ impl Export {
         if !state.claimed.insert(hash) && state.collision.is_none() {
             state.collision = Some(path.to_path_buf());
         }
+    }
+
+    /// Fails if what lies below the root, `total` bytes of content as it
+    /// claims, does not fit on the disk.
+    pub(crate) fn check_room(&self, total: u64) -> Result<(), ExportError> {
+        let dest = || self.staging.parent.open_dir(&self.staging.name).and_then(|dest| allocated(&dest));
+        self.staging.check_total(total, || dest().unwrap_or(0))
     }
 
     /// Makes a folder.

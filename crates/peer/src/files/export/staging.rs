@@ -74,6 +74,13 @@ impl Room {
         let needed = self.expected.saturating_sub(self.written).saturating_sub(self.left);
         (needed > free).then_some(needed)
     }
+
+    /// What is to come of a whole DAG of `total` bytes, if it is more than is
+    /// free, before any of it has come.
+    fn lacking_of_all(&self, total: u64, free: u64, there: impl FnOnce() -> u64) -> Option<u64> {
+        let needed = Some(total.saturating_sub(self.left)).filter(|needed| *needed > free)?;
+        Some(needed.saturating_sub(there())).filter(|needed| *needed > free)
+    }
 }
 
 impl Staging {
@@ -160,15 +167,30 @@ impl Staging {
     /// Takes account of a file that is about to be staged; fails if it does
     /// not fit, as far as that can be known before.
     pub(super) fn reserve(&self, bytes: u64) -> Result<(), ExportError> {
-        let free = fstatvfs(&self.dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize)).ok();
+        let free = self.free();
         let mut room = self.room();
         room.expected = room.expected.saturating_add(bytes);
         match free.and_then(|free| Some((room.lacking(free)?, free))) {
-            Some((needed, free)) => {
-                Err(ExportError::NoSpace { path: self.parent_path.clone(), needed, free })
-            }
+            Some((needed, free)) => Err(self.no_space(needed, free)),
             None => Ok(()),
         }
+    }
+
+    /// Fails if `total` bytes of content will not fit; `there` says how many of
+    /// them stand at the destination already, and is asked only if need be.
+    pub(super) fn check_total(&self, total: u64, there: impl FnOnce() -> u64) -> Result<(), ExportError> {
+        let Some(free) = self.free() else { return Ok(()) };
+        let lacking = self.room().lacking_of_all(total, free, there);
+        lacking.map_or(Ok(()), |needed| Err(self.no_space(needed, free)))
+    }
+
+    /// Bytes that the file system has left for us, if it says so.
+    fn free(&self) -> Option<u64> {
+        fstatvfs(&self.dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize)).ok()
+    }
+
+    fn no_space(&self, needed: u64, free: u64) -> ExportError {
+        ExportError::NoSpace { path: self.parent_path.clone(), needed, free }
     }
 
     /// A file is being made here.
@@ -189,7 +211,7 @@ impl Staging {
 }
 
 /// Bytes that the files below a folder take on the disk.
-fn allocated(dir: &Dir) -> io::Result<u64> {
+pub(super) fn allocated(dir: &Dir) -> io::Result<u64> {
     let mut sum = 0;
     let mut folders = vec![dir.try_clone()?];
     while let Some(folder) = folders.pop() {
@@ -241,6 +263,16 @@ mod tests {
         assert_eq!(room.lacking(99), Some(100));
         room.wrote(60);
         assert_eq!((room.lacking(40), room.lacking(39)), (None, Some(40)), "free has shrunk as well");
+    }
+
+    #[test]
+    fn the_whole_is_compared_with_what_is_free_before_it_comes() {
+        let room = Room { left: 70, ..Room::default() };
+        let lacking = |total, free, there| room.lacking_of_all(total, free, || there);
+        assert_eq!(lacking(100, 30, 0), None);
+        assert_eq!(lacking(100, 29, 0), Some(30));
+        assert_eq!(lacking(100, 29, 1), None, "it stands at the destination");
+        assert_eq!(room.lacking_of_all(100, 30, || panic!("looked at the destination for nothing")), None);
     }
 
     #[test]

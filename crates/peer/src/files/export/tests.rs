@@ -1,6 +1,7 @@
 //! The way to the disk, with what stands at the destination.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use peerage_content::codec;
@@ -71,6 +72,17 @@ fn differing(result: Result<impl std::fmt::Debug, ExportError>) -> Vec<PathBuf> 
         Err(ExportError::Differs(paths)) => paths,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_folder_that_cannot_fit_fails_before_any_of_it_comes() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    let error = export.check_room(1 << 60).unwrap_err();
+    assert!(matches!(error, ExportError::NoSpace { needed, .. } if needed == 1 << 60), "{error}");
+    export.check_room(1).unwrap();
+    drop(export);
+    assert!(bench.beside().is_empty());
 }
 
 #[test]
@@ -512,6 +524,35 @@ fn a_symlink_that_leaves_is_reported_and_not_made() {
     assert_eq!(finished.unsafe_links, [bench.dest.join("out"), bench.dest.join("abs")]);
     assert!(bench.dest.join("out").symlink_metadata().is_err());
     assert_eq!(fs::read_link(bench.dest.join("in")).unwrap(), Path::new("a"));
+}
+
+#[test]
+fn a_root_that_is_a_symlink_is_made_only_if_asked_for() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.note_symlink(&[], b"/etc/passwd", Metadata::default());
+    let error = export.complete().unwrap_err();
+    assert!(matches!(error, ExportError::UnsafeRoot { .. }), "{error}");
+    assert!(error.to_string().contains("/etc/passwd"), "{error}");
+    drop(export);
+    assert!(bench.beside().is_empty());
+
+    let destination = Destination { path: bench.dest.clone(), overwrite: false, unsafe_symlinks: true };
+    let export = Export::new(bench.store.clone(), &raw(ROOT), destination).unwrap();
+    export.note_symlink(&[], b"/etc/passwd", Metadata::default());
+    export.complete().unwrap();
+    assert_eq!(fs::read_link(&bench.dest).unwrap(), Path::new("/etc/passwd"));
+}
+
+#[test]
+fn a_symlinks_target_need_not_be_text() {
+    let bench = Bench::new();
+    let export = bench.export(false);
+    export.make_dir(&[], Metadata::default()).unwrap();
+    export.note_symlink(&names(&["in"]), b"sub/\xff", Metadata::default());
+    export.note_symlink(&names(&["out"]), b"../\xff", Metadata::default());
+    assert_eq!(export.complete().unwrap().unsafe_links, [bench.dest.join("out")]);
+    assert_eq!(fs::read_link(bench.dest.join("in")).unwrap().as_os_str().as_bytes(), b"sub/\xff");
 }
 
 #[test]
