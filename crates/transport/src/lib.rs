@@ -16,6 +16,7 @@ mod connection;
 pub mod dns;
 mod fault;
 pub mod identify;
+mod interfaces;
 pub mod multistream;
 pub mod noise;
 pub mod perf;

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::Fault;
+use crate::{Fault, interfaces};
 
 /// How long connecting to one address may take, as go-libp2p.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -82,8 +82,8 @@ impl Listener {
     }
 
     /// Addresses that others can dial: an unspecified IP becomes those of the
-    /// network interfaces that are there now. Link-local ones are left out,
-    /// since they mean nothing without the interface.
+    /// network interfaces that are there now, without those that others
+    /// cannot use (`interfaces.rs`).
     ///
     /// # Errors
     /// If the operating system does not tell.
@@ -91,15 +91,14 @@ impl Listener {
         if !self.local.ip().is_unspecified() {
             return Ok(vec![self.bound_addr()]);
         }
-        let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()?
-            .iter()
-            .map(if_addrs::Interface::ip)
-            .filter(|ip| ip.is_ipv4() == self.local.is_ipv4() && !is_link_local(ip))
-            .collect();
-        ips.sort_unstable();
-        ips.dedup();
+        let ips = interfaces::addrs()?;
+        let same_family = |ip: &IpAddr| ip.is_ipv4() == self.local.is_ipv4();
         let port = self.local.port();
-        Ok(ips.into_iter().map(|ip| Multiaddr::from_tcp_addr(SocketAddr::new(ip, port))).collect())
+        Ok(ips
+            .into_iter()
+            .filter(same_family)
+            .map(|ip| Multiaddr::from_tcp_addr(SocketAddr::new(ip, port)))
+            .collect())
     }
 
     /// The next connection, and where it comes from.
@@ -126,13 +125,6 @@ impl Listener {
 fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-fn is_link_local(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
 }
 
 /// Why no address could be connected to.
