@@ -10,7 +10,7 @@ pub mod liar;
 pub mod peer;
 pub mod process;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
@@ -60,6 +60,12 @@ impl Place {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The program: also a large file that is older than any test.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.bin
     }
 
     /// A peer whose repository is `name` in it, which need not exist yet.

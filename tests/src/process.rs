@@ -174,6 +174,17 @@ impl Process {
         self.child.id()
     }
 
+    /// Bytes that it has read so far, by whatever calls.
+    ///
+    /// # Errors
+    /// If the system does not say: only Linux does.
+    pub fn bytes_read(&self) -> Result<u64> {
+        let path = format!("/proc/{}/io", self.pid());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        Ok(read.with_context(|| format!("no rchar in {text}"))?.parse()?)
+    }
+
     fn last_words(&mut self) -> String {
         let words = self.stderr.take().map(JoinHandle::join);
         words.and_then(Result::ok).unwrap_or_default()

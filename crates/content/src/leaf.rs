@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use crate::profile::Profile;
 use crate::unixfs::{Data, Kind, Metadata};
-use crate::{Cid, codec, pb};
+use crate::{Cid, Multihash, codec, pb};
 
 /// Up to 64 bytes before or after a leaf's payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,11 +91,36 @@ impl Leaf {
     /// them. Without, the same as [`Self::new`].
     #[must_use]
     pub fn only(profile: &Profile, payload: &[u8], metadata: Metadata) -> Self {
-        let Frame { head, tail } = Self::frame(profile, payload.len(), metadata);
-        let hash = profile.hash.digest_parts(&[&head, payload, &tail]);
+        let frame = Self::frame(profile, payload.len(), metadata);
+        let hash = profile.hash.digest_parts(&[&frame.head, payload, &frame.tail]);
+        Self::framed(profile, hash, payload.len(), frame, metadata)
+    }
+
+    /// The leaf of `payload_len` bytes whose hash is known already. That it is
+    /// theirs, by the function of the profile, is for the caller to know.
+    ///
+    /// ```
+    /// use peerage_content::{Leaf, Metadata, Profile};
+    /// for profile in [Profile::UNIXFS_V0_2015, Profile::UNIXFS_V1_2025] {
+    ///     let leaf = Leaf::new(&profile, b"hello world");
+    ///     assert_eq!(Leaf::with_hash(&profile, *leaf.cid.hash(), 11, Metadata::default()), leaf);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_hash(profile: &Profile, hash: Multihash, payload_len: usize, metadata: Metadata) -> Self {
+        Self::framed(profile, hash, payload_len, Self::frame(profile, payload_len, metadata), metadata)
+    }
+
+    fn framed(
+        profile: &Profile,
+        hash: Multihash,
+        payload_len: usize,
+        Frame { head, tail }: Frame,
+        metadata: Metadata,
+    ) -> Self {
         let raw = is_raw(profile, &metadata);
         let cid = if raw { Cid::new_v1(codec::RAW, hash) } else { profile.dag_pb_cid(hash) };
-        Self { cid, payload_len: payload.len(), head, tail, metadata }
+        Self { cid, payload_len, head, tail, metadata }
     }
 
     /// What stands around a payload of `len` bytes.

@@ -38,6 +38,9 @@ pub struct Config {
     /// Open files of root sets. 16: a want is looked up in few of them, and
     /// there is one for each root that was ever kept.
     pub open_root_sets: usize,
+    /// How long a changed file's times may not show another change. 2 s: the
+    /// coarsest common file system, FAT.
+    pub time_grain: Duration,
     /// How long one answer of the index cache may take before the cache counts
     /// as lost. 5 s: a disk that is merely busy answers sooner.
     pub index_deadline: Duration,
@@ -56,6 +59,7 @@ impl Default for Config {
             write_buffer: 256 << 10,
             open_files: 64,
             open_root_sets: 16,
+            time_grain: Duration::from_secs(2),
             index_deadline: Duration::from_secs(5),
             verify,
         }

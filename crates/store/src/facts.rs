@@ -1,4 +1,5 @@
 //! What the journal records: trees, files, pins, roots and unfinished downloads.
+//! Format 1, which had no roots of files, is read as well.
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,23 @@ id!(
     /// A download that has not ended.
     DownloadId
 );
+
+/// A file as it was when its blocks were known to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// What the system said of it.
+    pub stat: Stat,
+    /// The root of its DAG. Only if any change since the first of its bytes
+    /// was read shows in the stat: see [`Store::is_settled`](crate::Store::is_settled).
+    pub root: Option<Cid>,
+}
+
+/// What nobody has a root for.
+impl From<Stat> for Seen {
+    fn from(stat: Stat) -> Self {
+        Self { stat, root: None }
+    }
+}
 
 /// How much a pin keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,8 +126,8 @@ pub(crate) enum Fact {
     IdsReserved(u64),
     TreeAdded(TreeId, PathBuf),
     TreeRemoved(TreeId),
-    FileAdded(FileId, TreeId, PathBuf, Option<Stat>),
-    FileSeen(FileId, Stat),
+    FileAdded(FileId, TreeId, PathBuf, Option<Seen>),
+    FileSeen(FileId, Seen),
     FileRemoved(FileId),
     PinAdded(Pin),
     PinRemoved(Cid, PinKind),
@@ -129,13 +147,17 @@ fn put_cid(out: &mut Vec<u8>, cid: &Cid) {
     put_bytes(out, &cid.to_bytes());
 }
 
-fn put_stat(out: &mut Vec<u8>, stat: &Stat) {
+/// The last of a record: a root goes to its end, so that it needs no length.
+fn put_seen(out: &mut Vec<u8>, Seen { stat, root }: &Seen) {
     // Times as they are: varints of nanoseconds would be longer.
     put_varint(out, stat.device);
     put_varint(out, stat.inode);
     put_varint(out, stat.size);
     out.extend_from_slice(&stat.mtime.to_le_bytes());
     out.extend_from_slice(&stat.ctime.to_le_bytes());
+    if let Some(root) = root {
+        out.extend_from_slice(&root.to_bytes());
+    }
 }
 
 impl Fact {
@@ -152,17 +174,17 @@ impl Fact {
                 put_path(&mut out, base);
             }
             Self::TreeRemoved(id) => start(3, id.0),
-            Self::FileAdded(id, tree, path, stat) => {
+            Self::FileAdded(id, tree, path, seen) => {
                 start(4, id.0);
                 put_varint(&mut out, tree.0);
                 put_path(&mut out, path);
-                if let Some(stat) = stat {
-                    put_stat(&mut out, stat);
+                if let Some(seen) = seen {
+                    put_seen(&mut out, seen);
                 }
             }
-            Self::FileSeen(id, stat) => {
+            Self::FileSeen(id, seen) => {
                 start(5, id.0);
-                put_stat(&mut out, stat);
+                put_seen(&mut out, seen);
             }
             Self::FileRemoved(id) => start(6, id.0),
             Self::PinAdded(pin) => {
@@ -209,10 +231,10 @@ impl Fact {
             3 => Self::TreeRemoved(TreeId(id)),
             4 => {
                 let (tree, path) = (TreeId(r.varint()?), path(r)?);
-                let stat = if r.0.is_empty() { None } else { Some(stat(r)?) };
-                Self::FileAdded(FileId(id), tree, path, stat)
+                let seen = if r.0.is_empty() { None } else { Some(seen(r)?) };
+                Self::FileAdded(FileId(id), tree, path, seen)
             }
-            5 => Self::FileSeen(FileId(id), stat(r)?),
+            5 => Self::FileSeen(FileId(id), seen(r)?),
             6 => Self::FileRemoved(FileId(id)),
             7 => Self::PinAdded(Pin { kind: pin_kind(id)?, cid: cid(r)?, name: text(r)? }),
             8 => Self::PinRemoved(cid(r)?, pin_kind(id)?),
@@ -291,12 +313,50 @@ fn cid(r: &mut Reader<'_>) -> Option<Cid> {
     Cid::try_from(r.bytes(MAX_JOURNAL_RECORD)?).ok()
 }
 
-fn stat(r: &mut Reader<'_>) -> Option<Stat> {
-    Some(Stat {
+fn seen(r: &mut Reader<'_>) -> Option<Seen> {
+    let stat = Stat {
         device: r.varint()?,
         inode: r.varint()?,
         size: r.varint()?,
         mtime: i64::from_le_bytes(r.array()?),
         ctime: i64::from_le_bytes(r.array()?),
-    })
+    };
+    let rest = r.take(r.0.len())?;
+    let root = if rest.is_empty() { None } else { Some(Cid::try_from(rest).ok()?) };
+    Some(Seen { stat, root })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat() -> Stat {
+        Stat { device: 2050, inode: 9_000_000, size: 4096, mtime: 1 << 60, ctime: -5 }
+    }
+
+    #[test]
+    fn a_file_of_one_raw_leaf_costs_its_multihash() {
+        let digest = multihash::Multihash::wrap(0x12, &[7; 32]).unwrap();
+        let fact = |root| Fact::FileSeen(FileId(70_000), Seen { stat: stat(), root });
+        let [without, with] = [None, Some(Cid::new_v1(0x55, digest))].map(fact);
+        assert_eq!(with.encode().len(), without.encode().len() + 2 + 34, "version, codec, multihash");
+        for fact in [without, with] {
+            assert_eq!(Fact::decode(&fact.encode()), Some(fact));
+        }
+    }
+
+    #[test]
+    fn records_of_format_1_are_read() {
+        let stat = stat();
+        let mut bytes = vec![4, 9, 3, 1, b'a'];
+        for number in [stat.device, stat.inode, stat.size] {
+            put_varint(&mut bytes, number);
+        }
+        bytes.extend_from_slice(&[stat.mtime.to_le_bytes(), stat.ctime.to_le_bytes()].concat());
+        let seen = Some(Seen { stat, root: None });
+        let fact = Fact::FileAdded(FileId(9), TreeId(3), PathBuf::from("a"), seen);
+        assert_eq!(Fact::decode(&bytes), Some(fact));
+        bytes.push(1);
+        assert_eq!(Fact::decode(&bytes), None, "a root that is cut");
+    }
 }

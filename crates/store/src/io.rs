@@ -101,8 +101,8 @@ pub(crate) fn path_from(bytes: Vec<u8>) -> PathBuf {
 
 /// What tells whether a file may have changed: identity, length and times.
 ///
-/// Equality means "most likely untouched" and spares a hash; it never replaces
-/// one across processes.
+/// Equality means "most likely untouched". It spares a hash of what was hashed
+/// before; what leaves the store was hashed in the same process whatever it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Device number.
@@ -121,14 +121,19 @@ impl Stat {
     /// From what the system says of a file.
     #[must_use]
     pub fn of(meta: &fs::Metadata) -> Self {
-        let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
         Self {
             device: meta.dev(),
             inode: meta.ino(),
             size: meta.len(),
-            mtime: nanos(meta.mtime(), meta.mtime_nsec()),
-            ctime: nanos(meta.ctime(), meta.ctime_nsec()),
+            mtime: Self::time(meta.mtime(), meta.mtime_nsec()),
+            ctime: Self::time(meta.ctime(), meta.ctime_nsec()),
         }
+    }
+
+    /// A time as the fields have it, from seconds and nanoseconds of unix time.
+    #[must_use]
+    pub fn time(seconds: i64, nanoseconds: i64) -> i64 {
+        seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
     }
 }
 

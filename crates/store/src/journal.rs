@@ -16,7 +16,10 @@ use crate::io as fsio;
 use crate::key::RepoKey;
 
 const MAGIC: &[u8; 8] = b"PRGJRNL\n";
-const FORMAT: u32 = 1;
+/// 2: a file's record may end in the root of its DAG. What format 1 holds
+/// means the same; it is rewritten when opened, so that a program that knows
+/// only format 1 says so instead of cutting what it cannot read.
+const FORMAT: u32 = 2;
 const HEAD_BYTES: usize = 32;
 /// Bytes after damage in which a good frame is looked for. 1 MiB: a flipped
 /// byte costs one frame; whoever lost a megabyte lost the tail.
@@ -98,12 +101,13 @@ impl Journal {
         let file = fsio::open_or_create(path)?;
         let bytes = fs::read(path)?;
         let mut replay = Replay { payloads: Vec::new(), cut_bytes: 0, copied_to: None };
-        let (key, mut at, mut damaged) = match decode_head(&bytes) {
+        let head = decode_head(&bytes);
+        let (key, mut at, mut damaged) = match head {
             Some((format, _)) if format > FORMAT => return Err(JournalError::TooNew(format)),
             Some((_, key)) => (key, HEAD_BYTES, false),
             None => (known_key()?, HEAD_BYTES.min(bytes.len()), bytes.len() >= HEAD_BYTES),
         };
-        let head_lost = decode_head(&bytes).is_none();
+        let current = head.is_some_and(|(format, _)| format == FORMAT);
         while at < bytes.len() {
             if let Some((payload, len)) = frame(&bytes[at..]).filter(|(payload, _)| is_fact(payload)) {
                 replay.payloads.push(payload.to_vec());
@@ -126,9 +130,9 @@ impl Journal {
             let aside = path.with_extension("bad");
             fs::write(&aside, &bytes)?;
             replay.copied_to = Some(aside);
+        }
+        if damaged || !current {
             journal.rewrite(replay.payloads.iter().cloned())?;
-        } else if head_lost {
-            journal.rewrite(std::iter::empty())?;
         } else if replay.cut_bytes > 0 {
             journal.file.set_len(journal.written)?;
         }
@@ -233,6 +237,23 @@ mod tests {
             assert_eq!(again.payloads.last().unwrap(), b"after");
             assert_eq!(again.payloads.len(), replay.payloads.len() + 1);
             assert_eq!(again.cut_bytes, 0);
+        }
+    }
+
+    #[test]
+    fn format_1_becomes_the_present_one() {
+        let (payloads, mut bytes) = sample();
+        bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..HEAD_BYTES - 4]);
+        bytes[HEAD_BYTES - 4..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        fs::write(&path, &bytes).unwrap();
+        for _ in 0..2 {
+            let (_, replay) = open(&path);
+            assert_eq!(replay.payloads, payloads);
+            assert_eq!((replay.cut_bytes, replay.copied_to), (0, None));
+            assert_eq!(decode_head(&fs::read(&path).unwrap()).unwrap().0, FORMAT);
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cid::Cid;
 
 use crate::error::WriteError;
-use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Root, RootId, TreeId};
+use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Root, RootId, Seen, TreeId};
 use crate::io::{Stat, path_bytes, path_from};
 use crate::journal::Journal;
 
@@ -21,6 +21,20 @@ struct FileEntry {
     tree: TreeId,
     path: Box<[u8]>,
     stat: Option<Stat>,
+    /// As bytes: a third of what a `Cid` takes, and there are many files.
+    root: Option<Box<[u8]>>,
+}
+
+impl FileEntry {
+    fn see(&mut self, seen: Seen) {
+        self.stat = Some(seen.stat);
+        self.root = seen.root.map(|root| root.to_bytes().into());
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        let root = self.root.as_deref().and_then(|root| Cid::try_from(root).ok());
+        Some(Seen { stat: self.stat?, root })
+    }
 }
 
 /// The state that the journal's records add up to.
@@ -47,13 +61,17 @@ impl State {
                 self.trees.remove(&id);
                 self.files.retain(|_, file| file.tree != id);
             }
-            Fact::FileAdded(id, tree, path, stat) => {
+            Fact::FileAdded(id, tree, path, seen) => {
                 let path = path_bytes(&path).into();
-                self.files.insert(id, FileEntry { tree, path, stat });
+                let mut file = FileEntry { tree, path, stat: None, root: None };
+                if let Some(seen) = seen {
+                    file.see(seen);
+                }
+                self.files.insert(id, file);
             }
-            Fact::FileSeen(id, stat) => {
+            Fact::FileSeen(id, seen) => {
                 if let Some(file) = self.files.get_mut(&id) {
-                    file.stat = Some(stat);
+                    file.see(seen);
                 }
             }
             Fact::FileRemoved(id) => {
@@ -85,7 +103,7 @@ impl State {
         let files = self
             .files
             .iter()
-            .map(|(id, file)| Fact::FileAdded(*id, file.tree, path_from(file.path.to_vec()), file.stat));
+            .map(|(id, file)| Fact::FileAdded(*id, file.tree, path_from(file.path.to_vec()), file.seen()));
         let pins = self.pins.values().cloned().map(Fact::PinAdded);
         let roots = self.roots.iter().map(|(id, root)| Fact::RootAdded(*id, root.clone()));
         let downloads = self.downloads.iter().map(|(id, d)| Fact::DownloadStarted(*id, d.clone()));
@@ -205,13 +223,13 @@ impl Ledger {
         Some((base.clone(), path_from(file.path.to_vec())))
     }
 
-    pub(crate) fn stat(&self, id: FileId) -> Option<Stat> {
-        self.state.files.get(&id)?.stat
+    pub(crate) fn seen(&self, id: FileId) -> Option<Seen> {
+        self.state.files.get(&id)?.seen()
     }
 
-    pub(crate) fn files_of(&self, tree: TreeId) -> Vec<(FileId, PathBuf, Option<Stat>)> {
+    pub(crate) fn files_of(&self, tree: TreeId) -> Vec<(FileId, PathBuf)> {
         let files = self.state.files.iter().filter(|(_, file)| file.tree == tree);
-        files.map(|(id, file)| (*id, path_from(file.path.to_vec()), file.stat)).collect()
+        files.map(|(id, file)| (*id, path_from(file.path.to_vec()))).collect()
     }
 
     pub(crate) fn trees(&self) -> Vec<(TreeId, PathBuf)> {

@@ -42,7 +42,7 @@ pub use config::{
     MAX_PATH_BYTES, MAX_TABLE_VALUE, VerifyFn,
 };
 pub use error::{OpenError, ReadError, WriteError};
-pub use facts::{Download, DownloadId, FileId, Pin, PinKind, Root, RootId, RootKind, TreeId};
+pub use facts::{Download, DownloadId, FileId, Pin, PinKind, Root, RootId, RootKind, Seen, TreeId};
 pub use io::Stat;
 pub use lock::{LockError, Owner, RepoLock};
 pub use notice::{Change, Notice, OpenReport};

@@ -99,7 +99,7 @@ impl Store {
         restore_dropped(&packs, &mut ledger);
         let roots = Roots::open(&dir.join("roots"), key, config.open_root_sets, &ledger, &mut report)
             .map_err(failed(&dir.join("roots")))?;
-        let users = UserFiles::new(key, config.verify, config.open_files);
+        let users = UserFiles::new(key, &config);
         let inner = Inner {
             dir: dir.to_path_buf(),
             key,
@@ -204,6 +204,35 @@ impl Store {
             return Ok(Some(at.entry.block_len()));
         }
         Ok(None)
+    }
+
+    /// Whether a block has a place like this one: in the same file, whatever
+    /// the offset, which is not looked at; or else in a file that still has
+    /// the right bytes. While packs are being collected, only new records
+    /// count, as for [`put_reference`](Self::put_reference).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn is_referred(&self, mh: &Multihash, reference: &Reference) -> Result<bool, ReadError> {
+        let inner = &*self.inner;
+        let collecting = inner.touched.touch(inner.key.of(mh));
+        let mut elsewhere = Vec::new();
+        for at in inner.find(mh)? {
+            if at.entry.kind() != Some(Kind::Reference) || (collecting && !inner.packs.is_active(at.pack)) {
+                continue;
+            }
+            let Some((_, body)) = inner.record(&at, mh)? else { continue };
+            let Some(known) = Reference::decode(&body) else { continue };
+            let frame = (known.len, &known.head, &known.tail);
+            if frame != (reference.len, &reference.head, &reference.tail) {
+                continue;
+            }
+            if known.file == reference.file {
+                return Ok(true);
+            }
+            elsewhere.push(at);
+        }
+        Ok(elsewhere.iter().any(|at| matches!(inner.read_at(at, mh), Ok(Some(_)))))
     }
 
     /// A block, verified: from a pack by its checksum, from a user's file as

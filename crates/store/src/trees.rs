@@ -8,7 +8,7 @@ use cid::Cid;
 
 use crate::config::{MAX_NOTE_BYTES, MAX_PATH_BYTES};
 use crate::error::WriteError;
-use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, TreeId};
+use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Seen, TreeId};
 use crate::io::Stat;
 use crate::ledger::check_path;
 use crate::pack::set::lock;
@@ -21,9 +21,6 @@ pub struct FileRecord {
     pub id: FileId,
     /// Relative to the tree's base; empty if the base is the file.
     pub path: PathBuf,
-    /// What [`Store::set_stats`] last said, so that an untouched file need not
-    /// be hashed to be shared again.
-    pub stat: Option<Stat>,
 }
 
 impl Store {
@@ -46,33 +43,47 @@ impl Store {
     ///
     /// # Errors
     /// An unknown tree, a path over 4,096 bytes, or the disk's.
-    pub fn add_file(&self, tree: TreeId, path: &Path, stat: Option<Stat>) -> Result<FileId, WriteError> {
+    pub fn add_file(&self, tree: TreeId, path: &Path, seen: Option<Seen>) -> Result<FileId, WriteError> {
         check_path(path)?;
         let mut ledger = lock(&self.inner.ledger);
         if !ledger.has_tree(tree) {
             return Err(WriteError::Unknown { what: "tree", id: tree.0 });
         }
         let id = FileId(ledger.new_id()?);
-        ledger.add(Fact::FileAdded(id, tree, path.to_path_buf(), stat))?;
+        ledger.add(Fact::FileAdded(id, tree, path.to_path_buf(), seen))?;
         Ok(id)
     }
 
-    /// Records what files look like now that their blocks are known to be
-    /// right: after a share hashed them, or after a download's final rename.
-    /// Buffered until [`flush`](Self::flush).
+    /// Records what a file looks like now that its blocks are known to be
+    /// right: after a share hashed it, or after a download's final rename.
+    /// Nothing, if no more than that is recorded already. Buffered until
+    /// [`flush`](Self::flush).
     ///
     /// # Errors
     /// An unknown file, or the disk's.
-    pub fn set_stats(&self, stats: &[(FileId, Stat)]) -> Result<(), WriteError> {
+    pub fn set_seen(&self, file: FileId, seen: Seen) -> Result<(), WriteError> {
         let mut ledger = lock(&self.inner.ledger);
-        for (file, stat) in stats {
-            if !ledger.has_file(*file) {
-                return Err(WriteError::Unknown { what: "file", id: file.0 });
-            }
-            ledger.add(Fact::FileSeen(*file, *stat))?;
-            self.inner.users.set_there(*file);
+        if !ledger.has_file(file) {
+            return Err(WriteError::Unknown { what: "file", id: file.0 });
         }
-        Ok(())
+        self.inner.users.set_there(file);
+        match ledger.seen(file) {
+            Some(known) if known.stat == seen.stat && (seen.root.is_none() || known == seen) => Ok(()),
+            _ => ledger.add(Fact::FileSeen(file, seen)),
+        }
+    }
+
+    /// What [`set_seen`](Self::set_seen) or [`add_file`](Self::add_file) last said of a file.
+    #[must_use]
+    pub fn seen(&self, file: FileId) -> Option<Seen> {
+        lock(&self.inner.ledger).seen(file)
+    }
+
+    /// Whether any change to a file after now would show in its stat: its
+    /// times are older than [`Config::time_grain`](crate::Config::time_grain).
+    #[must_use]
+    pub fn is_settled(&self, stat: &Stat) -> bool {
+        self.inner.users.is_settled(stat)
     }
 
     /// Says that a tree is elsewhere now: one record, whatever its size.
@@ -101,7 +112,7 @@ impl Store {
         ledger.add(Fact::TreeRemoved(tree))?;
         ledger.flush()?;
         drop(ledger);
-        for (file, ..) in files {
+        for (file, _) in files {
             self.inner.users.detach(file);
             self.inner.users.close(file);
         }
@@ -129,19 +140,13 @@ impl Store {
     #[must_use]
     pub fn files_of(&self, tree: TreeId) -> Vec<FileRecord> {
         let files = lock(&self.inner.ledger).files_of(tree);
-        files.into_iter().map(|(id, path, stat)| FileRecord { id, path, stat }).collect()
+        files.into_iter().map(|(id, path)| FileRecord { id, path }).collect()
     }
 
     /// Base and relative path of a file.
     #[must_use]
     pub fn file_path(&self, file: FileId) -> Option<(PathBuf, PathBuf)> {
         lock(&self.inner.ledger).file(file)
-    }
-
-    /// What [`set_stats`](Self::set_stats) or [`add_file`](Self::add_file) last said of a file.
-    #[must_use]
-    pub fn file_stat(&self, file: FileId) -> Option<Stat> {
-        lock(&self.inner.ledger).stat(file)
     }
 
     /// Reads a file that we are writing through this handle until

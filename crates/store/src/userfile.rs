@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::Multihash;
-use crate::config::{CHECKED_SLOTS, VerifyFn};
+use crate::config::{CHECKED_SLOTS, Config, VerifyFn};
 use crate::facts::FileId;
 use crate::io::{self as fsio, Stat};
 use crate::key::RepoKey;
@@ -23,10 +23,6 @@ use crate::notice::Change;
 use crate::openfiles::OpenFiles;
 use crate::pack::record::Reference;
 use crate::pack::set::lock;
-
-/// Nanoseconds for which a changed file's times may not show another change.
-/// 2 s: the coarsest common file system, FAT.
-const TIME_GRAIN: i64 = 2_000_000_000;
 
 /// How long a missing file is not looked for again. A second: whoever asks for
 /// all blocks of a folder that went costs one look a file, and a disk that is
@@ -70,6 +66,8 @@ struct Attached {
 pub(crate) struct UserFiles {
     key: RepoKey,
     verify: VerifyFn,
+    /// In nanoseconds.
+    time_grain: i64,
     open: Mutex<OpenFiles<FileId>>,
     attached: Mutex<Attached>,
     checked: Mutex<Checked>,
@@ -86,11 +84,12 @@ pub(crate) enum Outcome {
 }
 
 impl UserFiles {
-    pub(crate) fn new(key: RepoKey, verify: VerifyFn, limit: usize) -> Self {
+    pub(crate) fn new(key: RepoKey, config: &Config) -> Self {
         Self {
             key,
-            verify,
-            open: Mutex::new(OpenFiles::new(limit)),
+            verify: config.verify,
+            time_grain: i64::try_from(config.time_grain.as_nanos()).unwrap_or(i64::MAX),
+            open: Mutex::new(OpenFiles::new(config.open_files)),
             attached: Mutex::default(),
             checked: Mutex::default(),
             missing: Mutex::default(),
@@ -112,7 +111,7 @@ impl UserFiles {
     /// Forgets open handles of a file, after it moved or went.
     pub(crate) fn close(&self, id: FileId) {
         lock(&self.open).take(id);
-        lock(&self.missing).remove(&id);
+        self.set_there(id);
     }
 
     /// Whether it was missing when it was last looked for.
@@ -229,6 +228,7 @@ impl UserFiles {
         always: bool,
     ) -> io::Result<Outcome> {
         let before = Stat::of(&file.metadata()?);
+        let settled = self.is_settled(&before);
         if before.size < reference.offset.saturating_add(u64::from(reference.len)) {
             return Ok(Outcome::Wrong(Change::Shrunk));
         }
@@ -241,18 +241,18 @@ impl UserFiles {
         if !(self.verify)(mh, &[&bytes]) {
             return Ok(Outcome::Wrong(Change::Content));
         }
-        if still && is_settled(&before) {
+        if still && settled {
             lock(&self.checked).insert(hash);
         }
         Ok(Outcome::Right(bytes))
     }
-}
 
-/// Whether a change after now would show in the stat.
-fn is_settled(stat: &Stat) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    stat.ctime.max(stat.mtime) < now.saturating_sub(TIME_GRAIN)
+    /// Whether a change after now would show in the stat.
+    pub(crate) fn is_settled(&self, stat: &Stat) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        stat.ctime.max(stat.mtime) < now.saturating_sub(self.time_grain)
+    }
 }
 
 fn read_block(file: &File, reference: &Reference) -> io::Result<Option<Bytes>> {
@@ -315,7 +315,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("file");
         let there = || Some((path.clone(), PathBuf::new()));
-        let users = UserFiles::new(RepoKey([1; 16]), crate::verify, 4);
+        let users = UserFiles::new(RepoKey([1; 16]), &Config::default());
         let id = FileId(1);
         let start = Instant::now();
         assert!(!users.is_missing(id, start, there));

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use peerage_store::{
-    Change, Config, FileId, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, Multihash, Notice, Reference, Stat, Store,
-    TreeId,
+    Change, Config, FileId, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, Multihash, Notice, Reference, Seen, Stat,
+    Store, TreeId,
 };
 
 fn hash(bytes: &[u8]) -> Multihash {
@@ -37,6 +37,16 @@ impl World {
     fn path(&self) -> PathBuf {
         self.base.join("sub/file")
     }
+
+    /// Where the `n`th block lies.
+    fn reference(&self, n: usize) -> Reference {
+        reference(self.file, n)
+    }
+}
+
+fn reference(file: FileId, n: usize) -> Reference {
+    let (head, tail) = (b"head".to_vec(), b"tail!".to_vec());
+    Reference { file, offset: (n * PIECE) as u64, len: PIECE as u32, head, tail }
 }
 
 /// A file of three pieces, with a head and a tail around each.
@@ -51,13 +61,7 @@ fn world() -> World {
     let mut blocks = Vec::new();
     for (n, piece) in content().chunks(PIECE).enumerate() {
         let block = [&b"head"[..], piece, b"tail!"].concat();
-        let reference = Reference {
-            file,
-            offset: (n * PIECE) as u64,
-            len: PIECE as u32,
-            head: b"head".to_vec(),
-            tail: b"tail!".to_vec(),
-        };
+        let reference = reference(file, n);
         assert!(store.put_reference(&hash(&block), &reference).unwrap());
         assert!(!store.put_reference(&hash(&block), &reference).unwrap());
         blocks.push((hash(&block), block));
@@ -167,7 +171,7 @@ fn a_missing_file_that_is_shared_again_is_there_at_once() {
         fs::rename(w.base.join("away"), w.path()).unwrap();
         if by_stat {
             let stat = Stat::of(&fs::metadata(w.path()).unwrap());
-            w.store.set_stats(&[(w.file, stat)]).unwrap();
+            w.store.set_seen(w.file, stat.into()).unwrap();
         } else {
             let (head, tail) = (b"head".to_vec(), b"tail!".to_vec());
             let reference = Reference { file: w.file, offset: 0, len: PIECE as u32, head, tail };
@@ -240,9 +244,107 @@ fn a_moved_tree_is_one_record() {
     w.store.move_tree(w.tree, &moved).unwrap();
     assert_all_right(&w);
     let stat = Stat::of(&fs::metadata(moved.join("sub/file")).unwrap());
-    w.store.set_stats(&[(w.file, stat)]).unwrap();
-    assert_eq!(w.store.file_stat(w.file), Some(stat));
+    let seen = Seen { stat, root: None };
+    w.store.set_seen(w.file, seen).unwrap();
+    assert_eq!(w.store.seen(w.file), Some(seen));
     assert_eq!(w.store.file_path(w.file), Some((moved, "sub/file".into())));
+}
+
+#[test]
+fn what_was_seen_of_a_file_survives_reopening_and_compaction() {
+    let w = world();
+    let stat = Stat::of(&fs::metadata(w.path()).unwrap());
+    let root = Some(cid::Cid::new_v1(0x55, w.blocks[0].0));
+    let other = Stat { mtime: stat.mtime + 1, ..stat };
+    let dir = w.store.dir().to_path_buf();
+    let mut store = w.store;
+    for seen in [Seen { stat, root }, Seen { stat: other, root: None }, Seen { stat, root }] {
+        store.set_seen(w.file, seen).unwrap();
+        let bytes = store.sizes().journal_bytes;
+        store.set_seen(w.file, seen).unwrap();
+        store.set_seen(w.file, Seen { root: None, ..seen }).unwrap();
+        assert_eq!(store.sizes().journal_bytes, bytes, "said twice");
+        store.flush().unwrap();
+        drop(store);
+        store = Store::open(&dir, Config::default()).unwrap().0;
+        assert_eq!(store.seen(w.file), Some(seen));
+    }
+    // So many dead records that the journal is rewritten.
+    let gone = store.add_tree(Path::new("/nowhere")).unwrap();
+    for n in 0..5000 {
+        store.add_file(gone, Path::new(&n.to_string()), None).unwrap();
+    }
+    store.remove_tree(gone).unwrap();
+    let before = store.sizes().journal_bytes;
+    while store.maintain().unwrap() {}
+    assert!(store.sizes().journal_bytes * 10 < before);
+    drop(store);
+    let store = Store::open(&dir, Config::default()).unwrap().0;
+    assert_eq!(store.seen(w.file), Some(Seen { stat, root }));
+    assert!(store.set_seen(FileId(1 << 40), Seen { stat, root }).is_err());
+}
+
+#[test]
+fn a_file_is_settled_when_its_times_are_old() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("file");
+    fs::write(&path, "new").unwrap();
+    let stat = Stat::of(&fs::metadata(&path).unwrap());
+    let open = |dir: &str, config| Store::open(&temp.path().join(dir), config).unwrap().0;
+    let usual = open("usual", Config::default());
+    let old = stat.ctime - 3_000_000_000;
+    assert!(!usual.is_settled(&stat));
+    assert!(
+        !usual.is_settled(&Stat { mtime: old, ..stat }) && !usual.is_settled(&Stat { ctime: old, ..stat })
+    );
+    assert!(usual.is_settled(&Stat { mtime: old, ctime: old, ..stat }));
+    assert!(open("fine", Config { time_grain: Duration::ZERO, ..Config::default() }).is_settled(&stat));
+}
+
+#[test]
+fn a_reference_counts_until_its_location_is_lost() {
+    let w = world();
+    let referred = |n: usize, change: fn(&mut Reference)| {
+        let mut reference = w.reference(n);
+        change(&mut reference);
+        w.store.is_referred(&w.blocks[n].0, &reference).unwrap()
+    };
+    assert!((0..3).all(|n| referred(n, |_| {}) && referred(n, |place| place.offset += 1)));
+    for change in [
+        (|place| place.len += 1) as fn(&mut Reference),
+        |place| place.head.push(b'x'),
+        |place| place.tail.push(b'x'),
+    ] {
+        assert!(!referred(0, change));
+    }
+    // A copy in a pack is no reference.
+    w.store.put_block(&hash(b"copy"), b"copy").unwrap();
+    let copy = Reference { len: 4, head: vec![], tail: vec![], ..w.reference(0) };
+    assert!(!w.store.is_referred(&hash(b"copy"), &copy).unwrap());
+    // Found wrong when it is read.
+    File::options().write(true).open(w.path()).unwrap().write_all_at(b"!", 10).unwrap();
+    assert_eq!(w.store.read(&w.blocks[0].0).unwrap(), None);
+    assert!(!referred(0, |_| {}) && referred(1, |_| {}));
+    // While packs are being collected only new records are sure to stay.
+    let collection = w.store.collect().unwrap().unwrap();
+    assert!(!referred(1, |_| {}));
+    assert!(w.store.put_reference(&w.blocks[1].0, &w.reference(1)).unwrap());
+    assert!(referred(1, |_| {}) && !referred(2, |_| {}));
+    drop(collection);
+    assert!(referred(2, |_| {}));
+}
+
+#[test]
+fn a_place_in_another_file_counts_if_it_reads_right() {
+    let w = world();
+    fs::write(w.base.join("copy"), content()).unwrap();
+    let copy = w.store.add_file(w.tree, Path::new("copy"), None).unwrap();
+    let referred = || w.store.is_referred(&w.blocks[0].0, &reference(copy, 0)).unwrap();
+    assert!(referred());
+    File::options().write(true).open(w.path()).unwrap().write_all_at(b"!", 10).unwrap();
+    assert!(!referred());
+    w.store.put_reference(&w.blocks[0].0, &reference(copy, 0)).unwrap();
+    assert!(referred());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cid::Cid;
 use peerage_store::{
-    Checked, Config, Download, Multihash, Notice, Pin, PinKind, Reference, Root, RootKind, Store,
+    Checked, Config, Download, Multihash, Notice, Pin, PinKind, Reference, Root, RootKind, Seen, Store,
 };
 use proptest::prelude::*;
 
@@ -446,7 +446,7 @@ fn small_repositories_are_small() {
         let reference = Reference { file, offset: 0, len: 4096, head: vec![], tail: vec![] };
         store.put_reference(&hash(&block(n)), &reference).unwrap();
         set.insert(&hash(&block(n))).unwrap();
-        store.set_stats(&[(file, stat)]).unwrap();
+        store.set_seen(file, Seen { stat, root: Some(Cid::new_v1(0x55, hash(&block(n)))) }).unwrap();
     }
     store.add_root(&root(Cid::new_v1(0x55, hash(b"root"))), &set).unwrap();
     store.sync().unwrap();

@@ -1,6 +1,7 @@
 //! The whole program over loopback, in sizes that a debug build moves in
 //! seconds; `cargo xtask proof` does the same with the real ones.
 
+mod again;
 mod commands;
 mod ending;
 mod identical;

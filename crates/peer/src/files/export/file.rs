@@ -241,7 +241,9 @@ impl Export {
         let mut state = entry.state();
         let Some(id) = state.id else { return Ok(()) };
         let stat = self.last_stat(&entry, &mut state, id);
-        let noted = stat.and_then(|stat| Ok(self.store.set_stats(stat.map(|stat| (id, stat)).as_slice())?));
+        let noted = stat.and_then(|stat| {
+            stat.map_or(Ok(()), |stat| self.store.set_seen(id, stat.into())).map_err(Into::into)
+        });
         self.store.detach_handle(id);
         noted
     }

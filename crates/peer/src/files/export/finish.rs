@@ -87,7 +87,7 @@ impl Export {
             let named = |error| self.io("finish", path, error);
             let file = self.dir().open(path).map_err(named)?.into_std();
             apply(&file, metadata).map_err(named)?;
-            self.store.set_stats(&[(*id, Stat::of(&file.metadata().map_err(named)?))])?;
+            self.store.set_seen(*id, Stat::of(&file.metadata().map_err(named)?).into())?;
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ impl Export {
             let files = self.store.files_of(self.staging.tree);
             let root = files.iter().find(|file| file.path == Path::new(&self.staging.name));
             if let Some(root) = root {
-                self.store.set_stats(&[(root.id, found)])?;
+                self.store.set_seen(root.id, found.into())?;
             }
         }
         Ok(())

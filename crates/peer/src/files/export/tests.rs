@@ -452,8 +452,8 @@ fn modes_and_times_come_last() {
             bench.store.trees().into_iter().find(|(_, base)| base == bench.dest.parent().unwrap()).unwrap();
         let known = bench.store.files_of(tree).remove(0);
         assert_eq!(
-            known.stat,
-            Some(Stat::of(&fs::metadata(&file).unwrap())),
+            bench.store.seen(known.id),
+            Some(Stat::of(&fs::metadata(&file).unwrap()).into()),
             "what was registered is what is there"
         );
         assert_eq!(bench.beside(), ["dest"]);

@@ -1,6 +1,7 @@
 //! From steps to a DAG. Steps and pieces of large files go to the workers and
 //! come back in the order in which they went; what was built goes into the
-//! store and the root's set. A file that changed meanwhile is read once more.
+//! store and the root's set. A file that changed meanwhile is read once more;
+//! one that did not change since an earlier import is not read at all.
 
 mod assemble;
 
@@ -12,12 +13,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use peerage_content::{Cid, DirectoryBuilder, FileBuilder, Leaf};
-use peerage_store::{FileId, RootSetBuilder, Stat, Store, TreeId};
+use peerage_store::{FileId, RootSetBuilder, Store, TreeId};
 
 use super::error::ImportError;
 use super::folder::FileAt;
 use super::hash::{OpenFile, Shared, Step, Trouble};
-use super::limits::{CANCEL_LOOK_MS, JOB_BYTES, JOB_FILES, JOB_FOLDERS, JOBS_IN_FLIGHT, REMARKS_KEPT};
+use super::known::Known;
+use super::limits::{
+    CANCEL_LOOK_MS, JOB_BYTES, JOB_FILES, JOB_FOLDERS, JOBS_IN_FLIGHT, QUEUE_MAX, REMARKS_KEPT,
+};
 use super::{ImportOptions, ImportProgress, Imported, Remark, Remarks, Target, Workers};
 
 /// What waits for its turn.
@@ -25,6 +29,7 @@ enum Pending {
     /// The files that follow are of another tree.
     Tree(Tree),
     Steps(Receiver<Vec<Step>>),
+    Known(FileAt, Known),
     Begin(FileAt, Arc<OpenFile>),
     Span(Receiver<Result<Vec<Leaf>, Trouble>>),
     End,
@@ -32,11 +37,10 @@ enum Pending {
     Again(FileAt),
 }
 
-/// Where the files are, and what the store knows of them.
+/// Where the files are.
 struct Tree {
     base: PathBuf,
     id: Option<TreeId>,
-    known: HashMap<PathBuf, (FileId, Option<Stat>)>,
 }
 
 /// A folder whose entries are being built.
@@ -80,13 +84,15 @@ struct Sums {
 pub(super) struct Builder<'a> {
     shared: Arc<Shared>,
     store: Option<Store>,
-    by_reference: bool,
     workers: &'a dyn Workers,
     progress: &'a dyn Fn(ImportProgress),
     cancelled: &'a AtomicBool,
     batch: Batch,
     queue: VecDeque<Pending>,
     posted: usize,
+    /// Files that the store knows of the tree that is walked: it is ahead of
+    /// the one whose files are built.
+    ids: HashMap<PathBuf, FileId>,
     tree: Tree,
     frames: Vec<Frame>,
     large: Option<Large>,
@@ -107,24 +113,29 @@ impl<'a> Builder<'a> {
         progress: &'a dyn Fn(ImportProgress),
         cancelled: &'a AtomicBool,
     ) -> Self {
-        let copies = if let Target::Copy(store) = target { Some(store.clone()) } else { None };
+        let (copies, references) = match target {
+            Target::OnlyHash => (None, None),
+            Target::Reference(store) => (None, Some(store.clone())),
+            Target::Copy(store) => (Some(store.clone()), None),
+        };
         let shared = Shared {
             profile: options.profile.clone(),
             preserve: options.preserve,
             copies,
+            references,
             abandoned: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
             store: target.store().cloned(),
-            by_reference: matches!(target, Target::Reference(_)),
             workers,
             progress,
             cancelled,
             batch: Batch::default(),
             queue: VecDeque::new(),
             posted: 0,
-            tree: Tree { base: PathBuf::new(), id: None, known: HashMap::new() },
+            ids: HashMap::new(),
+            tree: Tree { base: PathBuf::new(), id: None },
             frames: Vec::new(),
             large: None,
             root: None,
@@ -179,20 +190,24 @@ impl<'a> Builder<'a> {
     /// The files that follow are beneath `base`.
     pub(super) fn begin_tree(&mut self, base: &Path) -> Result<(), ImportError> {
         self.post_batch()?;
-        let mut tree = Tree { base: base.to_path_buf(), id: None, known: HashMap::new() };
-        if let Some(store) = self.store.as_ref().filter(|_| self.by_reference) {
+        let mut tree = Tree { base: base.to_path_buf(), id: None };
+        if let Some(store) = &self.shared.references {
             let known = store.trees().into_iter().find(|(_, known)| known == base).map(|(id, _)| id);
             let id = match known {
                 Some(id) => id,
                 None => store.add_tree(base).inspect(|id| self.new_trees.push(*id))?,
             };
             tree.id = Some(id);
-            tree.known =
-                store.files_of(id).into_iter().map(|file| (file.path, (file.id, file.stat))).collect();
+            self.ids = store.files_of(id).into_iter().map(|file| (file.path, file.id)).collect();
             self.sums.trees.push(id);
         }
         self.queue.push_back(Pending::Tree(tree));
         Ok(())
+    }
+
+    /// What the store calls a file of the tree that is walked.
+    pub(super) fn id_of(&self, path: &Path) -> Option<FileId> {
+        self.ids.get(path).copied()
     }
 
     pub(super) fn remark(&mut self, path: PathBuf, remark: Remark) {
@@ -210,14 +225,14 @@ impl<'a> Builder<'a> {
         let batch = &mut self.batch;
         if let Step::File(at) = &step {
             self.so_far.files_found += 1;
-            self.so_far.bytes_found += at.facts.size;
+            self.so_far.bytes_found += at.facts.stat.size;
             let last = batch.steps.iter().rev().find_map(|step| match step {
                 Step::File(at) => Some(&at.folder),
                 _ => None,
             });
             batch.folders += usize::from(last.is_none_or(|folder| !Arc::ptr_eq(folder, &at.folder)));
             batch.files += 1;
-            batch.bytes += at.facts.size;
+            batch.bytes += at.facts.stat.size;
         }
         batch.steps.push(step);
         let full = batch.files >= JOB_FILES
@@ -231,9 +246,13 @@ impl<'a> Builder<'a> {
     pub(super) fn large_file(&mut self, at: FileAt, path: PathBuf) -> Result<(), ImportError> {
         self.post_batch()?;
         self.so_far.files_found += 1;
-        self.so_far.bytes_found += at.facts.size;
-        let open = match OpenFile::open(&at, self.shared.preserve) {
-            Ok(open) if open.stat.size == at.facts.size => open,
+        self.so_far.bytes_found += at.facts.stat.size;
+        if let Some(known) = self.shared.known(&at, self.cancelled) {
+            self.queue.push_back(Pending::Known(at, known));
+            return self.make_room();
+        }
+        let open = match self.shared.open(&at) {
+            Ok(open) if open.stat.size == at.facts.stat.size => open,
             Ok(_) | Err(Trouble::Changed) => {
                 self.queue.push_back(Pending::Again(at));
                 return Ok(());
@@ -287,7 +306,7 @@ impl<'a> Builder<'a> {
     }
 
     fn make_room(&mut self) -> Result<(), ImportError> {
-        while self.posted >= JOBS_IN_FLIGHT && !self.queue.is_empty() {
+        while self.posted >= JOBS_IN_FLIGHT && !self.queue.is_empty() || self.queue.len() >= QUEUE_MAX {
             self.take_one()?;
         }
         self.check_cancelled()
@@ -321,6 +340,7 @@ impl<'a> Builder<'a> {
                     self.play(step)?;
                 }
             }
+            Some(Pending::Known(at, known)) => self.known(at, &known)?,
             Some(Pending::Begin(at, open)) => self.begin_large(at, open, false)?,
             Some(Pending::Span(leaves)) => {
                 let leaves = self.wait(&leaves)?;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use peerage_content::{Metadata, Mtime};
+use peerage_store::{FileId, Stat};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 /// An open folder.
@@ -27,11 +28,9 @@ pub(super) struct Folder {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
     pub(super) kind: FileType,
-    pub(super) size: u64,
     pub(super) mode: u32,
     pub(super) mtime: Mtime,
-    /// Device and inode.
-    pub(super) identity: (u64, u64),
+    pub(super) stat: Stat,
 }
 
 impl Facts {
@@ -39,14 +38,24 @@ impl Facts {
     fn of(stat: &rustix::fs::Stat) -> Self {
         Self {
             kind: FileType::from_raw_mode(stat.st_mode),
-            size: u64::try_from(stat.st_size).unwrap_or(0),
             mode: u32::from(stat.st_mode) & 0o7777,
             mtime: Mtime {
                 seconds: stat.st_mtime.into(),
                 nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             },
-            identity: (u64::try_from(stat.st_dev).unwrap_or(0), u64::from(stat.st_ino)),
+            stat: Stat {
+                device: u64::try_from(stat.st_dev).unwrap_or(0),
+                inode: stat.st_ino.into(),
+                size: u64::try_from(stat.st_size).unwrap_or(0),
+                mtime: Stat::time(stat.st_mtime.into(), i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+                ctime: Stat::time(stat.st_ctime.into(), i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            },
         }
+    }
+
+    /// Device and inode.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.stat.device, self.stat.inode)
     }
 
     /// Mode and time, if they are to be kept.
@@ -124,6 +133,8 @@ pub(super) struct FileAt {
     pub(super) called: Box<str>,
     /// As it was when its folder was listed.
     pub(super) facts: Facts,
+    /// What the store calls it, if it knows it.
+    pub(super) id: Option<FileId>,
 }
 
 impl FileAt {

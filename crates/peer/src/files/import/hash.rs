@@ -8,10 +8,11 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use peerage_content::{Block, Leaf, Metadata, Mtime, Profile};
-use peerage_store::{Stat, Store, WriteError};
+use peerage_content::{Block, Cid, Leaf, Metadata, Mtime, Profile};
+use peerage_store::{Seen, Stat, Store, WriteError};
 
 use super::folder::FileAt;
+use super::known::Known;
 
 /// What all jobs of one import need.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub(super) preserve: bool,
     /// Where leaves are copied to, if they are.
     pub(super) copies: Option<Store>,
+    /// What knows files, if leaves are references to them.
+    pub(super) references: Option<Store>,
     /// The import has ended; what is still posted is not worth doing.
     pub(super) abandoned: AtomicBool,
 }
@@ -39,6 +42,8 @@ pub(super) enum Step {
     },
     /// A file of at most one chunk, to be hashed.
     File(FileAt),
+    /// One that need not be.
+    Known(FileAt, Known),
     Hashed(FileAt, Result<Box<Small>, Trouble>),
 }
 
@@ -46,7 +51,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Small {
     pub(super) leaf: Leaf,
-    pub(super) stat: Stat,
+    pub(super) seen: Seen,
     pub(super) executable: bool,
 }
 
@@ -91,21 +96,14 @@ pub(super) struct OpenFile {
     pub(super) stat: Stat,
     pub(super) metadata: Metadata,
     pub(super) executable: bool,
+    /// Whether any change since then shows in the stat.
+    settled: bool,
 }
 
 impl OpenFile {
-    pub(super) fn open(at: &FileAt, preserve: bool) -> Result<Self, Trouble> {
-        let file = at.open()?;
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(Trouble::Changed);
-        }
-        Ok(Self {
-            stat: Stat::of(&meta),
-            metadata: if preserve { kept(&meta) } else { Metadata::default() },
-            executable: meta.mode() & 0o111 != 0,
-            file,
-        })
+    /// What to record of it, its root being `cid`.
+    pub(super) fn seen(&self, cid: Cid) -> Seen {
+        Seen { stat: self.stat, root: self.settled.then_some(cid) }
     }
 
     /// Whether it is still what it was.
@@ -121,31 +119,51 @@ fn kept(meta: &FileMetadata) -> Metadata {
 }
 
 impl Shared {
-    /// Hashes the files of some steps.
+    pub(super) fn open(&self, at: &FileAt) -> Result<OpenFile, Trouble> {
+        let file = at.open()?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(Trouble::Changed);
+        }
+        let stat = Stat::of(&meta);
+        Ok(OpenFile {
+            stat,
+            metadata: if self.preserve { kept(&meta) } else { Metadata::default() },
+            executable: meta.mode() & 0o111 != 0,
+            settled: self.references.as_ref().is_some_and(|store| store.is_settled(&stat)),
+            file,
+        })
+    }
+
+    /// Hashes the files of some steps, but for those that are known.
     pub(super) fn hash_files(&self, steps: Vec<Step>) -> Vec<Step> {
         let mut buffer = Vec::new();
         let hash = |step| match step {
-            Step::File(at) => {
-                let hashed = self.hash_small(&at, &mut buffer);
-                Step::Hashed(at, hashed)
-            }
+            Step::File(at) => match self.known(&at, &self.abandoned) {
+                Some(known) => Step::Known(at, known),
+                None => {
+                    let hashed = self.hash_small(&at, &mut buffer);
+                    Step::Hashed(at, hashed)
+                }
+            },
             other => other,
         };
         steps.into_iter().map(hash).collect()
     }
 
-    fn hash_small(&self, at: &FileAt, buffer: &mut Vec<u8>) -> Result<Box<Small>, Trouble> {
+    /// Hashes a file of at most one chunk.
+    pub(super) fn hash_small(&self, at: &FileAt, buffer: &mut Vec<u8>) -> Result<Box<Small>, Trouble> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(Trouble::Abandoned);
         }
-        let open = OpenFile::open(at, self.preserve)?;
+        let open = self.open(at)?;
         let len = usize::try_from(open.stat.size).ok().filter(|len| *len <= self.profile.chunk_size);
         buffer.resize(len.ok_or(Trouble::Changed)?, 0);
         open.file.read_exact_at(buffer, 0)?;
         open.check()?;
         let leaf = Leaf::only(&self.profile, buffer, open.metadata);
         self.copy(&leaf, buffer)?;
-        Ok(Box::new(Small { leaf, stat: open.stat, executable: open.executable }))
+        Ok(Box::new(Small { leaf, seen: open.seen(leaf.cid), executable: open.executable }))
     }
 
     /// The leaves of a piece of a file of several chunks. `offset` is where a

@@ -17,6 +17,10 @@ pub(super) const JOB_FOLDERS: usize = 8;
 /// what was hashed ahead of its turn is some kilobytes a job.
 pub(super) const JOBS_IN_FLIGHT: usize = 16;
 
+/// What waits for its turn: jobs that are posted, and files that need none. 64:
+/// each file holds its folder open.
+pub(super) const QUEUE_MAX: usize = 64;
+
 /// Deepest folder below the imported one, in levels. 200: each level is an
 /// open descriptor while the walk is below it, of the usual 1,024 a process.
 pub(super) const DEPTH_MAX: usize = 200;

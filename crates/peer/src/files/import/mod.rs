@@ -8,6 +8,7 @@
 //!
 //! - [`folder`]: opening beneath a base, no symlink followed.
 //! - [`hash`]: what the workers do.
+//! - [`known`]: which files need no hashing, since they did not change.
 //! - [`walk`]: what is in a tree, and what is left out.
 //! - [`build`]: results to DAG, store and root set.
 //!
@@ -18,14 +19,15 @@
 //! share, and told; `add` includes them, as its CIDs are to be those of other
 //! programs. A backslash is a separator on some systems: included, and told.
 //!
-//! Left out on purpose: following symlinks, sparse files, extended attributes;
-//! a short cut for files that did not change, which are hashed again, but keep
-//! their ids in the store, so that importing twice adds nothing to it.
+//! Importing twice adds nothing to the store: files keep their ids in it.
+//!
+//! Left out on purpose: following symlinks, sparse files, extended attributes.
 
 mod build;
 mod error;
 mod folder;
 mod hash;
+mod known;
 mod limits;
 #[cfg(test)]
 mod tests;
@@ -104,11 +106,11 @@ impl Target {
 /// one file is known at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ImportProgress {
-    /// Content bytes hashed.
+    /// Content bytes hashed, or known.
     pub bytes: u64,
     /// Content bytes found so far.
     pub bytes_found: u64,
-    /// Files hashed.
+    /// Files hashed, or known.
     pub files: u64,
     /// Files found so far.
     pub files_found: u64,

@@ -144,7 +144,7 @@ impl Walk<'_, '_> {
         if facts.kind != FileType::RegularFile {
             return Err(gone());
         }
-        self.file(FileAt { folder: Arc::new(folder), name: file, called: name.into(), facts })
+        self.file(FileAt { folder: Arc::new(folder), name: file, called: name.into(), facts, id: None })
     }
 
     fn folder(
@@ -190,7 +190,7 @@ impl Walk<'_, '_> {
             FileType::RegularFile => {
                 self.portable(path, &name);
                 let called = name.into();
-                self.file(FileAt { folder: Arc::clone(folder), name: entry, called, facts })
+                self.file(FileAt { folder: Arc::clone(folder), name: entry, called, facts, id: None })
             }
             FileType::Directory => self.below(folder, &entry, name, path, depth),
             FileType::Symlink => {
@@ -222,7 +222,7 @@ impl Walk<'_, '_> {
     ) -> Result<(), ImportError> {
         let Some(inner) = self.there(folder.open_folder(entry), &path)? else { return Ok(()) };
         let facts = inner.own_facts().map_err(|error| unreadable(error, &path))?;
-        if self.leave_out.identities.contains(&facts.identity) {
+        if self.leave_out.identities.contains(&facts.identity()) {
             self.builder.remark(path, Remark::Repository);
             return Ok(());
         }
@@ -230,12 +230,13 @@ impl Walk<'_, '_> {
         self.folder(inner, name, &facts, depth + 1)
     }
 
-    fn file(&mut self, at: FileAt) -> Result<(), ImportError> {
-        if at.facts.size <= self.builder.shared().profile.chunk_size as u64 {
+    fn file(&mut self, mut at: FileAt) -> Result<(), ImportError> {
+        let path = at.path();
+        at.id = self.builder.id_of(&path);
+        if at.facts.stat.size <= self.builder.shared().profile.chunk_size as u64 {
             return self.builder.step(Step::File(at));
         }
-        let path = self.base.join(at.path());
-        self.builder.large_file(at, path)
+        self.builder.large_file(at, self.base.join(path))
     }
 
     fn symlink(

@@ -1,19 +1,19 @@
-//! What came back from the workers, put together: folders, small files, large
-//! files in spans, and files that changed and are read once more.
+//! What came back from the workers, put together: folders, known files, small
+//! files, large files in spans, and files that changed and are read once more.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 
 use peerage_content::folder::AddError;
 use peerage_content::{Block, Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash};
-use peerage_store::{FileId, Reference, Stat, WriteError};
+use peerage_store::{FileId, Reference, Seen, WriteError};
 
 use super::{Builder, Frame, Large, failure, spans};
 use crate::files::import::Remark;
 use crate::files::import::error::ImportError;
 use crate::files::import::folder::FileAt;
 use crate::files::import::hash::{OpenFile, Small, Step, Trouble};
+use crate::files::import::known::{Known, Part};
 use crate::files::import::limits::JOBS_IN_FLIGHT;
 
 impl Builder<'_> {
@@ -29,6 +29,7 @@ impl Builder<'_> {
                 self.keep(&block)?;
                 self.add(&name, block.cid, block.data.len() as u64)
             }
+            Step::Known(at, known) => self.known(at, &known),
             Step::Hashed(at, Ok(small)) => self.small(&at, &small),
             Step::Hashed(at, Err(Trouble::Changed)) | Step::File(at) => self.read_again(at),
             Step::Hashed(at, Err(trouble)) => self.unread(&at, trouble),
@@ -82,16 +83,14 @@ impl Builder<'_> {
         self.reach(leaf.cid.hash())
     }
 
-    /// The store's id of a file; with `stat` its record says so, too.
-    fn register(&mut self, path: &Path, stat: Option<Stat>) -> Result<Option<FileId>, WriteError> {
-        let (Some(store), Some(tree)) = (&self.store, self.tree.id) else { return Ok(None) };
-        if let Some((id, known)) = self.tree.known.get(path) {
-            if let Some(stat) = stat.filter(|stat| *known != Some(*stat)) {
-                store.set_stats(&[(*id, stat)])?;
-            }
-            return Ok(Some(*id));
+    /// The store's id of a file; with `seen` its record says so, too.
+    fn register(&mut self, at: &FileAt, seen: Option<Seen>) -> Result<Option<FileId>, WriteError> {
+        let (Some(store), Some(tree)) = (&self.shared.references, self.tree.id) else { return Ok(None) };
+        if let Some(id) = at.id {
+            seen.map_or(Ok(()), |seen| store.set_seen(id, seen))?;
+            return Ok(Some(id));
         }
-        let id = store.add_file(tree, path, stat)?;
+        let id = store.add_file(tree, &at.path(), seen)?;
         if !self.new_trees.contains(&tree) {
             self.new_files.push(id);
         }
@@ -99,11 +98,26 @@ impl Builder<'_> {
     }
 
     fn small(&mut self, at: &FileAt, small: &Small) -> Result<(), ImportError> {
-        let Small { leaf, stat, executable } = small;
-        let id = self.register(&at.path(), Some(*stat))?;
+        let Small { leaf, seen, executable } = small;
+        let id = self.register(at, Some(*seen))?;
         self.refer(id, 0, leaf)?;
-        self.so_far.bytes += stat.size;
-        self.file_done(at, leaf.cid, stat.size, leaf.block_len() as u64, *executable)
+        self.so_far.bytes += seen.stat.size;
+        self.file_done(at, leaf.cid, seen.stat.size, leaf.block_len() as u64, *executable)
+    }
+
+    /// A file that did not change: nothing new, but in this root, too.
+    pub(super) fn known(&mut self, at: FileAt, known: &Known) -> Result<(), ImportError> {
+        let shared = Arc::clone(&self.shared);
+        for part in shared.references.iter().flat_map(|store| known.parts(store)) {
+            match part {
+                Some(Part::Node(block)) => self.keep(&block)?,
+                Some(Part::Leaf(cid)) => self.reach(cid.hash())?,
+                // Lost since a moment ago.
+                None => return self.read_again(at),
+            }
+        }
+        self.so_far.bytes += known.size;
+        self.file_done(&at, known.cid, known.size, known.tsize, at.facts.mode & 0o111 != 0)
     }
 
     fn file_done(
@@ -127,7 +141,7 @@ impl Builder<'_> {
         open: Arc<OpenFile>,
         second_try: bool,
     ) -> Result<(), ImportError> {
-        let id = self.register(&at.path(), None)?;
+        let id = self.register(&at, None)?;
         let builder = FileBuilder::with_metadata(&self.shared.profile, open.metadata);
         self.large = Some(Large { at, open, builder, id, done: 0, trouble: None, second_try });
         Ok(())
@@ -155,12 +169,10 @@ impl Builder<'_> {
 
     pub(super) fn end_large(&mut self) -> Result<(), ImportError> {
         let Some(large) = self.large.take() else { return Ok(()) };
-        let Large { at, open, builder, id, done, trouble, second_try } = large;
+        let Large { mut at, open, builder, id, done, trouble, second_try } = large;
         if let Err(trouble) = trouble.map_or_else(|| open.check(), Err) {
             self.so_far.bytes -= done;
-            if let Some(id) = id {
-                self.tree.known.entry(at.path()).or_insert((id, None));
-            }
+            at.id = id;
             return match trouble {
                 Trouble::Changed if !second_try => self.read_again(at),
                 trouble => self.unread(&at, trouble),
@@ -170,34 +182,27 @@ impl Builder<'_> {
         for node in &built.blocks {
             self.keep(node)?;
         }
-        if let (Some(store), Some(id)) = (&self.store, id) {
-            let known = self.tree.known.get(&at.path()).and_then(|(_, stat)| *stat);
-            if known != Some(open.stat) {
-                store.set_stats(&[(id, open.stat)])?;
-            }
+        if let (Some(store), Some(id)) = (&self.shared.references, id) {
+            store.set_seen(id, open.seen(built.cid))?;
         }
         self.file_done(&at, built.cid, built.size, built.tsize, open.executable)
     }
 
     /// Reads a file that changed once more, as it is now.
     pub(super) fn read_again(&mut self, at: FileAt) -> Result<(), ImportError> {
-        let open = match OpenFile::open(&at, self.shared.preserve) {
+        let open = match self.shared.open(&at) {
             Ok(open) => Arc::new(open),
             Err(trouble) => return self.unread(&at, trouble),
         };
         let size = open.stat.size;
         let chunk = self.shared.profile.chunk_size;
-        self.so_far.bytes_found = (self.so_far.bytes_found + size).saturating_sub(at.facts.size);
+        self.so_far.bytes_found = (self.so_far.bytes_found + size).saturating_sub(at.facts.stat.size);
         if size <= chunk as u64 {
-            let files = self.post(move |shared| shared.hash_files(vec![Step::File(at)]));
-            for step in self.wait(&files)? {
-                match step {
-                    Step::Hashed(at, Ok(small)) => self.small(&at, &small)?,
-                    Step::Hashed(at, Err(trouble)) => self.unread(&at, trouble)?,
-                    _ => {}
-                }
-            }
-            return Ok(());
+            let hashed = self.post(move |shared| (shared.hash_small(&at, &mut Vec::new()), at));
+            return match self.wait(&hashed)? {
+                (Ok(small), at) => self.small(&at, &small),
+                (Err(trouble), at) => self.unread(&at, trouble),
+            };
         }
         self.begin_large(at, Arc::clone(&open), true)?;
         let mut waiting = VecDeque::new();
@@ -222,7 +227,7 @@ impl Builder<'_> {
         match trouble {
             Trouble::Gone => {
                 self.so_far.files_found -= 1;
-                self.so_far.bytes_found = self.so_far.bytes_found.saturating_sub(at.facts.size);
+                self.so_far.bytes_found = self.so_far.bytes_found.saturating_sub(at.facts.stat.size);
                 self.remark(path, Remark::Vanished);
                 Ok(())
             }
