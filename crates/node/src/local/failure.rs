@@ -44,6 +44,7 @@ impl Fails for ExportError {
         match self {
             Self::Io { source, .. } => source.into(),
             Self::Differs(_) | Self::Folder(_) | Self::FolderInTheWay(_) | Self::Changed(_) => Kind::Exists,
+            Self::NoFolder(_) => Kind::Path,
             Self::Busy { .. } => Kind::Owned,
             Self::NoSpace { .. } => Kind::NoSpace,
             Self::Collision(_) | Self::UnsafeRoot { .. } => Kind::Content,

@@ -22,6 +22,9 @@ pub enum ExportError {
     /// There is something else at the destination; nothing was written.
     #[error("{} is there already and differs; choose another -o, or --overwrite", list(.0))]
     Differs(Vec<PathBuf>),
+    /// The folder that it is to go into does not exist.
+    #[error("the folder {} is not there; make it first", shown(.0))]
+    NoFolder(PathBuf),
     /// A folder stands where the file, or symlink, itself would be.
     #[error("{path} is a folder; write `-o {path}/` to put it inside", path = shown(.0))]
     Folder(PathBuf),

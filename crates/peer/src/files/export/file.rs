@@ -131,7 +131,7 @@ impl Export {
         if !agrees && !overwrite {
             state.way = Way::Differs;
             self.differs(&entry.path);
-            return Ok(());
+            return self.check_differs(0);
         }
         match (&mut state.way, &*found) {
             (Way::Staged(_) | Way::Differs, _) => Ok(()),

@@ -174,6 +174,7 @@ impl Export {
         self.check_collision()?;
         if self.existing.conflicts_with_folder(&self.staging, &path) && !self.destination.overwrite {
             self.differs(&path);
+            self.check_differs(0)?;
         }
         let wrong = |error| self.io("make the folder", &path, error);
         self.dir().create_dir_all(&path).map_err(wrong)?;
@@ -240,6 +241,10 @@ impl Export {
         let mut state = self.state();
         if state.differs.len() < DIFFERENT_MAX {
             state.differs.push(self.display(path));
+        }
+        if path == Path::new(&self.staging.name) {
+            // There is nothing beside it to look at.
+            self.looked.store(LOOK_FURTHER, Ordering::Relaxed);
         }
     }
 

@@ -13,6 +13,7 @@ use cap_std::fs::{Dir, MetadataExt as _, OpenOptions};
 use peerage_content::Cid;
 use peerage_store::{Download, DownloadId, FileId, Store, TreeId};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
+use rustix::io::Errno;
 
 use super::error::ExportError;
 
@@ -92,7 +93,10 @@ impl Staging {
             return Err(wrong("write to")(io::ErrorKind::InvalidInput.into()));
         };
         let parent =
-            Dir::open_ambient_dir(parent_path, ambient_authority()).map_err(wrong("open the folder of"))?;
+            Dir::open_ambient_dir(parent_path, ambient_authority()).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => ExportError::NoFolder(parent_path.to_path_buf()),
+                _ => wrong("open the folder of")(error),
+            })?;
         let entry = entry_name(name, root);
         let resumed = parent.is_dir(&entry);
         if !resumed {
@@ -243,10 +247,14 @@ fn lock(dir: &Dir) -> io::Result<Result<File, u32>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let mut file = dir.open_with(LOCK, &options)?.into_std();
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        file.read_to_string(&mut pid)?;
-        return Ok(Err(pid.trim().parse().unwrap_or(0)));
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid)?;
+            return Ok(Err(pid.trim().parse().unwrap_or(0)));
+        }
+        Err(error) => return Err(error.into()),
     }
     file.set_len(0)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes())?;

@@ -42,6 +42,11 @@ impl Bench {
         Export::new(self.store.clone(), &raw(ROOT), destination).unwrap()
     }
 
+    fn opened(&self, path: &Path) -> Result<Export, ExportError> {
+        let destination = Destination { path: path.to_path_buf(), overwrite: false, unsafe_symlinks: false };
+        Export::new(self.store.clone(), &raw(ROOT), destination)
+    }
+
     /// What is in the destination's folder, staging included.
     fn beside(&self) -> Vec<String> {
         let entries = fs::read_dir(self.dest.parent().unwrap()).unwrap();
@@ -323,6 +328,25 @@ fn a_folder_that_differs_is_not_touched_and_up_to_ten_paths_are_listed() {
 }
 
 #[test]
+fn a_folder_for_which_a_file_stands_fails_at_once_and_leaves_nothing() {
+    let bench = Bench::new();
+    fs::write(&bench.dest, b"mine").unwrap();
+    let export = bench.export(false);
+    assert_eq!(differing(export.make_dir(&[], Metadata::default())), [bench.dest.as_path()]);
+    assert_eq!(differing(file(&export, 1, &["a"], b"0123")), [bench.dest.as_path()]);
+    drop(export);
+    assert_eq!(bench.beside(), ["dest"]);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_to_be_made_first() {
+    let bench = Bench::new();
+    let error = bench.opened(&bench.dest.join("new/name")).err().unwrap();
+    assert!(matches!(&error, ExportError::NoFolder(path) if *path == bench.dest.join("new")), "{error}");
+    assert!(error.to_string().contains("make it first"), "{error}");
+}
+
+#[test]
 fn after_a_difference_not_everything_is_fetched() {
     let bench = Bench::new();
     fs::create_dir(&bench.dest).unwrap();
@@ -581,8 +605,7 @@ fn a_fetch_that_ends_early_closes_its_files() {
 fn a_second_fetch_to_one_destination_names_the_first() {
     let bench = Bench::new();
     let _first = bench.export(false);
-    let destination = Destination { path: bench.dest.clone(), overwrite: false, unsafe_symlinks: false };
-    let second = Export::new(bench.store.clone(), &raw(ROOT), destination);
+    let second = bench.opened(&bench.dest);
     let pid = std::process::id();
     assert!(matches!(second, Err(ExportError::Busy { pid: named, .. }) if named == pid));
 }
