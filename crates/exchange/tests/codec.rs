@@ -231,3 +231,14 @@ proptest! {
         let _ = decode(bytes.into());
     }
 }
+
+/// Whoever holds a decoded message back has to know what it weighs.
+#[test]
+fn the_entries_of_a_message_weigh_what_they_take() {
+    assert_eq!(Incoming::default().entry_bytes(), 0);
+    let want = WantEntry { cid: hello(), priority: 1, kind: WantKind::Block, send_dont_have: false };
+    let message = Outgoing { wants: vec![want; 1000], ..Outgoing::default() };
+    let bytes = encode(&message, Version::V1_2);
+    let weight = messages(bytes.clone())[0].entry_bytes();
+    assert!(weight >= 1000 * size_of::<WantEntry>() && weight > bytes.len(), "{weight}");
+}

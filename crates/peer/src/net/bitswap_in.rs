@@ -133,7 +133,7 @@ async fn handle_message(net: &Arc<Net>, peer: PeerId, message: Bytes) -> Result<
     let mut incoming = decode(message)?;
     let blocks = std::mem::take(&mut incoming.blocks);
     if !incoming.is_empty() {
-        let room = net.pool.room(whole.min(64 * 1024)).await;
+        let room = net.pool.room(incoming.entry_bytes()).await;
         net.tell(Input::Message { peer, incoming, room });
     }
     for (prefix, data) in blocks {
