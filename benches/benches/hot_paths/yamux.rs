@@ -24,7 +24,8 @@ pub(crate) fn bench(c: &mut Criterion) {
 
 /// Sends `data` on so many streams, one after another; returns the bytes read.
 fn send(streams: usize, data: &Bytes) -> usize {
-    let machine = |role| Machine::new(role, Config::default(), SharedBudget::new(32 << 20), Instant::START);
+    let machine =
+        |role| Machine::new(role, Config::default(), SharedBudget::new(32 << 20).share(), Instant::START);
     let (mut sender, mut receiver) = (machine(Role::Client), machine(Role::Server));
     let mut received = 0;
     for _ in 0..streams {

@@ -3,9 +3,6 @@
 //! Work is admitted by taking from a budget and ends by giving back, so that
 //! a slow peer or disk slows whoever feeds it instead of filling a queue.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 /// A bounded amount, in whatever unit its owner counts (bytes, wants, dials).
 ///
 /// ```
@@ -68,64 +65,6 @@ impl Budget {
     }
 }
 
-/// A [`Budget`] that the connections of one peer share.
-#[derive(Debug, Clone)]
-pub struct SharedBudget(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    limit: u64,
-    used: AtomicU64,
-}
-
-impl SharedBudget {
-    /// An unused budget of `limit` units.
-    #[must_use]
-    pub fn new(limit: u64) -> Self {
-        Self(Arc::new(Shared { limit, used: AtomicU64::new(0) }))
-    }
-
-    /// Takes `amount` if it fits; false, and nothing taken, if not.
-    #[must_use]
-    pub fn take(&self, amount: u64) -> bool {
-        self.0
-            .used
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(amount).filter(|&sum| sum <= self.0.limit)
-            })
-            .is_ok()
-    }
-
-    /// Takes `amount` even if that overdraws: for what has already happened.
-    pub fn force(&self, amount: u64) {
-        self.0.used.fetch_add(amount, Ordering::Relaxed);
-    }
-
-    /// Gives `amount` back.
-    pub fn give(&self, amount: u64) {
-        let before = self.0.used.fetch_sub(amount, Ordering::Relaxed);
-        debug_assert!(amount <= before, "gave back {amount} of {before} taken");
-    }
-
-    /// Units taken by all who share.
-    #[must_use]
-    pub fn used(&self) -> u64 {
-        self.0.used.load(Ordering::Relaxed)
-    }
-
-    /// Units left.
-    #[must_use]
-    pub fn free(&self) -> u64 {
-        self.0.limit.saturating_sub(self.used())
-    }
-
-    /// The limit.
-    #[must_use]
-    pub fn limit(&self) -> u64 {
-        self.0.limit
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,17 +76,5 @@ mod tests {
         assert_eq!((budget.free(), budget.take(1)), (0, false));
         budget.give(9);
         assert!(budget.take(5));
-    }
-
-    #[test]
-    fn clones_share() {
-        let a = SharedBudget::new(5);
-        let b = a.clone();
-        assert!(a.take(3));
-        assert!(!b.take(3));
-        a.give(3);
-        assert!(b.take(5));
-        assert_eq!(a.free(), 0);
-        assert!(!a.take(u64::MAX));
     }
 }

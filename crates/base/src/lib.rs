@@ -7,10 +7,12 @@
 
 mod budget;
 mod rng;
+mod shared_budget;
 mod time;
 mod timers;
 
-pub use budget::{Budget, SharedBudget};
+pub use budget::Budget;
 pub use rng::Rng;
+pub use shared_budget::{Share, SharedBudget};
 pub use time::{Instant, Now, UnixTime};
 pub use timers::Timers;

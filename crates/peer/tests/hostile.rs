@@ -147,6 +147,41 @@ async fn an_oversized_message_costs_its_stream() {
     driver.abort();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_stall_half_sent_take_nothing_from_others() {
+    const PIECE: usize = 64 * 1024;
+    let getter = Host::with(|config| {
+        config.limits.inbound = 4 << 20;
+        config.limits.message_grace = Duration::from_secs(3600);
+    });
+    let (host, getter) = (Host::start().await, getter.await);
+    let (made, _) = stranger(&getter).await;
+    let driver = tokio::spawn(made.driver);
+    let mut stalled = Vec::new();
+    for _ in 0..70 {
+        let mut stream = made.control.open(BITSWAP).await.unwrap();
+        // 64 KiB as a varint, and a byte less than that.
+        let message = [&[0x80, 0x80, 0x04][..], &vec![0; PIECE - 1]].concat();
+        stream.write_chunk(message.into()).await.unwrap();
+        stalled.push(stream);
+    }
+    for stream in &mut stalled {
+        drop(stream.drained().await); // Some are reset.
+    }
+    let mut ping = made.control.open(peerage_transport::ping::PROTOCOL).await.unwrap();
+    peerage_transport::ping::ping(&mut ping).await.unwrap();
+    // Everything has arrived, and the budget is full or nearly so.
+    let data = random(6 * MIB, 3);
+    fs::write(host.path("file"), &data).unwrap();
+    let share = host.share("file").await;
+    let from = [host.addr()];
+    let get = getter.get(share.roots()[0].cid, "copy", &from);
+    tokio::time::timeout(Duration::from_secs(60), get).await.unwrap().unwrap();
+    assert!(fs::read(getter.path("copy")).unwrap() == data);
+    drop(stalled);
+    driver.abort();
+}
+
 /// Sends blocks, each in a message of its own, and waits for the end of the connection.
 async fn send_until_closed(host: &Host, blocks: Vec<Vec<u8>>) {
     let (made, _) = stranger(host).await;

@@ -87,7 +87,8 @@ impl Assembler {
         let missing = len - body.len();
         let more = chunk.split_to(missing.min(chunk.len()));
         if body.len() + more.len() > body.capacity() {
-            body.reserve(missing);
+            // At most as much again as has come.
+            body.reserve((body.len() + 2 * more.len()).min(missing));
         }
         body.put(more);
         if body.len() == len {
@@ -97,10 +98,11 @@ impl Assembler {
         Ok(None)
     }
 
-    /// Bytes of the message under way that are held here.
+    /// Bytes that the message under way takes in memory: at most twice what has
+    /// come of it, beside what is set aside at its beginning.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.body.as_ref().map_or(0, |(_, body)| body.len())
+        self.body.as_ref().map_or(0, |(_, body)| body.capacity())
     }
 
     /// Length of the message under way, once it is known.
@@ -170,12 +172,30 @@ mod tests {
     }
 
     #[test]
+    fn memory_grows_with_what_has_come() {
+        let mut frames = Assembler::new(4 << 20);
+        let mut prefix = Vec::new();
+        varint::put(&mut prefix, 4 << 20);
+        assert_eq!(frames.push(&mut prefix.into()), Ok(None));
+        let mut come = 0;
+        for len in [1, 60_000, 10_000, 100_000, 1, 300_000] {
+            come += len;
+            assert_eq!(frames.push(&mut Bytes::from(vec![0; len])), Ok(None));
+            assert!(frames.buffered() >= come, "all of it is reported");
+            assert!(frames.buffered() <= (2 * come).max(TRUSTED_RESERVE), "{come}: {}", frames.buffered());
+        }
+        let rest = (4 << 20) - come;
+        assert_eq!(frames.push(&mut vec![0; rest].into()).unwrap().unwrap().len(), 4 << 20);
+        assert_eq!(frames.buffered(), 0);
+    }
+
+    #[test]
     fn a_claimed_length_alone_reserves_little() {
         let mut frames = Assembler::new(4 << 20);
         let mut chunk = Bytes::from_static(&[0x80, 0x80, 0x80, 0x02, 1]);
         assert_eq!(frames.push(&mut chunk), Ok(None));
         assert_eq!(frames.expected(), Some(4 << 20));
-        assert!(frames.body.as_ref().unwrap().1.capacity() <= TRUSTED_RESERVE);
+        assert!(frames.buffered() <= TRUSTED_RESERVE);
         let mut over = Bytes::from_static(&[0x81, 0x80, 0x80, 0x02]);
         assert_eq!(
             Assembler::new(4 << 20).push(&mut over),

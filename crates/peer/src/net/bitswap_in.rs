@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Net;
 use crate::brain::Input;
+use crate::config::Limits;
 
 /// Largest message (boxo's `MessageSizeMax`), in bytes.
 const MESSAGE_MAX: usize = 4 << 20;
@@ -28,7 +29,7 @@ const CHUNK: usize = 256 * 1024;
 /// How often the brain hears of a message that is not whole yet.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
-/// Why a stream was given up. The peer's fault, all but the last.
+/// Why a stream was given up. The peer's fault, all but perhaps the last.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error(transparent)]
@@ -37,8 +38,6 @@ enum ReadError {
     Message(#[from] MessageError),
     #[error("a message arrives too slowly")]
     Slow,
-    #[error("too much is unread already")]
-    Budget,
     #[error(transparent)]
     Stream(#[from] std::io::Error),
 }
@@ -47,8 +46,7 @@ enum ReadError {
 pub(super) async fn read(net: Arc<Net>, peer: PeerId, mut stream: Stream) {
     // We never answer on a stream that the peer opened.
     stream.finish();
-    let mut budget = Assembly { net: Arc::clone(&net), held: 0 };
-    match read_messages(&net, peer, &mut stream, &mut budget).await {
+    match read_messages(&net, peer, &mut stream).await {
         Ok(()) => {}
         Err(ReadError::Stream(error)) => tracing::debug!(%peer, %error, "a Bitswap stream ended"),
         Err(error) => {
@@ -58,46 +56,35 @@ pub(super) async fn read(net: Arc<Net>, peer: PeerId, mut stream: Stream) {
     }
 }
 
-/// The part of the inbound budget that the message in assembly holds.
-struct Assembly {
-    net: Arc<Net>,
-    held: u64,
+/// How fast a message has to come.
+struct Pace {
+    grace: Duration,
+    /// Bytes a second.
+    rate: u64,
+    /// When the first byte of the message under way had come.
+    begun: Option<Instant>,
 }
 
-impl Assembly {
-    fn hold(&mut self, bytes: u64) -> bool {
-        if bytes <= self.held {
-            return true;
-        }
-        let taken = self.net.inbound.take(bytes - self.held);
-        if taken {
-            self.held = bytes;
-        }
-        taken
+impl Pace {
+    fn new(limits: &Limits) -> Self {
+        Self { grace: limits.message_grace, rate: limits.message_pace.max(1), begun: None }
     }
 
-    fn release(&mut self) {
-        self.net.inbound.give(std::mem::take(&mut self.held));
+    /// When the message under way has to be whole, as far as its length is known by now.
+    fn deadline(&self, expected: Option<usize>) -> Option<Instant> {
+        let len = expected.unwrap_or(0) as u64;
+        Some(self.begun? + self.grace + Duration::from_secs(len / self.rate))
     }
 }
 
-impl Drop for Assembly {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-async fn read_messages(
-    net: &Arc<Net>,
-    peer: PeerId,
-    stream: &mut Stream,
-    budget: &mut Assembly,
-) -> Result<(), ReadError> {
+async fn read_messages(net: &Arc<Net>, peer: PeerId, stream: &mut Stream) -> Result<(), ReadError> {
     let mut frames = Assembler::new(MESSAGE_MAX);
-    let mut deadline: Option<Instant> = None;
+    let mut pace = Pace::new(&net.limits);
+    // Whether the stream was told of a message in assembly.
+    let mut held = false;
     let mut told = Instant::now();
     loop {
-        let next = match deadline {
+        let next = match pace.deadline(frames.expected()) {
             Some(at) => timeout_at(at, stream.read_chunk(CHUNK)).await.map_err(|_| ReadError::Slow)??,
             None => stream.read_chunk(CHUNK).await?,
         };
@@ -106,24 +93,21 @@ async fn read_messages(
         };
         while !chunk.is_empty() {
             let Some(message) = frames.push(&mut chunk)? else { break };
-            deadline = None;
+            pace.begun = None;
             handle_message(net, peer, message).await?;
-            budget.release();
+            if std::mem::take(&mut held) {
+                stream.hold(0)?;
+            }
         }
         if frames.is_empty() {
             continue;
         }
-        if !budget.hold(frames.buffered() as u64) {
-            return Err(ReadError::Budget);
-        }
+        stream.hold(frames.buffered())?;
+        held = true;
+        pace.begun.get_or_insert_with(Instant::now);
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             net.tell(Input::Arriving { peer });
-        }
-        if deadline.is_none() {
-            let len = frames.expected().unwrap_or(0) as u64;
-            let pace = Duration::from_secs(len / net.limits.message_pace.max(1));
-            deadline = Some(Instant::now() + net.limits.message_grace + pace);
         }
     }
 }
@@ -164,4 +148,25 @@ fn verified(prefix: &Prefix, data: Bytes) -> Option<Block> {
     let cid = prefix.cid_of(&data).ok()?;
     let node = node::decode(&cid, &data);
     Some(Block { cid, data, node })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_that_comes_in_two_pieces_gives_the_whole_time() {
+        let limits = Limits { message_pace: 1000, ..Limits::default() };
+        let mut pace = Pace::new(&limits);
+        let mut frames = Assembler::new(MESSAGE_MAX);
+        assert_eq!(pace.deadline(frames.expected()), None);
+        let begun = Instant::now();
+        pace.begun = Some(begun);
+        // 4 MiB, as a varint.
+        assert!(frames.push(&mut Bytes::from_static(&[0x80, 0x80])).unwrap().is_none());
+        assert_eq!(pace.deadline(frames.expected()), Some(begun + limits.message_grace));
+        assert!(frames.push(&mut Bytes::from_static(&[0x80, 0x02])).unwrap().is_none());
+        let whole = Duration::from_secs((4 << 20) / 1000);
+        assert_eq!(pace.deadline(frames.expected()), Some(begun + limits.message_grace + whole));
+    }
 }

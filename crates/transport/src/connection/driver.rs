@@ -285,7 +285,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         let this = &mut *self;
-        this.shared.drive(|state, _| register(&mut state.driver, cx.waker()));
+        this.shared.drive(|state, _| {
+            register(&mut state.driver, cx.waker());
+            state.machine.wake_for_room(cx.waker());
+            state.machine.make_room();
+        });
         if !this.ahead.is_empty()
             && let Err(end) = this.feed()
         {

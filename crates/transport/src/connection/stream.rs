@@ -162,6 +162,20 @@ impl Stream {
         .await
     }
 
+    /// Says that `bytes` of what was read are still held, such as a message in
+    /// assembly; 0 once they are not. They count as if they were unread: against
+    /// what the connection may hold, and in the inbound budget.
+    ///
+    /// # Errors
+    /// If the stream is gone, also since it had to make room. Dropping the
+    /// stream says that nothing is held.
+    pub fn hold(&mut self, bytes: usize) -> io::Result<()> {
+        self.shared.with(|state, _| {
+            let held = state.machine.hold(self.id, bytes as u64);
+            held.map_err(|StreamGone| check_end(state).err().unwrap_or_else(|| reset_error(state, self.id)))
+        })
+    }
+
     /// Ends our direction once what was written is sent; the peer's goes on.
     pub fn finish(&mut self) {
         if !self.finished {
@@ -298,6 +312,8 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.shared.with(|state, _| {
             state.streams.remove(&self.id);
+            // Of a stream that is gone, too.
+            let _ = state.machine.hold(self.id, 0);
             if self.finished {
                 // A stream that is gone has nothing left to close.
                 let _ = state.machine.close(self.id);

@@ -122,7 +122,7 @@ where
         Role::Dialer => yamux::Role::Client,
         Role::Listener => yamux::Role::Server,
     };
-    let machine = Machine::new(yamux_role, config.yamux.clone(), inbound, clock.now());
+    let machine = Machine::new(yamux_role, config.yamux.clone(), inbound.share(), clock.now());
     let shared = Arc::new(Shared::new(machine, clock, config));
     Ok(Connection {
         peer: secured.peer,

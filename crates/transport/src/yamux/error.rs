@@ -98,8 +98,8 @@ pub enum ProtocolError {
     /// Window deltas that add up to more than 32 bits.
     #[error("peer granted stream {0} a window beyond 32 bits")]
     WindowOverflow(StreamId),
-    /// The peer provokes more resets than it reads.
-    #[error("peer opens streams beyond its limit without reading our answers")]
+    /// The peer opens or resets streams faster than they can be dealt with.
+    #[error("peer opens and resets streams beyond its limits")]
     Flooded,
 }
 

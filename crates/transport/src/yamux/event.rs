@@ -68,8 +68,9 @@ pub enum ResetCause {
     /// We did: it held the most unread bytes when the connection held more
     /// than was asked of it and the slack.
     UnreadLimit,
-    /// We did: it held the most unread bytes of its connection when the
-    /// inbound budget of all connections was full.
+    /// We did: it held the most unread bytes of its connection, which was the
+    /// one furthest beyond what was asked of it when the inbound budget of all
+    /// connections was full.
     BudgetFull,
 }
 

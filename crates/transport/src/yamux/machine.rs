@@ -2,10 +2,11 @@
 //! Input is in `receive`, output in `transmit`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerage_base::{Instant, SharedBudget};
+use peerage_base::{Instant, Share};
 
 use super::admission::Admission;
 use super::config::Config;
@@ -50,7 +51,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub struct Machine {
     pub(super) config: Config,
-    pub(super) budget: SharedBudget,
+    /// What is unread or held here, and windows ahead of that, of the budget of all connections.
+    pub(super) share: Share,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) admission: Admission,
     pub(super) keepalive: Keepalive,
@@ -65,17 +67,19 @@ pub struct Machine {
     pub(super) unacked: usize,
     /// An open was refused for the number of streams.
     open_wanted: bool,
-    /// Unread bytes of all streams.
+    /// Bytes of all streams that are unread, or held in assembly.
     pub(super) unread: u64,
+    /// What the users of streams that are gone still hold.
+    leaving: BTreeMap<StreamId, u64>,
     /// Bytes that we asked of the peer.
     expected: u64,
 }
 
 impl Machine {
-    /// A connection that was just secured. `inbound` is the budget, in bytes,
-    /// for what all connections of the local peer hold unread.
+    /// A connection that was just secured. `inbound` is its share of the budget,
+    /// in bytes, for what all connections of the local peer hold unread.
     #[must_use]
-    pub fn new(role: Role, config: Config, inbound: SharedBudget, now: Instant) -> Self {
+    pub fn new(role: Role, config: Config, inbound: Share, now: Instant) -> Self {
         let next_id = match role {
             Role::Client => 1,
             Role::Server => 2,
@@ -83,7 +87,7 @@ impl Machine {
         let keepalive = Keepalive::new(now, &config);
         Self {
             config,
-            budget: inbound,
+            share: inbound,
             streams: BTreeMap::new(),
             admission: Admission::new(role),
             keepalive,
@@ -96,6 +100,7 @@ impl Machine {
             unacked: 0,
             open_wanted: false,
             unread: 0,
+            leaving: BTreeMap::new(),
             expected: 0,
         }
     }
@@ -118,7 +123,7 @@ impl Machine {
                 Timer::Ping => {
                     self.keepalive.ping_due(now, &self.config);
                     for stream in self.streams.values_mut() {
-                        stream.window.shrink_if_idle(now, self.config.window_idle, &self.budget);
+                        stream.window.shrink_if_idle(now, self.config.window_idle, &self.share);
                     }
                 }
                 Timer::PingTimeout => {
@@ -142,17 +147,18 @@ impl Machine {
         self.streams.len()
     }
 
-    /// Bytes that arrived and were not read, over all streams.
+    /// Bytes that arrived and were not read, or are [held](Self::hold), over all streams.
     #[must_use]
     pub const fn unread_bytes(&self) -> u64 {
         self.unread
     }
 
     /// Says how many bytes we have asked of the peer and not got yet: this
-    /// much, and the slack of the [`Config`], may be unread. Takes effect
+    /// much, and the slack of the [`Config`], may be unread or held. Takes effect
     /// with the next bytes that arrive.
-    pub const fn set_expected(&mut self, bytes: u64) {
+    pub fn set_expected(&mut self, bytes: u64) {
         self.expected = bytes;
+        self.share.set_due(bytes);
     }
 
     /// Opens a stream; the peer is told with the next transmit. It may be
@@ -242,11 +248,11 @@ impl Machine {
         };
         if let Some(data) = stream.unread.pop(max.max(1)) {
             let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-            stream.window.read(len, &self.budget);
+            stream.window.read(len, &self.share);
             self.unread -= u64::from(len);
             if stream.receiving == Receiving::Open {
                 let rtt = self.keepalive.rtt();
-                if let Some(delta) = stream.window.extend(now, rtt, &self.config, &self.budget) {
+                if let Some(delta) = stream.window.extend(now, rtt, &self.config, &self.share) {
                     stream.control.delta += delta;
                     self.output.queue_control(id, stream);
                 }
@@ -311,7 +317,7 @@ impl Machine {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.receiving = Receiving::Over;
             self.unread -= u64::from(stream.window.unread());
-            stream.window.release(&self.budget);
+            stream.window.release(&self.share);
             stream.unread.clear();
         }
         self.end_if_over(id);
@@ -338,42 +344,100 @@ impl Machine {
         }
     }
 
+    /// Says that `bytes` of what was read on the stream are still held, such as
+    /// a message in assembly; 0 once they are not. They count as if they were
+    /// unread, also when the stream is gone.
+    ///
+    /// # Errors
+    /// [`StreamGone`]: also if it was the one that had to make room. Let go of
+    /// what is held then, and say so.
+    pub fn hold(&mut self, id: StreamId, bytes: u64) -> Result<(), StreamGone> {
+        loop {
+            let Some(stream) = self.streams.get_mut(&id) else {
+                let before = self.leaving.remove(&id).unwrap_or(0);
+                let now = bytes.min(before);
+                self.share.give(before - now);
+                if now > 0 {
+                    self.leaving.insert(id, now);
+                }
+                return Err(StreamGone);
+            };
+            let before = stream.held;
+            if bytes <= before {
+                self.share.give(before - bytes);
+            } else if !self.share.claim(bytes - before) {
+                let more = u32::try_from(bytes - before).unwrap_or(u32::MAX);
+                self.reset_fullest(Some((id, more)), ResetCause::BudgetFull);
+                continue;
+            }
+            stream.held = bytes;
+            self.unread = self.unread - before + bytes;
+            self.enforce_unread_limit();
+            return self.streams.get(&id).map(|_| ()).ok_or(StreamGone);
+        }
+    }
+
+    /// Whom to wake when others need room: call [`make_room`](Self::make_room) then.
+    pub fn wake_for_room(&self, waker: &Waker) {
+        self.share.wake_when_asked(waker);
+    }
+
+    /// Resets the fullest streams if this connection is the one that is to make
+    /// room for others: it holds most beyond what was asked of it.
+    pub fn make_room(&mut self) {
+        let mut wanted = if self.share.take_request() { self.share.reserve() } else { 0 };
+        while wanted > 0 {
+            match self.reset_fullest(None, ResetCause::BudgetFull) {
+                0 => break,
+                freed => wanted = wanted.saturating_sub(freed),
+            }
+        }
+    }
+
+    /// Streams that the peer reset may not hold more than live ones.
+    pub(super) fn holds_too_much(&self) -> bool {
+        self.leaving.values().sum::<u64>() > self.expected.saturating_add(self.config.unread_slack)
+    }
+
     /// Resets streams of ours until the connection's unread bytes are within
     /// what was asked for, and the slack.
     pub(super) fn enforce_unread_limit(&mut self) {
         let limit = self.expected.saturating_add(self.config.unread_slack);
         while self.unread > limit {
-            if !self.reset_fullest(None, ResetCause::UnreadLimit) {
+            if self.reset_fullest(None, ResetCause::UnreadLimit) == 0 {
                 break;
             }
         }
     }
 
-    /// Resets the stream with the most unread bytes, `arriving` counting for
-    /// the stream that they arrive on. Takes time in the number of streams,
+    /// Resets the stream with the most bytes unread or held, `arriving` counting for
+    /// the stream that they arrive on, and says how many that were. Takes time in the number of streams,
     /// but ends one of them.
-    pub(super) fn reset_fullest(&mut self, arriving: Option<(StreamId, u32)>, cause: ResetCause) -> bool {
+    pub(super) fn reset_fullest(&mut self, arriving: Option<(StreamId, u32)>, cause: ResetCause) -> u64 {
         let load = |(id, stream): (&StreamId, &Stream)| {
             let more = arriving.filter(|(at, _)| at == id).map_or(0, |(_, len)| len);
-            (stream.window.unread().saturating_add(more), *id)
+            (stream.load() + u64::from(more), *id)
         };
         let Some((unread, id)) = self.streams.iter().map(load).max() else {
-            return false;
+            return 0;
         };
         if unread == 0 {
-            return false;
+            return 0;
         }
         let code = ResetCode::RESOURCE_LIMIT_EXCEEDED;
         self.reset(id, code);
         self.events.push_back(Event::Reset { id, code, cause });
-        true
+        unread
     }
 
     /// Forgets a stream and gives back all that it held.
     pub(super) fn end(&mut self, id: StreamId) -> Option<Stream> {
         let mut stream = self.streams.remove(&id)?;
-        self.unread -= u64::from(stream.window.unread());
-        stream.window.release(&self.budget);
+        self.unread -= stream.load();
+        if stream.held > 0 {
+            self.leaving.insert(id, stream.held);
+        }
+        stream.window.release(&self.share);
         self.admission.ended(id, stream.counted);
         self.output.forget_ended(&self.streams);
         if stream.counted == Counted::Outbound && !stream.acked {
@@ -415,24 +479,18 @@ impl Machine {
     /// The peer violated the protocol: everything ends but a GoAway.
     pub(crate) fn fail(&mut self, error: ProtocolError) -> ProtocolError {
         self.phase = Phase::Failed(error);
-        for stream in self.streams.values_mut() {
-            stream.window.release(&self.budget);
+        for (id, mut stream) in std::mem::take(&mut self.streams) {
+            stream.window.release(&self.share);
+            if stream.held > 0 {
+                self.leaving.insert(id, stream.held);
+            }
         }
-        self.streams.clear();
         self.unread = 0;
         self.events.clear();
         self.keepalive.stop();
         self.output = Output::default();
         self.output.queue_header(Header::go_away(GoAwayCode::PROTOCOL_ERROR.0));
         error
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for stream in self.streams.values_mut() {
-            stream.window.release(&self.budget);
-        }
     }
 }
 

@@ -109,7 +109,7 @@ impl Machine {
         }
         if flags.has(Flags::RST) {
             let code = if kind == Kind::WindowUpdate { len } else { 0 };
-            self.peer_reset(id, ResetCode(code));
+            self.peer_reset(id, ResetCode(code))?;
         } else {
             self.acknowledged(id);
         }
@@ -196,7 +196,7 @@ impl Machine {
                 stream.window.ignore(len);
                 return;
             }
-            if stream.window.arrive(len, &self.budget) {
+            if stream.window.arrive(len, &self.share) {
                 stream.unread.push(data, buffer_len);
                 self.unread += u64::from(len);
                 self.readable(id);
@@ -204,7 +204,7 @@ impl Machine {
                 return;
             }
             // Ends at the latest when this stream itself is the fullest.
-            if !self.reset_fullest(Some((id, len)), ResetCause::BudgetFull) {
+            if self.reset_fullest(Some((id, len)), ResetCause::BudgetFull) == 0 {
                 return;
             }
         }
@@ -231,9 +231,9 @@ impl Machine {
 
     /// The peer reset the stream. What it had finished sending may still be
     /// read; else everything is dropped.
-    fn peer_reset(&mut self, id: StreamId, code: ResetCode) {
+    fn peer_reset(&mut self, id: StreamId, code: ResetCode) -> Result<(), ProtocolError> {
         let Some(stream) = self.streams.get_mut(&id) else {
-            return;
+            return Ok(());
         };
         if stream.receiving == Receiving::Finished {
             stream.sending = Sending::Reset;
@@ -245,6 +245,7 @@ impl Machine {
             self.end(id);
             self.events.push_back(Event::Reset { id, code, cause: ResetCause::Peer });
         }
+        if self.holds_too_much() { Err(ProtocolError::Flooded) } else { Ok(()) }
     }
 
     fn extend_send_credit(&mut self, id: StreamId, delta: u32) -> Result<(), ProtocolError> {

@@ -54,6 +54,8 @@ pub(super) struct Stream {
     pub(super) receiving: Receiving,
     pub(super) unread: ByteQueue,
     pub(super) window: ReceiveWindow,
+    /// Bytes that were read and that the user still holds.
+    pub(super) held: u64,
     /// `Readable` was said and no read came back empty since.
     pub(super) told_readable: bool,
 
@@ -91,6 +93,7 @@ impl Stream {
             receiving: Receiving::Open,
             unread: ByteQueue::default(),
             window: ReceiveWindow::new(now),
+            held: 0,
             told_readable: false,
             sending: Sending::Open,
             unsent: ByteQueue::default(),
@@ -101,6 +104,11 @@ impl Stream {
             control: Control::default(),
             acked: false,
         }
+    }
+
+    /// Bytes that are unread, or read and held.
+    pub(super) fn load(&self) -> u64 {
+        u64::from(self.window.unread()) + self.held
     }
 
     /// Payload that may be sent now, in bytes.

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use peerage_base::{Instant, SharedBudget};
+use peerage_base::{Instant, Share};
 
 use super::config::{Config, INITIAL_WINDOW};
 
@@ -59,11 +59,11 @@ impl ReceiveWindow {
     /// Counts `len` bytes that arrived, which `credit` allowed. False, and
     /// nothing counted, if the budget is full.
     #[must_use]
-    pub(super) fn arrive(&mut self, len: u32, budget: &SharedBudget) -> bool {
+    pub(super) fn arrive(&mut self, len: u32, budget: &Share) -> bool {
         debug_assert!(len <= self.credit, "the header was checked");
         let unread = self.unread + len;
         let more = u64::from(self.reserved.max(unread)) - self.charge();
-        if more > 0 && !budget.take(more) {
+        if more > 0 && !budget.claim(more) {
             return false;
         }
         self.unread = unread;
@@ -78,7 +78,7 @@ impl ReceiveWindow {
     }
 
     /// Counts `len` bytes that were read.
-    pub(super) fn read(&mut self, len: u32, budget: &SharedBudget) {
+    pub(super) fn read(&mut self, len: u32, budget: &Share) {
         let before = self.charge();
         self.unread -= len;
         budget.give(before - self.charge());
@@ -91,7 +91,7 @@ impl ReceiveWindow {
         now: Instant,
         rtt: Option<Duration>,
         config: &Config,
-        budget: &SharedBudget,
+        budget: &Share,
     ) -> Option<u32> {
         let held = self.unread + self.credit;
         if self.size.saturating_sub(held) < self.size / 2 {
@@ -111,7 +111,7 @@ impl ReceiveWindow {
     /// Gives back what growth had reserved if the window was not extended
     /// since `idle` ago. Credit already granted cannot be revoked; what
     /// arrives on it is charged like the initial window.
-    pub(super) fn shrink_if_idle(&mut self, now: Instant, idle: Duration, budget: &SharedBudget) {
+    pub(super) fn shrink_if_idle(&mut self, now: Instant, idle: Duration, budget: &Share) {
         if self.reserved > 0 && now.since(self.extended) >= idle {
             let before = self.charge();
             self.size = INITIAL_WINDOW;
@@ -121,14 +121,14 @@ impl ReceiveWindow {
     }
 
     /// Gives everything back; the stream is over.
-    pub(super) fn release(&mut self, budget: &SharedBudget) {
+    pub(super) fn release(&mut self, budget: &Share) {
         budget.give(self.charge());
         self.unread = 0;
         self.reserved = 0;
         self.size = INITIAL_WINDOW;
     }
 
-    fn grow(&mut self, config: &Config, budget: &SharedBudget) {
+    fn grow(&mut self, config: &Config, budget: &Share) {
         let size = self.size.saturating_mul(2).min(config.max_window);
         let by = size.saturating_sub(self.size);
         let reserved = self.reserved + by;

@@ -66,7 +66,7 @@ impl Muxer {
         });
         let budget = SharedBudget::new(32 << 20);
         Self {
-            machine: Machine::new(role, Config::default(), budget, Instant::START),
+            machine: Machine::new(role, Config::default(), budget.share(), Instant::START),
             reader,
             writer,
             start: Clock::now(),

@@ -45,8 +45,8 @@ impl Pair {
         let budgets = [SharedBudget::new(BUDGET), SharedBudget::new(BUDGET)];
         let now = Instant::START;
         let ends = [
-            Machine::new(Role::Client, config.clone(), budgets[0].clone(), now),
-            Machine::new(Role::Server, config, budgets[1].clone(), now),
+            Machine::new(Role::Client, config.clone(), budgets[0].share(), now),
+            Machine::new(Role::Server, config, budgets[1].share(), now),
         ];
         Self {
             now,
@@ -190,7 +190,7 @@ impl Lone {
     pub(super) fn within(role: Role, config: Config, budget: u64) -> Self {
         let budget = SharedBudget::new(budget);
         let now = Instant::START;
-        let mut lone = Self { machine: Machine::new(role, config, budget.clone(), now), budget, now };
+        let mut lone = Self { machine: Machine::new(role, config, budget.share(), now), budget, now };
         lone.sent();
         lone
     }

@@ -166,7 +166,7 @@ impl World {
     fn check(&self) {
         for (machine, budget) in self.pair.ends.iter().zip(&self.pair.budgets) {
             let charge: u64 = machine.streams.values().map(|stream| stream.window.charge()).sum();
-            let unread: u64 = machine.streams.values().map(|stream| u64::from(stream.window.unread())).sum();
+            let unread: u64 = machine.streams.values().map(Stream::load).sum();
             assert_eq!((budget.used(), machine.unread_bytes()), (charge, unread));
             assert!(unread <= machine.config.unread_slack);
             let held = |stream: &Stream| stream.unread.len() == stream.window.unread() as usize;

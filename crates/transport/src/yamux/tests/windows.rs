@@ -81,7 +81,8 @@ fn a_window_stays_small_where_a_small_one_is_enough() {
 #[test]
 fn growth_leaves_half_of_the_budget() {
     let mut pair = long_fat(Config { send_buffer: 16 * MIB, ..Config::default() });
-    assert!(pair.budgets[1].take(BUDGET / 2 - 300 * 1024));
+    let others = pair.budgets[1].share();
+    assert!(others.take(BUDGET / 2 - 300 * 1024));
     let before = pair.budgets[1].used();
     let (_, took) = transfer(&mut pair, 20 * MIB);
     assert_eq!(pair.budgets[1].used() - before, 256 * 1024);
@@ -147,7 +148,9 @@ fn the_fullest_stream_is_reset_when_the_budget_is_full() {
     lone.data(5, 60 * 1024);
     assert_eq!(lone.events(), [reset(1, ResetCause::BudgetFull), Event::Readable { id: StreamId::new(5) }]);
     // Other connections hold the rest: the one that would be fullest is the arriving one.
-    assert!(lone.budget.take(190 * 1024));
+    let others = lone.budget.share();
+    others.set_due(190 * 1024);
+    assert!(others.take(190 * 1024));
     lone.data(3, 80 * 1024);
     assert_eq!(lone.events(), [reset(3, ResetCause::BudgetFull)]);
     assert_eq!(lone.budget.used(), 250 * 1024);
@@ -188,4 +191,61 @@ fn a_large_payload_is_not_copied() {
         panic!("nothing to read");
     };
     assert_eq!((data.len(), data.as_ptr()), (60_000, frame[12..].as_ptr()));
+}
+
+#[test]
+fn what_is_held_counts_as_unread_until_it_is_let_go() {
+    let mut lone = Lone::new(Role::Server, Config::default());
+    let ids = [1, 3, 5].map(StreamId::new);
+    for id in ids {
+        lone.syn(id.as_u32());
+        lone.data(id.as_u32(), 256 * 1024);
+        while let crate::yamux::Read::Data(_) = lone.machine.read(id, usize::MAX, lone.now) {}
+    }
+    lone.events();
+    assert_eq!(lone.machine.hold(ids[0], 2 << 20), Ok(()));
+    assert_eq!(lone.machine.hold(ids[1], 2 << 20), Ok(()));
+    assert_eq!((lone.machine.unread_bytes(), lone.budget.used()), (4 << 20, 4 << 20));
+    assert_eq!(lone.machine.hold(ids[2], 1), Ok(()));
+    assert_eq!(lone.events(), [reset(3, ResetCause::UnreadLimit)], "more than was asked for, and the slack");
+    // Its memory is still there until its user has heard of it.
+    assert_eq!(lone.budget.used(), (4 << 20) + 1);
+    assert_eq!(lone.machine.hold(ids[1], 0), Err(crate::yamux::StreamGone));
+    assert_eq!((lone.machine.unread_bytes(), lone.budget.used()), ((2 << 20) + 1, (2 << 20) + 1));
+    assert_eq!(lone.machine.hold(ids[2], 3 << 20), Err(crate::yamux::StreamGone), "the fullest itself");
+    assert_eq!(lone.machine.hold(ids[2], 0), Err(crate::yamux::StreamGone));
+    assert_eq!(lone.machine.hold(ids[0], 0), Ok(()));
+    assert_eq!((lone.machine.unread_bytes(), lone.budget.used()), (0, 0));
+}
+
+#[test]
+fn streams_that_the_peer_resets_may_not_hold_more_than_live_ones() {
+    let mut lone = Lone::new(Role::Server, Config::default());
+    for id in [1, 3] {
+        lone.syn(id);
+        lone.machine.hold(StreamId::new(id), 3 << 20).unwrap();
+        let told = lone.say(Kind::WindowUpdate, 8, id, 0, b"");
+        assert_eq!(told.is_ok(), id == 1, "{told:?}");
+    }
+    assert_eq!(lone.budget.used(), 6 << 20);
+}
+
+#[test]
+fn the_connection_furthest_beyond_what_was_asked_of_it_makes_room() {
+    let mut stalling = Lone::within(Role::Server, Config::default(), 1 << 20);
+    let mut honest = Lone::new(Role::Server, Config::default());
+    honest.machine =
+        crate::yamux::Machine::new(Role::Server, Config::default(), stalling.budget.share(), honest.now);
+    stalling.syn(1);
+    honest.syn(1);
+    let id = StreamId::new(1);
+    stalling.machine.hold(id, 1 << 20).unwrap();
+    stalling.events();
+    honest.data(1, 100_000);
+    assert_eq!(honest.events()[1..], [Event::Readable { id }], "what arrives from others is taken");
+    stalling.machine.make_room();
+    assert_eq!(stalling.events(), [reset(1, ResetCause::BudgetFull)]);
+    assert!(stalling.machine.hold(id, 0).is_err());
+    honest.machine.make_room();
+    assert_eq!(stalling.budget.used(), 100_000);
 }
