@@ -110,11 +110,12 @@ impl PublicKey {
         let message = keys::PublicKey::decode(bytes).map_err(|_| PublicKeyError::Protobuf)?;
         let wire_type = keys::KeyType::try_from(message.r#type)
             .map_err(|_| PublicKeyError::UnknownType(message.r#type))?;
-        if message.encode_to_vec() != bytes {
+        let key = Self::from_data(KeyType::from(wire_type), &message.data)?;
+        // Of every type: points have several forms, and one peer has one id.
+        if key.to_protobuf() != bytes {
             return Err(PublicKeyError::NotCanonical);
         }
-        let key_type = KeyType::from(wire_type);
-        Self::from_data(key_type, &message.data)
+        Ok(key)
     }
 
     /// Reads the 32 bytes of an Ed25519 key.
@@ -135,11 +136,7 @@ impl PublicKey {
         match key_type {
             KeyType::Ed25519 => Self::from_ed25519(data.try_into().map_err(|_| malformed)?),
             KeyType::Secp256k1 => {
-                // Only the compressed form re-encodes identically.
                 let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(data).map_err(|_| malformed)?;
-                if data.len() != 33 {
-                    return Err(malformed);
-                }
                 Ok(Self(Key::Secp256k1(Box::new(key))))
             }
             KeyType::Rsa => {

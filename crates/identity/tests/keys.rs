@@ -192,9 +192,18 @@ fn secp256k1_takes_either_form_of_s() {
         assert!(key.verify(b"message", signature.to_der().as_bytes()));
         assert!(!key.verify(b"another", signature.to_der().as_bytes()));
     }
-    let long = private.verifying_key().to_sec1_point(false);
-    let wire = [&[8, 2, 0x12, 65], long.as_bytes()].concat();
-    assert_eq!(PublicKey::from_protobuf(&wire), Err(PublicKeyError::Malformed(KeyType::Secp256k1)));
+}
+
+#[test]
+fn one_point_has_one_form_and_so_one_peer_id() {
+    let point = *k256::ecdsa::SigningKey::from_slice(&[9; 32]).unwrap().verifying_key();
+    let long = point.to_sec1_point(false);
+    // SEC 1 leaves out the sign of y in the compact form, whose tag is 5.
+    let compact = [&[5], &point.to_sec1_point(true).as_bytes()[1..]].concat();
+    for bytes in [long.as_bytes(), &compact] {
+        let wire = [&[8, 2, 0x12, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+        assert_eq!(PublicKey::from_protobuf(&wire), Err(PublicKeyError::NotCanonical));
+    }
 }
 
 #[test]
