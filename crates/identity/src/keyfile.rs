@@ -6,14 +6,19 @@
 //! passphrase (the peer must start unattended), and on systems without Unix
 //! modes the check of who can read it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use crate::limits::KEY_MAX_BYTES;
 use crate::{EntropyError, Keypair, PrivateKeyError};
+
+/// An unfinished key file this old belongs to nobody: making one takes milliseconds.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// Why there is no key to use.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,7 @@ pub enum KeyFileError {
 /// # Errors
 /// See [`KeyFileError`]. A file that is refused stays as it is.
 pub fn load_or_create(path: &Path) -> Result<Keypair, KeyFileError> {
+    sweep(path);
     if let Some(keypair) = load(path)? {
         return Ok(keypair);
     }
@@ -138,6 +144,29 @@ fn staging_path(path: &Path) -> Result<PathBuf, KeyFileError> {
     Ok(path.with_file_name(name))
 }
 
+/// Removes what others began beside `path` and did not finish: a crash leaves
+/// it. Files of the last hour stay, as their makers may be at work.
+fn sweep(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+    for entry in entries.flatten().filter(|entry| is_staging_name(path, &entry.file_name())) {
+        let age = entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|it| it.modified().ok());
+        if age.and_then(|made| made.elapsed().ok()).is_some_and(|age| age >= LEFT_BEHIND) {
+            // Not being able to is no reason to go without a key.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether [`staging_path`] could have made `name` for `path`.
+fn is_staging_name(path: &Path, name: &OsStr) -> bool {
+    let middle = || {
+        let rest = name.to_str()?.strip_prefix(path.file_name()?.to_str()?)?;
+        rest.strip_prefix('.')?.strip_suffix(".tmp")
+    };
+    middle().is_some_and(|nonce| nonce.len() == 16 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn write_new(path: &Path, secret: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -166,7 +195,12 @@ fn place(staging: &Path, path: &Path) -> io::Result<bool> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
+            // What file systems that sync no folders say: there is nothing to wait for.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+            synced => synced?,
+        }
     }
     Ok(())
 }

@@ -67,6 +67,25 @@ fn what_is_no_key_is_refused_and_kept() {
     assert!(error.to_string().contains("no/such/folder"), "{error}");
 }
 
+#[test]
+fn what_a_crash_left_behind_is_swept_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    let old = ["key.0123456789abcdef.tmp", "key.tmp", "key.0123.tmp", "key2.0123456789abcdef.tmp", "other"];
+    for name in old {
+        fs::File::create(dir.path().join(name)).unwrap().set_modified(long_ago).unwrap();
+    }
+    fs::write(dir.path().join("key.1123456789abcdef.tmp"), b"someone is at work").unwrap();
+    keyfile::load_or_create(&dir.path().join("key")).unwrap();
+    let mut left: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(
+        left,
+        ["key", "key.0123.tmp", "key.1123456789abcdef.tmp", "key.tmp", "key2.0123456789abcdef.tmp", "other"]
+    );
+}
+
 #[cfg(unix)]
 fn set_mode(path: &std::path::Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
