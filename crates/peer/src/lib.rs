@@ -28,6 +28,7 @@ mod query;
 mod served;
 mod share;
 mod tally;
+mod upkeep;
 
 pub use brain::{PeerInfo, Totals};
 pub use config::{Config, Limits};

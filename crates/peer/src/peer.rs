@@ -24,12 +24,10 @@ use crate::net::dial::{self, DialError};
 use crate::net::{Net, accept, connection};
 use crate::pool::Pool;
 use crate::served::{Blocks, ServedRoots, Serving};
+use crate::upkeep::upkeep;
 
 /// The key's file in the repository.
 const KEY_FILE: &str = "key";
-
-/// How often the store does its upkeep and hands buffers to the kernel.
-const UPKEEP: Duration = Duration::from_millis(500);
 
 /// Why a peer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -357,22 +355,6 @@ impl ServedRoot {
 impl Drop for ServedRoot {
     fn drop(&mut self) {
         drop(self.inbox.send(Input::Unserve { root: self.root }));
-    }
-}
-
-/// Hands buffers to the kernel and merges small packs, a little at a time.
-async fn upkeep(store: Store, pool: Pool) {
-    let mut tick = tokio::time::interval(UPKEEP);
-    loop {
-        tick.tick().await;
-        let store = store.clone();
-        let done = pool.run(move || {
-            store.flush()?;
-            store.maintain().map(drop)
-        });
-        if let Some(Err(error)) = done.await {
-            tracing::warn!(%error, "upkeep of the store failed");
-        }
     }
 }
 

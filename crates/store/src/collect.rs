@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::Multihash;
+use crate::config::REWRITE_SPARE;
 use crate::error::WriteError;
 use crate::io as fsio;
 use crate::notice::Notice;
@@ -87,7 +88,7 @@ impl Store {
 
     /// One step of upkeep: seals what could not be sealed, rebuilds one damaged
     /// index, merges one group of small packs, or rewrites the journal. True if
-    /// there may be more to do.
+    /// there may be more to do. Packs are rewritten only if there is room for it.
     ///
     /// # Errors
     /// The disk's; nothing is lost.
@@ -97,7 +98,7 @@ impl Store {
         let damaged: Vec<Arc<Pack>> =
             inner.packs.packs().iter().filter(|pack| pack.needs_rewrite()).take(1).cloned().collect();
         let group = if damaged.is_empty() { inner.packs.merge_candidates() } else { damaged };
-        if group.is_empty() {
+        if group.is_empty() || !inner.has_room_for(&group) {
             return lock(&inner.ledger).compact_if_dead();
         }
         let rewritten = inner.packs.rewrite(&group, &|record| inner.is_useful(record), &|_| false)?;
@@ -147,6 +148,13 @@ impl Inner {
     fn is_useful(&self, record: &Record<'_>) -> bool {
         record.kind == Kind::Block
             || Reference::decode(record.body).is_some_and(|r| lock(&self.ledger).has_file(r.file))
+    }
+
+    /// Whether packs can be rewritten without filling the disk. If no one can
+    /// say, the attempt will.
+    fn has_room_for(&self, packs: &[Arc<Pack>]) -> bool {
+        let needed: u64 = packs.iter().map(|pack| pack.records_end).sum();
+        (self.config.free_space)(&self.packs.dir).map_or(true, |free| free >= needed + REWRITE_SPARE)
     }
 
     fn after_rewrite(&self, rewritten: &Rewritten) {

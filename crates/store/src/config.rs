@@ -1,5 +1,7 @@
 //! What a caller may tune, and every limit of the store: name, unit, default, reason.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::Multihash;
@@ -7,6 +9,9 @@ use crate::verify::verify;
 
 /// Decides whether the pieces, one after another, hash to the multihash.
 pub type VerifyFn = fn(&Multihash, &[&[u8]]) -> bool;
+
+/// Bytes that may still be written to the file system of a folder.
+pub type FreeSpaceFn = fn(&Path) -> io::Result<u64>;
 
 /// Tunables of a [`Store`](crate::Store). The defaults suit a desktop; tests use small ones.
 ///
@@ -44,6 +49,8 @@ pub struct Config {
     /// How long one answer of the index cache may take before the cache counts
     /// as lost. 5 s: a disk that is merely busy answers sooner.
     pub index_deadline: Duration,
+    /// What is free, asked before packs are rewritten.
+    pub free_space: FreeSpaceFn,
     /// Whether blocks match their multihash.
     pub verify: VerifyFn,
 }
@@ -61,10 +68,15 @@ impl Default for Config {
             open_root_sets: 16,
             time_grain: Duration::from_secs(2),
             index_deadline: Duration::from_secs(5),
+            free_space: crate::io::free_space,
             verify,
         }
     }
 }
+
+/// Bytes that are left free when packs are rewritten. 64 MiB: room for a pack
+/// that a fetch fills meanwhile.
+pub(crate) const REWRITE_SPARE: u64 = 64 << 20;
 
 /// Bytes of the longest block. 4 MiB: twice the 2 MiB that Bitswap carries,
 /// since a CAR may bring larger ones; also what a damaged length may make us read.

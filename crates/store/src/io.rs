@@ -89,6 +89,12 @@ pub(crate) fn bytes_below(dir: &Path) -> u64 {
         .sum()
 }
 
+/// Bytes that we may still write to the file system of `path`.
+pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// A path's bytes, as the system has them.
 pub(crate) fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()

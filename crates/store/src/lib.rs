@@ -38,7 +38,7 @@ pub type Multihash = multihash::Multihash<64>;
 pub use check::{Checked, Sizes, Verified};
 pub use collect::{Collection, CollectionStep};
 pub use config::{
-    Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, MAX_NOTE_BYTES,
+    Config, FreeSpaceFn, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, MAX_NOTE_BYTES,
     MAX_PATH_BYTES, MAX_TABLE_VALUE, VerifyFn,
 };
 pub use error::{OpenError, ReadError, WriteError};

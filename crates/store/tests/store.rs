@@ -504,3 +504,19 @@ fn kept_roots_take_no_descriptors() {
     assert!(store.remove_root(last.id).unwrap());
     assert!(!last.set.unwrap().contains(&mh(ROOTS - 1)), "a removed set is read");
 }
+
+#[test]
+fn packs_are_merged_only_if_there_is_room() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let full = Config { free_space: |_| Ok(64 << 20), ..small() };
+    let (store, _) = Store::open(&dir, full).unwrap();
+    put_all(&store, 0..200);
+    let packs = store.sizes().packs;
+    assert!(!store.maintain().unwrap(), "there is nothing that can be done");
+    assert_eq!(store.sizes().packs, packs);
+    drop(store);
+    let store = open(&dir);
+    while store.maintain().unwrap() {}
+    assert!(store.sizes().packs < packs);
+}

@@ -1,0 +1,65 @@
+//! Upkeep of the store, a little at a time, and less often while it fails.
+
+use std::time::Duration;
+
+use peerage_store::Store;
+
+use crate::pool::Pool;
+
+/// How often the store does its upkeep and hands buffers to the kernel.
+const USUAL: Duration = Duration::from_millis(500);
+
+/// The longest pause after failures: a full disk is not written to again and
+/// again, and soon after there is room, all is well.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long to wait before the next round.
+struct Pace(Duration);
+
+impl Pace {
+    fn worked(&mut self) {
+        self.0 = USUAL;
+    }
+
+    /// True if it had worked before, so that someone should hear of it.
+    fn failed(&mut self) -> bool {
+        let first = self.0 == USUAL;
+        self.0 = (self.0 * 2).min(LONGEST);
+        first
+    }
+}
+
+/// Hands buffers to the kernel and merges small packs, until it is aborted.
+pub(crate) async fn upkeep(store: Store, pool: Pool) {
+    let mut pace = Pace(USUAL);
+    loop {
+        tokio::time::sleep(pace.0).await;
+        let store = store.clone();
+        let done = pool.run(move || {
+            store.flush()?;
+            store.maintain().map(drop)
+        });
+        match done.await {
+            Some(Err(error)) if pace.failed() => tracing::warn!(%error, "upkeep of the store failed"),
+            Some(Err(_)) => {}
+            Some(Ok(())) | None => pace.worked(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_once_and_make_the_pauses_longer() {
+        let mut pace = Pace(USUAL);
+        assert!(pace.failed());
+        assert_eq!(pace.0, USUAL * 2);
+        (0..20).for_each(|_| assert!(!pace.failed()));
+        assert_eq!(pace.0, LONGEST);
+        pace.worked();
+        assert_eq!(pace.0, USUAL);
+        assert!(pace.failed());
+    }
+}
