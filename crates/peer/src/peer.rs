@@ -277,8 +277,9 @@ impl Peer {
         self.with_store(Store::sync).await
     }
 
-    /// Says goodbye to everyone, makes the store durable and lets go of the
-    /// repository. Takes well under a second.
+    /// Says goodbye to everyone, does what was begun on the disk, makes the
+    /// store durable and lets go of the repository. Takes well under a second,
+    /// unless packs are being merged.
     pub async fn shutdown(&self) {
         for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
@@ -288,7 +289,11 @@ impl Peer {
         if let Some(brain) = brain {
             drop(brain.await);
         }
-        if let Err(error) = self.sync().await {
+        // Nothing of ours writes to the repository once it is another's.
+        self.0.pool.close().await;
+        let store = self.0.store.clone();
+        let synced = tokio::task::spawn_blocking(move || store.sync()).await;
+        if let Ok(Err(error)) = synced {
             tracing::error!(%error, "the store could not be synced");
         }
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();

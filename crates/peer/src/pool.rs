@@ -67,15 +67,28 @@ impl Pool {
         Room { _permit: Arc::clone(&self.0.room).acquire_many_owned(kib).await.ok() }
     }
 
-    /// Does `work` on a worker, after what was posted before it has begun.
+    /// Does `work` on a worker, after what was posted before it has begun; not
+    /// at all if the pool is closed.
     pub(crate) fn post(&self, work: impl FnOnce() + Send + 'static) {
         let mut state = self.0.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            // Before `work` is dropped, which may be long.
+            drop(state);
+            return;
+        }
         state.work.push_back(Box::new(work));
         drop(state);
         self.0.queue.wake.notify_one();
     }
 
-    /// Does `work` on a worker and waits for what it returns; `None` if it panicked.
+    /// Takes no more work, and waits until all that was posted is done.
+    pub(crate) async fn close(&self) {
+        let inner = Arc::clone(&self.0);
+        drop(tokio::task::spawn_blocking(move || inner.end()).await);
+    }
+
+    /// Does `work` on a worker and waits for what it returns; `None` if it
+    /// panicked, or the pool is closed.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -112,8 +125,8 @@ impl Queue {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
+impl Inner {
+    fn end(&self) {
         self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.queue.wake.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -127,6 +140,12 @@ impl Drop for Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +156,26 @@ mod tests {
         assert_eq!(pool.run(|| 2 + 2).await, Some(4));
         assert_eq!(pool.run(|| -> u8 { panic!("on purpose") }).await, None);
         assert_eq!(pool.run(|| 5).await, Some(5));
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_what_was_posted_and_takes_no_more() {
+        let pool = Pool::start(1, 1).unwrap();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let done = Arc::new(Mutex::new(0));
+        pool.post(move || gate.recv().unwrap());
+        for _ in 0..10 {
+            let done = Arc::clone(&done);
+            pool.post(move || *done.lock().unwrap() += 1);
+        }
+        let closing = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.close().await }
+        });
+        open.send(()).unwrap();
+        closing.await.unwrap();
+        assert_eq!(*done.lock().unwrap(), 10);
+        assert_eq!(pool.run(|| 1).await, None);
     }
 
     #[tokio::test]
