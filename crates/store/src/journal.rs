@@ -186,12 +186,10 @@ impl Journal {
         at += out.len() as u64;
         file.sync_all()?;
         fs::rename(&temp, &self.path)?;
-        if let Some(dir) = self.path.parent() {
-            fsio::sync_dir(dir)?;
-        }
+        // From here on the old file has no name, whatever else fails.
         (self.file, self.written) = (file, at);
         self.buffer.clear();
-        Ok(())
+        self.path.parent().map_or(Ok(()), fsio::sync_dir)
     }
 }
 

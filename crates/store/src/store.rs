@@ -59,7 +59,7 @@ pub(crate) struct Inner {
     pub(crate) notices: Notices,
     pub(crate) cache: Cache,
     pub(crate) touched: Touched,
-    /// Pack and number of entries of the last checkpoint.
+    /// Pack and number of entries of the last checkpoint, zeros if it was of no use.
     pub(crate) checkpointed: Mutex<(u32, usize)>,
 }
 
@@ -94,8 +94,7 @@ impl Store {
         let mut ledger = Ledger::new(journal, &replay.payloads);
         let cache = Cache::open(dir, &config, &mut report);
         let checkpoint = cache.checkpoint();
-        let checkpointed = checkpoint.as_ref().map_or((0, 0), |c| (c.pack, c.entries.len()));
-        let packs = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
+        let (packs, checkpointed) = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
         restore_dropped(&packs, &mut ledger);
         let roots = Roots::open(&dir.join("roots"), key, config.open_root_sets, &ledger, &mut report)
             .map_err(failed(&dir.join("roots")))?;

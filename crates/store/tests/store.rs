@@ -520,3 +520,27 @@ fn packs_are_merged_only_if_there_is_room() {
     while store.maintain().unwrap() {}
     assert!(store.sizes().packs < packs);
 }
+
+/// After a power cut the pack is shorter than the checkpoint says. What is put
+/// then must not be looked up by the entries of what was lost.
+#[test]
+fn a_checkpoint_that_was_of_no_use_is_written_anew() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let (store, _) = Store::open(&dir, Config::default()).unwrap();
+    put_all(&store, 0..1500);
+    store.sync().unwrap();
+    drop(store);
+    let active = fs::read_dir(dir.join("packs")).unwrap().map(|entry| entry.unwrap().path());
+    let active = active.filter(|path| path.extension().is_some_and(|e| e == "active")).max().unwrap();
+    fs::File::options().write(true).open(&active).unwrap().set_len(10_000).unwrap();
+    let (store, _) = Store::open(&dir, Config::default()).unwrap();
+    put_all(&store, 10_000..14_000);
+    store.sync().unwrap();
+    drop(store);
+    let (store, report) = Store::open(&dir, Config::default()).unwrap();
+    assert_eq!(report.scanned_records, 0, "the checkpoint was not used");
+    for n in 10_000..14_000 {
+        assert_eq!(store.read(&hash(&block(n))).unwrap().as_deref(), Some(&block(n)[..]), "block {n}");
+    }
+}

@@ -58,14 +58,15 @@ pub(crate) fn find_key(dir: &Path) -> Option<RepoKey> {
     })
 }
 
-/// Opens all packs below `dir`. Damage is got around and told in `report`.
+/// Opens all packs below `dir`. Damage is got around and told in `report`. Also
+/// returns the pack and the number of entries for which the checkpoint was used.
 pub(crate) fn open(
     dir: &Path,
     key: RepoKey,
     config: &Config,
     checkpoint: Option<Checkpoint>,
     report: &mut OpenReport,
-) -> Result<PackSet, OpenError> {
+) -> Result<(PackSet, (u32, usize)), OpenError> {
     let failed = |source| OpenError::Io { path: dir.to_path_buf(), source };
     fsio::create_private_dir(dir).map_err(failed)?;
     let listing = list(dir).map_err(failed)?;
@@ -81,11 +82,13 @@ pub(crate) fn open(
     }
     let mut next_id = listing.sealed.iter().chain(&listing.active).max().map_or(1, |id| id + 1);
     let mut checkpoint = checkpoint;
-    let mut active = None;
+    let (mut active, mut checkpointed) = (None, (0, 0));
     for id in &listing.active {
-        let found = open_active(dir, *id, key, config, checkpoint.take_if(|c| c.pack == *id), report)?;
+        let checkpoint = checkpoint.take_if(|c| c.pack == *id);
+        let (found, known) = open_active(dir, *id, key, config, checkpoint, report)?;
         if Some(id) == listing.active.last() {
             active = Some(found);
+            checkpointed = if known > 0 { (*id, known) } else { (0, 0) };
         } else {
             packs.push(Arc::new(found.freeze(config.verify)));
         }
@@ -101,7 +104,7 @@ pub(crate) fn open(
     let set = PackSet::new(dir, key, config, active, packs.into_iter().collect(), next_id);
     // A disk too full for the index of an old pack keeps no one from reading.
     drop(set.seal_all());
-    Ok(set)
+    Ok((set, checkpointed))
 }
 
 fn open_sealed(
@@ -137,6 +140,7 @@ fn open_sealed(
     Ok(Arc::new(pack))
 }
 
+/// The unsealed pack, and how many of its entries come from the checkpoint.
 fn open_active(
     dir: &Path,
     id: u32,
@@ -144,7 +148,7 @@ fn open_active(
     config: &Config,
     checkpoint: Option<Checkpoint>,
     report: &mut OpenReport,
-) -> Result<Active, OpenError> {
+) -> Result<(Active, usize), OpenError> {
     let path = path_of(dir, id, "active");
     let failed = |source| OpenError::Io { path: path.clone(), source };
     let file = fsio::open_or_create(&path).map_err(failed)?;
@@ -165,6 +169,7 @@ fn open_active(
         report.cut_bytes += len - scanned.end;
     }
     let mut entries = known.entries;
+    let of_checkpoint = entries.len();
     entries.extend(scanned.entries);
-    Ok(Active::with_entries(id, Arc::new(file), entries, scanned.end))
+    Ok((Active::with_entries(id, Arc::new(file), entries, scanned.end), of_checkpoint))
 }

@@ -22,7 +22,7 @@ fn block(n: u8) -> (Multihash, Vec<u8>) {
 
 fn open_at(dir: &Path, config: &Config) -> (PackSet, OpenReport) {
     let mut report = OpenReport::default();
-    let set = open(dir, KEY, config, None, &mut report).unwrap();
+    let (set, _) = open(dir, KEY, config, None, &mut report).unwrap();
     (set, report)
 }
 
@@ -190,7 +190,7 @@ fn a_checkpoint_spares_the_scan_and_a_wrong_one_does_no_harm() {
     let other = Checkpoint { pack: 77, ..good.clone() };
     for (checkpoint, scanned) in [(good, 3), (long, 8), (other, 8)] {
         let mut report = OpenReport::default();
-        let set = open(temp.path(), KEY, &Config::default(), Some(checkpoint), &mut report).unwrap();
+        let (set, _) = open(temp.path(), KEY, &Config::default(), Some(checkpoint), &mut report).unwrap();
         assert_eq!(report.scanned_records, scanned);
         assert!((0..8).all(|n| get(&set, &block(n).0) == Some(block(n).1)));
     }
