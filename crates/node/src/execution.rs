@@ -45,7 +45,8 @@ pub(crate) trait Owned {
 
     fn backend(&self) -> std::sync::Arc<Self::Backend>;
 
-    /// Concrete addresses that others of this repository can listen on later.
+    /// Where it listens, with the ports that it got: whoever owns the
+    /// repository next can listen there.
     fn listen(&self) -> Vec<String>;
 
     /// What it was started with: flags, completed by the environment.
@@ -83,24 +84,31 @@ impl<O: Opener> Execution<'_, O> {
         let mut story = Story::new(request);
         // Where an owner listened that ended is where this process goes on.
         let mut flags = self.flags.clone();
+        let mut taken_over = false;
         #[cfg(unix)]
-        let mut silent_since = None;
+        let (mut silent_since, mut agreed) = (None, false);
         loop {
             let required = story.request().needs_network();
             let held = match self.opener.open(self.repo, &flags, required).await {
                 Ok(owned) => return self.own(owned, story).await,
+                Err(OpenError::Failed(failure)) if taken_over && failure.kind == Kind::Network => {
+                    // An address of the owner's that is gone or taken ends nothing.
+                    (flags, taken_over) = (self.flags.clone(), false);
+                    continue;
+                }
                 Err(OpenError::Failed(failure)) => return Err(failure),
                 Err(OpenError::Held { pid, command }) => (pid, command),
             };
             #[cfg(not(unix))]
             return Err(owned_by(held, "commands cannot go through it on this system"));
             #[cfg(unix)]
-            match self.attach(&mut story).await {
+            match self.attach(&mut story, &mut agreed).await {
                 Step::Done(result) => return result,
                 Step::TakeOver { listen } => {
                     silent_since = None;
                     if !listen.is_empty() {
                         flags.listen = listen;
+                        taken_over = true;
                     }
                 }
                 Step::Nobody(error) => {
@@ -195,9 +203,10 @@ impl<O: Opener> Execution<'_, O> {
         }
     }
 
-    /// Has the owner execute the request.
+    /// Has the owner execute the request. An owner after the first one took
+    /// over from whom our flags agreed with.
     #[cfg(unix)]
-    async fn attach(&self, story: &mut Story) -> Step {
+    async fn attach(&self, story: &mut Story, agreed: &mut bool) -> Step {
         use crate::control::{Attached, ConnectError, Outcome};
         let attached = match Attached::connect(self.repo).await {
             Ok(attached) => attached,
@@ -206,9 +215,10 @@ impl<O: Opener> Execution<'_, O> {
                 return Step::Nobody(error.to_string());
             }
         };
-        if let Err(failure) = attached.welcome.agrees_with(&self.flags) {
+        if !*agreed && let Err(failure) = attached.welcome.agrees_with(&self.flags) {
             return Step::Done(Err(failure));
         }
+        *agreed = true;
         let listen = attached.welcome.listen.clone();
         let (sink, events) = Sink::new();
         let (request, cancel) = (story.next_request(), self.cancel.clone());

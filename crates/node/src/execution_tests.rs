@@ -12,6 +12,9 @@ use crate::backend::{Backend, Cancel, Canceller, Sink};
 use crate::execution::{Execution, OpenError, Opener, Owned};
 use crate::render::{Json, Output};
 
+/// Where owners listen, whatever they were told.
+const LISTEN: &str = "/ip4/127.0.0.1/tcp/4001";
+
 /// A machine with one repository.
 #[derive(Debug, Default)]
 struct World {
@@ -21,6 +24,8 @@ struct World {
     changed: Notify,
     /// The network flags of whoever opened it last.
     flags: Mutex<Network>,
+    /// The owner's addresses cannot be listened on any more.
+    address_gone: AtomicBool,
 }
 
 /// One process.
@@ -43,6 +48,10 @@ impl Opener for Process {
         if self.world.locked.swap(true, Ordering::SeqCst) {
             return Err(OpenError::Held { pid: Some(4711), command: "peerage\u{1b} up".into() });
         }
+        if self.world.address_gone.load(Ordering::SeqCst) && flags.listen == [LISTEN] {
+            self.world.locked.store(false, Ordering::SeqCst);
+            return Err(OpenError::Failed(Failure::new(Kind::Network, "cannot listen")));
+        }
         *self.world.flags.lock().unwrap() = flags.clone();
         Ok(Repository(Arc::new(Peer { name: self.name, world: Arc::clone(&self.world) })))
     }
@@ -56,7 +65,7 @@ impl Owned for Repository {
     }
 
     fn listen(&self) -> Vec<String> {
-        vec!["/ip4/127.0.0.1/tcp/4001".into()]
+        vec![LISTEN.into()]
     }
 
     fn network(&self) -> Network {
@@ -89,7 +98,7 @@ impl Backend for Peer {
                 Ok(())
             }
             // Never ends in order.
-            Request::Verify => std::future::pending().await,
+            Request::Verify | Request::Shares => std::future::pending().await,
             Request::Id => {
                 let agent = self.name.to_owned();
                 let (peer_id, public_key) = (String::new(), String::new());
@@ -108,6 +117,18 @@ impl World {
             let started =
                 self.started.lock().unwrap().iter().any(|(name, what)| name == owner && *what == command);
             if started {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl World {
+    async fn until_started_by_anyone(&self, command: &str, times: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.started.lock().unwrap().iter().filter(|(_, what)| *what == command).count() >= times {
                 return;
             }
             changed.await;
@@ -198,8 +219,61 @@ async fn an_attached_command_takes_over_when_the_owner_ends() {
     let took_over = serde_json::to_value(NoticeKind::TookOver).unwrap();
     assert!(err.contains(took_over.as_str().unwrap()), "{err}");
     // At the same address, so that links hold.
-    assert_eq!(world.flags.lock().unwrap().listen, ["/ip4/127.0.0.1/tcp/4001"]);
+    assert_eq!(world.flags.lock().unwrap().listen, [LISTEN]);
     assert!(!world.locked.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn who_takes_over_does_without_an_address_that_is_gone() {
+    let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+    world.address_gone.store(true, Ordering::SeqCst);
+    let (end_owner, cancel_owner) = Canceller::new();
+    let (end_second, cancel_second) = Canceller::new();
+    let owner = run(&world, repo.path(), "a", Network::default(), Request::Up, cancel_owner);
+    let second = async {
+        world.until_started("a", "up").await;
+        run(&world, repo.path(), "b", Network::default(), Request::Up, cancel_second).await
+    };
+    let conductor = async {
+        world.until_started_by_anyone("up", 2).await;
+        end_owner.cancel();
+        world.until_started("b", "up").await;
+        end_second.cancel();
+    };
+    let ((first, ..), (second, ..), ()) = tokio::join!(owner, second, conductor);
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    assert_eq!(world.flags.lock().unwrap().listen, [""; 0]);
+}
+
+/// Flags have to agree with the owner's once, not with each owner's after it.
+#[tokio::test]
+async fn a_command_goes_on_with_a_second_owner() {
+    let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+    let given = Network { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..Network::default() };
+    let ends: Vec<(Canceller, Cancel)> = (0..3).map(|_| Canceller::new()).collect();
+    let command = |index: usize, name, flags, request| {
+        run(&world, repo.path(), name, flags, request, ends[index].1.clone())
+    };
+    let first = command(0, "a", given.clone(), Request::Up);
+    let second = async {
+        world.until_started("a", "up").await;
+        command(1, "b", Network::default(), Request::Verify).await
+    };
+    let third = async {
+        world.until_started("a", "verify").await;
+        command(2, "c", given, Request::Shares).await
+    };
+    let conductor = async {
+        world.until_started("a", "shares").await;
+        ends[0].0.cancel();
+        // Whichever of the two takes over, the other goes through it.
+        tokio::join!(world.until_started_by_anyone("verify", 2), world.until_started_by_anyone("shares", 2));
+        ends[1].0.cancel();
+        ends[2].0.cancel();
+    };
+    let ((first, ..), (second, ..), (third, ..), ()) = tokio::join!(first, second, third, conductor);
+    assert_eq!(first, Ok(()));
+    assert_eq!((second, third), (Err(Failure::interrupted()), Err(Failure::interrupted())));
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) served: ServedRoots,
     pub(crate) kept: Arc<KeptRoots>,
+    /// Where the listeners are bound.
+    bound: Vec<Multiaddr>,
     report: OpenReport,
     next_job: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -107,6 +109,7 @@ impl Peer {
         let listeners: Vec<Listener> = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
         let addrs: Vec<Vec<Multiaddr>> = listeners.iter().map(Listener::addrs).collect::<Result<_, _>>()?;
         net.local.set_listen(addrs.concat());
+        let bound = listeners.iter().map(Listener::bound_addr).collect();
 
         let served = ServedRoots::default();
         let clock = Clock::start();
@@ -131,6 +134,7 @@ impl Peer {
             pool,
             served,
             kept,
+            bound,
             report,
             next_job: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
@@ -153,6 +157,12 @@ impl Peer {
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
         self.0.net.local.listen().into_iter().map(|addr| addr.with_peer(self.0.id)).collect()
+    }
+
+    /// Where it listens: the ports are those that it got, an unspecified IP stays.
+    #[must_use]
+    pub fn bound_addrs(&self) -> &[Multiaddr] {
+        &self.0.bound
     }
 
     /// What opening the store had to rebuild or move aside.

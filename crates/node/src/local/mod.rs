@@ -53,7 +53,7 @@ impl Owned for Local {
     }
 
     fn listen(&self) -> Vec<String> {
-        self.peer.listen_addrs().iter().map(|addr| addr.without_peer().to_string()).collect()
+        self.peer.bound_addrs().iter().map(ToString::to_string).collect()
     }
 
     fn network(&self) -> Network {
