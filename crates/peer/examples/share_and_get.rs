@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = GetOptions {
         sources: Sources { hints: sharer.listen_addrs(), ..Sources::default() },
         dest: dir.path().join("copy.bin"),
+        folder: None,
         overwrite: false,
         unsafe_symlinks: false,
         serve: true,

@@ -1,6 +1,7 @@
 //! Fetching a DAG to disk: the fetch, its progress, its end, and what is kept
 //! of it afterwards.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,6 +33,9 @@ pub struct GetOptions {
     pub sources: Sources,
     /// The absolute path that the file or folder itself takes.
     pub dest: PathBuf,
+    /// An open handle of the folder of `dest`, if its path may not lead there:
+    /// everything is written beneath it. Without one the path is opened.
+    pub folder: Option<Arc<OwnedFd>>,
     /// Replace what is there and differs.
     pub overwrite: bool,
     /// Make symlinks that leave the destination.
@@ -78,6 +82,10 @@ pub struct Done {
     pub progress: JobProgress,
     /// Symlinks that leave the destination and were not made.
     pub unsafe_links: Vec<PathBuf>,
+    /// `path` does not lead there, as the folder is open by a handle or was
+    /// moved meanwhile. All is written, but nothing of it is kept or served:
+    /// the store finds files by their paths.
+    pub astray: bool,
 }
 
 /// A fetch under way. Dropped before its end, it stops; what has come stays staged.
@@ -101,13 +109,16 @@ impl Peer {
     ///
     /// # Errors
     /// The destination cannot be written to, or is being fetched to already.
-    pub async fn get(&self, root: Cid, options: GetOptions) -> Result<Get, GetError> {
+    pub async fn get(&self, root: Cid, mut options: GetOptions) -> Result<Get, GetError> {
         let destination = Destination {
             path: options.dest.clone(),
+            folder: options.folder.take(),
             overwrite: options.overwrite,
             unsafe_symlinks: options.unsafe_symlinks,
         };
         let export = Arc::new(self.prepare(root, destination).await?);
+        // A file is served by its path once it is whole.
+        options.serve &= export.path_leads_here();
         let (sender, events) = mpsc::unbounded_channel();
         let job = self.next_job();
         let serving =
@@ -191,7 +202,8 @@ impl Get {
         let completed = self.peer.inner().pool.run(move || export.complete()).await;
         let Finished { unsafe_links, tree } = completed.ok_or(GetError::Stopped)??;
         let held = progress.fetch.held;
-        if self.options.keep {
+        let astray = tree.is_none();
+        if self.options.keep && !astray {
             let root = Root {
                 cid: self.root,
                 kind: RootKind::Kept,
@@ -212,7 +224,7 @@ impl Get {
             let kept = self.peer.with_roots(move |store| replace_root(store, &root, export.set()));
             kept.await.map_err(ExportError::from)?;
         }
-        if self.options.serve {
+        if self.options.serve && !astray {
             let blocks = Blocks::Growing(Arc::clone(self.export.set()));
             self.served = Some(self.peer.serve(self.root, blocks, held, None));
         }
@@ -224,6 +236,7 @@ impl Get {
             took: self.began.elapsed(),
             progress,
             unsafe_links,
+            astray,
         })
     }
 }

@@ -6,10 +6,11 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use common::{Host, random};
 use peerage_identity::Multiaddr;
-use peerage_peer::{ExportError, GetError};
+use peerage_peer::{ExportError, GetError, GetOptions};
 
 const MIB: usize = 1 << 20;
 
@@ -68,6 +69,40 @@ async fn an_equal_file_of_one_block_is_not_fetched_even_by_a_stranger() {
     let cid = root.share("file").await.roots()[0].cid;
     let done = getter.get(cid, "file", &[]).await.unwrap();
     assert!(done.progress.received.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_folder_is_written_to_wherever_its_path_leads() {
+    let (sharer, getter) = (Host::start().await, Host::start().await);
+    fs::write(sharer.path("file"), random(2 * MIB + 5, 4)).unwrap();
+    let share = sharer.share("file").await;
+    let root = share.roots()[0].cid;
+    let (before, after) = (getter.path("before"), getter.path("after"));
+    for moved in [false, true] {
+        fs::create_dir(&before).unwrap();
+        let folder = Some(Arc::new(fs::File::open(&before).unwrap().into()));
+        if moved {
+            fs::rename(&before, &after).unwrap();
+        }
+        let change = |options: &mut GetOptions| (options.folder, options.keep) = (folder, true);
+        let done = getter.get_with(root, "before/copy", &[sharer.addr()], change).await.unwrap();
+        let copy = if moved { &after } else { &before }.join("copy");
+        assert!(fs::read(copy).unwrap() == random(2 * MIB + 5, 4));
+        assert_eq!(done.path, before.join("copy"));
+        // What is kept can be found by its path.
+        assert_eq!((done.astray, getter.peer.shares().len()), (moved, usize::from(!moved)));
+        if !moved {
+            let share = getter.peer.shares().remove(0);
+            assert_eq!(share.root.path.as_deref(), Some(&*done.path));
+            getter.peer.forget(share.id).await.unwrap();
+            fs::remove_dir_all(&before).unwrap();
+        }
+    }
+    // What is no folder is an error.
+    let file = Some(Arc::new(fs::File::open(after.join("copy")).unwrap().into()));
+    let change = |options: &mut GetOptions| options.folder = file;
+    let error = getter.get_with(root, "x", &[sharer.addr()], change).await.unwrap_err();
+    assert!(matches!(error, GetError::Export(ExportError::Io { .. })), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

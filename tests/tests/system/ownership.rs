@@ -39,9 +39,21 @@ fn share_and_get_in_two_terminals() -> Result<()> {
 
 #[test]
 fn an_attached_get_outlives_the_owner() -> Result<()> {
+    outlives_the_owner(false)
+}
+
+/// It goes on by the folder that it opened, as the owner did before.
+#[test]
+fn and_goes_on_in_a_folder_that_was_moved() -> Result<()> {
+    outlives_the_owner(true)
+}
+
+fn outlives_the_owner(moved: bool) -> Result<()> {
     let size = 96 * MIB;
     let place = Place::new()?;
-    let (source, dest) = (place.path("source"), place.path("dest"));
+    let (source, folder) = (place.path("source"), place.path("folder"));
+    std::fs::create_dir(&folder)?;
+    let mut dest = folder.join("dest");
     data::random(&source, size, 1)?;
     data::random(&place.path("other"), 10, 2)?;
     let sharing = place.peer("a").share(&[text(&source)])?;
@@ -52,12 +64,51 @@ fn an_attached_get_outlives_the_owner() -> Result<()> {
     let get = second.plain(&["get", &sharing.link()?, "-o", text(&dest), "--json"]);
     let mut get = Process::spawn(get, "")?;
     get.wait_until(|line| line["bytes"].as_u64() >= Some(20 * MIB))?;
+    if moved {
+        dest = place.path("elsewhere").join("dest");
+        std::fs::rename(&folder, place.path("elsewhere"))?;
+    }
     owner.close()?;
     let done = get.wait_for("done")?;
-    get.finish()?.with_status(0)?;
+    let told = get.finish()?.with_status(0)?.stderr;
     data::assert_same(&source, &dest)?;
+    ensure!(told.contains("not kept or served") == moved, "{told}");
     let sent = number(&sharing.close()?, "sent_bytes")?;
     ensure!(number(&done, "bytes")? == size && sent <= size + 48 * MIB, "{sent} bytes were sent; {done}");
+    Ok(())
+}
+
+/// The owner writes to the folder that the command has open: the same path
+/// leads each process elsewhere.
+#[test]
+fn an_attached_get_brings_its_folder() -> Result<()> {
+    let place = Place::new()?;
+    let (source, here, there) = (place.path("source"), place.path("here"), place.path("there"));
+    data::tree(&source, 1)?;
+    std::fs::create_dir(&here)?;
+    std::fs::create_dir(&there)?;
+    let sharing = place.peer("a").share(&[text(&source)])?;
+    let second = place.peer("b");
+    let mut owner = second.command(&["up"]);
+    owner.current_dir(&there);
+    let owner = peerage_tests::Sharing::start(owner)?;
+    let mut get = second.plain(&["get", &sharing.link()?, "-o", "/proc/self/cwd/dest", "--json"]);
+    get.current_dir(&here);
+    let ended = Process::spawn(get, "")?.finish()?.with_status(0)?;
+    ended.event("done")?;
+    data::assert_same(&source, &here.join("dest"))?;
+    ensure!(data::names(&there)?.is_empty(), "{:?}", data::names(&there)?);
+    // By its path nobody would find it again.
+    ensure!(ended.stderr.contains("not kept or served"), "{}", ended.stderr);
+    let shares = second.run_attached(&["shares"])?.with_status(0)?;
+    ensure!(shares.lines.is_empty(), "{:?}", shares.lines);
+    // Where the path leads there, all is as ever.
+    let dest = place.path("dest");
+    second.run_attached(&["get", &sharing.link()?, "-o", text(&dest)])?.with_status(0)?;
+    let share = second.run_attached(&["shares"])?.with_status(0)?.event("share")?;
+    ensure!(share["path"] == text(&dest), "{share}");
+    owner.close()?;
+    sharing.close()?;
     Ok(())
 }
 

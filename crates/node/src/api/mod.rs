@@ -5,12 +5,14 @@
 
 mod event;
 mod failure;
+mod folder;
 mod request;
 
 pub(crate) use event::{
     BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Via,
 };
 pub(crate) use failure::{Failure, Kind};
+pub(crate) use folder::Folder;
 pub(crate) use request::{
     Add, Cat, Get, Network, PathText, Pin, Ping, Profile, Request, Share, Source, StatTarget, Unpin, Unshare,
 };

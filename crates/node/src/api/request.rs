@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Folder;
+
 /// One command, with all its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -53,6 +55,23 @@ impl Request {
             Self::PinLs => "pin ls",
             Self::Verify => "verify",
         }
+    }
+
+    /// The open folder that goes along with it.
+    pub(crate) const fn folder(&self) -> Option<&Folder> {
+        match self {
+            Self::Get(get) => get.folder.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Adds an open folder that came along; false if none belongs there.
+    pub(crate) fn set_folder(&mut self, folder: Folder) -> bool {
+        match self {
+            Self::Get(get) => get.folder = Some(folder),
+            _ => return false,
+        }
+        true
     }
 
     /// Whether Ctrl-C is how it ends, so that its exit status is 0 then.
@@ -126,6 +145,9 @@ pub(crate) struct Get {
     pub(crate) source: Source,
     /// The path that the file or folder itself takes.
     pub(crate) dest: PathText,
+    /// The folder of it, as the command found it.
+    #[serde(skip)]
+    pub(crate) folder: Option<Folder>,
     #[serde(with = "millis")]
     pub(crate) seed_for: Option<Duration>,
     pub(crate) keep: bool,
@@ -286,6 +308,7 @@ mod tests {
         let get = Get {
             source,
             dest: PathText("/tmp/a".into()),
+            folder: None,
             seed_for: None,
             keep: true,
             overwrite: false,

@@ -9,8 +9,8 @@ use peerage_content::name::escape;
 
 use super::commands::{Command, PinCommand, SharesCommand, SourceArgs};
 use crate::api::{
-    Add, Cat, Event, Failure, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share, Source, StatTarget,
-    Unpin, Unshare,
+    Add, Cat, Event, Failure, Folder, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share, Source,
+    StatTarget, Unpin, Unshare,
 };
 use peerage_peer::{LINK_MAX, Link};
 
@@ -51,8 +51,10 @@ impl Command {
                     None => (terminal.read_link)()?,
                 };
                 let (link, source) = source(&text, args.source, terminal)?;
+                let dest = destination(args.output.as_deref(), &link)?;
                 Request::Get(Get {
-                    dest: PathText(destination(args.output.as_deref(), &link)?),
+                    folder: Folder::of(&dest),
+                    dest: PathText(dest),
                     source,
                     seed_for: args.seed_for,
                     keep: !args.no_keep,
@@ -275,6 +277,7 @@ mod tests {
                     wait: Some(Duration::from_secs(1)),
                 },
                 dest: PathText("/d/x".into()),
+                folder: None,
                 seed_for: Some(Duration::from_secs(300)),
                 keep: false,
                 overwrite: true,

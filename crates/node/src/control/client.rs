@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{ClientLine, PROTOCOL, ServerLine, Welcome, line, socket};
+use super::{ClientLine, PROTOCOL, ServerLine, Welcome, line, passing, socket};
 use crate::api::{Event, Failure, Request};
 use crate::backend::{Cancel, Sink};
 
@@ -79,11 +79,19 @@ impl Attached {
         }
     }
 
+    async fn start(&mut self, request: Request) -> io::Result<()> {
+        let folder = request.folder().cloned();
+        let start = ClientLine::Start { protocol: PROTOCOL, request };
+        match folder {
+            Some(folder) => passing::write(&mut self.writer, &line::encode(&start)?, folder).await,
+            None => line::write(&mut self.writer, &start).await,
+        }
+    }
+
     /// Has the owner execute `request`, passing its events to `out`.
     pub(crate) async fn run(mut self, request: Request, out: &Sink, cancel: &Cancel) -> Outcome {
-        let start = ClientLine::Start { protocol: PROTOCOL, request };
         // A failure shows as the end of what is read, and the owner may have said why.
-        drop(line::write(&mut self.writer, &start).await);
+        drop(self.start(request).await);
         let mut asked_to_end = false;
         loop {
             // `read` keeps half a line in its future, so this future is kept, too.

@@ -35,10 +35,15 @@ pub(super) async fn read<T: DeserializeOwned>(
 
 /// Writes `value` as a line, waiting for the other side to read.
 pub(super) async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) -> io::Result<()> {
+    to.write_all(&encode(value)?).await?;
+    to.flush().await
+}
+
+/// `value` as a line.
+pub(super) fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
-    to.write_all(&line).await?;
-    to.flush().await
+    Ok(line)
 }
 
 #[cfg(test)]

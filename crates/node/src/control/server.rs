@@ -10,6 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::passing::Receiver;
 use super::{CLIENTS_MAX, ClientLine, PROTOCOL, ServerLine, Welcome, line, socket};
 use crate::api::{Event, Failure, Kind};
 use crate::backend::{Backend, Cancel, Canceller, Sink};
@@ -60,8 +61,7 @@ impl Server {
             };
             let (backend, welcome) = (Arc::clone(&backend), welcome.clone());
             clients.spawn(async move {
-                let (reader, writer) = stream.into_split();
-                if let Err(error) = serve(BufReader::new(reader), writer, &*backend, welcome).await {
+                if let Err(error) = serve(stream, &*backend, welcome).await {
                     tracing::debug!(%error, "a client of the control socket went away");
                 }
                 drop(place);
@@ -87,15 +87,12 @@ async fn refuse(mut stream: UnixStream) {
 }
 
 /// One client, from the greeting to the last word.
-pub(super) async fn serve<B: Backend>(
-    mut reader: impl AsyncBufRead + Unpin,
-    mut writer: impl AsyncWrite + Unpin,
-    backend: &B,
-    welcome: Welcome,
-) -> io::Result<()> {
+pub(super) async fn serve<B: Backend>(stream: UnixStream, backend: &B, welcome: Welcome) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(Receiver::new(reader));
     line::write(&mut writer, &ServerLine::Welcome(welcome)).await?;
     let first = tokio::time::timeout(START_TIME, line::read::<ClientLine>(&mut reader)).await;
-    let request = match first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
+    let mut request = match first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
         Ok(Some(ClientLine::Start { protocol: PROTOCOL, request })) => request,
         Ok(Some(ClientLine::Start { protocol, .. })) => {
             return refuse_protocol(&mut writer, &format!("it speaks version {protocol}")).await;
@@ -104,6 +101,13 @@ pub(super) async fn serve<B: Backend>(
         Ok(Some(ClientLine::Cancel) | None) => return Ok(()),
         Err(error) => return refuse_protocol(&mut writer, &error.to_string()).await,
     };
+    if let Some(handle) = reader.get_mut().take_handle()
+        && !request.set_folder(handle.into())
+    {
+        let message = format!("a folder came along with `{}`, which takes none", request.name());
+        let failure = Some(Failure::new(Kind::Protocol, message));
+        return line::write(&mut writer, &ServerLine::Finished { failure }).await;
+    }
     tracing::debug!(command = request.name(), "serving an attached command");
 
     let (sink, events) = Sink::new();

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
-use super::{Attached, CLIENTS_MAX, ConnectError, Outcome, PROTOCOL, Server, Welcome, server};
-use crate::api::{Cat, Data, Event, Failure, Kind, Network, PinKind, Request, Source};
+use super::{Attached, CLIENTS_MAX, ConnectError, Outcome, PROTOCOL, Server, Welcome, passing, server};
+use crate::api::{Cat, Data, Event, Failure, Folder, Get, Kind, Network, PathText, PinKind, Request, Source};
 use crate::backend::{Backend, Cancel, Canceller, Sink};
 
 /// Answers a few commands, and notes what happened.
@@ -39,6 +39,12 @@ impl Backend for Fake {
                 self.cancelled.notify_one();
                 out.send(Event::Closed { sent_bytes: 1, received_bytes: 2 }).await;
                 Ok(())
+            }
+            Request::Get(get) => {
+                let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+                let folder = get.folder.ok_or_else(|| Failure::new(Kind::Path, "no folder came"))?;
+                let made = rustix::fs::openat(&folder, "made", flags, rustix::fs::Mode::RWXU);
+                made.map(drop).map_err(|error| Failure::new(Kind::Io, error.to_string()))
             }
             _ => Err(Failure::new(Kind::NotFound, "nobody has it")),
         }
@@ -178,9 +184,8 @@ async fn another_version_and_garbage_are_refused_with_a_reason() {
     };
     for first in [up(PROTOCOL + 1), "garbage\n".to_owned(), "{\"start\":{}}\n".to_owned()] {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let (reader, writer) = theirs.into_split();
         let backend = Fake::default();
-        let served = server::serve(BufReader::new(reader), writer, &backend, welcome());
+        let served = server::serve(theirs, &backend, welcome());
         let client = async {
             ours.write_all(first.as_bytes()).await.unwrap();
             let mut text = String::new();
@@ -192,6 +197,53 @@ async fn another_version_and_garbage_are_refused_with_a_reason() {
         let last = text.lines().last().unwrap();
         assert!(last.contains("\"protocol\"") && last.contains("finished"), "{last}");
     }
+}
+
+#[tokio::test]
+async fn the_destination_is_reached_by_its_open_folder() {
+    let running = serve();
+    let (_canceller, cancel) = Canceller::new();
+    let temp = tempfile::tempdir().unwrap();
+    let (before, after) = (temp.path().join("before"), temp.path().join("after"));
+    std::fs::create_dir(&before).unwrap();
+    let dest = before.join("dest");
+    let mut get = Get {
+        source: Source { link: "x".into(), from: vec![], offline: false, wait: None },
+        folder: Folder::of(&dest),
+        dest: PathText(dest),
+        seed_for: None,
+        keep: true,
+        overwrite: false,
+        unsafe_symlinks: false,
+    };
+    std::fs::rename(&before, &after).unwrap();
+    let (outcome, _) = running.run(Request::Get(get.clone()), &cancel).await;
+    assert_eq!(outcome, Outcome::Finished(Ok(())));
+    assert!(after.join("made").exists());
+    // Without one it is as it was.
+    get.folder = None;
+    let (outcome, _) = running.run(Request::Get(get), &cancel).await;
+    assert_eq!(outcome, Outcome::Finished(Err(Failure::new(Kind::Path, "no folder came"))));
+}
+
+#[tokio::test]
+async fn a_folder_that_belongs_to_nothing_is_an_error() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let backend = Fake::default();
+    let served = server::serve(theirs, &backend, welcome());
+    let (mut reader, mut writer) = ours.into_split();
+    let client = async {
+        let up = format!("{{\"start\":{{\"protocol\":{PROTOCOL},\"request\":{{\"command\":\"up\"}}}}}}\n");
+        let folder = std::fs::File::open("/").unwrap();
+        passing::write(&mut writer, up.as_bytes(), folder).await.unwrap();
+        let mut text = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut reader, &mut text).await.unwrap();
+        text
+    };
+    let (result, text) = tokio::join!(served, client);
+    result.unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("\"protocol\"") && last.contains("`up`"), "{last}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, Peer, Sources};
 
 use super::failure::Fails as _;
-use crate::api::{self, Event, Failure, Kind, NoticeKind, Via};
+use crate::api::{self, Event, Failure, Folder, Kind, NoticeKind, Via};
 use crate::backend::{Cancel, Sink};
 
 /// A link, and the peers to ask for it.
@@ -41,14 +41,15 @@ pub(super) async fn get(peer: &Peer, request: api::Get, out: &Sink, cancel: &Can
     let options = GetOptions {
         sources,
         dest: request.dest.0.clone(),
+        folder: request.folder.as_ref().map(Folder::handle),
         overwrite: request.overwrite,
         unsafe_symlinks: request.unsafe_symlinks,
         serve: !request.source.offline,
         keep: request.keep,
     };
     let mut get = peer.get(root, options).await.map_err(|error| error.failure())?;
-    follow(peer, &mut get, out).await?;
-    if let Some(time) = request.seed_for {
+    let astray = follow(peer, &mut get, out).await?;
+    if let Some(time) = request.seed_for.filter(|_| !astray) {
         seed(time, cancel).await?;
     }
     Ok(())
@@ -61,7 +62,8 @@ async fn seed(time: Duration, cancel: &Cancel) -> Result<(), Failure> {
     }
 }
 
-async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
+/// Tells how it goes; true at the end if the path does not lead to what came.
+async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<bool, Failure> {
     let mut named = BTreeSet::new();
     loop {
         match get.next_event().await.map_err(|error| error.failure())? {
@@ -91,6 +93,14 @@ async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
                     );
                     out.send(Event::notice(NoticeKind::Skipped, message)).await;
                 }
+                if done.astray {
+                    let path = name::escape(&done.path.to_string_lossy());
+                    let message = format!(
+                        "all of it is in the folder that was named, but the path {path} does not lead there \
+                         (any more), so it is not kept or served: share it from where it is"
+                    );
+                    out.send(Event::notice(NoticeKind::Changed, message)).await;
+                }
                 let sources = &done.progress.received;
                 out.send(Event::Done {
                     cid: done.cid.to_string(),
@@ -101,9 +111,9 @@ async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<(), Failure> {
                     duplicate_bytes: done.progress.duplicates,
                 })
                 .await;
-                return Ok(());
+                return Ok(done.astray);
             }
-            None => return Ok(()),
+            None => return Ok(false),
         }
     }
 }

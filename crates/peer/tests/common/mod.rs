@@ -45,6 +45,7 @@ impl Host {
         GetOptions {
             sources: Sources { hints: from.to_vec(), ..Sources::default() },
             dest: self.path(name),
+            folder: None,
             overwrite: false,
             unsafe_symlinks: false,
             serve: true,

@@ -26,7 +26,7 @@ use super::{Export, Folders, State, Symlink};
 pub(crate) struct Finished {
     /// Symlinks that leave the destination and were not made.
     pub(crate) unsafe_links: Vec<PathBuf>,
-    /// The tree that holds what was written.
+    /// The tree that holds what was written; none if its path leads elsewhere.
     pub(crate) tree: Option<peerage_store::TreeId>,
 }
 
@@ -48,12 +48,17 @@ impl Export {
         sync(&self.staging).map_err(|error| self.io("sync", root, error))?;
         self.rename(&folders)?;
         self.completed.store(true, Ordering::Relaxed);
-        self.store.move_tree(self.staging.tree, &self.staging.parent_path)?;
-        self.renew_root_stat()?;
+        let tree = self.path_leads_here().then_some(self.staging.tree);
+        if tree.is_some() {
+            self.store.move_tree(self.staging.tree, &self.staging.parent_path)?;
+            self.renew_root_stat()?;
+        } else {
+            self.store.remove_tree(self.staging.tree)?;
+        }
         self.store.end_download(self.staging.download)?;
         self.store.sync()?;
         self.staging.remove().map_err(|error| self.io("remove the staging folder of", root, error))?;
-        Ok(Finished { unsafe_links, tree: Some(self.staging.tree) })
+        Ok(Finished { unsafe_links, tree })
     }
 
     /// Removes what an earlier run staged and this one did not need: files

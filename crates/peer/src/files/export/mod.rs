@@ -15,6 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,7 @@ use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, hash};
 use peerage_engine::FileKey;
 use peerage_store::{FileId, RootSetBuilder, Stat, Store, TreeId};
+use rustix::fs::{fstat, stat};
 
 pub use error::ExportError;
 use existing::Existing;
@@ -51,6 +53,8 @@ const LOOK_FURTHER: u64 = 16 << 20;
 pub(crate) struct Destination {
     /// The absolute path that the file or folder itself takes.
     pub(crate) path: PathBuf,
+    /// The open folder of it, which the path may not lead to.
+    pub(crate) folder: Option<Arc<OwnedFd>>,
     /// Replace what is there and differs.
     pub(crate) overwrite: bool,
     /// Make symlinks that leave the destination.
@@ -115,7 +119,7 @@ impl Export {
     /// Prepares the staging entry for `root`, or takes up one that an earlier
     /// run left.
     pub(crate) fn new(store: Store, root: &Cid, destination: Destination) -> Result<Self, ExportError> {
-        let staging = Staging::open(&store, root, &destination.path)?;
+        let staging = Staging::open(&store, root, &destination.path, destination.folder.as_deref())?;
         let existing = Existing::of(&staging);
         Ok(Self {
             set: Arc::new(store.root_set_builder()),
@@ -129,6 +133,13 @@ impl Export {
             looked: AtomicU64::new(0),
             completed: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the path of the destination's folder leads to that folder.
+    pub(crate) fn path_leads_here(&self) -> bool {
+        let (by_path, by_handle) = (stat(&self.staging.parent_path), fstat(&self.staging.parent));
+        matches!((by_path, by_handle), (Ok(path), Ok(handle))
+            if (path.st_dev, path.st_ino) == (handle.st_dev, handle.st_ino))
     }
 
     /// The blocks that are in place.

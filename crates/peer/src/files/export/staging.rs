@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -85,18 +86,26 @@ impl Room {
 }
 
 impl Staging {
-    pub(super) fn open(store: &Store, root: &Cid, dest: &Path) -> Result<Self, ExportError> {
+    pub(super) fn open(
+        store: &Store,
+        root: &Cid,
+        dest: &Path,
+        folder: Option<&OwnedFd>,
+    ) -> Result<Self, ExportError> {
         let wrong = |what| move |source| ExportError::Io { what, path: dest.to_path_buf(), source };
         let (Some(parent_path), Some(name)) =
             (dest.parent(), dest.file_name().and_then(|name| name.to_str()))
         else {
             return Err(wrong("write to")(io::ErrorKind::InvalidInput.into()));
         };
-        let parent =
-            Dir::open_ambient_dir(parent_path, ambient_authority()).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => ExportError::NoFolder(parent_path.to_path_buf()),
-                _ => wrong("open the folder of")(error),
-            })?;
+        let parent = match folder {
+            Some(handle) => folder_of(handle),
+            None => Dir::open_ambient_dir(parent_path, ambient_authority()),
+        };
+        let parent = parent.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ExportError::NoFolder(parent_path.to_path_buf()),
+            _ => wrong("open the folder of")(error),
+        })?;
         let entry = entry_name(name, root);
         let resumed = parent.is_dir(&entry);
         if !resumed {
@@ -211,6 +220,16 @@ impl Staging {
     pub(super) fn remove(&self) -> io::Result<()> {
         self.dir.remove_file(LOCK)?;
         self.parent.remove_dir_all(&self.entry)
+    }
+}
+
+/// The folder that someone else has opened.
+fn folder_of(handle: &OwnedFd) -> io::Result<Dir> {
+    let file = File::from(handle.try_clone()?);
+    if file.metadata()?.is_dir() {
+        Ok(Dir::from_std_file(file))
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
     }
 }
 

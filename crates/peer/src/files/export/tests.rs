@@ -38,12 +38,14 @@ impl Bench {
     }
 
     fn export(&self, overwrite: bool) -> Export {
-        let destination = Destination { path: self.dest.clone(), overwrite, unsafe_symlinks: false };
+        let destination =
+            Destination { path: self.dest.clone(), folder: None, overwrite, unsafe_symlinks: false };
         Export::new(self.store.clone(), &raw(ROOT), destination).unwrap()
     }
 
     fn opened(&self, path: &Path) -> Result<Export, ExportError> {
-        let destination = Destination { path: path.to_path_buf(), overwrite: false, unsafe_symlinks: false };
+        let destination =
+            Destination { path: path.to_path_buf(), folder: None, overwrite: false, unsafe_symlinks: false };
         Export::new(self.store.clone(), &raw(ROOT), destination)
     }
 
@@ -561,7 +563,8 @@ fn a_root_that_is_a_symlink_is_made_only_if_asked_for() {
     drop(export);
     assert!(bench.beside().is_empty());
 
-    let destination = Destination { path: bench.dest.clone(), overwrite: false, unsafe_symlinks: true };
+    let destination =
+        Destination { path: bench.dest.clone(), folder: None, overwrite: false, unsafe_symlinks: true };
     let export = Export::new(bench.store.clone(), &raw(ROOT), destination).unwrap();
     export.note_symlink(&[], b"/etc/passwd", Metadata::default());
     export.complete().unwrap();
