@@ -212,6 +212,10 @@ impl Ledger {
         self.state.files.contains_key(&id)
     }
 
+    pub(crate) fn has_files_in(&self, tree: TreeId) -> bool {
+        self.state.files.values().any(|file| file.tree == tree)
+    }
+
     pub(crate) fn any_removed(&self) -> bool {
         self.state.any_removed
     }

@@ -119,6 +119,21 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets a tree that has no files, as by an import that ended early; one
+    /// to which somebody else has added files meanwhile stays. False if it does.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove_tree_if_empty(&self, tree: TreeId) -> Result<bool, WriteError> {
+        let mut ledger = lock(&self.inner.ledger);
+        if ledger.has_files_in(tree) {
+            return Ok(false);
+        }
+        ledger.add(Fact::TreeRemoved(tree))?;
+        ledger.flush()?;
+        Ok(true)
+    }
+
     /// Forgets one file; see [`remove_tree`](Self::remove_tree).
     ///
     /// # Errors

@@ -100,8 +100,8 @@ pub(super) struct Builder<'a> {
     set: Option<RootSetBuilder>,
     sums: Sums,
     so_far: ImportProgress,
+    /// What this import has added, in case that it fails.
     new_trees: Vec<TreeId>,
-    /// New files of trees that were there before.
     new_files: Vec<FileId>,
 }
 
@@ -363,10 +363,11 @@ impl<'a> Builder<'a> {
         });
         if result.is_err() {
             // The first error is the one to tell; what stays registered leads
-            // to bytes that are hashed before they are served.
-            let trees = self.new_trees.iter().map(|tree| store.remove_tree(*tree));
+            // to bytes that are hashed before they are served. Another import
+            // may have put files of its own into our trees.
             let files = self.new_files.iter().map(|file| store.remove_file(*file));
-            drop(trees.chain(files).collect::<Result<(), _>>());
+            let trees = self.new_trees.iter().map(|tree| store.remove_tree_if_empty(*tree).map(drop));
+            drop(files.chain(trees).collect::<Result<(), _>>());
             drop(store.flush());
         }
         result

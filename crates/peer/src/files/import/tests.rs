@@ -499,6 +499,28 @@ fn cancelling_ends_it_and_registers_nothing() {
 }
 
 #[test]
+fn a_cancelled_import_leaves_the_files_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    fs::write(&a, "a").unwrap();
+    fs::write(&b, "b").unwrap();
+    let store = open_store(dir.path());
+    let target = Target::Reference(store.clone());
+    let cancelled = AtomicBool::new(false);
+    let other = RefCell::new(None);
+    let workers = Inline(Cell::new(0), |_| {
+        *other.borrow_mut() = Some(one(&b, &ImportOptions::default(), &target));
+        cancelled.store(true, Ordering::Relaxed);
+    });
+    let result = import(&[a], &ImportOptions::default(), &target, &workers, &|_| {}, &cancelled);
+    assert!(matches!(result, Err(ImportError::Cancelled)), "{result:?}");
+    let other = other.take().unwrap();
+    assert_eq!(store.read(other.cid.hash()).unwrap().unwrap(), &b"b"[..]);
+    let files = store.files_of(other.trees[0]);
+    assert_eq!(files.iter().map(|file| file.path.as_path()).collect::<Vec<_>>(), [Path::new("b")]);
+}
+
+#[test]
 fn a_lost_worker_is_an_error() {
     struct Lazy;
     impl Workers for Lazy {

@@ -91,9 +91,7 @@ impl Builder<'_> {
             return Ok(Some(id));
         }
         let id = store.add_file(tree, &at.path(), seen)?;
-        if !self.new_trees.contains(&tree) {
-            self.new_files.push(id);
-        }
+        self.new_files.push(id);
         Ok(Some(id))
     }
 
