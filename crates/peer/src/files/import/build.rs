@@ -90,8 +90,9 @@ pub(super) struct Builder<'a> {
     batch: Batch,
     queue: VecDeque<Pending>,
     posted: usize,
-    /// Files that the store knows of the tree that is walked: it is ahead of
-    /// the one whose files are built.
+    /// The tree that is walked: it is ahead of the one whose files are built.
+    walked: Option<(PathBuf, Option<TreeId>)>,
+    /// Files that the store knew of it.
     ids: HashMap<PathBuf, FileId>,
     tree: Tree,
     frames: Vec<Frame>,
@@ -134,6 +135,7 @@ impl<'a> Builder<'a> {
             batch: Batch::default(),
             queue: VecDeque::new(),
             posted: 0,
+            walked: None,
             ids: HashMap::new(),
             tree: Tree { base: PathBuf::new(), id: None },
             frames: Vec::new(),
@@ -187,8 +189,20 @@ impl<'a> Builder<'a> {
         }))
     }
 
-    /// The files that follow are beneath `base`.
+    /// The files that follow are beneath `base`. Many of one folder in a row
+    /// are as cheap as the folder.
     pub(super) fn begin_tree(&mut self, base: &Path) -> Result<(), ImportError> {
+        let tree = match &self.walked {
+            Some((walked, tree)) if walked == base => *tree,
+            _ => self.next_tree(base)?,
+        };
+        if let Some(tree) = tree.filter(|tree| self.sums.trees.last() != Some(tree)) {
+            self.sums.trees.push(tree);
+        }
+        Ok(())
+    }
+
+    fn next_tree(&mut self, base: &Path) -> Result<Option<TreeId>, ImportError> {
         self.post_batch()?;
         let mut tree = Tree { base: base.to_path_buf(), id: None };
         if let Some(store) = &self.shared.references {
@@ -199,10 +213,11 @@ impl<'a> Builder<'a> {
             };
             tree.id = Some(id);
             self.ids = store.files_of(id).into_iter().map(|file| (file.path, file.id)).collect();
-            self.sums.trees.push(id);
         }
+        let id = tree.id;
+        self.walked = Some((base.to_path_buf(), id));
         self.queue.push_back(Pending::Tree(tree));
-        Ok(())
+        Ok(id)
     }
 
     /// What the store calls a file of the tree that is walked.

@@ -521,6 +521,24 @@ fn a_cancelled_import_leaves_the_files_of_another() {
 }
 
 #[test]
+fn many_paths_in_one_folder_are_hashed_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = (0..100).map(|nth| dir.path().join(format!("f{nth}"))).collect();
+    for path in &paths {
+        fs::write(path, path.as_os_str().as_bytes()).unwrap();
+    }
+    let store = open_store(dir.path());
+    let target = Target::Reference(store.clone());
+    let options = ImportOptions { wrap: true, ..ImportOptions::default() };
+    let workers = Inline(Cell::new(0), |_| ());
+    let imported = import(&paths, &options, &target, &workers, &|_| {}, &AtomicBool::new(false)).unwrap();
+    // One for the folder around them, before its first tree.
+    assert_eq!(workers.0.get(), 1 + paths.len().div_ceil(limits::JOB_FILES));
+    assert_eq!((imported[0].files, imported[0].trees.len()), (100, 1));
+    assert_eq!(store.files_of(imported[0].trees[0]).len(), 100);
+}
+
+#[test]
 fn a_lost_worker_is_an_error() {
     struct Lazy;
     impl Workers for Lazy {

@@ -37,7 +37,7 @@ pub(super) fn import(
     let leave_out = LeftOut::new(builder.store(), &options.leave_out);
     let sources: Vec<Source> =
         paths.iter().map(|path| resolve(path, options, &leave_out)).collect::<Result<_, ImportError>>()?;
-    let mut walk = Walk { builder, base: PathBuf::new(), options, leave_out: &leave_out };
+    let mut walk = Walk { builder, base: PathBuf::new(), parent: None, options, leave_out: &leave_out };
     if !options.wrap {
         return sources.into_iter().map(|source| walk.root(source)).collect();
     }
@@ -111,6 +111,8 @@ struct Walk<'a, 'b> {
     builder: &'a mut Builder<'b>,
     /// Of the tree that is walked, absolute.
     base: PathBuf,
+    /// The folder at the base, if the last path was a file in it.
+    parent: Option<Arc<Folder>>,
     options: &'a ImportOptions,
     leave_out: &'a LeftOut,
 }
@@ -136,15 +138,19 @@ impl Walk<'_, '_> {
             return self.folder(folder, name.to_owned(), &facts, 0);
         }
         let (Some(parent), Some(file)) = (path.parent(), path.file_name()) else { return Err(gone()) };
-        parent.clone_into(&mut self.base);
         self.builder.begin_tree(parent)?;
-        let folder = Folder::open(parent).map_err(|error| unreadable(error, parent))?;
+        let folder = match self.parent.take().filter(|_| self.base == parent) {
+            Some(folder) => folder,
+            None => Arc::new(Folder::open(parent).map_err(|error| unreadable(error, parent))?),
+        };
+        parent.clone_into(&mut self.base);
+        self.parent = Some(Arc::clone(&folder));
         let file = CString::new(file.as_bytes()).map_err(|_| gone())?;
         let facts = folder.facts(&file).map_err(|error| unreadable(error, path))?;
         if facts.kind != FileType::RegularFile {
             return Err(gone());
         }
-        self.file(FileAt { folder: Arc::new(folder), name: file, called: name.into(), facts, id: None })
+        self.file(FileAt { folder, name: file, called: name.into(), facts, id: None })
     }
 
     fn folder(
