@@ -91,7 +91,7 @@ impl Fails for ImportError {
             Self::Store(error) => error.kind(),
             Self::Cancelled => Kind::Interrupted,
             Self::WorkerLost => Kind::Failed,
-            Self::SameName { .. } => Kind::Usage,
+            Self::SameName { .. } | Self::Twice { .. } => Kind::Usage,
             _ => Kind::Path,
         }
     }

@@ -17,9 +17,7 @@ use rustix::fs::{FlockOperation, flock, fstatvfs};
 use rustix::io::Errno;
 
 use super::error::ExportError;
-
-/// Holds the pid of the process that fetches, and its lock.
-const LOCK: &str = ".peerage-lock";
+use crate::files::{STAGING_LOCK, STAGING_SUFFIX};
 
 /// Bytes of the destination's name that the staging entry's name keeps.
 const NAME_KEPT: usize = 200;
@@ -218,7 +216,7 @@ impl Staging {
 
     /// Removes the lock and the empty folder.
     pub(super) fn remove(&self) -> io::Result<()> {
-        self.dir.remove_file(LOCK)?;
+        self.dir.remove_file(STAGING_LOCK)?;
         self.parent.remove_dir_all(&self.entry)
     }
 }
@@ -258,14 +256,14 @@ fn entry_name(name: &str, root: &Cid) -> String {
     }
     let cid = root.to_string();
     let tail = &cid[cid.len().saturating_sub(CID_KEPT)..];
-    format!(".{}.{tail}.peerage-part", &name[..kept])
+    format!(".{}.{tail}{STAGING_SUFFIX}", &name[..kept])
 }
 
 /// The lock, or the pid of whoever has it.
 fn lock(dir: &Dir) -> io::Result<Result<File, u32>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    let mut file = dir.open_with(LOCK, &options)?.into_std();
+    let mut file = dir.open_with(STAGING_LOCK, &options)?.into_std();
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {

@@ -39,6 +39,12 @@ pub enum ImportError {
         /// The other.
         second: PathBuf,
     },
+    /// The same path, given twice for one folder.
+    #[error("{path} is given twice; leave one out", path = shown(path))]
+    Twice {
+        /// Which.
+        path: PathBuf,
+    },
     /// A path's own name cannot stand in the folder around it.
     #[error("{path} has {error}; rename it", path = shown(path))]
     Name {
@@ -55,6 +61,14 @@ pub enum ImportError {
         /// The limit.
         limit: usize,
     },
+    /// The path below the tree's base is longer than the repository keeps.
+    #[error("{path} is more than {limit} bytes below where the import began; import a part of it", path = shown(path))]
+    PathTooLong {
+        /// Which.
+        path: PathBuf,
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// Two names in a large folder have the same 64-bit hash: no format holds both.
     #[error("{path} has two names that cannot be in one large folder; rename one or split it", path = shown(path))]
     HashCollision {
@@ -67,7 +81,7 @@ pub enum ImportError {
         /// Which.
         path: PathBuf,
     },
-    /// The repository's disk, or a path longer than it keeps.
+    /// The repository's disk.
     #[error(transparent)]
     Store(#[from] WriteError),
     /// A worker failed: a defect of this program.

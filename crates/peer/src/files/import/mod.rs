@@ -144,6 +144,9 @@ pub enum Remark {
     /// Left out: the repository that holds the peer's key.
     #[error("peerage's own repository, left out")]
     Repository,
+    /// Left out: what `get` has staged, which is not whole.
+    #[error("a download that is not finished, left out")]
+    Unfinished,
     /// Included, but `get` refuses a folder with such an entry.
     #[error("{0}: included, but `peerage get` will not write it")]
     Unwritable(NameError),

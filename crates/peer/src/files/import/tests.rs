@@ -16,6 +16,7 @@ use std::thread;
 
 use peerage_content::{Cid, DirectoryBuilder, Metadata, Multihash, Profile, Walk};
 use peerage_store::{Config, Store};
+use rustix::fs::{Mode, OFlags};
 
 use super::limits::REMARKS_KEPT;
 use super::*;
@@ -536,6 +537,51 @@ fn many_paths_in_one_folder_are_hashed_together() {
     assert_eq!(workers.0.get(), 1 + paths.len().div_ceil(limits::JOB_FILES));
     assert_eq!((imported[0].files, imported[0].trees.len()), (100, 1));
     assert_eq!(store.files_of(imported[0].trees[0]).len(), 100);
+}
+
+#[test]
+fn a_fetch_that_is_not_finished_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("tree");
+    let (part, named_so) = (base.join(".x.abcdefgh.peerage-part"), base.join(".y.abcdefgh.peerage-part"));
+    for folder in [&part, &named_so] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("file"), "x").unwrap();
+    }
+    fs::write(part.join(".peerage-lock"), "1\n").unwrap();
+    let imported = one(&base, &ImportOptions::default(), &Target::OnlyHash);
+    assert_eq!(imported.files, 1, "a folder without a lock is the user's own");
+    assert_eq!(imported.remarks.listed, [(fs::canonicalize(&part).unwrap(), Remark::Unfinished)]);
+}
+
+#[test]
+fn names_and_paths_that_cannot_be_are_told_as_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+    fs::write(&path, "x").unwrap();
+    let imported = one(&path, &ImportOptions::default(), &Target::OnlyHash);
+    assert_eq!(imported.remarks.listed.len(), 1);
+    assert_eq!(imported.remarks.listed[0].1, Remark::Unwritable(NameError::NotUtf8));
+
+    let twice = dir.path().join("twice");
+    fs::write(&twice, "x").unwrap();
+    let wrap = ImportOptions { wrap: true, ..ImportOptions::default() };
+    let error = run(&[&twice, &twice], &wrap, &Target::OnlyHash).unwrap_err();
+    assert!(matches!(error, ImportError::Twice { .. }), "{error}");
+
+    let base = dir.path().join("long");
+    fs::create_dir(&base).unwrap();
+    let mut folder = rustix::fs::open(&base, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let name = "x".repeat(255);
+    for _ in 0..16 {
+        rustix::fs::mkdirat(&folder, &name, Mode::RWXU).unwrap();
+        folder = rustix::fs::openat(&folder, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    drop(rustix::fs::openat(&folder, &name, OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).unwrap());
+    let error =
+        run(&[&base], &ImportOptions::default(), &Target::Reference(open_store(dir.path()))).unwrap_err();
+    assert!(matches!(error, ImportError::PathTooLong { .. }), "{error}");
+    assert!(error.to_string().contains(&name), "{error}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::folder::{Facts, FileAt, Folder};
 use super::hash::{Step, Trouble};
 use super::limits::DEPTH_MAX;
 use super::{ImportOptions, Imported, Remark};
+use crate::files::{STAGING_LOCK, STAGING_SUFFIX};
 
 /// A path that the user named, symlinks in it resolved.
 struct Source {
@@ -100,6 +101,9 @@ fn distinct_names(sources: &[Source]) -> Result<Vec<&str>, ImportError> {
         let name = source.name.as_deref();
         let name = name.map_err(|error| ImportError::Name { path: path.clone(), error: *error })?;
         if let Some(first) = seen.insert(name, path) {
+            if first == path {
+                return Err(ImportError::Twice { path: path.clone() });
+            }
             return Err(ImportError::SameName { first: first.to_path_buf(), second: path.clone() });
         }
         names.push(name);
@@ -120,6 +124,9 @@ struct Walk<'a, 'b> {
 impl Walk<'_, '_> {
     fn root(&mut self, source: Source) -> Result<Imported, ImportError> {
         self.builder.begin_root();
+        if let Err(error) = source.name {
+            self.builder.remark(source.path.clone(), Remark::Unwritable(error));
+        }
         self.source(&source, source.name.as_deref().unwrap_or_default())?;
         let root = self.builder.end_root(vec![source.path.clone()], source.name.ok())?;
         root.ok_or(failure(Trouble::Gone, source.path))
@@ -129,7 +136,9 @@ impl Walk<'_, '_> {
     fn source(&mut self, source: &Source, name: &str) -> Result<(), ImportError> {
         let path = &source.path;
         let gone = || ImportError::NotAFile { path: path.clone() };
-        self.portable(path.clone(), name);
+        if source.name.is_ok() {
+            self.portable(path.clone(), name);
+        }
         if source.is_folder {
             self.base.clone_from(path);
             self.builder.begin_tree(path)?;
@@ -230,6 +239,12 @@ impl Walk<'_, '_> {
         let facts = inner.own_facts().map_err(|error| unreadable(error, &path))?;
         if self.leave_out.identities.contains(&facts.identity()) {
             self.builder.remark(path, Remark::Repository);
+            return Ok(());
+        }
+        let staging = name.starts_with('.') && name.ends_with(STAGING_SUFFIX);
+        let lock = CString::new(STAGING_LOCK).unwrap_or_default();
+        if staging && inner.facts(&lock).is_ok() {
+            self.builder.remark(path, Remark::Unfinished);
             return Ok(());
         }
         self.portable(path, &name);
