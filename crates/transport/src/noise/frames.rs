@@ -20,6 +20,9 @@ pub const MAX_PLAINTEXT: usize = 65_535 - TAG;
 /// message fills one, so a slice that is kept pins no more than that message.
 const PLAIN_BUFFER: usize = 64 * 1024;
 
+/// Plaintext that fills less than this part of its buffer is copied out of it.
+const PIN_RATIO: usize = 4;
+
 /// One direction's key and its message counter.
 struct Cipher {
     key: LessSafeKey,
@@ -228,13 +231,14 @@ impl FrameReader {
             self.raw.clear();
         }
         // A frame without plaintext is no data, and no end either.
-        Ok(Some(plain.freeze()).filter(|plain| !plain.is_empty()))
+        // Little data in a large buffer is copied out, so that it pins none of it.
+        let pins = plain.len() < plain.capacity() / PIN_RATIO;
+        let plain = if pins { Bytes::copy_from_slice(&plain) } else { plain.freeze() };
+        Ok(Some(plain).filter(|plain| !plain.is_empty()))
     }
 
-    /// Gives the memory back if nothing is held.
+    /// Gives back what memory is not needed for the part of a frame that has come.
     pub fn release(&mut self) {
-        if self.raw.is_empty() {
-            self.raw = BytesMut::new();
-        }
+        self.raw = BytesMut::from(&self.raw[..]);
     }
 }

@@ -293,3 +293,25 @@ fn one_full_message_fills_one_buffer() {
     }
     assert_eq!(reader.open().unwrap(), None);
 }
+
+#[test]
+fn little_data_pins_no_large_buffer() {
+    let (mut writer, mut reader) = frames();
+    writer.push(&[1; 100]).unwrap();
+    writer.seal().unwrap();
+    let first = writer.sealed().len();
+    writer.push(&[2; 60_000]).unwrap();
+    writer.seal().unwrap();
+    let (head, rest) = writer.sealed().split_at(writer.sealed().len() - 1);
+    reader.raw().reserve(256 * 1024);
+    reader.raw().extend_from_slice(head);
+    let plain = reader.open().unwrap().unwrap();
+    assert_eq!(plain.len(), 100);
+    assert!(plain.try_into_mut().unwrap().capacity() < first * 4);
+    assert!(reader.open().unwrap().is_none());
+    // What has come of the second frame stays, in no more memory than it takes.
+    reader.release();
+    assert!(reader.raw().capacity() < 70_000);
+    reader.raw().extend_from_slice(rest);
+    assert_eq!(reader.open().unwrap().unwrap().len(), 60_000);
+}
