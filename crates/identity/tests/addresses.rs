@@ -135,9 +135,9 @@ fn peers_at_the_end() {
 fn components_come_and_go() {
     let mut built = Multiaddr::empty();
     assert!(!built.pop());
-    built.push(Protocol::Dns("example.com")).unwrap();
-    built.push(Protocol::Tcp(443)).unwrap();
-    assert_eq!(built.push(Protocol::Sni("a/b")), Err(MultiaddrError::Value("sni")));
+    built = built.with(Protocol::Dns("example.com")).unwrap();
+    built = built.with(Protocol::Tcp(443)).unwrap();
+    assert_eq!(built.with(Protocol::Sni("a/b")), Err(MultiaddrError::Value("sni")));
     assert_eq!(built.to_string(), "/dns/example.com/tcp/443");
     assert_eq!(built.dns(), Some(Protocol::Dns("example.com")));
     let resolved = built.with_resolved(IpAddr::V6(Ipv6Addr::LOCALHOST));

@@ -159,15 +159,6 @@ impl Multiaddr {
         Ok(Self(bytes.into()))
     }
 
-    /// Puts `protocol` behind.
-    ///
-    /// # Errors
-    /// As [`with`](Self::with); the address is unchanged then.
-    pub fn push(&mut self, protocol: Protocol<'_>) -> Result<(), MultiaddrError> {
-        *self = self.with(protocol)?;
-        Ok(())
-    }
-
     /// Takes the last component off; false if there was none.
     pub fn pop(&mut self) -> bool {
         let Some((offset, _)) = self.iter().with_offset().last() else { return false };
