@@ -27,6 +27,7 @@ pub mod yamux;
 pub use clock::Clock;
 pub use config::Config;
 pub use connection::{
-    Connection, ConnectionEnd, Control, Driver, Incoming, OpenError, Role, Stream, UpgradeError, upgrade,
+    Connection, ConnectionEnd, Control, Driver, Incoming, OpenError, Role, Stream, StreamReset, UpgradeError,
+    upgrade,
 };
 pub use fault::Fault;

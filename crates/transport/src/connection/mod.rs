@@ -18,5 +18,5 @@ mod upgrade;
 pub use control::{Control, Incoming, OpenError};
 pub use driver::Driver;
 pub use end::ConnectionEnd;
-pub use stream::Stream;
+pub use stream::{Stream, StreamReset};
 pub use upgrade::{Connection, Role, UpgradeError, upgrade};

@@ -12,10 +12,29 @@ use tokio::time::{Sleep, sleep};
 
 use super::shared::{Shared, State, register};
 use crate::multistream::{self, Echo, NegotiateError};
-use crate::yamux::{ClassifyError, Read, ResetCode, StreamClass, StreamGone, StreamId, WriteError};
+use crate::yamux::{
+    ClassifyError, Read, ResetCause, ResetCode, StreamClass, StreamGone, StreamId, WriteError,
+};
 
 /// Most bytes that one `poll_write` copies; [`Stream::write_chunk`] copies none.
 const COPY: usize = 64 * 1024;
+
+/// Who reset a stream: what is in an [`io::Error`] of kind `ConnectionReset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StreamReset {
+    /// The other side, with its reason.
+    #[error("the peer reset the stream (code {:#x})", .0.0)]
+    Peer(ResetCode),
+    /// We did: more had come than was asked for.
+    #[error("this side reset the stream: more was unread than had been asked for")]
+    UnreadLimit,
+    /// We did: the inbound budget was full.
+    #[error("this side reset the stream to make room for others")]
+    BudgetFull,
+    /// We did, or it is over on both sides.
+    #[error("the stream is over")]
+    Local,
+}
 
 /// A stream: bytes in both directions, each of which ends by itself.
 ///
@@ -266,11 +285,13 @@ fn check_end(state: &State) -> io::Result<()> {
 }
 
 fn reset_error(state: &State, id: StreamId) -> io::Error {
-    let message = match state.streams.get(&id).and_then(|slot| slot.reset) {
-        Some((code, cause)) => format!("stream reset ({cause:?}, code {:#x})", code.0),
-        None => "stream reset".to_owned(),
+    let reset = match state.streams.get(&id).and_then(|slot| slot.reset) {
+        Some((code, ResetCause::Peer)) => StreamReset::Peer(code),
+        Some((_, ResetCause::UnreadLimit)) => StreamReset::UnreadLimit,
+        Some((_, ResetCause::BudgetFull)) => StreamReset::BudgetFull,
+        None => StreamReset::Local,
     };
-    io::Error::new(io::ErrorKind::ConnectionReset, message)
+    io::Error::new(io::ErrorKind::ConnectionReset, reset)
 }
 
 impl AsyncRead for Stream {
@@ -310,13 +331,13 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.shared.with(|state, _| {
+        self.shared.with(|state, now| {
             state.streams.remove(&self.id);
             // Of a stream that is gone, too.
             let _ = state.machine.hold(self.id, 0);
             if self.finished {
                 // A stream that is gone has nothing left to close.
-                let _ = state.machine.close(self.id);
+                let _ = state.machine.close(self.id, now);
             } else {
                 state.machine.reset(self.id, ResetCode::NONE);
             }

@@ -39,7 +39,13 @@ pub struct Config {
     /// Bytes that one stream buffers for sending. Default 256 KiB: four
     /// frames, so that the sender is never idle for want of a wake-up.
     pub send_buffer: usize,
-    /// Inbound streams of class [`Ordinary`](super::StreamClass::Ordinary). Default 64.
+    /// A stream that is closed here and of which the peer takes nothing for
+    /// this long is reset; looked at with every ping. Default 30 s, as a write
+    /// may take: nobody counts what such streams still have to send.
+    pub linger: Duration,
+    /// Inbound streams of class [`Ordinary`](super::StreamClass::Ordinary).
+    /// Default 64, a judgement: honest peers have a handful at once (identify,
+    /// pings, questions), each of which costs us a task.
     pub max_inbound: usize,
     /// Inbound streams of class [`Bitswap`](super::StreamClass::Bitswap).
     /// Default 1,024: boxo opens a stream a message, marks its block as sent
@@ -82,6 +88,7 @@ impl Default for Config {
             window_idle: Duration::from_secs(30),
             unread_slack: 4 * 1024 * 1024,
             send_buffer: 256 * 1024,
+            linger: Duration::from_secs(30),
             max_inbound: 64,
             max_inbound_bitswap: 1024,
             max_inbound_pending: 512,

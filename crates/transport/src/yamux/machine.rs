@@ -125,6 +125,7 @@ impl Machine {
                     for stream in self.streams.values_mut() {
                         stream.window.shrink_if_idle(now, self.config.window_idle, &self.share);
                     }
+                    self.reset_lingering(now);
                 }
                 Timer::PingTimeout => {
                     if self.keepalive.overdue(now, &self.config) {
@@ -272,12 +273,6 @@ impl Machine {
         }
     }
 
-    /// Bytes of the stream that were written and not handed out yet; 0 if it is gone.
-    #[must_use]
-    pub fn unsent_bytes(&self, id: StreamId) -> usize {
-        self.streams.get(&id).map_or(0, |stream| stream.unsent.len())
-    }
-
     /// Whether all that was written on the stream was handed out. If not, an
     /// [`Event::Writable`] will come when it is.
     ///
@@ -308,13 +303,15 @@ impl Machine {
 
     /// Ends both directions politely: FIN once what was written is sent, and
     /// whatever the peer sends is dropped from now on, without telling it
-    /// (as go-yamux's `Close`). [`Event::Closed`] follows.
+    /// (as go-yamux's `Close`). [`Event::Closed`] follows, unless the peer takes
+    /// nothing for [`Config::linger`]: then the stream is reset.
     ///
     /// # Errors
     /// [`StreamGone`].
-    pub fn close(&mut self, id: StreamId) -> Result<(), StreamGone> {
+    pub fn close(&mut self, id: StreamId, now: Instant) -> Result<(), StreamGone> {
         self.finish(id)?;
         if let Some(stream) = self.streams.get_mut(&id) {
+            stream.lingers_since = Some(now);
             stream.receiving = Receiving::Over;
             self.unread -= u64::from(stream.window.unread());
             stream.window.release(&self.share);
@@ -322,6 +319,18 @@ impl Machine {
         }
         self.end_if_over(id);
         Ok(())
+    }
+
+    /// Resets closed streams whose peer takes nothing of what they have to send.
+    fn reset_lingering(&mut self, now: Instant) {
+        let overdue = |since: Instant| now.since(since) >= self.config.linger;
+        let stuck: Vec<StreamId> = (self.streams.iter())
+            .filter(|(_, stream)| !stream.unsent.is_empty() && stream.lingers_since.is_some_and(overdue))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stuck {
+            self.reset(id, ResetCode::GARBAGE_COLLECTED);
+        }
     }
 
     /// Ends the stream at once (RST), dropping what is unread and unsent. No

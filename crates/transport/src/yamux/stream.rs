@@ -67,6 +67,8 @@ pub(super) struct Stream {
     pub(super) owes_writable: bool,
     /// `Writable` is owed when nothing is left to send.
     pub(super) owes_drained: bool,
+    /// When it was closed, or something was last handed out since.
+    pub(super) lingers_since: Option<Instant>,
     /// In the hub's ring of streams to send from.
     pub(super) in_ring: bool,
 
@@ -99,6 +101,7 @@ impl Stream {
             unsent: ByteQueue::default(),
             send_credit: INITIAL_WINDOW,
             owes_writable: false,
+            lingers_since: None,
             owes_drained: false,
             in_ring: false,
             control: Control::default(),

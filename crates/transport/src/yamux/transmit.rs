@@ -128,7 +128,7 @@ impl Machine {
             out.push(Chunk::Header(header.encode()));
             room -= HEADER_LEN;
         }
-        while room >= HEADER_LEN && self.transmit_data(&mut room, max, out) {}
+        while room >= HEADER_LEN && self.transmit_data(now, &mut room, max, out) {}
         if room >= HEADER_LEN
             && self.output.is_drained()
             && let Some(header) = self.output.go_away.take()
@@ -173,7 +173,7 @@ impl Machine {
 
     /// Sends a frame of the stream whose turn it is; false if there is none,
     /// or too little room for it.
-    fn transmit_data(&mut self, room: &mut usize, max: usize, out: &mut Vec<Chunk>) -> bool {
+    fn transmit_data(&mut self, now: Instant, room: &mut usize, max: usize, out: &mut Vec<Chunk>) -> bool {
         let Some(&id) = self.output.ring.front() else {
             return false;
         };
@@ -192,6 +192,7 @@ impl Machine {
         let len = wanted.min(fits);
         if len > 0 {
             push_data(id, stream, len, out);
+            stream.lingers_since = stream.lingers_since.map(|_| now);
             *room -= HEADER_LEN + len;
             // A rest too small for a frame of its own is not worth one.
             self.output.turn = Some(self.output.turn - len).filter(|&left| left >= MIN_SPLIT).unwrap_or(0);

@@ -68,7 +68,7 @@ fn a_full_send_buffer_takes_no_more_and_says_when_it_does() {
     let mut data = Bytes::from(vec![9; 700 * 1024]);
     let mut got = Vec::new();
     assert_eq!(pair.ends[0].write(id, &mut data), Ok(256 * 1024));
-    assert_eq!(pair.ends[0].unsent_bytes(id), 256 * 1024);
+    assert_eq!(pair.ends[0].streams[&id].unsent.len(), 256 * 1024);
     assert_eq!(pair.ends[0].write(id, &mut data), Ok(0));
     for _ in 0..2 {
         pair.settle();
@@ -152,7 +152,7 @@ fn close_sends_what_was_written_and_ignores_what_comes() {
     pair.write(1, id, &[1; 3000]);
     pair.settle();
     pair.write(0, id, b"last words");
-    pair.ends[0].close(id).unwrap();
+    pair.ends[0].close(id, pair.now).unwrap();
     assert_eq!(pair.budgets[0].used(), 0);
     pair.settle();
     assert_eq!(pair.take_events(0), [Event::Readable { id }, Event::Closed { id }]);

@@ -128,7 +128,7 @@ impl World {
 
     fn give_up(&mut self, side: usize, id: StreamId, politely: bool) {
         if politely {
-            if self.pair.ends[side].close(id).is_ok() {
+            if self.pair.ends[side].close(id, self.pair.now).is_ok() {
                 self.streams[side].get_mut(&id).unwrap().finished = true;
                 self.streams[side].get_mut(&id).unwrap().cut = true;
             }

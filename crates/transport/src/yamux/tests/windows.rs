@@ -249,3 +249,24 @@ fn the_connection_furthest_beyond_what_was_asked_of_it_makes_room() {
     honest.machine.make_room();
     assert_eq!(stalling.budget.used(), 100_000);
 }
+
+#[test]
+fn a_closed_stream_of_which_the_peer_takes_nothing_is_reset() {
+    let mut pair = Pair::new(3);
+    let (stuck, slow) = (pair.open(0), pair.open(0));
+    for id in [stuck, slow] {
+        pair.write(0, id, &vec![1; 256 * 1024]);
+        pair.settle();
+        pair.write(0, id, &vec![1; 200 * 1024]);
+        pair.ends[0].close(id, pair.now).unwrap();
+    }
+    let mut read = 0;
+    for _ in 0..6 {
+        pair.pass(Config::default().linger / 2);
+        read += pair.read_all(1, slow).0.len();
+    }
+    assert_eq!(read, 456 * 1024, "the slow one goes on");
+    let code = ResetCode::GARBAGE_COLLECTED;
+    assert!(pair.take_events(1).contains(&Event::Reset { id: stuck, code, cause: ResetCause::Peer }));
+    assert_eq!(pair.ends[0].stream_count(), 0);
+}
