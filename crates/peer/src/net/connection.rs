@@ -67,18 +67,21 @@ async fn run_either(
 /// Asks what the peer speaks. A peer that does not say speaks nothing that we know.
 pub(crate) async fn identify_peer(net: Arc<Net>, control: Control) {
     let peer = control.peer();
-    let asked = timeout(net.limits.answer_timeout, async {
-        let mut stream = control.open(identify::PROTOCOL).await.map_err(|error| error.to_string())?;
+    let limit = net.limits.answer_timeout;
+    let asked = async {
+        let opened =
+            timeout(limit, control.open(identify::PROTOCOL)).await.map_err(|late| late.to_string())?;
+        let mut stream = opened.map_err(|error| error.to_string())?;
         stream.finish();
-        identify::receive(&mut stream).await.map_err(|error| error.to_string())
-    });
+        // No limit around this: what was said within its own counts.
+        identify::receive(&mut stream, limit).await.map_err(|error| error.to_string())
+    };
     let info = match asked.await {
-        Ok(Ok(info)) => Some(info),
-        Ok(Err(error)) => {
+        Ok(info) => Some(info),
+        Err(error) => {
             tracing::debug!(%peer, error, "identify failed");
             None
         }
-        Err(_) => None,
     };
     net.tell(Input::Identified { peer, info });
 }

@@ -66,7 +66,7 @@ pub(super) async fn serve(
         }
         Protocol::IdentifyPush => {
             stream.finish();
-            if let Ok(info) = identify::receive(&mut stream).await {
+            if let Ok(info) = identify::receive(&mut stream, net.limits.answer_timeout).await {
                 net.tell(Input::Identified { peer, info: Some(info) });
             }
         }

@@ -460,7 +460,7 @@ async fn ping_perf_and_identify_over_one_connection() {
     drop(stream);
     let mut stream = a.control.open(identify::PROTOCOL).await.unwrap();
     stream.finish();
-    assert_eq!(identify::receive(&mut stream).await.unwrap(), info);
+    assert_eq!(identify::receive(&mut stream, identify::TIMEOUT).await.unwrap(), info);
     let mut stream = a.control.open(perf::PROTOCOL).await.unwrap();
     perf::measure(&mut stream, 3_000_000, 1_000_001).await.unwrap();
     drop(stream);
@@ -593,4 +593,27 @@ async fn the_machines_time_never_goes_back() {
             });
         }
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_says_who_did_it() {
+    let yamux = yamux::Config { unread_slack: 1000, ..yamux::Config::default() };
+    let (a, mut b) = pair_with(64 * 1024, Config { yamux, ..Config::default() }, 32 << 20).await;
+    let mut stream = a.control.open_bare().await.unwrap();
+    stream.write_chunk(pattern(2000)).await.unwrap();
+    let who = |error: std::io::Error| *error.get_ref().unwrap().downcast_ref::<StreamReset>().unwrap();
+    assert_eq!(
+        who(stream.read_chunk(1).await.unwrap_err()),
+        StreamReset::Peer(ResetCode::RESOURCE_LIMIT_EXCEEDED)
+    );
+    let mut stream = a.control.open_bare().await.unwrap();
+    stream.write_chunk(pattern(1)).await.unwrap();
+    let mut far = b.incoming.next().await.unwrap();
+    stream.write_chunk(pattern(2000)).await.unwrap();
+    // Until its own side has been told of it, too.
+    assert_eq!(
+        who(stream.read_chunk(1).await.unwrap_err()),
+        StreamReset::Peer(ResetCode::RESOURCE_LIMIT_EXCEEDED)
+    );
+    assert_eq!(who(far.read_chunk(1).await.unwrap_err()), StreamReset::UnreadLimit);
 }

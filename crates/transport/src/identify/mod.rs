@@ -67,9 +67,9 @@ pub enum IdentifyError {
     /// The stream failed, or ended before a message.
     #[error("identify: {0}")]
     Io(#[from] io::Error),
-    /// Nothing came within [`TIMEOUT`].
-    #[error("the peer did not identify itself within {TIMEOUT:?}")]
-    Timeout,
+    /// Nothing came, or was taken, within this.
+    #[error("the peer did not identify itself within {0:?}")]
+    Timeout(Duration),
     /// A message over its limit.
     #[error("identify: {0}")]
     Frame(#[from] FrameError),
@@ -83,7 +83,7 @@ impl IdentifyError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Io(_) | Self::Timeout => Fault::Network,
+            Self::Io(_) | Self::Timeout(_) => Fault::Network,
             Self::Frame(_) | Self::Malformed => Fault::Peer,
         }
     }
@@ -100,18 +100,18 @@ pub async fn send<T: AsyncWrite + Unpin>(io: &mut T, info: &Info) -> Result<(), 
         io.write_all(&messages).await?;
         io.shutdown().await
     };
-    timeout_at(Instant::now() + TIMEOUT, sending).await.map_err(|_| IdentifyError::Timeout)??;
+    timeout_at(Instant::now() + TIMEOUT, sending).await.map_err(|_| IdentifyError::Timeout(TIMEOUT))??;
     Ok(())
 }
 
 /// Reads what the other side says until it ends its side: what the opener of
 /// [`PROTOCOL`] and the listener of [`PUSH_PROTOCOL`] do. A talker that does
-/// not end the stream has [`TIMEOUT`]; what it said until then counts.
+/// not end the stream has `limit`; what it said until then counts.
 ///
 /// # Errors
 /// See [`IdentifyError`].
-pub async fn receive<T: AsyncRead + Unpin>(io: &mut T) -> Result<Info, IdentifyError> {
-    let deadline = Instant::now() + TIMEOUT;
+pub async fn receive<T: AsyncRead + Unpin>(io: &mut T, limit: Duration) -> Result<Info, IdentifyError> {
+    let deadline = Instant::now() + limit;
     let mut frames = Assembler::new(MAX_MESSAGE);
     let mut info = None;
     let mut messages = 0;
@@ -119,7 +119,7 @@ pub async fn receive<T: AsyncRead + Unpin>(io: &mut T) -> Result<Info, IdentifyE
     loop {
         let read = match timeout_at(deadline, io.read(&mut buf)).await {
             Ok(read) => read?,
-            Err(_) => return info.ok_or(IdentifyError::Timeout),
+            Err(_) => return info.ok_or(IdentifyError::Timeout(limit)),
         };
         if read == 0 {
             let whole = info.filter(|_| frames.is_empty());

@@ -39,7 +39,7 @@ async fn receive_bytes(bytes: &[u8]) -> (Result<Info, IdentifyError>, Vec<usize>
     let (mut a, mut b) = duplex(1 << 20);
     a.write_all(bytes).await.unwrap();
     a.shutdown().await.unwrap();
-    (receive(&mut b).await, lens)
+    (receive(&mut b, TIMEOUT).await, lens)
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,15 +129,15 @@ async fn limits_hold() {
 async fn a_talker_that_does_not_end_is_heard_all_the_same() {
     let (mut a, mut b) = duplex(1 << 16);
     a.write_all(&encode(&info(1, 2, false))).await.unwrap();
-    assert_eq!(receive(&mut b).await.unwrap(), info(1, 2, false));
-    assert!(matches!(receive(&mut b).await, Err(IdentifyError::Timeout)));
+    assert_eq!(receive(&mut b, TIMEOUT).await.unwrap(), info(1, 2, false));
+    assert!(matches!(receive(&mut b, TIMEOUT).await, Err(IdentifyError::Timeout(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn both_ways_over_a_stream() {
     let (mut a, mut b) = duplex(50);
     let said = info(3, 3, true);
-    let (sent, got) = tokio::join!(send(&mut a, &said), receive(&mut b));
+    let (sent, got) = tokio::join!(send(&mut a, &said), receive(&mut b, TIMEOUT));
     sent.unwrap();
     assert_eq!(got.unwrap(), said);
 }
