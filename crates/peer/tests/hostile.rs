@@ -81,7 +81,7 @@ fn raw(host: &Host) -> std::net::TcpStream {
 /// A connection with `host` by someone who speaks as he likes.
 async fn stranger(host: &Host) -> (Connection<TcpStream>, PeerId) {
     let keypair = Keypair::generate().unwrap();
-    let (socket, _) = tcp::dial(&[host.addr()]).await.unwrap();
+    let socket = tcp::dial(&host.addr()).await.unwrap();
     let (config, budget) = (peerage_transport::Config::default(), SharedBudget::new(32 << 20));
     let made = upgrade(socket, Role::Dialer, &keypair, Some(host.peer.id()), config, budget).await.unwrap();
     (made, keypair.peer_id())
@@ -182,13 +182,15 @@ async fn messages_that_stall_half_sent_take_nothing_from_others() {
     driver.abort();
 }
 
-/// Sends blocks, each in a message of its own, and waits for the end of the connection.
-async fn send_until_closed(host: &Host, blocks: Vec<Vec<u8>>) {
+/// Sends blocks, each in a message of its own, and waits for the end of the
+/// connection. Says what it speaks, and whether it has said all of it.
+async fn send_until_closed(host: &Host, blocks: impl IntoIterator<Item = Vec<u8>>, says_all: bool) {
     let (made, _) = stranger(host).await;
     let driver = tokio::spawn(made.driver);
     // It has to be known as a peer that speaks Bitswap.
     let mut incoming = made.incoming;
     let identify = tokio::spawn(async move {
+        let mut unfinished = Vec::new();
         while let Some(mut stream) = incoming.next().await {
             let known = |name: &str| (name == peerage_transport::identify::PROTOCOL).then_some(());
             if stream.accept(known).await.is_ok() {
@@ -196,8 +198,12 @@ async fn send_until_closed(host: &Host, blocks: Vec<Vec<u8>>) {
                     protocols: vec![BITSWAP.to_owned()],
                     ..peerage_transport::identify::Info::default()
                 };
-                drop(peerage_transport::identify::send(&mut stream, &info).await);
-                stream.finish();
+                if says_all {
+                    drop(peerage_transport::identify::send(&mut stream, &info).await);
+                } else {
+                    drop(stream.write_chunk(peerage_transport::identify::encode(&info).into()).await);
+                    unfinished.push(stream);
+                }
             }
         }
     });
@@ -217,8 +223,16 @@ async fn send_until_closed(host: &Host, blocks: Vec<Vec<u8>>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_nobody_asked_for_end_the_connection() {
     let host = Host::start().await;
-    send_until_closed(&host, (0..3).map(|seed| random(1000, seed)).collect()).await;
+    send_until_closed(&host, (0..3).map(|seed| random(1000, seed)), true).await;
     assert_serves(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_said_of_itself_counts_though_it_does_not_end_there() {
+    let host = Host::with(|config| config.limits.answer_timeout = Duration::from_millis(200)).await;
+    // As one that is not known to speak Bitswap it could send them for ever.
+    let blocks = (0..).map(|seed| random(1000, seed));
+    tokio::time::timeout(Duration::from_secs(60), send_until_closed(&host, blocks, false)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,7 +243,7 @@ async fn what_is_held_and_not_served_is_no_different_from_what_is_not_here() {
         let block = block(codec::RAW, data.clone());
         host.peer.store().put_block(block.cid.hash(), &block.data).unwrap();
     }
-    send_until_closed(&host, held).await;
+    send_until_closed(&host, held, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,15 +4,20 @@
 //! deep names lead to names, how many are looked up, how much comes out.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::RData;
 use peerage_identity::{Multiaddr, Protocol};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::Fault;
 
@@ -88,43 +93,64 @@ impl ResolveError {
 }
 
 /// What `addr` leads to, names replaced by IP addresses, in the order found
-/// and without repeats. An address without a name is returned as it is.
+/// and without repeats. An address without a name is returned as it is. Names
+/// are looked up side by side, so that one that is silent holds up no other;
+/// after [`TIMEOUT`] what was found by then counts.
 ///
 /// # Errors
 /// If nothing was found; see [`ResolveError`].
 pub async fn resolve(resolver: &dyn Resolver, addr: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
-    let search = Search { found: Vec::new(), seen: BTreeSet::new(), queue: VecDeque::new(), error: None };
-    match timeout(TIMEOUT, search.run(resolver, addr)).await {
-        Ok(result) => result,
-        Err(_) => Err(ResolveError::Timeout { addr: addr.clone() }),
+    let deadline = Instant::now() + TIMEOUT;
+    let mut search = Search::default();
+    search.add(addr.clone(), 0);
+    let mut running = Vec::new();
+    let mut looked_up = 0;
+    let mut error = None;
+    loop {
+        while looked_up < MAX_LOOKUPS
+            && let Some((next, depth)) = search.queue.pop_front()
+        {
+            looked_up += 1;
+            running.push(Box::pin(look_up(resolver, next, depth)));
+        }
+        if running.is_empty() {
+            break;
+        }
+        match timeout_at(deadline, poll_fn(|cx| poll_first(&mut running, cx))).await {
+            Ok(Ok((targets, depth))) => targets.into_iter().for_each(|target| search.add(target, depth)),
+            Ok(Err(failed)) => error = Some(failed),
+            Err(_) => {
+                error = Some(ResolveError::Timeout { addr: addr.clone() });
+                break;
+            }
+        }
     }
+    if search.found.is_empty() {
+        return Err(error.unwrap_or_else(|| ResolveError::NoMatch { addr: addr.clone() }));
+    }
+    Ok(search.found)
 }
 
+/// The first of `running` that is ready; it is one of them no more.
+fn poll_first<F: Future + Unpin>(running: &mut Vec<F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    for at in 0..running.len() {
+        if let Poll::Ready(output) = Pin::new(&mut running[at]).poll(cx) {
+            running.remove(at);
+            return Poll::Ready(output);
+        }
+    }
+    Poll::Pending
+}
+
+#[derive(Default)]
 struct Search {
     found: Vec<Multiaddr>,
     /// Everything found or queued, so that a loop of names ends.
     seen: BTreeSet<Vec<u8>>,
     queue: VecDeque<(Multiaddr, usize)>,
-    error: Option<ResolveError>,
 }
 
 impl Search {
-    async fn run(
-        mut self,
-        resolver: &dyn Resolver,
-        addr: &Multiaddr,
-    ) -> Result<Vec<Multiaddr>, ResolveError> {
-        self.add(addr.clone(), 0);
-        for _ in 0..MAX_LOOKUPS {
-            let Some((next, depth)) = self.queue.pop_front() else { break };
-            self.look_up(resolver, &next, depth).await;
-        }
-        if self.found.is_empty() {
-            return Err(self.error.unwrap_or_else(|| ResolveError::NoMatch { addr: addr.clone() }));
-        }
-        Ok(self.found)
-    }
-
     fn add(&mut self, addr: Multiaddr, depth: usize) {
         let full = self.found.len() + self.queue.len() >= MAX_RESULTS;
         if full || !self.seen.insert(addr.to_bytes()) {
@@ -136,42 +162,34 @@ impl Search {
             self.queue.push_back((addr, depth));
         }
     }
+}
 
-    async fn look_up(&mut self, resolver: &dyn Resolver, addr: &Multiaddr, depth: usize) {
-        let Some(protocol) = addr.dns() else { return };
-        match protocol {
-            Protocol::Dnsaddr(name) => {
-                let name = format!("_dnsaddr.{name}");
-                match resolver.lookup_txt(&name).await {
-                    Ok(records) => {
-                        for record in records {
-                            if let Some(target) = dnsaddr_target(&record, addr) {
-                                self.add(target, depth + 1);
-                            }
-                        }
-                    }
-                    Err(source) => self.error = Some(ResolveError::Lookup { name, source }),
-                }
-            }
-            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
-                let wanted = |ip: &IpAddr| match protocol {
-                    Protocol::Dns4(_) => ip.is_ipv4(),
-                    Protocol::Dns6(_) => ip.is_ipv6(),
-                    _ => true,
-                };
-                match resolver.lookup_ips(name).await {
-                    Ok(ips) => {
-                        for ip in ips.into_iter().filter(wanted) {
-                            self.add(addr.with_resolved(ip), depth);
-                        }
-                    }
-                    Err(source) => {
-                        self.error = Some(ResolveError::Lookup { name: name.to_owned(), source });
-                    }
-                }
-            }
-            _ => {}
+/// What the name in `addr` stands for, and how deep that is.
+async fn look_up(
+    resolver: &dyn Resolver,
+    addr: Multiaddr,
+    depth: usize,
+) -> Result<(Vec<Multiaddr>, usize), ResolveError> {
+    let failed = |name: &str| {
+        let name = name.to_owned();
+        |source| ResolveError::Lookup { name, source }
+    };
+    match addr.dns() {
+        Some(Protocol::Dnsaddr(name)) => {
+            let name = format!("_dnsaddr.{name}");
+            let records = resolver.lookup_txt(&name).await.map_err(failed(&name))?;
+            Ok((records.iter().filter_map(|record| dnsaddr_target(record, &addr)).collect(), depth + 1))
         }
+        Some(protocol @ (Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name))) => {
+            let wanted = |ip: &IpAddr| match protocol {
+                Protocol::Dns4(_) => ip.is_ipv4(),
+                Protocol::Dns6(_) => ip.is_ipv6(),
+                _ => true,
+            };
+            let ips = resolver.lookup_ips(name).await.map_err(failed(name))?;
+            Ok((ips.into_iter().filter(wanted).map(|ip| addr.with_resolved(ip)).collect(), depth))
+        }
+        _ => Ok((Vec::new(), depth)),
     }
 }
 
@@ -185,14 +203,13 @@ fn dnsaddr_target(record: &str, asked: &Multiaddr) -> Option<Multiaddr> {
 }
 
 /// The name servers that this system is configured with, read when the first
-/// name is looked up.
+/// name is looked up, and again when they have changed or failed to answer.
 ///
 /// `localhost` is never asked for. Hosts files count; other sources of names
 /// that the system's own resolver may know (mDNS, directories) do not: that
 /// one blocks a thread for as long as it likes, also when the program ends.
-#[derive(Default)]
 pub struct SystemResolver {
-    inner: OnceLock<Result<TokioResolver, String>>,
+    inner: Kept<TokioResolver>,
 }
 
 impl std::fmt::Debug for SystemResolver {
@@ -205,17 +222,57 @@ impl SystemResolver {
     /// A resolver that has read nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { inner: Kept { source: "/etc/resolv.conf".into(), kept: Mutex::new(None) } }
     }
 
-    fn inner(&self) -> Result<&TokioResolver, LookupError> {
-        self.inner
-            .get_or_init(|| {
-                let builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
-                builder.build().map_err(|error| error.to_string())
-            })
-            .as_ref()
-            .map_err(|error| LookupError::Configuration(error.clone()))
+    fn inner(&self) -> Result<TokioResolver, LookupError> {
+        let build = || TokioResolver::builder_tokio()?.build();
+        self.inner.or_else(build).map_err(|error| LookupError::Configuration(error.to_string()))
+    }
+
+    fn failed(&self, error: &NetError) -> LookupError {
+        if error.is_no_records_found() {
+            return LookupError::NotFound;
+        }
+        // The network may be another one by now.
+        self.inner.forget();
+        LookupError::Server(error.to_string())
+    }
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Something that is made of a file, kept for as long as the file stays the same.
+struct Kept<T> {
+    source: PathBuf,
+    kept: Mutex<Option<(Option<SystemTime>, T)>>,
+}
+
+impl<T: Clone> Kept<T> {
+    /// What is kept; what `make` makes if there is none. An error is not kept.
+    fn or_else<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let changed = fs::metadata(&self.source).and_then(|file| file.modified()).ok();
+        let mut kept = self.lock();
+        match &*kept {
+            Some((when, made)) if *when == changed => Ok(made.clone()),
+            _ => {
+                let made = make()?;
+                *kept = Some((changed, made.clone()));
+                Ok(made)
+            }
+        }
+    }
+
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Option<SystemTime>, T)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -225,22 +282,14 @@ impl Resolver for SystemResolver {
             if is_localhost(name) {
                 return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
             }
-            let found = self
-                .inner()?
-                .lookup_ip(name)
-                .await
-                .map_err(|error| LookupError::Server(error.to_string()))?;
+            let found = self.inner()?.lookup_ip(name).await.map_err(|error| self.failed(&error))?;
             some(found.iter().collect())
         })
     }
 
     fn lookup_txt<'a>(&'a self, name: &'a str) -> Lookup<'a, String> {
         Box::pin(async move {
-            let found = self
-                .inner()?
-                .txt_lookup(name)
-                .await
-                .map_err(|error| LookupError::Server(error.to_string()))?;
+            let found = self.inner()?.txt_lookup(name).await.map_err(|error| self.failed(&error))?;
             let texts = found.answers().iter().filter_map(|record| match &record.data {
                 RData::TXT(txt) => String::from_utf8(txt.txt_data.concat()).ok(),
                 _ => None,

@@ -4,21 +4,20 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use peerage_identity::{Multiaddr, Protocol, Scope};
+use peerage_identity::{Multiaddr, Scope};
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::{Fault, interfaces};
+use crate::interfaces;
 
 /// How long connecting to one address may take, as go-libp2p.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// The same for addresses of this machine and network, as go-libp2p.
 pub const DIAL_TIMEOUT_LOCAL: Duration = Duration::from_secs(5);
-/// Addresses of one peer that one [`dial`] tries. A judgement: more than any
-/// honest name resolves to.
-pub const MAX_DIAL_ADDRS: usize = 16;
-/// Connections that the kernel holds for us until they are accepted.
+/// Connections that the kernel holds for us until they are accepted. A
+/// judgement: room for a burst while the accepting task waits its turn; the
+/// system cuts it to its own limit.
 const BACKLOG: i32 = 1024;
 
 /// Why an address cannot be listened on.
@@ -127,13 +126,13 @@ fn is_connection_error(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Why no address could be connected to.
+/// Why an address could not be connected to.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// None of the addresses is plain TCP with an IP.
-    #[error("no address that can be dialled by TCP")]
-    NoTcpAddr,
-    /// The last attempt failed, as all before it.
+    /// It is not plain TCP with an IP.
+    #[error("{0} cannot be dialled by TCP")]
+    NotTcp(Multiaddr),
+    /// The attempt failed.
     #[error("cannot connect to {addr}: {source}")]
     Io {
         /// The address.
@@ -141,7 +140,7 @@ pub enum DialError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// The last attempt took too long.
+    /// It took too long.
     #[error("no connection to {addr} within {limit:?}")]
     Timeout {
         /// The address.
@@ -151,63 +150,26 @@ pub enum DialError {
     },
 }
 
-impl DialError {
-    /// Whose fault it is.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::NoTcpAddr => Fault::Local,
-            Self::Io { .. } | Self::Timeout { .. } => Fault::Network,
-        }
-    }
-}
-
-/// Connects to the first of `addrs` (resolved; see [`dns`](crate::dns)) that
-/// answers, in order. Those that are not plain TCP are passed over, and those
-/// beyond [`MAX_DIAL_ADDRS`] are not tried.
+/// Connects to `addr`, which has no name in it (see [`dns`](crate::dns)).
 ///
 /// # Errors
 /// See [`DialError`].
-pub async fn dial(addrs: &[Multiaddr]) -> Result<(TcpStream, Multiaddr), DialError> {
-    let mut last = DialError::NoTcpAddr;
-    let tcp = addrs.iter().filter_map(|addr| Some((addr, addr.to_tcp_addr()?)));
-    for (addr, socket_addr) in tcp.take(MAX_DIAL_ADDRS) {
-        let limit = match addr.scope() {
-            Scope::Loopback | Scope::Private => DIAL_TIMEOUT_LOCAL,
-            _ => DIAL_TIMEOUT,
-        };
-        match timeout(limit, connect(socket_addr)).await {
-            Ok(Ok(stream)) => return Ok((stream, addr.clone())),
-            Ok(Err(source)) => last = DialError::Io { addr: addr.clone(), source },
-            Err(_) => last = DialError::Timeout { addr: addr.clone(), limit },
-        }
+pub async fn dial(addr: &Multiaddr) -> Result<TcpStream, DialError> {
+    let socket_addr = addr.to_tcp_addr().ok_or_else(|| DialError::NotTcp(addr.clone()))?;
+    let limit = match addr.scope() {
+        Scope::Loopback | Scope::Private => DIAL_TIMEOUT_LOCAL,
+        _ => DIAL_TIMEOUT,
+    };
+    match timeout(limit, connect(socket_addr)).await {
+        Ok(connected) => connected.map_err(|source| DialError::Io { addr: addr.clone(), source }),
+        Err(_) => Err(DialError::Timeout { addr: addr.clone(), limit }),
     }
-    Err(last)
 }
 
 async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// True if `addr` may be dialled by [`dial`], perhaps after resolving a name:
-/// `/ip4|ip6|dns|dns4|dns6/../tcp/N` or `/dnsaddr/..`, with at most `/p2p/..` behind.
-#[must_use]
-pub fn is_dialable(addr: &Multiaddr) -> bool {
-    if addr.to_tcp_addr().is_some() {
-        return true;
-    }
-    match addr.dns() {
-        Some(Protocol::Dnsaddr(_)) => true,
-        Some(_) => {
-            let mut rest = addr.iter().skip(1);
-            matches!(rest.next(), Some(Protocol::Tcp(_)))
-                && matches!(rest.next(), None | Some(Protocol::P2p(_)))
-                && rest.next().is_none()
-        }
-        None => false,
-    }
 }
 
 #[cfg(test)]

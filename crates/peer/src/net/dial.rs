@@ -1,19 +1,22 @@
 //! Opens connections.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use peerage_engine::DialId;
-use peerage_identity::{Multiaddr, PeerId, Scope};
+use peerage_identity::{Multiaddr, PeerId, Protocol, Scope};
 use peerage_transport::dns::{self, SystemResolver};
 use peerage_transport::{Connection, Control, Role, tcp, upgrade};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Net, connection};
 use crate::brain::Input;
+
+/// Reads the system's configuration when the first name is looked up.
+static RESOLVER: LazyLock<SystemResolver> = LazyLock::new(SystemResolver::new);
 
 /// All of one attempt: resolving, connecting, handshakes, over all addresses.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,7 +28,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// and all of them have begun within 4 s.
 const ADDRS_MAX: usize = 16;
 
-/// Why nobody could be reached; for the user.
+/// Why nobody could be reached; for the user. Each says at which address.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// No address was given.
@@ -38,11 +41,23 @@ pub enum DialError {
     #[error(transparent)]
     Tcp(#[from] tcp::DialError),
     /// The handshake failed, or someone else answered.
-    #[error(transparent)]
-    Upgrade(#[from] peerage_transport::UpgradeError),
+    #[error("{addr}: {source}")]
+    Upgrade {
+        /// The address.
+        addr: Multiaddr,
+        /// Why.
+        source: peerage_transport::UpgradeError,
+    },
     /// It all took too long.
-    #[error("no answer within {LIMIT:?}")]
-    Timeout,
+    #[error("no answer from {} within {LIMIT:?}", list(.0))]
+    Timeout(Vec<Multiaddr>),
+    /// Each of several addresses failed in its own way.
+    #[error("{}", list(.0))]
+    Several(Vec<DialError>),
+}
+
+fn list(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Dials for the engine or the user, and hands the connection to the brain.
@@ -71,50 +86,109 @@ pub(crate) async fn connect(
     addrs: &[Multiaddr],
     by_user: bool,
 ) -> Result<Control, DialError> {
-    match timeout(LIMIT, connect_unlimited(net, dial, peer, addrs, by_user)).await {
-        Ok(result) => result,
-        Err(_) => Err(DialError::Timeout),
+    let mut attempt = Attempt { peer, waiting: VecDeque::new(), begun: Vec::new(), failed: Vec::new() };
+    let made = timeout(LIMIT, attempt.run(net, addrs)).await;
+    match made {
+        Ok(Some((made, addr))) => {
+            let control = made.control.clone();
+            let addr = addr.without_peer();
+            tokio::spawn(connection::run_dialled(Arc::clone(net), made, addr, dial, by_user));
+            return Ok(control);
+        }
+        Ok(None) => {}
+        Err(_) => attempt.failed.push(DialError::Timeout(attempt.begun)),
+    }
+    Err(match attempt.failed.len() {
+        0 => DialError::NoAddr,
+        1 => attempt.failed.remove(0),
+        _ => DialError::Several(attempt.failed),
+    })
+}
+
+type Made = (Connection<TcpStream>, Multiaddr);
+
+/// What one of the tasks of an attempt came to.
+enum Step {
+    Resolved { name: Multiaddr, addrs: Vec<Multiaddr> },
+    Made(Box<Made>),
+}
+
+/// One attempt at one peer.
+struct Attempt {
+    peer: Option<PeerId>,
+    /// Addresses without names that are to be tried, in order.
+    waiting: VecDeque<Multiaddr>,
+    /// Those that were tried or are being tried or resolved.
+    begun: Vec<Multiaddr>,
+    failed: Vec<DialError>,
+}
+
+impl Attempt {
+    /// Tries the addresses side by side, each a little after the one before it
+    /// or when that has failed (as RFC 8305 has it). What names resolve to is
+    /// tried like the rest. The first that answers is taken, the others are
+    /// dropped; none if all have failed.
+    async fn run(&mut self, net: &Arc<Net>, addrs: &[Multiaddr]) -> Option<Made> {
+        let mut trying = JoinSet::new();
+        for addr in in_order(addrs) {
+            if addr.dns().is_none() {
+                self.waiting.push_back(addr);
+                continue;
+            }
+            self.begun.push(addr.clone());
+            trying.spawn(async move {
+                let addrs = dns::resolve(&*RESOLVER, &addr).await?;
+                Ok(Step::Resolved { name: addr, addrs })
+            });
+        }
+        loop {
+            if let Some(addr) = self.waiting.pop_front() {
+                let (net, peer) = (Arc::clone(net), self.peer.or(addr.peer_id()));
+                self.begun.push(addr.clone());
+                trying.spawn(async move { establish(&net, peer, addr).await });
+            }
+            let ended = if self.waiting.is_empty() {
+                trying.join_next().await
+            } else {
+                match timeout(STAGGER, trying.join_next()).await {
+                    Ok(ended) => ended,
+                    Err(_) => continue,
+                }
+            };
+            match ended {
+                Some(Ok(Ok(Step::Made(made)))) => return Some(*made),
+                Some(Ok(Ok(Step::Resolved { name, addrs }))) => self.add(name, addrs),
+                Some(Ok(Err(error))) => self.failed.push(error),
+                Some(Err(error)) => tracing::error!(%error, "a dial panicked"),
+                None if self.waiting.is_empty() => return None,
+                None => {}
+            }
+        }
+    }
+
+    /// Has what a name resolved to tried, too, but for addresses of other peers.
+    fn add(&mut self, name: Multiaddr, mut resolved: Vec<Multiaddr>) {
+        resolved.retain(|addr| addr.peer_id().is_none_or(|named| self.peer.is_none_or(|peer| peer == named)));
+        if resolved.is_empty() {
+            self.failed.push(dns::ResolveError::NoMatch { addr: name }.into());
+        }
+        for addr in in_turns(resolved) {
+            let tried = self.waiting.len() + self.begun.len();
+            if tried < 2 * ADDRS_MAX && !self.begun.contains(&addr) && !self.waiting.contains(&addr) {
+                self.waiting.push_back(addr);
+            }
+        }
     }
 }
 
-/// Tries the addresses side by side, each a little after the one before it or
-/// when that has failed (as RFC 8305 has it); the first that answers is taken
-/// and the others are dropped.
-async fn connect_unlimited(
-    net: &Arc<Net>,
-    dial: Option<DialId>,
-    peer: Option<PeerId>,
-    addrs: &[Multiaddr],
-    by_user: bool,
-) -> Result<Control, DialError> {
-    let mut last = DialError::NoAddr;
-    let mut waiting = in_order(addrs).into_iter();
-    let mut trying = JoinSet::new();
-    loop {
-        if let Some(addr) = waiting.next() {
-            let net = Arc::clone(net);
-            trying.spawn(async move { establish(&net, peer.or(addr.peer_id()), &addr).await });
-        }
-        let ended = if waiting.len() > 0 {
-            match timeout(STAGGER, trying.join_next()).await {
-                Ok(ended) => ended,
-                Err(_) => continue,
-            }
-        } else {
-            trying.join_next().await
-        };
-        match ended {
-            Some(Ok(Ok((made, addr)))) => {
-                let control = made.control.clone();
-                let addr = addr.without_peer();
-                tokio::spawn(connection::run_dialled(Arc::clone(net), made, addr, dial, by_user));
-                return Ok(control);
-            }
-            Some(Ok(Err(error))) => last = error,
-            Some(Err(error)) => tracing::error!(%error, "a dial panicked"),
-            None => return Err(last),
-        }
-    }
+/// IPv6 and IPv4 in turns, as long as there are both: either may lead nowhere.
+fn in_turns(addrs: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let is_v6 = |addr: &Multiaddr| matches!(addr.iter().next(), Some(Protocol::Ip6(_)));
+    let (v6, v4): (Vec<_>, Vec<_>) = addrs.into_iter().partition(is_v6);
+    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    let turns =
+        std::iter::from_fn(|| Some([v6.next(), v4.next()]).filter(|turn| turn.iter().any(Option::is_some)));
+    turns.flatten().flatten().collect()
 }
 
 /// Those that reach furthest first; of each kind in the given order.
@@ -137,25 +211,13 @@ fn in_order(addrs: &[Multiaddr]) -> Vec<Multiaddr> {
 }
 
 /// One address, as far as a connection whose peer has proved who it is.
-async fn establish(
-    net: &Arc<Net>,
-    peer: Option<PeerId>,
-    addr: &Multiaddr,
-) -> Result<(Connection<TcpStream>, Multiaddr), DialError> {
-    let resolved = match addr.dns() {
-        Some(_) => dns::resolve(resolver().await, addr).await?,
-        None => vec![addr.clone()],
-    };
-    let (socket, addr) = tcp::dial(&resolved).await?;
-    let made =
-        upgrade(socket, Role::Dialer, &net.keypair, peer, net.transport.clone(), net.inbound.clone()).await?;
-    Ok((made, addr))
-}
-
-/// Made at the first name: reading the system's configuration waits for nobody at the start.
-async fn resolver() -> &'static SystemResolver {
-    static RESOLVER: OnceCell<SystemResolver> = OnceCell::const_new();
-    RESOLVER.get_or_init(|| async { SystemResolver::new() }).await
+async fn establish(net: &Arc<Net>, peer: Option<PeerId>, addr: Multiaddr) -> Result<Step, DialError> {
+    let socket = tcp::dial(&addr).await?;
+    match upgrade(socket, Role::Dialer, &net.keypair, peer, net.transport.clone(), net.inbound.clone()).await
+    {
+        Ok(made) => Ok(Step::Made(Box::new((made, addr)))),
+        Err(source) => Err(DialError::Upgrade { addr, source }),
+    }
 }
 
 #[cfg(test)]
@@ -171,5 +233,42 @@ mod tests {
         assert_eq!(tried, [given[2], given[1], given[0]].map(parse));
         let many: Vec<_> = (1..99).map(|port| parse(&format!("/ip4/8.8.8.8/tcp/{port}"))).collect();
         assert_eq!(in_order(&many), many[..ADDRS_MAX]);
+    }
+
+    #[test]
+    fn what_a_name_resolves_to_is_tried_in_turns_and_only_if_it_is_the_peer() {
+        let parse = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let ours = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
+        let other = "QmVMT29id3TUASyfZZ6k9hmNyc2nYabCo4uMSpDw4zrgDk";
+        let resolved = [
+            format!("/ip6/2001:db8::1/tcp/1/p2p/{ours}"),
+            String::from("/ip6/2001:db8::2/tcp/1"),
+            format!("/ip6/2001:db8::3/tcp/1/p2p/{other}"),
+            format!("/ip4/192.0.2.1/tcp/1/p2p/{ours}"),
+        ];
+        let resolved = resolved.map(|text| parse(&text));
+        let mut attempt = Attempt {
+            peer: Some(ours.parse().unwrap()),
+            waiting: VecDeque::new(),
+            begun: Vec::new(),
+            failed: Vec::new(),
+        };
+        let name = parse("/dnsaddr/a.example");
+        attempt.add(name.clone(), resolved.to_vec());
+        attempt.add(name.clone(), resolved.to_vec());
+        let [first, second, _, fourth] = &resolved;
+        assert_eq!(attempt.waiting, [first.clone(), fourth.clone(), second.clone()]);
+        assert!(attempt.failed.is_empty());
+        attempt.add(name, vec![resolved[2].clone()]);
+        assert_eq!(attempt.failed.len(), 1, "nobody there is the peer");
+    }
+
+    #[test]
+    fn an_error_names_every_address() {
+        let addr: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
+        let late = DialError::Timeout(vec![addr.clone()]);
+        let upgrade = peerage_transport::UpgradeError::Timeout(LIMIT);
+        let said = DialError::Several(vec![DialError::Upgrade { addr, source: upgrade }, late]).to_string();
+        assert_eq!(said.matches("/ip4/192.0.2.1/tcp/1").count(), 2, "{said}");
     }
 }

@@ -148,3 +148,54 @@ async fn a_silent_name_server_times_out() {
     let error = resolve(&Silent, &"/dns/example.org/tcp/1".parse().unwrap()).await.unwrap_err();
     assert!(matches!(error, ResolveError::Timeout { .. }));
 }
+
+/// A world with one name whose server says nothing.
+struct Partly(World);
+
+impl Resolver for Partly {
+    fn lookup_ips<'a>(&'a self, name: &'a str) -> Lookup<'a, IpAddr> {
+        if name == "silent.example" { Silent.lookup_ips(name) } else { self.0.lookup_ips(name) }
+    }
+
+    fn lookup_txt<'a>(&'a self, name: &'a str) -> Lookup<'a, String> {
+        self.0.lookup_txt(name)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_name_among_good_ones_costs_only_itself() {
+    let names = ["silent", "a", "b"].map(|name| format!("dnsaddr=/dns4/{name}.example/tcp/1"));
+    let world = World::default()
+        .txt("boot.example", &names.each_ref().map(String::as_str))
+        .ip("a.example", &["192.0.2.1"])
+        .ip("b.example", &["192.0.2.2"]);
+    let found = resolve(&Partly(world), &"/dnsaddr/boot.example".parse().unwrap()).await.unwrap();
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/1"]);
+}
+
+#[test]
+fn the_configuration_is_read_again_when_it_failed_or_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("resolv.conf");
+    let kept = Kept { source: path.clone(), kept: Mutex::new(None) };
+    let ok = |value: u8| kept.or_else(|| Ok::<_, ()>(value));
+    assert_eq!(kept.or_else(|| Err::<u8, _>("no such file")), Err("no such file"));
+    assert_eq!((ok(1), ok(2)), (Ok(1), Ok(1)));
+    fs::write(&path, b"").unwrap();
+    assert_eq!((ok(3), ok(4)), (Ok(3), Ok(3)));
+    kept.forget();
+    assert_eq!(ok(5), Ok(5));
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_not_an_error_of_the_server() {
+    use hickory_resolver::net::{DnsError, NoRecords};
+    use hickory_resolver::proto::op::{Query, ResponseCode};
+    let resolver = SystemResolver::new();
+    for code in [ResponseCode::NXDomain, ResponseCode::NoError] {
+        let error = NetError::Dns(DnsError::NoRecordsFound(NoRecords::new(Query::default(), code)));
+        assert_eq!(resolver.failed(&error), LookupError::NotFound);
+    }
+    assert!(matches!(resolver.failed(&NetError::Timeout), LookupError::Server(_)));
+}

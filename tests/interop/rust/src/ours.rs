@@ -36,7 +36,7 @@ impl Ours {
     pub async fn dial(addr: &str) -> Result<Self> {
         let addr: Multiaddr = addr.parse().with_context(|| format!("the address {addr}"))?;
         let expected = addr.peer_id();
-        let (socket, _) = tcp::dial(&[addr.without_peer()]).await?;
+        let socket = tcp::dial(&addr.without_peer()).await?;
         let keypair = Keypair::generate()?;
         let upgraded = upgrade(socket, Role::Dialer, &keypair, expected, Config::default(), budget()).await?;
         Ok(Self::run(upgraded, &keypair))
@@ -75,7 +75,7 @@ impl Ours {
     /// If identify fails.
     pub async fn identify(&self) -> Result<identify::Info> {
         let mut stream = self.control.open(identify::PROTOCOL).await?;
-        Ok(within("our identify", identify::receive(&mut stream)).await??)
+        Ok(within("our identify", identify::receive(&mut stream, identify::TIMEOUT)).await??)
     }
 
     /// Pings them three times on one stream.
