@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use peerage_content::{Cid, Walk};
+use peerage_content::{Cid, Walk, hash};
 use peerage_store::{Pin, PinKind, Root, RootEntry, RootId, RootKind, RootSetBuilder, Store, WriteError};
 
 use crate::net::Net;
 use crate::peer::{Peer, ServedRoot};
-use crate::query::QueryError;
+use crate::query::{AHEAD, QueryError};
 use crate::served::{Blocks, ServedRoots};
 
 /// Why something could not be pinned.
@@ -164,17 +164,23 @@ impl Peer {
         let set = Arc::new(self.store().root_set_builder());
         let mut query = self.query(cid, sources);
         let mut walk = Walk::new(cid);
+        // By CID: bytes that came as raw may come again as a node with children.
         let mut seen = std::collections::HashSet::new();
         let mut size = 0;
         while let Some(visit) = walk.next() {
-            if !seen.insert(*visit.cid.hash()) || peerage_content::hash::inline(&visit.cid).is_some() {
+            if !seen.insert(visit.cid) || hash::inline(&visit.cid).is_some() {
                 continue;
+            }
+            if recursive {
+                let next = walk.ahead(AHEAD).filter(|cid| !seen.contains(cid) && hash::inline(cid).is_none());
+                next.for_each(|cid| query.ask(cid));
             }
             let block = query.block(visit.cid).await?;
             size += block.len() as u64;
             let (hash, data, set) = (*visit.cid.hash(), block.clone(), Arc::clone(&set));
             let keep = move |store: &Store| {
-                if store.len_of(&hash).ok().flatten().is_none() {
+                // A place that is known may be one that cannot be read.
+                if !matches!(store.read(&hash), Ok(Some(_))) {
                     store.put_block(&hash, &data)?;
                 }
                 set.insert(&hash)

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use crate::brain::{Input, JobEvent};
 use crate::peer::Peer;
 
-/// Leaves asked for ahead of the one that is read.
-const AHEAD: usize = 16;
+/// Blocks asked for ahead of the one that is read.
+pub(crate) const AHEAD: usize = 16;
 
 /// Shards of one folder that are listed: 1,024 x 256 entries and more.
 const SHARDS_MAX: usize = 16_384;
@@ -82,7 +82,7 @@ impl Peer {
 
 impl Query {
     /// Asks for a block without waiting for it.
-    fn ask(&mut self, cid: Cid) {
+    pub(crate) fn ask(&mut self, cid: Cid) {
         if !self.early.contains_key(&cid) && self.asked.insert(cid, ()).is_none() {
             self.peer.tell(Input::Query { job: self.job, cid });
         }
