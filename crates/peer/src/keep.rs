@@ -87,10 +87,12 @@ impl Drop for ServingKept {
     }
 }
 
-/// Adds a root, in the place of one that says the same.
+/// Adds a root, in the place of those that say the same, and of what was at
+/// its path before: that is gone from there.
 pub(crate) fn replace_root(store: &Store, root: &Root, set: &RootSetBuilder) -> Result<RootId, WriteError> {
     let same = |old: &RootEntry| {
-        old.root.cid == root.cid && old.root.kind == root.kind && old.root.path == root.path
+        let what = old.root.cid == root.cid || root.path.is_some();
+        old.root.kind == root.kind && old.root.path == root.path && what
     };
     let old: Vec<RootId> = store.roots().iter().filter(|old| same(old)).map(|old| old.id).collect();
     let id = store.add_root(root, set)?;

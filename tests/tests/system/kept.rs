@@ -98,3 +98,23 @@ fn a_file_that_changes_is_not_served() -> Result<()> {
     place.peer("b").get(&sharing.link()?, &dest)?;
     data::assert_same(&file, &dest)
 }
+
+/// What a path held before can no longer be served.
+#[test]
+fn what_is_kept_at_a_path_takes_the_place_of_what_was_there() -> Result<()> {
+    let place = Place::new()?;
+    let (file, dest) = (place.path("file"), place.path("dest"));
+    let (sharer, getter) = (place.peer("a"), place.peer("b"));
+    for (seed, overwrite) in [(1, &[][..]), (2, &["--overwrite"][..])] {
+        data::random(&file, MIB, seed)?;
+        let sharing = sharer.share(&["--keep", text(&file)])?;
+        let (link, cid) = (sharing.link()?, sharing.cid()?);
+        getter.run(&[&["get", &link, "-o", text(&dest)], overwrite].concat())?.with_status(0)?;
+        sharing.close()?;
+        for (peer, path) in [(&sharer, &file), (&getter, &dest)] {
+            let listed = peer.run(&["shares"])?.with_status(0)?.event("share")?;
+            ensure!(listed["cid"] == cid && listed["path"] == text(path), "{listed}");
+        }
+    }
+    Ok(())
+}
