@@ -236,7 +236,8 @@ impl Peer {
         done.unwrap_or_else(|| Err(io::Error::other("a worker failed").into()))
     }
 
-    /// Removes a pin; false if there was none. The blocks stay until they are collected.
+    /// Removes the pins of a root, whatever version or codec its CID is written
+    /// in; false if there was none. The blocks stay until they are collected.
     ///
     /// # Errors
     /// The disk's.
@@ -244,11 +245,12 @@ impl Peer {
         let cid = *cid;
         self.with_roots(move |store| {
             let mut removed = false;
-            for kind in [PinKind::Recursive, PinKind::Direct] {
-                removed |= store.remove_pin(&cid, kind)?;
+            for pin in store.pins().iter().filter(|pin| pin.cid.hash() == cid.hash()) {
+                removed |= store.remove_pin(&pin.cid, pin.kind)?;
             }
             let roots = store.roots();
-            let pinned = |entry: &&RootEntry| entry.root.kind == RootKind::Pin && entry.root.cid == cid;
+            let pinned =
+                |entry: &&RootEntry| entry.root.kind == RootKind::Pin && entry.root.cid.hash() == cid.hash();
             for entry in roots.iter().filter(pinned) {
                 store.remove_root(entry.id)?;
             }

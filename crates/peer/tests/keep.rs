@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::Host;
 use peerage_content::{Block, Cid, DirectoryBuilder, Leaf, Profile, codec};
-use peerage_peer::{AddOptions, Sources};
+use peerage_peer::{AddOptions, Config, Peer, Sources};
+use tempfile::TempDir;
+
+/// A peer that listens nowhere.
+async fn start() -> (Peer, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (Peer::start(Config::new(dir.path().join("repo"))).await.unwrap(), dir)
+}
 
 /// A folder of these entries.
 fn folder(entries: &[(&str, Cid)]) -> Block {
@@ -18,16 +22,28 @@ fn folder(entries: &[(&str, Cid)]) -> Block {
 /// The bytes of a folder as a file, and then as a folder.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pin_holds_what_is_below_a_block_that_came_as_raw_before() {
-    let host = Host::start().await;
+    let (peer, _dir) = start().await;
     let leaf = Leaf::new(&Profile::default(), b"below");
     let inner = folder(&[("leaf", leaf.cid)]);
     let raw = Cid::new_v1(codec::RAW, *inner.cid.hash());
     let root = folder(&[("a", raw), ("b", inner.cid)]);
     for (cid, data) in [(leaf.cid, &b"below"[..]), (inner.cid, &inner.data), (root.cid, &root.data)] {
-        host.peer.store().put_block(cid.hash(), data).unwrap();
+        peer.store().put_block(cid.hash(), data).unwrap();
     }
-    host.peer.pin(root.cid, "", true, Sources::default()).await.unwrap();
-    let set = host.peer.shares().pop().unwrap().set.unwrap();
+    peer.pin(root.cid, "", true, Sources::default()).await.unwrap();
+    let set = peer.shares().pop().unwrap().set.unwrap();
     assert!([root.cid, inner.cid, leaf.cid].iter().all(|cid| set.contains(cid.hash())));
     assert_eq!(set.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_is_removed_by_its_cid_in_any_version() {
+    let (peer, dir) = start().await;
+    std::fs::write(dir.path().join("file"), "hello world").unwrap();
+    let options = AddOptions { profile: Profile::UNIXFS_V0_2015, ..AddOptions::default() };
+    let added = peer.add(vec![dir.path().join("file")], options, None, |_| {}).await.unwrap();
+    let cid = added[0].cid;
+    assert!(cid.to_string().starts_with("Qm"));
+    assert!(peer.unpin(&Cid::new_v1(codec::DAG_PB, *cid.hash())).await.unwrap());
+    assert!(peer.pins().is_empty() && peer.shares().is_empty());
 }

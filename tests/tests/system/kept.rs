@@ -118,3 +118,22 @@ fn what_is_kept_at_a_path_takes_the_place_of_what_was_there() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_path_below_a_root_does_not_remove_the_root() -> Result<()> {
+    let place = Place::new()?;
+    let folder = place.path("folder");
+    data::many(&folder, 2, 10, 1)?;
+    let peer = place.peer("a");
+    peer.share(&["--keep", text(&folder)])?.close()?;
+    let cid = field(&peer.run(&["add", text(&folder)])?.with_status(0)?.event("added")?, "cid")?;
+    let below = format!("{cid}/000001");
+    for command in ["pin", "shares"] {
+        peer.run(&[command, "rm", &below])?.with_status(2)?.error("usage")?;
+    }
+    ensure!(peer.run(&["shares"])?.with_status(0)?.lines.len() == 2, "something was removed");
+    for command in ["pin", "shares"] {
+        peer.run(&[command, "rm", &cid])?.with_status(0)?;
+    }
+    Ok(())
+}

@@ -5,6 +5,7 @@ use peerage_peer::{Link, Peer};
 
 use super::failure::Fails as _;
 use super::get::sources;
+use super::share::whole;
 use crate::api::{self, Event, Failure, Kind, PinKind};
 use crate::backend::Sink;
 
@@ -26,6 +27,7 @@ pub(super) async fn remove(peer: &Peer, request: api::Unpin, out: &Sink) -> Resu
         let link: Link = text
             .parse()
             .map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))?;
+        whole(&link)?;
         if !peer.unpin(&link.cid).await.map_err(|error| error.failure())? {
             let message = format!("{} is not pinned; see `peerage pin ls`", name::escape(text));
             return Err(Failure::new(Kind::Failed, message));

@@ -1,12 +1,13 @@
 //! `share`, `up` and `shares`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use peerage_content::{Cid, name};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_peer::{Added, Link, Peer, Remark};
-use peerage_store::RootKind;
+use peerage_store::{RootEntry, RootKind};
 
 use super::failure::Fails as _;
 use super::{files, open};
@@ -204,12 +205,15 @@ pub(super) async fn list(peer: &Peer, out: &Sink) -> Result<(), Failure> {
 pub(super) async fn remove(peer: &Peer, request: api::Unshare, out: &Sink) -> Result<(), Failure> {
     for target in request.targets {
         let link: Option<Link> = target.parse().ok();
+        let is_at = |entry: &RootEntry| entry.root.path.as_deref() == Some(Path::new(&target));
         let found = peer.shares().into_iter().filter(|entry| {
-            entry.root.kind != RootKind::Pin
-                && (link.as_ref().is_some_and(|link| link.cid.hash() == entry.root.cid.hash())
-                    || entry.root.path.as_deref() == Some(std::path::Path::new(&target)))
+            let named = link.as_ref().is_some_and(|link| link.cid.hash() == entry.root.cid.hash());
+            entry.root.kind != RootKind::Pin && (named || is_at(entry))
         });
         let found: Vec<_> = found.collect();
+        if let Some(link) = link.filter(|_| found.iter().all(|entry| !is_at(entry))) {
+            whole(&link)?;
+        }
         if found.is_empty() {
             let message =
                 format!("{} is not among the kept shares; see `peerage shares`", name::escape(&target));
@@ -225,6 +229,15 @@ pub(super) async fn remove(peer: &Peer, request: api::Unshare, out: &Sink) -> Re
         }
     }
     Ok(())
+}
+
+/// Refuses a link to something below a root: only roots are kept and pinned.
+pub(super) fn whole(link: &Link) -> Result<(), Failure> {
+    if link.path.is_empty() {
+        return Ok(());
+    }
+    let path = name::escape(&link.path.join("/"));
+    Err(Failure::usage(format!("{path} is below a root: name the root's CID alone, as it is listed")))
 }
 
 fn shared(peer: &Peer, root: &Added) -> SharedRoot {
