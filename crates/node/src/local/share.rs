@@ -195,7 +195,8 @@ pub(super) async fn list(peer: &Peer, out: &Sink) -> Result<(), Failure> {
             cid: root.cid.to_string(),
             size: root.size,
             why: why.to_owned(),
-            announced: root.announce,
+            // Nothing announces yet; what may be one day is no one's business now.
+            announced: false,
         })
         .await;
     }
