@@ -44,11 +44,12 @@ pub struct Sizes {
 /// Something that [`Store::verify_all`] came across.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
-    /// So many records of so many were read; told every thousand or so.
+    /// So many bytes of blocks of so many were looked at; told often enough to
+    /// stop soon.
     Progress {
-        /// Records read.
+        /// Bytes looked at.
         done: u64,
-        /// Records in all.
+        /// Bytes in all.
         total: u64,
     },
     /// A record of a pack is damaged.
@@ -69,6 +70,15 @@ pub enum Checked {
         /// How it changed.
         change: Change,
     },
+    /// A user's file cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The block.
+        block: Multihash,
+        /// What the system says.
+        error: String,
+    },
     /// A pack's index is damaged; its records were read instead.
     BadIndex {
         /// The pack.
@@ -81,12 +91,22 @@ pub enum Checked {
 pub struct Verified {
     /// Records that were right.
     pub good: u64,
+    /// Bytes of their blocks.
+    pub bytes: u64,
     /// Records that were wrong; none of them is served any more.
     pub bad: u64,
 }
 
-/// Records between two tellings of progress.
-const PROGRESS_STEP: u64 = 1024;
+/// Bytes between two tellings of progress. 16 MiB: some hundredths of a second.
+const PROGRESS_STEP: u64 = 16 << 20;
+
+/// What became of a record.
+enum Judged {
+    Right,
+    Wrong(Checked),
+    /// It is no one's concern: nothing that is kept needs it.
+    Left,
+}
 
 impl Store {
     /// What the repository holds now.
@@ -109,11 +129,12 @@ impl Store {
         }
     }
 
-    /// Reads and hashes everything and tells what is wrong; wrong locations
-    /// are dropped. Stops early if `tell` breaks.
+    /// Reads and hashes all blocks that are here, and those in users' files that
+    /// a root reaches, and tells what is wrong; wrong locations are dropped, and
+    /// no harm if the block is right at another. Stops early if `tell` breaks.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's, but for users' files.
     pub fn verify_all(
         &self,
         tell: &mut dyn FnMut(Checked) -> ControlFlow<()>,
@@ -123,7 +144,13 @@ impl Store {
         let packs = inner.packs.packs();
         // One that was sealed in between is looked at once.
         let active = Some(&active).filter(|active| packs.iter().all(|pack| pack.id != active.id));
-        let total = packs.iter().map(AsRef::as_ref).chain(active).map(|pack| pack.records() as u64).sum();
+        let (mut done, mut total, mut told) = (0, 0, 0);
+        for pack in packs.iter().map(AsRef::as_ref).chain(active) {
+            let entries = pack.entries(inner.key)?.0;
+            total += entries.iter().map(|entry| u64::from(entry.block_len())).sum::<u64>();
+        }
+        let roots: Vec<_> = self.roots().into_iter().filter_map(|entry| entry.set).collect();
+        let reached = |mh: &Multihash| roots.iter().any(|set| set.contains(mh));
         let mut sum = Verified::default();
         for pack in packs.iter().map(AsRef::as_ref).chain(active) {
             let (entries, damaged) = pack.entries(inner.key)?;
@@ -132,36 +159,48 @@ impl Store {
             }
             let dropped = inner.packs.dropped();
             let mut window = Window::new(&pack.file, pack.records_end);
-            for entry in entries.into_iter().filter(|entry| !is_dropped(&dropped, pack.id, *entry)) {
-                let flow = match inner.check(pack, entry, &mut window)? {
-                    None => {
+            for entry in entries {
+                let len = u64::from(entry.block_len());
+                done += len;
+                if is_dropped(&dropped, pack.id, entry) {
+                    continue;
+                }
+                let mut flow = ControlFlow::Continue(());
+                match inner.check(pack, entry, &mut window, &reached)? {
+                    Judged::Right => {
                         sum.good += 1;
-                        ControlFlow::Continue(())
+                        sum.bytes += len;
                     }
-                    Some(found) => {
+                    Judged::Wrong(found) => {
                         sum.bad += 1;
-                        tell(found)
+                        flow = tell(found);
                     }
-                };
-                let done = sum.good + sum.bad;
-                let progress = done.is_multiple_of(PROGRESS_STEP) || done == total;
-                if flow.is_break() || (progress && tell(Checked::Progress { done, total }).is_break()) {
+                    Judged::Left => {}
+                }
+                if done - told >= PROGRESS_STEP {
+                    told = done;
+                    flow = if flow.is_break() { flow } else { tell(Checked::Progress { done, total }) };
+                }
+                if flow.is_break() {
                     return Ok(sum);
                 }
             }
         }
+        // Whether it breaks or not, this is the end.
+        let _end = tell(Checked::Progress { done, total });
         Ok(sum)
     }
 }
 
 impl Inner {
-    /// What is wrong with a record, if anything; then it is dropped.
+    /// Looks at a record, and drops it if it is wrong.
     fn check(
         &self,
         pack: &Pack,
         entry: Entry,
         window: &mut Window<'_>,
-    ) -> Result<Option<Checked>, ReadError> {
+        reached: &dyn Fn(&Multihash) -> bool,
+    ) -> Result<Judged, ReadError> {
         let bytes = window.record(u64::from(entry.offset))?;
         let at = || Located { pack: pack.id, entry, source: Source::File(pack.file.clone()) };
         let bad_record = |block| {
@@ -172,28 +211,37 @@ impl Inner {
         let Some(record) = Record::decode(bytes) else {
             let raw = fsio::read_up_to(&pack.file, u64::from(entry.offset), 128)?;
             let block = multihash_of(&raw).filter(|mh| self.key.of(mh) == entry.key);
-            return Ok(Some(bad_record(block)));
+            return Ok(Judged::Wrong(bad_record(block)));
         };
         let mh = record.mh;
         if record.kind == Kind::Block {
             let right = (self.config.verify)(&mh, &[record.body]);
-            return Ok((!right).then(|| bad_record(Some(mh))));
+            return Ok(if right { Judged::Right } else { Judged::Wrong(bad_record(Some(mh))) });
         }
-        let Some(reference) = Reference::decode(record.body) else { return Ok(Some(bad_record(Some(mh)))) };
+        let Some(reference) = Reference::decode(record.body) else {
+            return Ok(Judged::Wrong(bad_record(Some(mh))));
+        };
         // A reference to a removed file is no one's any more.
-        let Some((base, relative)) = lock(&self.ledger).file(reference.file) else { return Ok(None) };
+        let Some((base, relative)) = lock(&self.ledger).file(reference.file) else { return Ok(Judged::Left) };
+        // Nor is what was shared once and not kept.
+        if !reached(&mh) {
+            return Ok(Judged::Left);
+        }
         let path = shown(&base, &relative);
-        match self.users.read(&mh, &reference, || Some((base, relative)), true)? {
-            Outcome::Right(_) => Ok(None),
-            Outcome::Wrong(change) => {
+        let wrong = match self.users.read(&mh, &reference, || Some((base, relative)), true) {
+            Ok(Outcome::Right(_)) => return Ok(Judged::Right),
+            Ok(Outcome::Wrong(change)) => {
                 if change == Change::Missing {
                     self.users.set_missing(reference.file);
                 } else {
                     self.drop_location(&at());
                 }
-                Ok(Some(Checked::BadFile { path, block: mh, change }))
+                Checked::BadFile { path, block: mh, change }
             }
-        }
+            Err(error) => Checked::Unreadable { path, block: mh, error: error.to_string() },
+        };
+        let elsewhere = self.find(&mh)?.iter().any(|at| matches!(self.read_at(at, &mh), Ok(Some(_))));
+        Ok(if elsewhere { Judged::Left } else { Judged::Wrong(wrong) })
     }
 
     /// Tells the shell of a damaged record.

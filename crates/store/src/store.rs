@@ -325,7 +325,7 @@ impl Inner {
 
     /// The block at one location; `None` if that is not right, which is then
     /// noted and, but for a missing file, not tried again.
-    fn read_at(&self, at: &Located, mh: &Multihash) -> io::Result<Option<Bytes>> {
+    pub(crate) fn read_at(&self, at: &Located, mh: &Multihash) -> io::Result<Option<Bytes>> {
         let Some((kind, body)) = self.record(at, mh)? else { return Ok(None) };
         if kind == Kind::Block {
             return Ok(Some(body));

@@ -544,3 +544,38 @@ fn a_checkpoint_that_was_of_no_use_is_written_anew() {
         assert_eq!(store.read(&hash(&block(n))).unwrap().as_deref(), Some(&block(n)[..]), "block {n}");
     }
 }
+
+/// A share that was not kept is no one's any more, and its files may go.
+#[test]
+fn only_what_a_root_reaches_is_judged() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open(&temp.path().join("repo"));
+    let refer = |name: &str| {
+        let path = temp.path().join(name);
+        fs::write(&path, name).unwrap();
+        let file = store.add_file(store.add_tree(&path).unwrap(), Path::new(""), None).unwrap();
+        let len = name.len() as u32;
+        let reference = Reference { file, offset: 0, len, head: vec![], tail: vec![] };
+        store.put_reference(&hash(name.as_bytes()), &reference).unwrap();
+    };
+    ["kept", "not kept", "kept elsewhere"].into_iter().for_each(refer);
+    let set = store.root_set_builder();
+    ["kept", "kept elsewhere"].into_iter().for_each(|name| set.insert(&hash(name.as_bytes())).unwrap());
+    store.add_root(&root(Cid::new_v1(0x55, hash(b"kept"))), &set).unwrap();
+    store.put_block(&hash(b"kept elsewhere"), b"kept elsewhere").unwrap();
+    ["not kept", "kept elsewhere"]
+        .into_iter()
+        .for_each(|name| fs::remove_file(temp.path().join(name)).unwrap());
+    let mut bad = Vec::new();
+    let mut verify = || {
+        store.verify_all(&mut |checked| {
+            bad.extend(Some(checked).filter(|checked| !matches!(checked, Checked::Progress { .. })));
+            ControlFlow::Continue(())
+        })
+    };
+    let verified = verify().unwrap();
+    assert_eq!((verified.good, verified.bytes, verified.bad), (2, 4 + 14, 0));
+    fs::write(temp.path().join("kept"), "kapt").unwrap();
+    assert_eq!(verify().unwrap().bad, 1);
+    assert!(matches!(&bad[..], [Checked::BadFile { path, .. }] if path.ends_with("kept")), "{bad:?}");
+}

@@ -61,6 +61,7 @@ fn verify_finds_a_flipped_byte_and_it_is_not_served() -> Result<()> {
     sharing.close()?;
     let verified = peer.run(&["verify"])?.with_status(0)?.event("verified")?;
     ensure!(number(&verified, "blocks")? >= 6 && number(&verified, "bad")? == 0, "{verified}");
+    ensure!(number(&verified, "bytes")? > 5 * MIB, "{verified}");
     let mut byte = [0];
     let open = fs::OpenOptions::new().read(true).write(true).open(&file)?;
     open.read_exact_at(&mut byte, 3 * MIB + 17)?;

@@ -70,6 +70,8 @@ async fn tell(added: &[Added], out: &Sink) {
 
 pub(super) async fn verify(peer: &Peer, out: &Sink) -> Result<(), Failure> {
     let (store, tell) = (peer.store().clone(), out.clone());
+    // Goes with this future, when the command is interrupted.
+    let (alive, watch) = tokio::sync::watch::channel(());
     let checking = tokio::task::spawn_blocking(move || {
         let mut bad = Vec::new();
         let verified = store.verify_all(&mut |checked| {
@@ -84,16 +86,17 @@ pub(super) async fn verify(peer: &Peer, out: &Sink) -> Result<(), Failure> {
                 }
                 wrong => bad.push(problem(&wrong)),
             }
-            ControlFlow::Continue(())
+            if watch.has_changed().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         (verified, bad)
     });
     let (verified, bad) = checking.await.map_err(|_| Failure::new(Kind::Failed, "verify did not finish"))?;
+    drop(alive);
     let verified = verified.map_err(|error| Failure::new(Kind::Io, error.to_string()))?;
     for block in bad.into_iter().flatten() {
         out.send(Event::Bad(block)).await;
     }
-    out.send(Event::Verified { blocks: verified.good, bytes: 0, bad: verified.bad }).await;
+    out.send(Event::Verified { blocks: verified.good, bytes: verified.bytes, bad: verified.bad }).await;
     if verified.bad == 0 {
         return Ok(());
     }
@@ -120,6 +123,11 @@ fn problem(checked: &Checked) -> Option<BadBlock> {
                 Change::Missing => "the file is gone",
             }
             .to_owned(),
+        },
+        Checked::Unreadable { path, block, error } => BadBlock {
+            cid: cid(*block),
+            path: Some(path.to_string_lossy().into_owned()),
+            problem: error.clone(),
         },
         Checked::BadIndex { pack } => BadBlock {
             cid: String::new(),
