@@ -19,8 +19,6 @@ use hickory_resolver::proto::rr::RData;
 use peerage_identity::{Multiaddr, Protocol};
 use tokio::time::{Instant, timeout_at};
 
-use crate::Fault;
-
 /// How deep `/dnsaddr` records may lead to further names. The public
 /// network's bootstrap list needs two.
 pub const MAX_DEPTH: usize = 4;
@@ -79,17 +77,6 @@ pub enum ResolveError {
         /// What was to be resolved.
         addr: Multiaddr,
     },
-}
-
-impl ResolveError {
-    /// Whose fault it is.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Lookup { source: LookupError::Configuration(_), .. } => Fault::Local,
-            _ => Fault::Network,
-        }
-    }
 }
 
 /// What `addr` leads to, names replaced by IP addresses, in the order found

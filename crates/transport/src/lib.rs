@@ -14,7 +14,6 @@ mod clock;
 mod config;
 mod connection;
 pub mod dns;
-mod fault;
 pub mod identify;
 mod interfaces;
 pub mod multistream;
@@ -30,4 +29,3 @@ pub use connection::{
     Connection, ConnectionEnd, Control, Driver, Incoming, OpenError, Role, Stream, StreamReset, UpgradeError,
     upgrade,
 };
-pub use fault::Fault;

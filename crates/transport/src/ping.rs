@@ -9,8 +9,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use crate::Fault;
-
 /// The protocol's name.
 pub const PROTOCOL: &str = "/ipfs/ping/1.0.0";
 /// Bytes of one ping.
@@ -36,18 +34,6 @@ pub enum PingError {
     /// The operating system gave no random bytes.
     #[error("no random bytes for a ping: {0}")]
     Random(#[from] getrandom::Error),
-}
-
-impl PingError {
-    /// Whose fault it is.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Io(_) | Self::Timeout => Fault::Network,
-            Self::WrongAnswer => Fault::Peer,
-            Self::Random(_) => Fault::Local,
-        }
-    }
 }
 
 /// Pings once and says how long the answer took. Do it again on the same stream.

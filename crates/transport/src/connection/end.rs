@@ -1,9 +1,8 @@
-//! How a connection ends, and whose fault that is.
+//! How a connection ends.
 
 use std::io;
 use std::sync::Arc;
 
-use crate::Fault;
 use crate::noise::NoiseError;
 use crate::yamux::{GoAwayCode, ProtocolError};
 
@@ -32,17 +31,6 @@ pub enum ConnectionEnd {
 }
 
 impl ConnectionEnd {
-    /// Whose fault it is.
-    #[must_use]
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Closed => Fault::Local,
-            Self::ClosedByPeer(_) | Self::Lost(_) | Self::Silent => Fault::Network,
-            Self::Noise(error) => error.fault(),
-            Self::Yamux(_) => Fault::Peer,
-        }
-    }
-
     /// As what a stream of this connection reports.
     pub(super) fn to_io(&self) -> io::Error {
         let kind = match self {

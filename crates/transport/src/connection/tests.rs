@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::Config;
 use crate::multistream::{self, NegotiateError};
 use crate::noise::{self, NoiseError};
 use crate::yamux::{self, GoAwayCode, ResetCode, StreamClass};
-use crate::{Config, Fault};
 
 const ECHO: &str = "/echo/1";
 
@@ -303,7 +303,6 @@ async fn garbage_and_silence_instead_of_a_handshake() {
     for role in [Role::Dialer, Role::Listener] {
         let error = upgrade_against(&[b'x'; 5000], role, false).await;
         assert!(matches!(error, UpgradeError::Security(_)), "{error}");
-        assert_eq!(error.fault(), Fault::Peer);
         let start = tokio::time::Instant::now();
         for silent in [&b""[..], &hello[..10], &half] {
             let error = upgrade_against(silent, role, false).await;
@@ -315,7 +314,11 @@ async fn garbage_and_silence_instead_of_a_handshake() {
                 "{error}"
             );
             let error = upgrade_against(silent, role, true).await;
-            assert_eq!(error.fault(), Fault::Network, "{error}");
+            let cut = matches!(
+                error,
+                UpgradeError::Security(NegotiateError::Io(_)) | UpgradeError::Noise(NoiseError::Io(_))
+            );
+            assert!(cut, "{error}");
         }
         assert_eq!(start.elapsed(), Duration::from_secs(45));
     }
@@ -346,7 +349,6 @@ async fn a_peer_that_breaks_yamux_is_told_and_left() {
     assert!(stream.read_chunk(1).await.is_err());
     let end = a.driver.await.unwrap();
     assert!(matches!(end, ConnectionEnd::Yamux(_)), "{end}");
-    assert_eq!(end.fault(), Fault::Peer);
     let mut said = Vec::new();
     let _ = peer.read_to_end(&mut said).await;
     assert!(hex::encode(said).ends_with("000300000000000000000001"));
@@ -362,7 +364,6 @@ async fn a_forged_frame_ends_the_connection() {
     io.write_all(&[1; 20]).await.unwrap();
     let end = a.control.ended().await;
     assert!(matches!(end, ConnectionEnd::Noise(_)), "{end}");
-    assert_eq!(end.fault(), Fault::Peer);
     assert!(a.driver.await.is_ok());
 }
 
@@ -478,7 +479,6 @@ async fn a_ping_that_is_not_answered_well() {
     b.write_all(&[0; 32]).await.unwrap();
     let error = ping::ping(&mut a).await.unwrap_err();
     assert!(matches!(error, PingError::WrongAnswer));
-    assert_eq!(error.fault(), Fault::Peer);
     // Half a ping and silence: the server gives up after a while.
     let start = tokio::time::Instant::now();
     let (mut c, mut d) = duplex(100);

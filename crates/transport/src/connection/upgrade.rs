@@ -16,7 +16,7 @@ use super::shared::Shared;
 use crate::multistream::{self, NegotiateError};
 use crate::noise::{self, NoiseError, SecureChannel};
 use crate::yamux::{self, Machine};
-use crate::{Clock, Config, Fault};
+use crate::{Clock, Config};
 
 /// The muxer's name in multistream-select and in the handshake.
 const YAMUX: &str = "/yamux/1.0.0";
@@ -45,18 +45,6 @@ pub enum UpgradeError {
     /// It took longer than this.
     #[error("the handshake did not finish within {0:?}")]
     Timeout(Duration),
-}
-
-impl UpgradeError {
-    /// Whose fault it is.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Security(error) | Self::Muxer(error) => error.fault(),
-            Self::Noise(error) => error.fault(),
-            Self::Timeout(_) => Fault::Network,
-        }
-    }
 }
 
 /// A connection that was just made. Spawn the driver: nothing moves without it.

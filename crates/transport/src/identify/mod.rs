@@ -17,8 +17,6 @@ use peerage_wire::frame::{Assembler, FrameError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use crate::Fault;
-
 pub use codec::{
     MAX_ADDRS, MAX_MESSAGE, MAX_MESSAGES, MAX_OWN_MESSAGE, MAX_PROTOCOLS, MAX_TEXT, SPLIT_ABOVE, encode,
 };
@@ -76,17 +74,6 @@ pub enum IdentifyError {
     /// Not the protobuf message that it has to be, or too many fields.
     #[error("the peer's identify message is malformed")]
     Malformed,
-}
-
-impl IdentifyError {
-    /// Whose fault it is.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Io(_) | Self::Timeout(_) => Fault::Network,
-            Self::Frame(_) | Self::Malformed => Fault::Peer,
-        }
-    }
 }
 
 /// Says `info` and ends our side of the stream: what the listener of

@@ -18,8 +18,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::Fault;
-
 pub(crate) use lazy::Echo;
 pub use lazy::proposal;
 pub use token::MAX_TOKEN;
@@ -56,20 +54,6 @@ pub enum NegotiateError {
     /// The dialer proposed more than [`MAX_PROPOSALS`].
     #[error("the peer proposed more than {MAX_PROPOSALS} protocols that we do not speak")]
     TooManyProposals,
-}
-
-impl NegotiateError {
-    /// Whose fault it is. A refusal is nobody's; it counts as ours, since we asked.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Io(_) | Self::Timeout(_) => Fault::Network,
-            Self::Malformed(_) | Self::WrongHeader | Self::WrongAnswer | Self::TooManyProposals => {
-                Fault::Peer
-            }
-            Self::Refused => Fault::Local,
-        }
-    }
 }
 
 /// Proposes `protocols` in order until the listener takes one, and returns

@@ -131,7 +131,6 @@ async fn garbage_is_refused_early() {
         a.write_all(bytes).await.unwrap();
         let error = listen(&mut b, known(&["/x"]), LIMIT).await.unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
-        assert_eq!(error.fault(), Fault::Peer);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroize;
 
 use super::{Opener, PayloadError, Sealer, payload};
-use crate::{Fault, Role};
+use crate::Role;
 
 const PATTERN: &str = "Noise_XX_25519_ChaChaPoly_SHA256";
 /// The longest handshake message that we read, in bytes. An RSA-8192 key, its
@@ -45,18 +45,6 @@ pub enum NoiseError {
     /// Keys could not be made.
     #[error("no Noise key could be made: {0}")]
     Local(snow::Error),
-}
-
-impl NoiseError {
-    /// Whose fault it is.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Io(_) => Fault::Network,
-            Self::Malformed | Self::Payload(_) | Self::WrongPeer { .. } | Self::Forged => Fault::Peer,
-            Self::Exhausted | Self::Local(_) => Fault::Local,
-        }
-    }
 }
 
 /// What a handshake agreed on.
