@@ -201,7 +201,7 @@ async fn send_until_closed(host: &Host, blocks: impl IntoIterator<Item = Vec<u8>
                 if says_all {
                     drop(peerage_transport::identify::send(&mut stream, &info).await);
                 } else {
-                    drop(stream.write_chunk(peerage_transport::identify::encode(&info).into()).await);
+                    drop(stream.write_chunk(peerage_transport::identify::encode(&info)).await);
                     unfinished.push(stream);
                 }
             }
