@@ -146,8 +146,9 @@ impl Engine {
     fn route(&mut self, now: Now) {
         loop {
             let mut moved = false;
+            let allowance = self.allowance();
             for job in self.jobs.keys().copied().collect::<Vec<_>>() {
-                moved |= self.route_job(job, now);
+                moved |= self.route_job(job, allowance, now);
             }
             while let Some(output) = self.exchange.poll_output() {
                 moved = true;

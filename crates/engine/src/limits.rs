@@ -12,7 +12,8 @@ pub struct Config {
     pub fetch_credit: u64,
     /// Items of a DAG that are known but not done, of one fetch.
     ///
-    /// An item takes about 200 bytes. Beyond this, inner nodes are expanded
+    /// An item takes about 300 bytes beside its name, and three orders of its
+    /// place, 4 bytes a level: 10 MiB for a usual tree. Beyond this, inner nodes are expanded
     /// only when nothing else can be started, so that a file of any size and
     /// a folder of any width are walked in constant memory. A judgement.
     pub frontier_items: usize,
@@ -34,6 +35,10 @@ pub struct Config {
     /// Blocks asked for and not yet written, of one fetch: 960 wants is what a
     /// deployed peer holds for sure, and a few sources share them.
     pub live_items: usize,
+    /// Blocks that are looked for here at once, of one fetch: each found is in
+    /// memory until it is placed, 2 MiB at most, whatever its parent claims.
+    /// Enough to keep several disks busy.
+    pub local_items: usize,
     /// How deep a DAG may be. A balanced file of 2^64 bytes has 8 levels; a
     /// folder tree rarely 40.
     pub dag_depth: u32,
@@ -54,6 +59,14 @@ pub struct Config {
     /// time of a 1 MiB block at 4 kB/s. Peers that speak only Bitswap 1.1 never
     /// say that they have not a block.
     pub silence: Duration,
+    /// How long what is arriving puts off `silence` without a wanted block coming
+    /// of it: the time of a largest message, 4 MiB, at the slowest pace that the
+    /// shell allows, 12.5 kB/s after a grace of 10 s.
+    pub arriving_max: Duration,
+    /// How long a peer that was not asked for anything may send blocks that
+    /// nobody asked for: they were asked for by an earlier process of ours. A
+    /// judgement: what a deployed peer has queued, 1,024 blocks, at 25 MB/s.
+    pub left_over: Duration,
     /// How long an answer about a root is waited for before a fetch gives up
     /// for want of peers.
     pub swarm_answer: Duration,
@@ -92,6 +105,7 @@ impl Default for Config {
             entries_max: 1 << 22,
             noted_max: 64 << 20,
             live_items: 2_048,
+            local_items: 32,
             dag_depth: 128,
             inner_node_estimate: 64 << 10,
             fetch_credit_spare: 8 << 20,
@@ -99,6 +113,8 @@ impl Default for Config {
             neighbours: 16,
             search_after_loss: Duration::from_secs(60),
             silence: Duration::from_secs(300),
+            arriving_max: Duration::from_secs(346),
+            left_over: Duration::from_secs(10),
             swarm_answer: Duration::from_secs(5),
             learned_tries: 2,
             candidates: 1_024,

@@ -89,7 +89,7 @@ pub enum Output {
         /// may be a whole file. Empty for the root itself.
         entry: Option<Vec<String>>,
     },
-    /// Make a folder. The empty path is the destination itself.
+    /// Make a folder: `handle_made`. The empty path is the destination itself.
     MakeDir {
         /// For which fetch.
         job: JobId,
@@ -111,7 +111,7 @@ pub enum Output {
         /// Mode and time, if kept.
         metadata: Metadata,
     },
-    /// Everything of a file is written.
+    /// Everything of a file is written: `handle_made`.
     FinishFile {
         /// For which fetch.
         job: JobId,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use peerage_base::Instant;
 use peerage_exchange::Version;
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -51,6 +52,8 @@ pub(crate) struct Peer {
     pub(crate) by_user: bool,
     /// `None` until identify has told.
     pub(crate) protocols: Option<Protocols>,
+    /// When it was told what we want: nothing, at first.
+    pub(crate) asked_since: Option<Instant>,
 }
 
 /// The connected peers.
@@ -69,7 +72,7 @@ impl Peers {
                 peer.by_user |= connected.by_user;
             }
             None => {
-                let peer = Peer { by_user: connected.by_user, protocols: None };
+                let peer = Peer { by_user: connected.by_user, protocols: None, asked_since: None };
                 self.connected.insert(connected.peer, peer);
             }
         }

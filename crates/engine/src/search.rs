@@ -90,6 +90,8 @@ pub(crate) struct Search {
     /// When something last came, or began to be needed. Who connects again and
     /// again and gives nothing does not change it.
     last_progress: Instant,
+    /// Since when something is arriving without a wanted block coming of it.
+    arriving_since: Option<Instant>,
     /// Answers about the root that may still name someone, and how long they are waited for.
     answers: usize,
     answers_until: Instant,
@@ -108,6 +110,7 @@ impl Search {
             received_any: false,
             lost_any: false,
             last_progress: now,
+            arriving_since: None,
             answers: 0,
             answers_until: now,
         };
@@ -236,10 +239,12 @@ impl Search {
         }
     }
 
-    /// Something is arriving from a source: it is not silent.
-    pub(crate) fn handle_arriving(&mut self, peer: &PeerId, now: Instant) {
+    /// Something is arriving from a source: it is not silent, as long as that
+    /// may be one message.
+    pub(crate) fn handle_arriving(&mut self, peer: &PeerId, now: Instant, config: &Config) {
         if self.sources.contains(peer) {
-            self.last_progress = now;
+            let since = *self.arriving_since.get_or_insert(now);
+            self.last_progress = self.last_progress.max(now.min(since + config.arriving_max));
         }
     }
 
@@ -247,6 +252,7 @@ impl Search {
     pub(crate) fn handle_progress(&mut self, peer: &PeerId, now: Instant) {
         self.received_any = true;
         self.last_progress = now;
+        self.arriving_since = None;
         self.without.remove(peer);
         for candidate in self.candidates.iter_mut().filter(|c| c.peer.as_ref() == Some(peer)) {
             candidate.failures = 0;

@@ -68,6 +68,8 @@ pub(crate) struct Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Swarms {
     roots: BTreeMap<Cid, Root>,
+    /// Members of all roots that may be passed on.
+    listed: usize,
 }
 
 impl Swarms {
@@ -89,6 +91,7 @@ impl Swarms {
         if let Some(entry) = self.roots.get_mut(root) {
             entry.serving -= 1;
             if entry.serving == 0 {
+                self.listed -= entry.listed().count();
                 self.roots.remove(root);
             }
         }
@@ -114,17 +117,20 @@ impl Swarms {
         now: Now,
         config: &Config,
     ) -> Answer {
-        let listed: usize = self.roots.values().map(|root| root.listed().count()).sum();
         let Some(entry) = self.roots.get_mut(root) else { return Answer::default() };
         let now = now.instant;
-        entry.members.retain(|_, member| now.since(member.asked) < config.swarm_member_age);
         let known = entry.members.get(&peer);
+        let known = known.filter(|member| now.since(member.asked) < config.swarm_member_age);
         let news = known.is_none_or(|member| member.share != share);
         let completed = share.complete && known.is_none_or(|member| !member.share.complete);
         // Too soon, save for the one thing that the sharer waits to hear.
         if known.is_some_and(|member| now.since(member.asked) < config.swarm_interval) && !completed {
             return Answer::default();
         }
+        // Only now, so that asking again and again costs nothing.
+        let was_listed = known.is_some_and(|member| member.listed.is_some());
+        let before = entry.listed().count();
+        entry.members.retain(|_, member| now.since(member.asked) < config.swarm_member_age);
         // The freshest first: those are the likeliest to be there still.
         let others = entry.listed().filter(|(id, _, signed_for, _)| **id != peer && *signed_for == scope);
         let mut others: Vec<(Instant, &Bytes)> =
@@ -132,13 +138,13 @@ impl Swarms {
         others.sort_by_key(|(asked, _)| std::cmp::Reverse(*asked));
         let records =
             others.into_iter().take(config.swarm_records).map(|(_, record)| record.clone()).collect();
-        let was_listed = known.is_some_and(|member| member.listed.is_some());
-        let room = was_listed || listed < config.swarm_listed;
+        let room = was_listed || self.listed < config.swarm_listed;
         let record = record.filter(|_| room).map(|record| (scope, record));
         entry.members.insert(peer, Member { asked: now, share, listed: record });
         if entry.members.len() > config.swarm_members {
             entry.forget_oldest(&peer);
         }
+        self.listed = self.listed + entry.listed().count() - before;
         Answer { records, share: Some(entry.own), progressed: news }
     }
 }

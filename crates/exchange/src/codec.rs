@@ -21,6 +21,9 @@ const PAYLOAD_KEY: u8 = 0x1a;
 const PREFIX_KEY: u8 = 0x0a;
 const DATA_KEY: u8 = 0x12;
 
+/// What an entry takes while it is decoded, in bytes: in protobuf's form and in ours.
+const ENTRY_SIZE: usize = size_of::<wire::Entry>() + size_of::<WantEntry>();
+
 /// Bitswap 1.0 names nothing: every block is CIDv0, dag-pb and SHA2-256.
 const PREFIX_V0: Prefix = Prefix { version: 0, codec: 0x70, mh_code: 0x12, mh_len: 32 };
 
@@ -38,6 +41,19 @@ pub enum MessageError {
     Malformed(#[from] DecodeError),
 }
 
+/// About what a message takes once it is decoded, in bytes, blocks left out:
+/// those stay where they are. For room to be made before [`decode`].
+///
+/// # Errors
+/// As [`decode`]: over a limit, or no message at all.
+pub fn decoded_size(message: &[u8]) -> Result<usize, MessageError> {
+    if message.len() > MESSAGE_MAX {
+        return Err(MessageError::TooLarge(message.len()));
+    }
+    let fields = scan::fields(message, &[WANTLIST], MESSAGE_FIELDS_MAX);
+    Ok(fields.ok_or(MessageError::TooManyFields)? * ENTRY_SIZE)
+}
+
 /// Reads a message, without its length prefix.
 ///
 /// Entries, presences and blocks that no peer may send (a CID over
@@ -47,10 +63,7 @@ pub enum MessageError {
 /// # Errors
 /// The message as a whole is unreadable or over a limit.
 pub fn decode(message: Bytes) -> Result<Incoming, MessageError> {
-    if message.len() > MESSAGE_MAX {
-        return Err(MessageError::TooLarge(message.len()));
-    }
-    scan::fields(&message, &[WANTLIST], MESSAGE_FIELDS_MAX).ok_or(MessageError::TooManyFields)?;
+    decoded_size(&message)?;
     let message = wire::Message::decode(message)?;
     let mut incoming = Incoming {
         pending_bytes: u32::try_from(message.pending_bytes).unwrap_or(0),

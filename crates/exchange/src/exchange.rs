@@ -49,14 +49,27 @@ impl Exchange {
     /// new connection: all that was asked of it or by it is void, and it is a
     /// source of the same sessions as before.
     pub fn add_peer(&mut self, peer: PeerId, version: Version, now: Now) {
-        let sessions = self.client.sessions_of(&peer);
-        if self.client.is_connected(&peer) {
-            self.remove_peer(peer, now);
-        }
+        self.server.remove_peer(peer, &self.ledgers, &mut self.out);
+        self.out.close(&peer);
         self.ledgers.connected(peer);
+        self.server.add_peer(peer, version);
+        self.ask_anew(peer, version, now);
+    }
+
+    /// What was on its way to a connected peer is lost, such as with one of
+    /// several connections: it is asked anew. What it asked of us is not void,
+    /// since that may have come by another way.
+    pub fn restart_peer(&mut self, peer: PeerId, version: Version, now: Now) {
+        if self.client.is_connected(&peer) {
+            self.ask_anew(peer, version, now);
+        }
+    }
+
+    fn ask_anew(&mut self, peer: PeerId, version: Version, now: Now) {
+        let sessions = self.client.sessions_of(&peer);
+        self.client.remove_peer(peer, &mut self.out);
         self.out.open(peer);
         self.client.add_peer(peer, version, now.instant);
-        self.server.add_peer(peer, version);
         for session in sessions {
             // It was a source before and there is as much room as then.
             let _ = self.client.add_source(session, peer);

@@ -94,15 +94,6 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Bytes of memory that its entries take, which may be three times those of
-    /// the message. Its blocks are slices of that and not counted.
-    #[must_use]
-    pub fn entry_bytes(&self) -> usize {
-        self.wants.capacity() * size_of::<WantEntry>()
-            + self.cancels.capacity() * size_of::<Cid>()
-            + self.presences.capacity() * size_of::<(Cid, Presence)>()
-    }
-
     /// True if there is nothing in it, as in a keep-alive.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -41,9 +41,10 @@ impl Outbox {
     }
 
     /// A connection begins: its first wants replace what the peer may
-    /// remember of an earlier one.
+    /// remember of an earlier one. Answers that were not given yet still are.
     pub(crate) fn open(&mut self, peer: PeerId) {
-        self.drafts.insert(peer, Draft { full: true, ..Draft::default() });
+        let presences = self.drafts.remove(&peer).map(|draft| draft.presences).unwrap_or_default();
+        self.drafts.insert(peer, Draft { full: true, presences, ..Draft::default() });
     }
 
     pub(crate) fn close(&mut self, peer: &PeerId) {

@@ -30,7 +30,7 @@ use crate::net::bitswap_in::Block;
 use crate::net::swarm;
 use crate::pool::Room;
 use crate::served::{SentAll, ServedRoots};
-use registry::Registry;
+use registry::{Lost, Registry};
 
 /// How many inputs are taken from the inbox at once.
 const BATCH: usize = 256;
@@ -62,6 +62,7 @@ pub(crate) enum Input {
     },
     WriterFailed {
         peer: PeerId,
+        number: u64,
     },
     // Bitswap.
     Message {
@@ -73,6 +74,9 @@ pub(crate) enum Input {
         peer: PeerId,
         block: Block,
         room: Room,
+    },
+    BadBlock {
+        peer: PeerId,
     },
     Arriving {
         peer: PeerId,
@@ -90,6 +94,9 @@ pub(crate) enum Input {
         cid: Cid,
         bytes: u64,
         len: u32,
+    },
+    Made {
+        job: JobId,
     },
     Broken {
         job: JobId,
@@ -225,8 +232,6 @@ pub struct Totals {
 struct JobSlot {
     events: JobEvents,
     export: Option<Arc<Export>>,
-    /// The latest progress, kept since a finished job has none.
-    last: JobProgress,
 }
 
 /// The brain's task.
@@ -244,6 +249,8 @@ pub(crate) struct Brain {
     requests: HashMap<RequestId, oneshot::Sender<swarm::Answer>>,
     next_request: u64,
     watchers: HashMap<Cid, Vec<Watcher>>,
+    /// Roots that are served and were too many for their getters to be told of each other.
+    unlisted: Vec<Cid>,
     totals: Totals,
     /// Requests of ours by the swarm protocol.
     asking: JoinSet<()>,
@@ -271,6 +278,7 @@ impl Brain {
             requests: HashMap::new(),
             next_request: 0,
             watchers: HashMap::new(),
+            unlisted: Vec::new(),
             totals: Totals::default(),
             asking: JoinSet::new(),
             stopping: None,
@@ -341,13 +349,14 @@ impl Brain {
                     self.engine.handle_protocols(peer, protocols, now);
                 }
             }
-            Input::Disconnected { peer, number } => {
-                if self.registry.disconnect(&self.net, peer, number) {
-                    self.engine.handle_disconnected(peer, now);
+            Input::Disconnected { peer, number } | Input::WriterFailed { peer, number } => {
+                match self.registry.disconnect(&self.net, peer, number) {
+                    Lost::Nothing => {}
+                    Lost::Way => self.engine.handle_rerouted(peer, now),
+                    Lost::Peer => self.engine.handle_disconnected(peer, now),
                 }
             }
             Input::DialFailed { dial, why } => self.engine.handle_dial_failed(dial, &why, now),
-            Input::WriterFailed { peer } => self.registry.close(&peer),
             Input::Message { peer, incoming, room } => {
                 self.engine.handle_message(peer, &incoming, now);
                 drop(room);
@@ -358,6 +367,7 @@ impl Brain {
                 self.engine.handle_block(peer, cid, &arrived, now);
                 drop(room);
             }
+            Input::BadBlock { peer } => self.engine.handle_bad_block(peer, now),
             Input::Arriving { peer } => self.engine.handle_progress(peer, now),
             Input::Local { job, item, cid, found } => {
                 let arrived = found.map(|block| self.arrive(block).1);
@@ -366,6 +376,7 @@ impl Brain {
             Input::Written { job, item, cid, bytes, len } => {
                 self.engine.handle_written(job, item, cid, bytes, len, now);
             }
+            Input::Made { job } => self.engine.handle_made(job, now),
             Input::Broken { job, error } => {
                 self.engine.cancel(job, now);
                 self.end_job(job, Some(JobEvent::Broken(error)));
@@ -404,11 +415,11 @@ impl Brain {
     fn command(&mut self, input: Input, now: Now) {
         match input {
             Input::Fetch { job, root, sources, export, swarm, events } => {
-                self.jobs.insert(job, JobSlot { events, export: Some(export), last: JobProgress::default() });
+                self.jobs.insert(job, JobSlot { events, export: Some(export) });
                 self.engine.start_fetch(job, root, sources, swarm, now);
             }
             Input::OpenQuery { job, root, sources, events } => {
-                self.jobs.insert(job, JobSlot { events, export: None, last: JobProgress::default() });
+                self.jobs.insert(job, JobSlot { events, export: None });
                 self.engine.start_query(job, root, sources, now);
             }
             Input::Query { job, cid } => self.engine.query(job, cid, now),
@@ -417,18 +428,19 @@ impl Brain {
                 self.engine.cancel(job, now);
             }
             Input::Progress { job, reply } => {
-                let progress = self.engine.progress(job);
-                if let (Some(slot), Some(progress)) = (self.jobs.get_mut(&job), &progress) {
-                    slot.last = progress.clone();
-                }
-                drop(reply.send(progress));
+                drop(reply.send(self.engine.progress(job)));
             }
             Input::Serve { root, total, watcher } => {
-                self.engine.serve_root(root, total);
+                if !self.engine.serve_root(root, total) {
+                    self.unlisted.push(root);
+                }
                 self.watchers.entry(root).or_default().extend(watcher);
             }
             Input::Unserve { root } => {
-                self.engine.unserve_root(&root);
+                match self.unlisted.iter().position(|unlisted| *unlisted == root) {
+                    Some(nth) => drop(self.unlisted.swap_remove(nth)),
+                    None => self.engine.unserve_root(&root),
+                }
                 if let Some(watchers) = self.watchers.get_mut(&root) {
                     watchers.retain(|watcher| !watcher.is_closed());
                 }

@@ -74,15 +74,14 @@ pub struct Limits {
     pub handshakes: usize,
     /// Unread stream bytes and messages in assembly of all connections, in bytes.
     pub inbound: u64,
-    /// Slowest pace at which a message may arrive, in bytes a second (boxo
-    /// assumes 100 kbit/s), after a grace of `message_grace`.
+    /// Slowest pace at which a message may arrive or be taken, in bytes a second
+    /// (boxo assumes 100 kbit/s), after a grace of `message_grace`.
     pub message_pace: u64,
-    /// Time that any message may take, however small.
+    /// Time that any message may take, however small, and each part of a large
+    /// one that we write.
     pub message_grace: Duration,
     /// How long a stream of ours for wants or blocks stays open unused.
     pub stream_idle: Duration,
-    /// How long one write of a message may take before the stream counts as dead.
-    pub write_timeout: Duration,
     /// How long a peer may take to answer identify, ping or swarm.
     pub answer_timeout: Duration,
     /// Ping streams of one connection that are answered at once (spec: 2).
@@ -100,9 +99,15 @@ impl Default for Limits {
             message_pace: 12_500,
             message_grace: Duration::from_secs(10),
             stream_idle: Duration::from_secs(20),
-            write_timeout: Duration::from_secs(30),
             answer_timeout: Duration::from_secs(10),
             ping_streams: 2,
         }
+    }
+}
+
+impl Limits {
+    /// The time that so many bytes of a message may take on their way.
+    pub(crate) fn time_for(&self, bytes: u64) -> Duration {
+        self.message_grace + Duration::from_secs(bytes / self.message_pace.max(1))
     }
 }

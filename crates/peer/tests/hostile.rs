@@ -220,9 +220,14 @@ async fn send_until_closed(host: &Host, blocks: impl IntoIterator<Item = Vec<u8>
     drop(identify.await);
 }
 
+/// A host that does not put down to an earlier process what nobody asked for.
+async fn unforgiving() -> Host {
+    Host::with(|config| config.engine.left_over = Duration::ZERO).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_nobody_asked_for_end_the_connection() {
-    let host = Host::start().await;
+    let host = unforgiving().await;
     send_until_closed(&host, (0..3).map(|seed| random(1000, seed)), true).await;
     assert_serves(&host).await;
 }
@@ -237,7 +242,7 @@ async fn what_a_peer_said_of_itself_counts_though_it_does_not_end_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_and_not_served_is_no_different_from_what_is_not_here() {
-    let host = Host::start().await;
+    let host = unforgiving().await;
     let held: Vec<_> = (0..3).map(|seed| random(1000, seed)).collect();
     for data in &held {
         let block = block(codec::RAW, data.clone());

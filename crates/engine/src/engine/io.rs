@@ -6,7 +6,7 @@ use peerage_exchange::{BlockOutcome, Incoming, Served};
 use peerage_identity::PeerId;
 
 use super::Engine;
-use super::jobs::Kind;
+use super::jobs::{Job, Kind};
 use crate::fetch::{Arrived, ItemId};
 use crate::output::{JobId, Output};
 
@@ -24,7 +24,7 @@ impl Engine {
         self.exchange.handle_progress(peer, now);
         if self.exchange.peer_stats(&peer).outstanding_bytes > 0 {
             for entry in self.jobs.values_mut() {
-                entry.search.handle_arriving(&peer, now.instant);
+                entry.search.handle_arriving(&peer, now.instant, &self.config);
             }
         }
         self.route(now);
@@ -44,7 +44,8 @@ impl Engine {
                             entry.search.handle_progress(&peer, now.instant);
                         }
                     }
-                    self.route_job(job, now);
+                    let allowance = self.allowance();
+                    self.route_job(job, allowance, now);
                 }
                 if !used {
                     // The right bytes under a codec that was not asked for.
@@ -56,9 +57,27 @@ impl Engine {
                     entry.duplicates += u64::from(arrived.len);
                 }
             }
+            BlockOutcome::Unknown if self.is_left_over(&peer, &cid, now) => {}
             BlockOutcome::Unknown => self.outputs.push_back(Output::CheckHeld { peer, cid }),
         }
         self.outputs.push_back(Output::Release { token: arrived.token });
+        self.route(now);
+    }
+
+    /// Whether a block that this process did not ask for is what an earlier one
+    /// asked for: a fetch will want it, or the peer begins to speak with us and
+    /// was asked for nothing that it could be a wrong answer to.
+    fn is_left_over(&self, peer: &PeerId, cid: &Cid, now: Now) -> bool {
+        let known = |entry: &Job| matches!(&entry.kind, Kind::Fetch(fetch) if fetch.knows(cid.hash()));
+        let since = self.peers.get(peer).and_then(|peer| peer.asked_since);
+        let young = since.is_none_or(|since| now.instant - since < self.config.left_over);
+        young && self.exchange.peer_stats(peer).live_wants == 0 || self.jobs.values().any(known)
+    }
+
+    /// A block has come from `peer` that cannot be hashed: nobody asked for such.
+    pub fn handle_bad_block(&mut self, peer: PeerId, now: Now) {
+        // A ban comes out as an output of its own.
+        let _ = self.exchange.charge_bad_block(peer, now);
         self.route(now);
     }
 
@@ -89,7 +108,8 @@ impl Engine {
             },
             None => {}
         }
-        self.route_job(job, now);
+        let allowance = self.allowance();
+        self.route_job(job, allowance, now);
         if let Some(arrived) = found {
             self.outputs.push_back(Output::Release { token: arrived.token });
         }
@@ -108,6 +128,14 @@ impl Engine {
                 self.swarms.set_share(&entry.root, share);
                 self.exchange.block_available(&cid, len, now);
             }
+        }
+        self.route(now);
+    }
+
+    /// [`Output::MakeDir`] or [`Output::FinishFile`] is done.
+    pub fn handle_made(&mut self, job: JobId, now: Now) {
+        if let Some(Kind::Fetch(fetch)) = self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
+            fetch.handle_made();
         }
         self.route(now);
     }

@@ -136,9 +136,8 @@ impl Engine {
     }
 
     /// Starts what credit allows, and moves the job's steps on; true if there were any.
-    pub(super) fn route_job(&mut self, job: JobId, now: Now) -> bool {
+    pub(super) fn route_job(&mut self, job: JobId, allowance: Allowance, now: Now) -> bool {
         let mut moved = false;
-        let allowance = self.allowance();
         loop {
             let Some(entry) = self.jobs.get_mut(&job) else { return moved };
             let Kind::Fetch(fetch) = &mut entry.kind else { return moved };
@@ -163,7 +162,7 @@ impl Engine {
 
     /// The share of the credit that each fetch may have. Those that have
     /// nobody to ask do not count.
-    fn allowance(&self) -> Allowance {
+    pub(super) fn allowance(&self) -> Allowance {
         let fetches = self.jobs.values().filter(|entry| matches!(entry.kind, Kind::Fetch(_)));
         let (all, active) = fetches
             .fold((0, 0), |(all, active), entry| (all + 1, active + u64::from(!entry.search.is_fruitless())));

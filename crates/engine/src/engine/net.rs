@@ -41,11 +41,22 @@ impl Engine {
             Protocols { bitswap: protocols.bitswap.or(known.bitswap), swarm: protocols.swarm || known.swarm };
         entry.protocols = Some(protocols);
         if let Some(version) = protocols.bitswap.filter(|_| before.and_then(|p| p.bitswap).is_none()) {
+            entry.asked_since = Some(now.instant);
             self.exchange.add_peer(peer, version, now);
         }
         for job in self.job_ids() {
             self.adopt(job, peer, now);
             self.review(job, now);
+        }
+        self.route(now);
+    }
+
+    /// One of several connections with a peer is gone, and with it what was on
+    /// its way to the peer.
+    pub fn handle_rerouted(&mut self, peer: PeerId, now: Now) {
+        let version = self.peers.get(&peer).and_then(|peer| peer.protocols?.bitswap);
+        if let Some(version) = version {
+            self.exchange.restart_peer(peer, version, now);
         }
         self.route(now);
     }

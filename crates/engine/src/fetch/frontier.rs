@@ -8,8 +8,9 @@
 //! unfolded later, so that a DAG of few blocks and many paths costs no memory.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use peerage_content::Cid;
+use peerage_content::{Cid, Multihash};
 
 use super::{DirKey, FileKey};
 
@@ -125,6 +126,8 @@ pub(crate) struct Frontier {
     waiting_leaves: BTreeMap<Order, ItemId>,
     /// Those put off until there is room, in depth-first order.
     postponed: BTreeMap<Order, ItemId>,
+    /// How many items need a block, by its hash.
+    hashes: BTreeMap<Multihash, usize>,
     /// Items that may unfold, started or not.
     unfolding: usize,
     next: u64,
@@ -170,6 +173,7 @@ impl Frontier {
             postpone: false,
             order,
         };
+        *self.hashes.entry(*cid.hash()).or_default() += 1;
         self.items.insert(id, item);
         id
     }
@@ -224,7 +228,18 @@ impl Frontier {
         self.waiting_leaves.remove(&item.order);
         self.postponed.remove(&item.order);
         self.unfolding -= usize::from(item.may_unfold);
+        if let Entry::Occupied(mut count) = self.hashes.entry(*item.cid.hash()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         Some(item)
+    }
+
+    /// True if an item needs the block with this hash.
+    pub(crate) fn needs(&self, hash: &Multihash) -> bool {
+        self.hashes.contains_key(hash)
     }
 
     /// Items known and not done.

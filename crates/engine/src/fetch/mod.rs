@@ -30,6 +30,10 @@ use tree::Tree;
 /// all claims of the DAG doubtful. A judgement: no encoding adds so much.
 const OVERRUN: u64 = 64 << 10;
 
+/// Blocks that have to weigh what is claimed before claims of less than
+/// [`OVERRUN`] are believed. A judgement.
+const CONFIRMED: u32 = 64;
+
 /// What a fetch wants of the engine.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -126,6 +130,13 @@ pub(crate) struct Fetch {
     over: bool,
     /// A block weighed more than its parent said.
     doubtful: bool,
+    /// Blocks that did not.
+    confirmed: u32,
+    /// Blocks that are being looked for here.
+    looking: usize,
+    /// Folders to be made and files to be finished, of which the shell has not
+    /// said that they are.
+    unmade: usize,
     placed: Placed,
     config: Config,
 }
@@ -151,6 +162,9 @@ impl Fetch {
             own: 0,
             over: false,
             doubtful: false,
+            confirmed: 0,
+            looking: 0,
+            unmade: 0,
             placed: Placed::default(),
             config: config.clone(),
         }
@@ -165,15 +179,24 @@ impl Fetch {
         self.frontier.is_ending()
     }
 
+    /// True if it wants the block, or will.
+    pub(crate) fn knows(&self, hash: &Multihash) -> bool {
+        self.frontier.needs(hash)
+    }
+
     pub(crate) fn poll_step(&mut self) -> Option<Step> {
         self.steps.pop_front()
     }
 
     /// Starts items while credit lasts.
     pub(crate) fn pump(&mut self, credit: &mut Budget, allowance: Allowance) {
-        while !self.over && self.frontier.live() < self.config.live_items {
+        while !self.over
+            && self.frontier.live() < self.config.live_items
+            && self.looking < self.config.local_items
+        {
             let full = self.frontier.len() >= self.config.frontier_items;
             let Some(id) = self.frontier.next_waiting(full) else { break };
+            let floor = self.floor();
             let Some(item) = self.frontier.get_mut(id) else { break };
             let cid = item.cid;
             if let Some(pending) = self.pending.get_mut(cid.hash()) {
@@ -181,9 +204,7 @@ impl Fetch {
                 self.frontier.start(id, State::Wanted, full);
                 continue;
             }
-            if self.doubtful {
-                item.estimate = item.estimate.max(BLOCK_MADE_MAX as u64);
-            }
+            item.estimate = item.estimate.max(floor);
             let estimate = item.estimate;
             let after = self.own.saturating_add(estimate);
             if after > allowance.most || !credit.take(estimate) {
@@ -201,10 +222,21 @@ impl Fetch {
         }
     }
 
+    /// What a block is taken to weigh at least, whatever is claimed.
+    fn floor(&self) -> u64 {
+        match self.confirmed {
+            _ if self.doubtful => BLOCK_MADE_MAX as u64,
+            ..CONFIRMED => OVERRUN,
+            // No less would let more items be live.
+            _ => self.config.fetch_credit / self.config.live_items.max(1) as u64,
+        }
+    }
+
     /// Asks the shell for the block of an item.
     fn look_here(&mut self, id: ItemId) {
         let Some(item) = self.frontier.get_mut(id) else { return };
         item.state = State::Checking;
+        self.looking += 1;
         let (at, entry) = match &item.place {
             Place::Range { file, offset, size } => {
                 (Some(At { file: *file, offset: *offset, len: *size }), None)
@@ -222,6 +254,7 @@ impl Fetch {
             return;
         };
         item.state = State::Wanted;
+        self.looking -= 1;
         let (cid, estimate) = (item.cid, item.estimate);
         match found {
             Some(arrived) => drop(self.take(cid, arrived, true, credit)),
@@ -257,6 +290,7 @@ impl Fetch {
         // The block holds credit once, until it is written the first time.
         let estimated = items.first().and_then(|id| self.frontier.get(*id)).map_or(0, |item| item.estimate);
         self.doubtful |= used && u64::from(arrived.len) > estimated.saturating_add(OVERRUN);
+        self.confirmed = self.confirmed.saturating_add(u32::from(used));
         let mut keeper = None;
         for (nth, id) in items.into_iter().enumerate() {
             let len = if nth == 0 { u64::from(arrived.len) } else { 0 };
@@ -320,6 +354,7 @@ impl Fetch {
             }
             if let Some(file) = item.file.filter(|&file| self.tree.piece_done(file)) {
                 self.progress.files += 1;
+                self.unmade += 1;
                 self.steps.push_back(Step::Shell(Output::FinishFile { job: self.job, file }));
             }
         }
@@ -336,8 +371,14 @@ impl Fetch {
         self.own = self.own - before + amount;
     }
 
+    /// A folder is made, or a file finished.
+    pub(crate) fn handle_made(&mut self) {
+        self.unmade = self.unmade.saturating_sub(1);
+        self.finish_if_done();
+    }
+
     fn finish_if_done(&mut self) {
-        if self.frontier.len() == 0 && !self.over {
+        if self.frontier.len() == 0 && self.unmade == 0 && !self.over {
             self.over = true;
             self.progress.total = self.progress.bytes;
             self.steps.push_back(Step::Done);

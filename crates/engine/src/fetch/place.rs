@@ -244,6 +244,7 @@ impl Fetch {
         if !metadata.is_empty() {
             self.note(item, &path, 0)?;
         }
+        self.unmade += 1;
         self.shell(Output::MakeDir { job: self.job, path, metadata });
         Ok(self.tree.add_dir(parent, name))
     }

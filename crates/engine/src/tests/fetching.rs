@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use peerage_base::Rng;
-use peerage_content::{Cid, Multihash, Profile, codec};
+use peerage_content::{Cid, Multihash, Prefix, Profile, codec};
 
 use super::dag::{Dag, Tree, build, small, small_v0};
-use super::world::{Fault, World, hints};
+use super::world::{Fault, Input, World, hints, peer_id};
 use crate::*;
 
 fn noise(len: usize, seed: u64) -> Tree {
@@ -235,4 +235,41 @@ fn queries_bring_single_blocks_under_every_name_they_were_asked_by() {
     world.peers[1].engine.query(JobId(1), missing, now);
     world.perform_all(1);
     assert!(matches!(world.run(1, 1, 100), Err(JobError::NotFound(_))));
+}
+
+#[test]
+fn blocks_asked_for_by_an_earlier_process_are_no_crime() {
+    let blocks = |seed| (0..3_u64).map(move |n| noise(50, seed + n));
+    let send = |world: &mut World, tree: &Tree| {
+        let dag = build(tree, &small());
+        let data = dag.blocks[dag.root.hash()].clone();
+        world.send(0, 1, Duration::ZERO, Input::Block(0, Prefix::of(&dag.root), data));
+    };
+    let mut world = World::new(1, 2);
+    world.connect(0, 1, None);
+    world.run_for(2);
+    blocks(1).for_each(|tree| send(&mut world, &tree));
+    world.run_for(20);
+    assert!(world.peers[1].banned.is_empty());
+    // Long after that, they are.
+    blocks(10).for_each(|tree| send(&mut world, &tree));
+    world.run_for(1);
+    assert!(world.peers[1].banned.contains(&peer_id(0)));
+
+    // What a fetch will want is none at any time.
+    let files: Vec<Tree> = blocks(1).chain(blocks(10)).chain(blocks(20)).collect();
+    let tree = Tree::dir(files.iter().enumerate().map(|(n, file)| (n.to_string(), file.clone())));
+    let dag = build(&tree, &Profile { shard_above: 1 << 20, ..small() });
+    let mut world = World::with(1, 2, Config { live_items: 1, ..Config::default() });
+    world.share(0, &dag);
+    world.peers[0].pace = 100_000_000;
+    world.connect(0, 1, None);
+    world.run_for(20);
+    world.fetch(1, 1, dag.root, hints([0]));
+    while world.peers[1].came.is_empty() {
+        world.run_for(1);
+    }
+    files[4..8].iter().for_each(|tree| send(&mut world, tree));
+    world.run(1, 1, 600).clone().unwrap();
+    assert!(world.peers[1].banned.is_empty());
 }

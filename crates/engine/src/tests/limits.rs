@@ -105,6 +105,42 @@ fn few_blocks_with_endless_paths_fail() {
     }
 }
 
+#[test]
+fn claims_of_no_size_do_not_fill_the_memory_with_what_is_here() {
+    // 1,000 files in a folder that says of each that it is nothing.
+    let files: Vec<Dag> =
+        (0..1_000_u32).map(|n| build(&Tree::File(n.to_be_bytes().repeat(4)), &small())).collect();
+    let nothing = |(n, dag): (usize, &Dag)| (n.to_string(), Dag { tsize: 0, ..dag.clone() });
+    let entries: Vec<(String, Dag)> = files.iter().enumerate().map(nothing).collect();
+    let dag = Dag::folder(entries.iter().map(|(name, dag)| (name.clone(), dag)));
+    let mut world = World::new(1, 2);
+    world.share(0, &dag);
+    world.peers[1].store.extend(dag.blocks.clone());
+    world.peers[1].disk = std::time::Duration::from_secs(1);
+    world.fetch(1, 1, dag.root, hints([0]));
+    let (mut looking, mut live) = (0, 0);
+    while world.outcome(1, 1).is_none() {
+        world.step(peerage_base::Instant::from_nanos(u64::MAX / 2));
+        looking = looking.max(world.looking(1));
+        live = live.max(world.peers[1].engine.weights()[..].first().map_or(0, |weight| weight.1));
+    }
+    world.outcome(1, 1).unwrap().clone().unwrap();
+    assert_eq!(looking, Config::default().local_items);
+
+    // Of others, no more is asked than would fit if each were 64 KiB.
+    let mut world = World::new(1, 2);
+    world.share(0, &dag);
+    world.fetch(1, 1, dag.root, hints([0]));
+    let mut before = 0;
+    while world.outcome(1, 1).is_none() {
+        world.step(peerage_base::Instant::from_nanos(u64::MAX / 2));
+        if world.peers[1].came.len() == 1 {
+            before = before.max(world.peers[1].engine.weights()[0].1);
+        }
+    }
+    assert!((200..400).contains(&before), "{before}");
+}
+
 /// An empty file of several levels, whose nodes have so many pieces each.
 fn empty_pieces(pieces: usize, levels: usize) -> Dag {
     let mut dag = build(&Tree::File(Vec::new()), &small());

@@ -43,6 +43,7 @@ impl World {
                 peer.store.insert(*cid.hash(), block);
                 peer.engine.handle_written(job, item, cid, bytes, len, now);
             }
+            Input::Made(job) => peer.engine.handle_made(job, now),
             Input::LookedUp(other, cid) => {
                 let len = peer.store.get(cid.hash()).map(|block| u32::try_from(block.len()).unwrap());
                 peer.engine.handle_lookup(peer_id(other), &cid, len, now);
@@ -183,6 +184,13 @@ impl World {
     }
 
     fn perform_export(&mut self, n: usize, output: Output) {
+        if let Output::MakeDir { job, .. } | Output::FinishFile { job, .. } = &output {
+            let disk = self.peers[n].disk;
+            self.later(n, disk, Input::Made(*job));
+        }
+        if let Output::FetchFinished { job, .. } = &output {
+            assert!(!self.is_making(n, *job), "finished before everything is in place");
+        }
         let exports = &mut self.peers[n].exports;
         match output {
             Output::MakeDir { job, path, .. } => {

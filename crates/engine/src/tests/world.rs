@@ -40,6 +40,7 @@ pub(super) enum Input {
     Block(usize, Prefix, Bytes),
     Local(JobId, ItemId, Cid),
     Written(JobId, ItemId, Cid, u64, Bytes),
+    Made(JobId),
     LookedUp(usize, Cid),
     Served(usize, Cid, Served),
     Held(usize, Cid),
@@ -262,6 +263,18 @@ impl World {
     pub(super) fn disconnect(&mut self, from: usize, peer: &PeerId) {
         self.peers[from].banned.insert(*peer);
         self.cut(from, number_of_id(peer));
+    }
+
+    /// Blocks that a peer is looking for here.
+    pub(super) fn looking(&self, n: usize) -> usize {
+        self.queue.values().filter(|(at, _, input)| *at == n && matches!(input, Input::Local(..))).count()
+    }
+
+    /// True while folders are being made or files finished.
+    pub(super) fn is_making(&self, n: usize, job: JobId) -> bool {
+        self.queue
+            .values()
+            .any(|(at, _, input)| *at == n && matches!(input, Input::Made(made) if *made == job))
     }
 
     pub(super) fn number(&self, peer: &PeerId) -> usize {

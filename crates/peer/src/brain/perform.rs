@@ -26,7 +26,7 @@ impl Brain {
                 // Before it is sent, or the answer could be too much.
                 let expected = self.engine.exchange().peer_stats(&peer).outstanding_bytes;
                 self.registry.expect(&peer, expected);
-                self.registry.send(&peer, message);
+                self.registry.send(&self.net, &peer, message);
             }
             Output::Lookup { peer, cid } => {
                 let (net, store, served) = (Arc::clone(&self.net), self.store.clone(), self.served.clone());
@@ -168,9 +168,10 @@ impl Brain {
         let Some(export) = self.jobs.get(&job).and_then(|slot| slot.export.clone()) else { return };
         let net = Arc::clone(&self.net);
         self.net.pool.post(move || {
-            if let Err(error) = work(&export) {
-                net.tell(Input::Broken { job, error });
-            }
+            net.tell(match work(&export) {
+                Ok(()) => Input::Made { job },
+                Err(error) => Input::Broken { job, error },
+            });
         });
     }
 
@@ -179,8 +180,10 @@ impl Brain {
         let Some(queue) = self.registry.blocks(&peer) else {
             return net.tell(Input::Served { peer, cid, served: Served::Failed });
         };
-        let store = self.store.clone();
-        self.net.pool.post(move || match store.read(cid.hash()) {
+        let (store, served) = (self.store.clone(), self.served.clone());
+        // Its root may have been served when it was asked for and not be any more.
+        let read = move || if served.serves(cid.hash()) { store.read(cid.hash()) } else { Ok(None) };
+        self.net.pool.post(move || match read() {
             Ok(data) if data.is_some() || is_empty(&cid) => {
                 let data = data.unwrap_or_default();
                 if queue.send(Queued::Block(BlockOut { cid, data })).is_err() {

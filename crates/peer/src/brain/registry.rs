@@ -13,7 +13,7 @@ use peerage_transport::{Control, identify};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
-use super::PeerInfo;
+use super::{Input, PeerInfo};
 use crate::config::Limits;
 use crate::net::Net;
 use crate::net::bitswap_out::{PeerWriters, Queued};
@@ -35,6 +35,16 @@ struct Entry {
     info: Option<identify::Info>,
     bitswap: Option<Version>,
     writers: Option<PeerWriters>,
+}
+
+/// What is lost with a connection.
+pub(super) enum Lost {
+    /// Nothing that is in use, or it was gone already.
+    Nothing,
+    /// What was on its way to the peer, which has another connection.
+    Way,
+    /// The peer.
+    Peer,
 }
 
 /// All connections.
@@ -94,21 +104,22 @@ impl Registry {
         true
     }
 
-    /// One connection has ended; true if it was the peer's last.
-    pub(super) fn disconnect(&mut self, net: &Arc<Net>, peer: PeerId, number: u64) -> bool {
-        let Some(entry) = self.peers.get_mut(&peer) else { return false };
-        let oldest = entry.connections.first_key_value().is_some_and(|(first, _)| *first == number);
-        entry.connections.remove(&number);
+    /// One connection has ended, or is of no use and is closed.
+    pub(super) fn disconnect(&mut self, net: &Arc<Net>, peer: PeerId, number: u64) -> Lost {
+        let Some(entry) = self.peers.get_mut(&peer) else { return Lost::Nothing };
+        let Some(live) = entry.connections.remove(&number) else { return Lost::Nothing };
+        live.control.close(GoAwayCode::NORMAL);
         if entry.connections.is_empty() {
             self.peers.remove(&peer);
-            return true;
+            return Lost::Peer;
         }
-        if oldest {
-            // The writers were on that one. What they held is reported as failed.
-            entry.writers = None;
-            entry.start_writers(net);
+        if entry.writers.as_ref().is_none_or(|writers| writers.number != number) {
+            return Lost::Nothing;
         }
-        false
+        // What they held is reported as failed.
+        entry.writers = None;
+        entry.start_writers(net);
+        Lost::Way
     }
 
     pub(super) fn control(&self, peer: &PeerId) -> Option<&Control> {
@@ -126,12 +137,12 @@ impl Registry {
         }
     }
 
-    /// Sends a message; closes a peer that does not read.
-    pub(super) fn send(&self, peer: &PeerId, message: Outgoing) {
+    /// Sends a message; a connection on which the peer does not read is given up.
+    pub(super) fn send(&self, net: &Net, peer: &PeerId, message: Outgoing) {
         let Some(writers) = self.peers.get(peer).and_then(|entry| entry.writers.as_ref()) else { return };
         if !writers.send(message) {
-            tracing::debug!(%peer, "does not read Bitswap messages and is left");
-            self.close(peer);
+            tracing::debug!(%peer, "does not read Bitswap messages");
+            net.tell(Input::WriterFailed { peer: *peer, number: writers.number });
         }
     }
 
@@ -199,8 +210,8 @@ impl Entry {
         if self.writers.is_some() {
             return;
         }
-        if let (Some(version), Some(live)) = (self.bitswap, self.connections.values().next()) {
-            self.writers = Some(PeerWriters::start(net, &live.control, version));
+        if let (Some(version), Some((&number, live))) = (self.bitswap, self.connections.first_key_value()) {
+            self.writers = Some(PeerWriters::start(net, &live.control, number, version));
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_content::{Node, Prefix, node};
-use peerage_exchange::codec::{MessageError, decode};
+use peerage_exchange::codec::{MessageError, decode, decoded_size};
+use peerage_exchange::limits::MESSAGE_MAX;
 use peerage_identity::PeerId;
 use peerage_transport::{Stream, yamux::ResetCode};
 use peerage_wire::frame::{Assembler, FrameError};
@@ -15,9 +16,6 @@ use tokio::time::{Instant, timeout_at};
 use super::Net;
 use crate::brain::Input;
 use crate::config::Limits;
-
-/// Largest message (boxo's `MessageSizeMax`), in bytes.
-const MESSAGE_MAX: usize = 4 << 20;
 
 /// A small block is copied out of its message, so that it does not pin it:
 /// below this part of the message.
@@ -114,10 +112,13 @@ async fn read_messages(net: &Arc<Net>, peer: PeerId, stream: &mut Stream) -> Res
 
 async fn handle_message(net: &Arc<Net>, peer: PeerId, message: Bytes) -> Result<(), ReadError> {
     let whole = message.len();
+    // Many short entries are many times as large once they are decoded.
+    let room = net.pool.room(decoded_size(&message)?).await;
     let mut incoming = decode(message)?;
     let blocks = std::mem::take(&mut incoming.blocks);
-    if !incoming.is_empty() {
-        let room = net.pool.room(incoming.entry_bytes()).await;
+    if incoming.is_empty() {
+        drop(room);
+    } else {
         net.tell(Input::Message { peer, incoming, room });
     }
     for (prefix, data) in blocks {
@@ -125,11 +126,10 @@ async fn handle_message(net: &Arc<Net>, peer: PeerId, message: Bytes) -> Result<
         let room = net.pool.room(data.len()).await;
         let net_too = Arc::clone(net);
         net.pool.post(move || {
-            if let Some(block) = verified(&prefix, data) {
-                net_too.tell(Input::Block { peer, block, room });
-            } else {
-                tracing::debug!(%peer, "a block under a prefix that cannot be hashed");
-            }
+            net_too.tell(match verified(&prefix, data) {
+                Some(block) => Input::Block { peer, block, room },
+                None => Input::BadBlock { peer },
+            });
         });
     }
     Ok(())

@@ -11,7 +11,7 @@ use peerage_content::{Cid, Prefix};
 use peerage_exchange::codec::{encode, encode_block_header, encode_blocks};
 use peerage_exchange::{Outgoing, Served, Version};
 use peerage_transport::{Control, OpenError, Stream, ping};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::Net;
@@ -32,9 +32,14 @@ const MERGED: usize = 1_024;
 /// and decode what came, and to write. A judgement.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Messages that may wait for a peer that does not read: after this many it
-/// is closed. The exchange batches, so that a peer that reads has one or two.
-const BACKLOG: usize = 256;
+/// Entries that may wait for a peer that does not read, each message counted as
+/// one more; beyond, the connection is closed. 1.7 MB; the exchange batches, so
+/// that a peer that reads has one or two messages of at most 5,000 waiting.
+const BACKLOG: u32 = 16_384;
+
+/// Bytes of a message that a peer has to take in their time. What our own send
+/// buffer holds: it is taken at once as long as the peer reads.
+const STEP: usize = 256 * 1024;
 
 /// A block on its way to a peer.
 pub(crate) struct BlockOut {
@@ -50,28 +55,37 @@ pub(crate) enum Queued {
     Confirm(SentAll),
 }
 
+/// A message that waits, and its part of the backlog.
+type Waiting = (Outgoing, OwnedSemaphorePermit);
+
 /// The two writers of one peer; they end when this is dropped.
 pub(crate) struct PeerWriters {
-    messages: mpsc::Sender<Outgoing>,
+    /// The connection that they are on.
+    pub(crate) number: u64,
+    messages: mpsc::UnboundedSender<Waiting>,
+    backlog: Arc<Semaphore>,
     pub(crate) blocks: mpsc::UnboundedSender<Queued>,
 }
 
 impl PeerWriters {
     /// Starts the writers on a connection with the peer.
-    pub(crate) fn start(net: &Arc<Net>, control: &Control, version: Version) -> Self {
-        let (messages, outgoing) = mpsc::channel(BACKLOG);
+    pub(crate) fn start(net: &Arc<Net>, control: &Control, number: u64, version: Version) -> Self {
+        let (messages, outgoing) = mpsc::unbounded_channel();
         // Bounded by the send credit that the exchange spends on each block.
         let (blocks, queue) = mpsc::unbounded_channel();
-        let writer = Writer { net: Arc::clone(net), control: control.clone(), version, stream: None };
-        tokio::spawn(write_messages(writer, outgoing));
-        let writer = Writer { net: Arc::clone(net), control: control.clone(), version, stream: None };
-        tokio::spawn(write_blocks(writer, queue));
-        Self { messages, blocks }
+        let writer =
+            || Writer { net: Arc::clone(net), control: control.clone(), number, version, stream: None };
+        tokio::spawn(write_messages(writer(), outgoing));
+        tokio::spawn(write_blocks(writer(), queue));
+        Self { number, messages, backlog: Arc::new(Semaphore::new(BACKLOG as usize)), blocks }
     }
 
     /// Queues a message; false if the peer does not read.
     pub(crate) fn send(&self, message: Outgoing) -> bool {
-        self.messages.try_send(message).is_ok()
+        let entries = message.wants.len() + message.cancels.len() + message.presences.len();
+        let share = u32::try_from(entries).unwrap_or(u32::MAX).saturating_add(1).min(BACKLOG);
+        let Ok(share) = Arc::clone(&self.backlog).try_acquire_many_owned(share) else { return false };
+        self.messages.send((message, share)).is_ok()
     }
 }
 
@@ -79,6 +93,7 @@ impl PeerWriters {
 struct Writer {
     net: Arc<Net>,
     control: Control,
+    number: u64,
     version: Version,
     stream: Option<Stream>,
 }
@@ -107,23 +122,35 @@ impl Writer {
     async fn try_write(&mut self, chunks: &[Bytes]) -> Result<(), WriteError> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => self.control.open(self.version.protocol()).await?,
+            None => self.in_time(0, self.control.open(self.version.protocol())).await?,
         };
         for chunk in chunks {
-            timeout(self.net.limits.write_timeout, stream.write_chunk(chunk.clone()))
-                .await
-                .map_err(|_| WriteError::Stuck)??;
+            let mut rest = chunk.clone();
+            while !rest.is_empty() {
+                let step = rest.split_to(rest.len().min(STEP));
+                self.in_time(step.len(), stream.write_chunk(step)).await?;
+            }
         }
         self.stream = Some(stream);
         Ok(())
     }
 
+    /// Waits for what a peer that reads does in the time for so many bytes.
+    async fn in_time<T, E: Into<WriteError>>(
+        &self,
+        bytes: usize,
+        what: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, WriteError> {
+        let done = timeout(self.net.limits.time_for(bytes as u64), what).await;
+        done.map_err(|_| WriteError::Stuck)?.map_err(Into::into)
+    }
+
     /// Waits until the connection has taken all that was written, and finishes
     /// the stream: what is unread of it then survives the connection's end.
     async fn drain(&mut self) -> Result<(), WriteError> {
-        if let Some(stream) = &mut self.stream {
-            let drained = timeout(self.net.limits.write_timeout, stream.drained()).await;
-            drained.map_err(|_| WriteError::Stuck)??;
+        if let Some(mut stream) = self.stream.take() {
+            self.in_time(STEP, stream.drained()).await?;
+            self.stream = Some(stream);
         }
         self.idle();
         Ok(())
@@ -135,15 +162,15 @@ impl Writer {
         }
     }
 
-    /// A stream that fails again on a live connection: the peer is of no use.
+    /// A stream that fails again on a live connection: that is of no use.
     fn give_up(&self, error: &WriteError) {
         let peer = self.control.peer();
         tracing::debug!(%peer, %error, "cannot write Bitswap");
-        self.net.tell(Input::WriterFailed { peer });
+        self.net.tell(Input::WriterFailed { peer, number: self.number });
     }
 }
 
-async fn write_messages(mut writer: Writer, mut outgoing: mpsc::Receiver<Outgoing>) {
+async fn write_messages(mut writer: Writer, mut outgoing: mpsc::UnboundedReceiver<Waiting>) {
     let idle = writer.net.limits.stream_idle;
     let mut ahead = None;
     loop {
@@ -157,15 +184,16 @@ async fn write_messages(mut writer: Writer, mut outgoing: mpsc::Receiver<Outgoin
                 Ok(message) => message,
             },
         };
-        let Some(mut message) = message else { return writer.idle() };
+        let Some((mut message, mut share)) = message else { return writer.idle() };
         while message.wants.len() + message.presences.len() < MERGED {
-            let Ok(next) = outgoing.try_recv() else { break };
+            let Ok((next, next_share)) = outgoing.try_recv() else { break };
             if next.full || !next.cancels.is_empty() {
                 // A cancel takes back what was said before it; within one
                 // message it would come first.
-                ahead = Some(next);
+                ahead = Some((next, next_share));
                 break;
             }
+            share.merge(next_share);
             message.wants.extend(next.wants);
             message.presences.extend(next.presences);
         }
@@ -203,20 +231,7 @@ async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Que
             }
             None => return writer.idle(),
         };
-        let mut len = first.data.len();
-        batch.push(first);
-        while len < SMALL {
-            match queue.try_recv() {
-                Ok(Queued::Block(next)) if next.data.len() < SMALL && len + next.data.len() <= PACKED => {
-                    len += next.data.len();
-                    batch.push(next);
-                }
-                next => {
-                    ahead = next.ok();
-                    break;
-                }
-            }
-        }
+        ahead = pack(first, &mut batch, &mut queue);
         let written = writer.write(&chunks(&batch, writer.version)).await;
         for block in batch.drain(..) {
             let served = match &written {
@@ -227,6 +242,29 @@ async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Que
         }
         if let Err(error) = written {
             return fail_rest(&writer, &error, &mut queue, ahead).await;
+        }
+    }
+}
+
+/// Puts small blocks that wait behind a small one into its message; what is
+/// next and does not fit is returned.
+fn pack(
+    first: BlockOut,
+    batch: &mut Vec<BlockOut>,
+    queue: &mut mpsc::UnboundedReceiver<Queued>,
+) -> Option<Queued> {
+    let mut len = first.data.len();
+    batch.push(first);
+    if len >= SMALL {
+        return None;
+    }
+    loop {
+        match queue.try_recv() {
+            Ok(Queued::Block(next)) if next.data.len() < SMALL && len + next.data.len() <= PACKED => {
+                len += next.data.len();
+                batch.push(next);
+            }
+            next => return next.ok(),
         }
     }
 }
@@ -283,3 +321,6 @@ fn chunks(batch: &[BlockOut], version: Version) -> Vec<Bytes> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
