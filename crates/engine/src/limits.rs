@@ -63,8 +63,8 @@ pub struct Config {
     /// of it: the time of a largest message, 4 MiB, at the slowest pace that the
     /// shell allows, 12.5 kB/s after a grace of 10 s.
     pub arriving_max: Duration,
-    /// How long a peer that was not asked for anything may send blocks that
-    /// nobody asked for: they were asked for by an earlier process of ours. A
+    /// How long after it connected a peer that was not asked for anything may
+    /// send blocks that nobody asked for: they were asked for by an earlier process of ours. A
     /// judgement: what a deployed peer has queued, 1,024 blocks, at 25 MB/s.
     pub left_over: Duration,
     /// How long an answer about a root is waited for before a fetch gives up

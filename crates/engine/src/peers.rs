@@ -52,8 +52,8 @@ pub(crate) struct Peer {
     pub(crate) by_user: bool,
     /// `None` until identify has told.
     pub(crate) protocols: Option<Protocols>,
-    /// When it was told what we want: nothing, at first.
-    pub(crate) asked_since: Option<Instant>,
+    /// Since when it is connected.
+    pub(crate) since: Instant,
 }
 
 /// The connected peers.
@@ -64,7 +64,7 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// Adds a connection; true if it is the first of that peer.
-    pub(crate) fn connect(&mut self, connected: &Connected) -> bool {
+    pub(crate) fn connect(&mut self, connected: &Connected, now: Instant) -> bool {
         let known = self.connected.get_mut(&connected.peer);
         let first = known.is_none();
         match known {
@@ -72,7 +72,7 @@ impl Peers {
                 peer.by_user |= connected.by_user;
             }
             None => {
-                let peer = Peer { by_user: connected.by_user, protocols: None, asked_since: None };
+                let peer = Peer { by_user: connected.by_user, protocols: None, since: now };
                 self.connected.insert(connected.peer, peer);
             }
         }

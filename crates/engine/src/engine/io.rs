@@ -69,8 +69,7 @@ impl Engine {
     /// was asked for nothing that it could be a wrong answer to.
     fn is_left_over(&self, peer: &PeerId, cid: &Cid, now: Now) -> bool {
         let known = |entry: &Job| matches!(&entry.kind, Kind::Fetch(fetch) if fetch.knows(cid.hash()));
-        let since = self.peers.get(peer).and_then(|peer| peer.asked_since);
-        let young = since.is_none_or(|since| now.instant - since < self.config.left_over);
+        let young = self.peers.get(peer).is_some_and(|peer| now.instant - peer.since < self.config.left_over);
         young && self.exchange.peer_stats(peer).live_wants == 0 || self.jobs.values().any(known)
     }
 

@@ -14,7 +14,7 @@ use crate::swarm::{Record, Share};
 impl Engine {
     /// A connection stands. Several with one peer are one to the engine.
     pub fn handle_connected(&mut self, connected: &Connected, now: Now) {
-        self.peers.connect(connected);
+        self.peers.connect(connected, now.instant);
         if let Some(dial) = connected.dial {
             self.dials.remove(&dial);
         }
@@ -41,7 +41,6 @@ impl Engine {
             Protocols { bitswap: protocols.bitswap.or(known.bitswap), swarm: protocols.swarm || known.swarm };
         entry.protocols = Some(protocols);
         if let Some(version) = protocols.bitswap.filter(|_| before.and_then(|p| p.bitswap).is_none()) {
-            entry.asked_since = Some(now.instant);
             self.exchange.add_peer(peer, version, now);
         }
         for job in self.job_ids() {
