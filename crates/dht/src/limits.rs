@@ -1,0 +1,225 @@
+//! Every limit of this crate: name, unit, default and reason, in one place.
+//!
+//! Constants are what the protocol or deployed peers fix, or what bounds a
+//! stranger's message; [`Config`] holds what an owner may want to change.
+//! "go" is go-libp2p-kad-dht with go-libp2p-kbucket and go-libp2p-record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::values::Validator;
+
+/// Protocol id of the DHT of the public network.
+pub const PROTOCOL_WAN: &str = "/ipfs/kad/1.0.0";
+
+/// Protocol id of the DHT of a local network.
+pub const PROTOCOL_LAN: &str = "/ipfs/lan/kad/1.0.0";
+
+/// Largest request read, in bytes. A record has at most 10 KiB and go cuts a
+/// peer's addresses at 8 KiB; nobody has reason to ask with more.
+pub const REQUEST_MAX: usize = 64 * 1024;
+
+/// Largest response read, in bytes (go `network.MessageSizeMax`): popular keys
+/// have hundreds of providers with up to 8 KiB of addresses each.
+pub const RESPONSE_MAX: usize = 4 * 1024 * 1024;
+
+/// Most protobuf fields of one message and its peers together, counted before
+/// any is decoded. 21 peers of 60 addresses are 1,400; 300 providers, 10,000.
+pub const MESSAGE_FIELDS_MAX: usize = 16_384;
+
+/// Longest key, in bytes (go: 80 for provider keys). The longest in use is
+/// `/ipns/` and a peer id of 44 bytes.
+pub const KEY_MAX: usize = 80;
+
+/// Longest value, in bytes (IPNS records: 10 KiB; a public key: 8 KiB).
+pub const VALUE_MAX: usize = 10 * 1024;
+
+/// Peers "closer to the key" that are taken from one response. Deployed peers
+/// send at most 21 (k and the target itself); who sends more gains nothing.
+pub const CLOSER_PEERS_MAX: usize = 21;
+
+/// Providers that are taken from one response. go sends all it has; a getter
+/// has no use for more than these from one server.
+pub const PROVIDER_PEERS_MAX: usize = 256;
+
+/// Addresses of one peer that are looked at in a message. A judgement: a peer
+/// with eight interfaces and every transport has about 60.
+pub const ADDRS_READ_MAX: usize = 64;
+
+/// Addresses of one peer that are kept and passed on, after those that do not
+/// belong in this DHT were left out. 21 peers with these stay under 16 KiB,
+/// the most that rust-libp2p reads by default.
+pub const ADDRS_KEPT_MAX: usize = 16;
+
+/// Providers that we put into one response, drawn by chance if there are more.
+pub const PROVIDERS_ANSWERED: usize = 64;
+
+/// Deepest bucket for which a refresh looks for a target (go: 15): finding one
+/// takes `2^(n+1)` hashes, and a table this deep means some million peers.
+pub const REFRESH_PREFIX_MAX: usize = 15;
+
+/// Which of the two DHTs a machine is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// `/ipfs/kad/1.0.0`: public addresses only.
+    Wan,
+    /// `/ipfs/lan/kad/1.0.0`: peers that are reached by private addresses.
+    Lan,
+}
+
+impl Network {
+    /// The id under which its protocol is negotiated.
+    #[must_use]
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Wan => PROTOCOL_WAN,
+            Self::Lan => PROTOCOL_LAN,
+        }
+    }
+}
+
+/// What an owner of the machine may change.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The DHT that this machine is in; decides which addresses count.
+    pub network: Network,
+    /// Takes private and loopback addresses on the WAN too, and exempts them
+    /// from the limits on IP groups. For tests on one machine.
+    pub private_addresses: bool,
+    /// Takes loopback addresses on the LAN: for who listens on loopback.
+    pub loopback_addresses: bool,
+
+    /// `k`: peers in a bucket, in an answer, and that a record is stored at (20
+    /// is fixed for the `/ipfs` protocols).
+    pub bucket_size: usize,
+    /// Peers that wait for a place in a full bucket. A judgement: half of `k`.
+    pub replacements: usize,
+    /// Peers of one IP group in the whole table, on the WAN (go: 3).
+    pub table_group_max: usize,
+    /// Peers of one IP group in one bucket, on the WAN (go: 2).
+    pub bucket_group_max: usize,
+    /// Failures in a row after which a peer leaves the table though nobody
+    /// waits for its place. One may be our own network's.
+    pub failures_max: u32,
+    /// Peers of the table that have answered nothing for so long are asked at
+    /// the next refresh whether they are still there.
+    pub check_after: Duration,
+    /// Such questions in flight; peers that come meanwhile are not asked (go: 256).
+    pub checks_max: usize,
+    /// Connected peers whose addresses are known though they are not in the
+    /// table, so that who looks for one of them finds it. A judgement: more
+    /// than the connections that a peer keeps by default.
+    pub contacts_max: usize,
+
+    /// `alpha`: requests that a look-up has in flight while it walks (go: 10).
+    pub parallelism: usize,
+    /// `beta`: the walk ends when so many of the closest peers have answered;
+    /// then the rest of the `k` closest are asked at once (go: 3).
+    pub resiliency: usize,
+    /// Disjoint paths of a look-up (S/Kademlia): each peer is asked on one of
+    /// them only. Deployed peers have 1.
+    pub paths: usize,
+    /// How long an answer is waited for, dialling included (go: 10 s).
+    pub request_timeout: Duration,
+    /// How long a look-up may take in all (go: 60 s in most callers).
+    pub lookup_timeout: Duration,
+    /// Peers that a look-up remembers; the furthest that were not asked are
+    /// forgotten first. Ten times `k` leaves room for many that are gone.
+    pub candidates_max: usize,
+    /// Look-ups that the owner may have running at once.
+    pub lookups_max: usize,
+    /// Valid records after which a search for a value ends (boxo namesys: 16);
+    /// 0 means that all of the closest peers are asked.
+    pub quorum: usize,
+
+    /// How long a provider record is kept, in seconds of unix time (48 h).
+    pub provider_validity: u64,
+    /// How long the addresses that came with it are (24 h), in the same unit.
+    pub provider_addrs_validity: u64,
+    /// Providers kept for one key; the one told longest ago goes first.
+    pub providers_per_key: usize,
+    /// Provider records kept of one sender. A provider of 1,000,000 CIDs among
+    /// 10,000 servers stores 2,000 at each.
+    pub providers_per_sender: usize,
+    /// Provider records kept in all, of about 100 bytes; those whose key is
+    /// furthest from us go first.
+    pub providers_max: usize,
+    /// How long a value is kept, in seconds of unix time (go: 48 h).
+    pub value_validity: u64,
+    /// Values kept of one sender.
+    pub values_per_sender: usize,
+    /// Values kept in all, of at most [`VALUE_MAX`]: usual ones have 400
+    /// bytes. Those whose key is furthest from us go first.
+    pub values_max: usize,
+    /// Bytes of values kept in all.
+    pub values_bytes_max: usize,
+    /// Kinds of values beside `/pk`, which is built in: namespace without
+    /// slashes, and what decides which of its values are valid.
+    pub validators: Vec<(&'static str, Arc<dyn Validator>)>,
+    /// How often records that have expired are removed. They are not given
+    /// out in between either.
+    pub sweep_interval: Duration,
+
+    /// How often the table is refreshed (go: 10 min).
+    pub refresh_interval: Duration,
+    /// With fewer peers than this a refresh starts from the bootstrap peers
+    /// too, and is repeated earlier (go: 10).
+    pub refresh_min_peers: usize,
+    /// First pause before a bootstrap that found nobody is tried again; doubles
+    /// up to [`Config::bootstrap_retry_max`].
+    pub bootstrap_retry_min: Duration,
+    /// Longest such pause (go: 2 min).
+    pub bootstrap_retry_max: Duration,
+    /// Bootstrap peers remembered.
+    pub bootstrap_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            network: Network::Wan,
+            private_addresses: false,
+            loopback_addresses: false,
+            bucket_size: 20,
+            replacements: 10,
+            table_group_max: 3,
+            bucket_group_max: 2,
+            failures_max: 2,
+            check_after: Duration::from_secs(600),
+            checks_max: 256,
+            contacts_max: 1_024,
+            parallelism: 10,
+            resiliency: 3,
+            paths: 1,
+            request_timeout: Duration::from_secs(10),
+            lookup_timeout: Duration::from_secs(60),
+            candidates_max: 200,
+            lookups_max: 64,
+            quorum: 16,
+            provider_validity: 48 * 3600,
+            provider_addrs_validity: 24 * 3600,
+            providers_per_key: 512,
+            providers_per_sender: 16_384,
+            providers_max: 65_536,
+            value_validity: 48 * 3600,
+            values_per_sender: 64,
+            values_max: 8_192,
+            values_bytes_max: 8 << 20,
+            validators: Vec::new(),
+            sweep_interval: Duration::from_secs(3600),
+            refresh_interval: Duration::from_secs(600),
+            refresh_min_peers: 10,
+            bootstrap_retry_min: Duration::from_secs(2),
+            bootstrap_retry_max: Duration::from_secs(120),
+            bootstrap_max: 64,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults for a DHT.
+    #[must_use]
+    pub fn new(network: Network) -> Self {
+        Self { network, ..Self::default() }
+    }
+}

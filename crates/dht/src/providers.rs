@@ -1,0 +1,291 @@
+//! Provider records: who said that it has which block. Spec: ipfs/specs
+//! `routing/kad-dht.md`, "Provider records".
+//!
+//! A record lives for 48 h of unix time, its addresses for 24 h. Bounded per
+//! key, per sender and in all; what is furthest from us goes first, since we
+//! are asked least for it. All of it may be lost at a restart. Republishing is
+//! the provider's business, not ours.
+
+use std::collections::BTreeMap;
+
+use peerage_base::{Rng, UnixTime};
+use peerage_identity::{Multiaddr, PeerId};
+
+use crate::key::{Distance, Key};
+use crate::limits::Config;
+use crate::message::PeerInfo;
+
+#[derive(Debug)]
+struct Sender {
+    records: usize,
+    addrs: Vec<Multiaddr>,
+    /// When the addresses were told.
+    told: UnixTime,
+}
+
+/// The records that others asked us to keep, nearest key first.
+#[derive(Debug)]
+pub(crate) struct Providers {
+    local: Key,
+    validity: u64,
+    addrs_validity: u64,
+    per_key: usize,
+    per_sender: usize,
+    max: usize,
+    keys: BTreeMap<Distance, BTreeMap<PeerId, UnixTime>>,
+    senders: BTreeMap<PeerId, Sender>,
+    len: usize,
+}
+
+impl Providers {
+    pub(crate) fn new(local: Key, config: &Config) -> Self {
+        Self {
+            local,
+            validity: config.provider_validity,
+            addrs_validity: config.provider_addrs_validity,
+            per_key: config.providers_per_key,
+            per_sender: config.providers_per_sender,
+            max: config.providers_max,
+            keys: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            len: 0,
+        }
+    }
+
+    /// Keeps that `provider` has the block of `key`. False if there is no room
+    /// for it.
+    pub(crate) fn add(&mut self, key: &Key, provider: &PeerInfo, now: UnixTime) -> bool {
+        let distance = self.local.distance(key);
+        let known = self.keys.get(&distance).is_some_and(|held| held.contains_key(&provider.peer));
+        if !known {
+            if self.senders.get(&provider.peer).is_some_and(|sender| sender.records >= self.per_sender) {
+                return false;
+            }
+            if self.keys.get(&distance).is_some_and(|held| held.len() >= self.per_key) {
+                self.drop_oldest(&distance);
+            }
+        }
+        self.keys.entry(distance).or_default().insert(provider.peer, now);
+        let sender = self.senders.entry(provider.peer).or_insert_with(|| Sender {
+            records: 0,
+            addrs: Vec::new(),
+            told: now,
+        });
+        if !provider.addrs.is_empty() {
+            sender.addrs.clone_from(&provider.addrs);
+            sender.told = now;
+        }
+        if !known {
+            sender.records += 1;
+            self.len += 1;
+        }
+        while self.len > self.max {
+            let Some((&furthest, _)) = self.keys.last_key_value() else { break };
+            // Not the key as a whole: one key's flood would take others with it.
+            self.drop_oldest(&furthest);
+        }
+        self.keys.get(&distance).is_some_and(|held| held.contains_key(&provider.peer))
+    }
+
+    /// Who has the block of `key`: at most `max`, drawn by chance if there are
+    /// more, with the addresses that are still good.
+    pub(crate) fn get(&self, key: &Key, max: usize, now: UnixTime, rng: &mut Rng) -> Vec<PeerInfo> {
+        let Some(held) = self.keys.get(&self.local.distance(key)) else { return Vec::new() };
+        let mut fresh: Vec<PeerId> = held
+            .iter()
+            .filter(|(_, told)| !over(**told, now, self.validity))
+            .map(|(&peer, _)| peer)
+            .collect();
+        if fresh.len() > max {
+            for index in 0..max {
+                let rest = (fresh.len() - index) as u64;
+                let other = index + usize::try_from(rng.below(rest)).unwrap_or(0);
+                fresh.swap(index, other);
+            }
+            fresh.truncate(max);
+        }
+        fresh.into_iter().map(|peer| PeerInfo { peer, addrs: self.addrs(&peer, now).to_vec() }).collect()
+    }
+
+    fn addrs(&self, peer: &PeerId, now: UnixTime) -> &[Multiaddr] {
+        match self.senders.get(peer) {
+            Some(sender) if !over(sender.told, now, self.addrs_validity) => &sender.addrs,
+            _ => &[],
+        }
+    }
+
+    fn drop_oldest(&mut self, distance: &Distance) {
+        let Some(held) = self.keys.get(distance) else { return };
+        if let Some((&peer, _)) = held.iter().min_by_key(|(_, told)| **told) {
+            self.remove(distance, &peer);
+        }
+    }
+
+    fn remove(&mut self, distance: &Distance, peer: &PeerId) {
+        if let Some(held) = self.keys.get_mut(distance) {
+            if held.remove(peer).is_some() {
+                self.len -= 1;
+                if let Some(sender) = self.senders.get_mut(peer) {
+                    sender.records -= 1;
+                    if sender.records == 0 {
+                        self.senders.remove(peer);
+                    }
+                }
+            }
+            if held.is_empty() {
+                self.keys.remove(distance);
+            }
+        }
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn sweep(&mut self, now: UnixTime) {
+        let mut old = Vec::new();
+        for (&distance, held) in &self.keys {
+            let expired = held.iter().filter(|(_, told)| over(**told, now, self.validity));
+            old.extend(expired.map(|(&peer, _)| (distance, peer)));
+        }
+        for (distance, peer) in old {
+            self.remove(&distance, &peer);
+        }
+        for sender in self.senders.values_mut() {
+            if over(sender.told, now, self.addrs_validity) {
+                sender.addrs = Vec::new();
+            }
+        }
+    }
+
+    /// Records held.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// True if `validity` seconds have passed. A clock that was set back makes a
+/// record young, never old.
+const fn over(told: UnixTime, now: UnixTime, validity: u64) -> bool {
+    now.0.saturating_sub(told.0) >= validity
+}
+
+#[cfg(test)]
+mod tests {
+    use peerage_base::Rng;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{info, peer};
+
+    const HOUR: u64 = 3600;
+
+    fn key(n: u64) -> Key {
+        Key::of(&n.to_be_bytes())
+    }
+
+    fn providers(config: &Config) -> Providers {
+        Providers::new(Key::of(b"local"), config)
+    }
+
+    fn who(providers: &Providers, n: u64, now: u64) -> Vec<PeerInfo> {
+        providers.get(&key(n), 100, UnixTime(now), &mut Rng::new(1))
+    }
+
+    fn check(providers: &Providers) {
+        let all: Vec<&PeerId> = providers.keys.values().flat_map(BTreeMap::keys).collect();
+        assert_eq!(all.len(), providers.len);
+        let mut counts: BTreeMap<PeerId, usize> = BTreeMap::new();
+        for peer in all {
+            *counts.entry(*peer).or_default() += 1;
+        }
+        let held: BTreeMap<PeerId, usize> =
+            providers.senders.iter().map(|(peer, sender)| (*peer, sender.records)).collect();
+        assert_eq!(counts, held);
+        assert!(providers.len <= providers.max);
+        assert!(held.values().all(|&count| count <= providers.per_sender));
+        assert!(providers.keys.values().all(|held| !held.is_empty() && held.len() <= providers.per_key));
+    }
+
+    #[test]
+    fn addresses_last_a_day_and_records_two() {
+        let mut providers = providers(&Config::default());
+        assert!(providers.add(&key(1), &info(1), UnixTime(0)));
+        assert_eq!(who(&providers, 1, 24 * HOUR - 1), [info(1)]);
+        let bare = PeerInfo { peer: peer(1), addrs: Vec::new() };
+        assert_eq!(who(&providers, 1, 24 * HOUR), [bare]);
+        assert_eq!(who(&providers, 1, 48 * HOUR), []);
+        // Told again, it is as new, and a clock that is set back harms nobody.
+        assert!(providers.add(&key(1), &info(1), UnixTime(47 * HOUR)));
+        assert_eq!(who(&providers, 1, 48 * HOUR), [info(1)]);
+        assert_eq!(who(&providers, 1, 0), [info(1)]);
+        providers.sweep(UnixTime(95 * HOUR - 1));
+        assert_eq!(providers.len(), 1);
+        providers.sweep(UnixTime(95 * HOUR));
+        assert_eq!(providers.len(), 0);
+        check(&providers);
+    }
+
+    #[test]
+    fn a_flood_takes_no_more_than_its_share() {
+        let config =
+            Config { providers_max: 50, providers_per_key: 5, providers_per_sender: 10, ..Config::default() };
+        let mut providers = providers(&config);
+        let added = (0..100).filter(|&n| providers.add(&key(n), &info(1), UnixTime(n))).count();
+        assert_eq!(added, 10, "one sender");
+        for n in 0..100 {
+            assert!(providers.add(&key(1), &info(100 + n), UnixTime(n)) || n == 0, "many senders of one key");
+        }
+        assert_eq!(who(&providers, 1, 99).len(), 5);
+        check(&providers);
+    }
+
+    #[test]
+    fn the_furthest_keys_go_first() {
+        let config = Config { providers_max: 20, ..Config::default() };
+        let mut providers = providers(&config);
+        let mut keys: Vec<u64> = (0..200).collect();
+        for &n in &keys {
+            providers.add(&key(n), &info(n), UnixTime(n));
+        }
+        keys.sort_by_key(|&n| providers.local.distance(&key(n)));
+        for (rank, &n) in keys.iter().enumerate() {
+            assert_eq!(who(&providers, n, 200).len(), usize::from(rank < 20));
+        }
+        check(&providers);
+    }
+
+    #[test]
+    fn of_many_some_are_drawn() {
+        let mut providers = providers(&Config::default());
+        for n in 0..200 {
+            providers.add(&key(1), &info(n), UnixTime(0));
+        }
+        let mut rng = Rng::new(5);
+        let draw = |rng: &mut Rng| providers.get(&key(1), 64, UnixTime(0), rng);
+        let (one, other) = (draw(&mut rng), draw(&mut rng));
+        assert_eq!((one.len(), other.len()), (64, 64));
+        assert_ne!(one, other);
+        let distinct: std::collections::BTreeSet<PeerId> = one.iter().map(|info| info.peer).collect();
+        assert_eq!(distinct.len(), 64);
+    }
+
+    proptest! {
+        #[test]
+        fn counts_stay_true(steps in proptest::collection::vec((0u64..20, 0u64..20, 0u64..4 * HOUR), 0..200)) {
+            let config = Config {
+                providers_max: 30,
+                providers_per_key: 4,
+                providers_per_sender: 6,
+                ..Config::default()
+            };
+            let mut providers = providers(&config);
+            let mut now = 0;
+            for (n, sender, pause) in steps {
+                now += pause;
+                providers.add(&key(n), &info(sender), UnixTime(now));
+                if pause % 7 == 0 {
+                    providers.sweep(UnixTime(now));
+                }
+                check(&providers);
+            }
+        }
+    }
+}

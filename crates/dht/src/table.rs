@@ -1,0 +1,352 @@
+//! The routing table: k-buckets by common prefix with the local key.
+//! Spec: ipfs/specs `routing/kad-dht.md`, "Kademlia routing table".
+//!
+//! Only servers that have answered us get in. A full bucket keeps who is in
+//! it: peers that stayed are likely to stay, and nobody can push them out by
+//! coming. Who comes then waits, and takes the place of the first that fails.
+//! On the WAN few peers of one IP group get in, so that an attacker needs
+//! addresses and not just identities.
+//!
+//! A bucket for each prefix, not go's unfolding last bucket: what go would
+//! unfold is always unfolded here.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use peerage_base::Instant;
+use peerage_identity::{Multiaddr, PeerId};
+
+use crate::key::{Distance, KEY_BITS, Key};
+use crate::limits::Config;
+use crate::message::PeerInfo;
+use crate::reach::{Group, Standing};
+
+/// A server that answered.
+#[derive(Debug, Clone)]
+struct Entry {
+    peer: PeerId,
+    key: Key,
+    addrs: Vec<Multiaddr>,
+    group: Option<Group>,
+    answered: Instant,
+    /// In a row, since it last answered.
+    failures: u32,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    entries: Vec<Entry>,
+    /// Latest last. They count in no group yet.
+    waiting: VecDeque<Entry>,
+    /// When a look-up last went through this bucket.
+    refreshed: Option<Instant>,
+}
+
+/// What became of a peer that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is in the table now, perhaps in the place of one that failed.
+    Added { evicted: Option<PeerId> },
+    /// It was there already.
+    Known,
+    /// Its bucket is full; it waits. `oldest` has not answered for longest.
+    Waiting { oldest: PeerId, answered: Instant },
+    /// Too many of its IP group, ourselves, or not of this DHT.
+    Refused,
+}
+
+/// How many peers of one bucket the table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketHealth {
+    /// Leading bits that these peers share with us.
+    pub prefix: usize,
+    /// Peers in the bucket.
+    pub peers: usize,
+    /// Of those, peers that did not answer when they were last asked.
+    pub failing: usize,
+    /// Peers that wait for a place.
+    pub waiting: usize,
+}
+
+/// The servers that a peer knows.
+#[derive(Debug)]
+pub(crate) struct Table {
+    local: Key,
+    bucket_size: usize,
+    replacements: usize,
+    failures_max: u32,
+    table_group_max: usize,
+    bucket_group_max: usize,
+    /// By common prefix; as many as were needed.
+    buckets: Vec<Bucket>,
+    groups: BTreeMap<Group, usize>,
+    len: usize,
+}
+
+impl Table {
+    pub(crate) fn new(local: Key, config: &Config) -> Self {
+        Self {
+            local,
+            bucket_size: config.bucket_size,
+            replacements: config.replacements,
+            failures_max: config.failures_max,
+            table_group_max: config.table_group_max,
+            bucket_group_max: config.bucket_group_max,
+            buckets: Vec::new(),
+            groups: BTreeMap::new(),
+            len: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn contains(&self, peer: &PeerId) -> bool {
+        self.place(peer).is_some()
+    }
+
+    /// True if a peer that is reached like this would get a place at once.
+    pub(crate) fn has_room(&self, peer: &PeerId, standing: Standing) -> bool {
+        let Some(prefix) = self.prefix(&Key::of_peer(peer)) else { return false };
+        let group = match standing {
+            Standing::Outside => return false,
+            Standing::Exempt => None,
+            Standing::Grouped(group) => Some(group),
+        };
+        let Some(bucket) = self.buckets.get(prefix) else { return self.group_fits(prefix, group, None) };
+        let victim = bucket.entries.iter().find(|entry| entry.failures > 0);
+        (bucket.entries.len() < self.bucket_size || victim.is_some())
+            && self.group_fits(prefix, group, victim.filter(|_| bucket.entries.len() >= self.bucket_size))
+    }
+
+    /// A server answered. Its addresses replace what was known of it, unless there are none.
+    pub(crate) fn answered(&mut self, info: PeerInfo, standing: Standing, now: Instant) -> Admission {
+        let key = Key::of_peer(&info.peer);
+        let Some(prefix) = self.prefix(&key) else { return Admission::Refused };
+        if let Some((bucket, index)) = self.place(&info.peer) {
+            let mut entry = self.buckets[bucket].entries.remove(index);
+            entry.answered = now;
+            entry.failures = 0;
+            if !info.addrs.is_empty() {
+                entry.addrs = info.addrs;
+            }
+            // In order of their last answer.
+            self.buckets[bucket].entries.push(entry);
+            return Admission::Known;
+        }
+        let group = match standing {
+            Standing::Outside => return Admission::Refused,
+            Standing::Exempt => None,
+            Standing::Grouped(group) => Some(group),
+        };
+        if info.addrs.is_empty() {
+            return Admission::Refused;
+        }
+        let entry = Entry { peer: info.peer, key, addrs: info.addrs, group, answered: now, failures: 0 };
+        self.admit(prefix, entry)
+    }
+
+    fn admit(&mut self, prefix: usize, entry: Entry) -> Admission {
+        if self.buckets.len() <= prefix {
+            self.buckets.resize_with(prefix + 1, Bucket::default);
+        }
+        let bucket = &self.buckets[prefix];
+        let full = bucket.entries.len() >= self.bucket_size;
+        let victim = if full { bucket.entries.iter().position(|entry| entry.failures > 0) } else { None };
+        if !self.group_fits(prefix, entry.group, victim.map(|index| &bucket.entries[index])) {
+            return Admission::Refused;
+        }
+        if full && victim.is_none() {
+            let (oldest, answered) = (bucket.entries[0].peer, bucket.entries[0].answered);
+            let bucket = &mut self.buckets[prefix];
+            bucket.waiting.retain(|other| other.peer != entry.peer);
+            if self.replacements == 0 {
+                return Admission::Waiting { oldest, answered };
+            }
+            if bucket.waiting.len() >= self.replacements {
+                bucket.waiting.pop_front();
+            }
+            bucket.waiting.push_back(entry);
+            return Admission::Waiting { oldest, answered };
+        }
+        let evicted = victim.map(|index| self.take(prefix, index).peer);
+        self.buckets[prefix].waiting.retain(|other| other.peer != entry.peer);
+        self.put(prefix, entry);
+        Admission::Added { evicted }
+    }
+
+    /// A peer did not answer. It leaves if somebody waits for its place or it
+    /// failed often; says whether it did, and who came instead.
+    pub(crate) fn failed(&mut self, peer: &PeerId) -> Option<Option<PeerId>> {
+        let Some((bucket, index)) = self.place(peer) else {
+            self.forget_waiting(peer);
+            return None;
+        };
+        let entry = &mut self.buckets[bucket].entries[index];
+        entry.failures += 1;
+        if entry.failures >= self.failures_max || !self.buckets[bucket].waiting.is_empty() {
+            return Some(self.remove_at(bucket, index));
+        }
+        None
+    }
+
+    /// A peer is no server any more. Says whether it was here, and who took its place.
+    pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<Option<PeerId>> {
+        self.forget_waiting(peer);
+        let (bucket, index) = self.place(peer)?;
+        Some(self.remove_at(bucket, index))
+    }
+
+    fn forget_waiting(&mut self, peer: &PeerId) {
+        if let Some(bucket) = self.prefix(&Key::of_peer(peer)).and_then(|prefix| self.buckets.get_mut(prefix))
+        {
+            bucket.waiting.retain(|other| other.peer != *peer);
+        }
+    }
+
+    fn remove_at(&mut self, bucket: usize, index: usize) -> Option<PeerId> {
+        self.take(bucket, index);
+        // The last to answer first: it is the likeliest to be there still.
+        while let Some(next) = self.buckets[bucket].waiting.pop_back() {
+            if self.group_fits(bucket, next.group, None) {
+                let peer = next.peer;
+                self.put(bucket, next);
+                return Some(peer);
+            }
+        }
+        None
+    }
+
+    fn put(&mut self, bucket: usize, entry: Entry) {
+        if let Some(group) = entry.group {
+            *self.groups.entry(group).or_default() += 1;
+        }
+        self.len += 1;
+        let entries = &mut self.buckets[bucket].entries;
+        let index = entries.partition_point(|other| other.answered <= entry.answered);
+        entries.insert(index, entry);
+    }
+
+    fn take(&mut self, bucket: usize, index: usize) -> Entry {
+        let entry = self.buckets[bucket].entries.remove(index);
+        self.len -= 1;
+        if let Some(group) = entry.group
+            && let Some(count) = self.groups.get_mut(&group)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.groups.remove(&group);
+            }
+        }
+        entry
+    }
+
+    /// Whether one more of this group fits, once `leaving` has left.
+    fn group_fits(&self, prefix: usize, group: Option<Group>, leaving: Option<&Entry>) -> bool {
+        let Some(group) = group else { return true };
+        let leaves = usize::from(leaving.is_some_and(|entry| entry.group == Some(group)));
+        let here = self
+            .buckets
+            .get(prefix)
+            .map_or(0, |bucket| bucket.entries.iter().filter(|entry| entry.group == Some(group)).count());
+        let all = self.groups.get(&group).copied().unwrap_or(0);
+        here - leaves < self.bucket_group_max && all - leaves < self.table_group_max
+    }
+
+    fn prefix(&self, key: &Key) -> Option<usize> {
+        Some(self.local.common_prefix(key)).filter(|&prefix| prefix < KEY_BITS)
+    }
+
+    fn place(&self, peer: &PeerId) -> Option<(usize, usize)> {
+        let prefix = self.prefix(&Key::of_peer(peer))?;
+        let index = self.buckets.get(prefix)?.entries.iter().position(|entry| entry.peer == *peer)?;
+        Some((prefix, index))
+    }
+
+    /// The peers closest to `target`, nearest first, `except` left out; those
+    /// that failed last only if `failing`.
+    pub(crate) fn closest(
+        &self,
+        target: &Key,
+        count: usize,
+        except: Option<&PeerId>,
+        failing: bool,
+    ) -> Vec<PeerInfo> {
+        // Those in the target's own bucket share more bits with it than all in
+        // deeper ones, which share one number; then each shallower one less.
+        let own = self.local.common_prefix(target).min(self.buckets.len());
+        let deeper = (own + 1).min(self.buckets.len());
+        let (shallower, rest) = self.buckets.split_at(own);
+        let (own, deeper) = rest.split_at(deeper - own);
+        let groups = [own, deeper].into_iter().chain(shallower.chunks(1).rev());
+        let mut found: Vec<(Distance, &Entry)> = Vec::new();
+        for group in groups {
+            if found.len() >= count {
+                break;
+            }
+            let before = found.len();
+            let entries = group.iter().flat_map(|bucket| &bucket.entries).filter(|entry| {
+                except.is_none_or(|except| entry.peer != *except) && (failing || entry.failures == 0)
+            });
+            found.extend(entries.map(|entry| (entry.key.distance(target), entry)));
+            found[before..].sort_unstable_by_key(|(distance, _)| *distance);
+        }
+        found.truncate(count);
+        found.into_iter().map(|(_, entry)| entry.info()).collect()
+    }
+
+    /// What is known of a peer in the table.
+    pub(crate) fn info(&self, peer: &PeerId) -> Option<PeerInfo> {
+        self.place(peer).map(|(bucket, index)| self.buckets[bucket].entries[index].info())
+    }
+
+    /// All peers, by bucket and then by their last answer.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerInfo> {
+        self.buckets.iter().flat_map(|bucket| &bucket.entries).map(Entry::info)
+    }
+
+    /// Peers that have not answered since `before`.
+    pub(crate) fn unheard(&self, before: Instant) -> Vec<PeerInfo> {
+        let entries = self.buckets.iter().flat_map(|bucket| &bucket.entries);
+        entries.filter(|entry| entry.answered <= before).map(Entry::info).collect()
+    }
+
+    /// Notes that a look-up for `target` went through its bucket.
+    pub(crate) fn refreshed(&mut self, target: &Key, now: Instant) {
+        let prefix = self.local.common_prefix(target);
+        if let Some(bucket) = self.buckets.get_mut(prefix) {
+            bucket.refreshed = Some(now);
+        }
+    }
+
+    /// Buckets that no look-up went through since `before`, nearest to empty
+    /// or not, up to the deepest in use.
+    pub(crate) fn stale_prefixes(&self, before: Instant, max: usize) -> Vec<usize> {
+        let deepest = self.buckets.iter().rposition(|bucket| !bucket.entries.is_empty()).unwrap_or(0);
+        let stale = |prefix: &usize| {
+            self.buckets.get(*prefix).and_then(|bucket| bucket.refreshed).is_none_or(|at| at <= before)
+        };
+        (0..=deepest.min(max)).filter(stale).collect()
+    }
+
+    pub(crate) fn health(&self) -> Vec<BucketHealth> {
+        let health = |(prefix, bucket): (usize, &Bucket)| BucketHealth {
+            prefix,
+            peers: bucket.entries.len(),
+            failing: bucket.entries.iter().filter(|entry| entry.failures > 0).count(),
+            waiting: bucket.waiting.len(),
+        };
+        self.buckets.iter().enumerate().map(health).collect()
+    }
+}
+
+impl Entry {
+    fn info(&self) -> PeerInfo {
+        PeerInfo { peer: self.peer, addrs: self.addrs.clone() }
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

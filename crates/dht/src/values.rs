@@ -1,0 +1,260 @@
+//! Values of others: which are valid, which of two is the better, and the ones
+//! that we keep. Spec: ipfs/specs `routing/kad-dht.md`, "Validation"; go's
+//! namespaced validator.
+//!
+//! A key is `/namespace/` and bytes. `/pk/` is built in. Another namespace
+//! (`/ipns/`) is a [`Validator`] in the configuration; what has none is
+//! refused, whether told, asked or found.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use peerage_base::{Now, UnixTime};
+use peerage_identity::{PeerId, PublicKey};
+
+use crate::key::{Distance, Key};
+use crate::limits::{Config, KEY_MAX, VALUE_MAX};
+use crate::message::Record;
+
+/// Why a value is none. The fault of whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// The key has no namespace, or one without a validator.
+    #[error("a key of an unknown namespace")]
+    Namespace,
+    /// The key's bytes are not what its namespace wants.
+    #[error("a malformed key")]
+    Key,
+    /// The value is not what its namespace wants, or not signed for this key.
+    #[error("an invalid value")]
+    Value,
+    /// It was valid once.
+    #[error("an expired value")]
+    Expired,
+    /// Over [`KEY_MAX`] or [`VALUE_MAX`].
+    #[error("a value of over {VALUE_MAX} bytes, or a key of over {KEY_MAX}")]
+    TooLarge,
+}
+
+/// What decides about the values of one namespace. Pure: the same arguments
+/// give the same answer.
+pub trait Validator: fmt::Debug + Send + Sync {
+    /// Whether `value` may stand under the key that ends in `name`, the bytes
+    /// behind the namespace.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn validate(&self, name: &[u8], value: &[u8], now: Now) -> Result<(), ValueError>;
+
+    /// Which of two valid values is better: `Greater` if it is `left`.
+    fn compare(&self, name: &[u8], left: &[u8], right: &[u8]) -> Ordering;
+}
+
+/// `/pk/` and a peer id's bytes: that peer's public key. All valid ones are equal.
+#[derive(Debug)]
+struct PublicKeys;
+
+impl Validator for PublicKeys {
+    fn validate(&self, name: &[u8], value: &[u8], _now: Now) -> Result<(), ValueError> {
+        let peer = PeerId::from_bytes(name).map_err(|_| ValueError::Key)?;
+        let key = PublicKey::from_protobuf(value).map_err(|_| ValueError::Value)?;
+        if key.peer_id() == peer { Ok(()) } else { Err(ValueError::Value) }
+    }
+
+    fn compare(&self, _name: &[u8], _left: &[u8], _right: &[u8]) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+/// The validators by namespace.
+#[derive(Debug)]
+pub(crate) struct Validators(BTreeMap<&'static str, Arc<dyn Validator>>);
+
+impl Validators {
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut all: BTreeMap<&'static str, Arc<dyn Validator>> =
+            config.validators.iter().map(|(name, validator)| (*name, Arc::clone(validator))).collect();
+        all.entry("pk").or_insert_with(|| Arc::new(PublicKeys));
+        Self(all)
+    }
+
+    fn of<'k>(&self, key: &'k [u8]) -> Result<(&dyn Validator, &'k [u8]), ValueError> {
+        let rest = key.strip_prefix(b"/").ok_or(ValueError::Namespace)?;
+        let slash = rest.iter().position(|&byte| byte == b'/').ok_or(ValueError::Namespace)?;
+        let namespace = std::str::from_utf8(&rest[..slash]).map_err(|_| ValueError::Namespace)?;
+        let validator = self.0.get(namespace).ok_or(ValueError::Namespace)?;
+        Ok((&**validator, &rest[slash + 1..]))
+    }
+
+    /// Whether there may be values under this key at all.
+    pub(crate) fn knows(&self, key: &[u8]) -> Result<(), ValueError> {
+        if key.len() > KEY_MAX {
+            return Err(ValueError::TooLarge);
+        }
+        self.of(key).map(drop)
+    }
+
+    pub(crate) fn validate(&self, record: &Record, now: Now) -> Result<(), ValueError> {
+        self.knows(&record.key)?;
+        if record.value.len() > VALUE_MAX {
+            return Err(ValueError::TooLarge);
+        }
+        let (validator, name) = self.of(&record.key)?;
+        validator.validate(name, &record.value, now)
+    }
+
+    /// Which of two valid values of one key is better.
+    pub(crate) fn compare(&self, key: &[u8], left: &[u8], right: &[u8]) -> Ordering {
+        self.of(key).map_or(Ordering::Equal, |(validator, name)| validator.compare(name, left, right))
+    }
+}
+
+#[derive(Debug)]
+struct Stored {
+    record: Record,
+    received: UnixTime,
+    sender: PeerId,
+}
+
+/// Why a value is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("{0}")]
+    Invalid(#[from] ValueError),
+    #[error("a better value is stored")]
+    Older,
+    #[error("no room")]
+    Full,
+}
+
+/// The values that others asked us to keep, nearest to us first.
+#[derive(Debug)]
+pub(crate) struct Values {
+    local: Key,
+    validity: u64,
+    per_sender: usize,
+    max: usize,
+    bytes_max: usize,
+    stored: BTreeMap<Distance, Stored>,
+    bytes: usize,
+    senders: BTreeMap<PeerId, usize>,
+}
+
+impl Values {
+    pub(crate) fn new(local: Key, config: &Config) -> Self {
+        Self {
+            local,
+            validity: config.value_validity,
+            per_sender: config.values_per_sender,
+            max: config.values_max,
+            bytes_max: config.values_bytes_max,
+            stored: BTreeMap::new(),
+            bytes: 0,
+            senders: BTreeMap::new(),
+        }
+    }
+
+    /// The value under a key, unless it has expired by our rule or its own.
+    pub(crate) fn get(&self, key: &[u8], validators: &Validators, now: Now) -> Option<&Record> {
+        let stored = self.stored.get(&self.local.distance(&Key::of(key)))?;
+        let fresh = !self.expired(stored.received, now.unix);
+        Some(&stored.record).filter(|record| fresh && validators.validate(record, now).is_ok())
+    }
+
+    /// Keeps a value unless a better one is here; makes room by what is
+    /// furthest from us.
+    pub(crate) fn put(
+        &mut self,
+        sender: PeerId,
+        record: &Record,
+        validators: &Validators,
+        now: Now,
+    ) -> Result<(), Refused> {
+        validators.validate(record, now)?;
+        let distance = self.local.distance(&Key::of(&record.key));
+        if let Some(old) = self.get(&record.key, validators, now)
+            && validators.compare(&record.key, &old.value, &record.value) == Ordering::Greater
+        {
+            return Err(Refused::Older);
+        }
+        let replaced = self.remove(&distance);
+        if self.senders.get(&sender).is_some_and(|&count| count >= self.per_sender) {
+            // The older value, if any, stays.
+            if let Some(replaced) = replaced {
+                self.insert(distance, replaced);
+            }
+            return Err(Refused::Full);
+        }
+        // Bytes of the message that it came in are not held.
+        self.insert(distance, Stored { record: record.clone(), received: now.unix, sender });
+        while self.stored.len() > self.max || self.bytes > self.bytes_max {
+            let Some((&furthest, _)) = self.stored.last_key_value() else { break };
+            self.remove(&furthest);
+            if furthest == distance {
+                return Err(Refused::Full);
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, distance: Distance, stored: Stored) {
+        self.bytes += size(&stored.record);
+        *self.senders.entry(stored.sender).or_default() += 1;
+        self.stored.insert(distance, stored);
+    }
+
+    fn remove(&mut self, distance: &Distance) -> Option<Stored> {
+        let stored = self.stored.remove(distance)?;
+        self.bytes -= size(&stored.record);
+        if let Some(count) = self.senders.get_mut(&stored.sender) {
+            *count -= 1;
+            if *count == 0 {
+                self.senders.remove(&stored.sender);
+            }
+        }
+        Some(stored)
+    }
+
+    fn expired(&self, received: UnixTime, now: UnixTime) -> bool {
+        // A clock that was set back makes a record young, never old.
+        now.0.saturating_sub(received.0) >= self.validity
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn sweep(&mut self, now: UnixTime) {
+        let old: Vec<Distance> = self
+            .stored
+            .iter()
+            .filter(|(_, stored)| self.expired(stored.received, now))
+            .map(|(&distance, _)| distance)
+            .collect();
+        for distance in old {
+            self.remove(&distance);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.stored.len()
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn size(record: &Record) -> usize {
+    record.key.len() + record.value.len()
+}
+
+/// The key under which the public key of a peer stands.
+#[must_use]
+pub fn public_key_key(peer: &PeerId) -> Bytes {
+    [b"/pk/", peer.as_bytes()].concat().into()
+}
+
+#[cfg(test)]
+#[path = "values_tests.rs"]
+mod tests;
