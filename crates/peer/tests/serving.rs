@@ -13,6 +13,7 @@ use peerage_content::{Cid, Profile, codec, hash};
 use peerage_exchange::codec::{decode, encode};
 use peerage_exchange::{Outgoing, Version, WantEntry, WantKind};
 use peerage_identity::Keypair;
+use peerage_transport::yamux::GoAwayCode;
 use peerage_transport::{Connection, Control, Incoming, Role, Stream, identify, tcp, upgrade};
 use peerage_wire::frame::Assembler;
 use tokio::net::TcpStream;
@@ -119,4 +120,38 @@ async fn what_is_served_no_more_is_not_sent_to_who_asked_before() {
         denied += message.presences.len();
     }
     assert!(blocks < leaves.len() && denied > 0, "{blocks} sent, {denied} denied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_leaves_the_second() {
+    let host = Host::start().await;
+    fs::write(host.path("file"), random(4 * MIB, 1)).unwrap();
+    let share = host.share("file").await;
+    let root = share.roots()[0].cid;
+    let leaf = Cid::new_v1(codec::RAW, hash::digest(hash::SHA2_256, &random(4 * MIB, 1)[..MIB]).unwrap());
+    let keypair = Keypair::generate().unwrap();
+    // The writers are on the first.
+    let first = connect(&host, &keypair).await;
+    tokio::spawn(first.driver);
+    let (bitswap, mut unread) = mpsc::unbounded_channel();
+    introduce(first.incoming, bitswap);
+    known(&host, 1).await;
+    ask(&first.control, std::iter::once(leaf)).await;
+    let _unread = unread.recv().await.unwrap();
+    let second = connect(&host, &keypair).await;
+    tokio::spawn(second.driver);
+    let (bitswap, streams) = mpsc::unbounded_channel();
+    introduce(second.incoming, bitswap);
+    known(&host, 2).await;
+    // It ends in the middle of a block.
+    first.control.close(GoAwayCode::NORMAL);
+    known(&host, 1).await;
+    ask(&second.control, std::iter::once(root)).await;
+    let mut messages = hear(None, streams);
+    let mut blocks = Vec::new();
+    while blocks.is_empty() {
+        blocks = messages.recv().await.unwrap().blocks;
+    }
+    assert!(hash::verify(&root, &blocks[0].1).is_ok());
+    assert!(second.control.end().is_none());
 }
