@@ -61,6 +61,8 @@ impl Measured {
             .with_context(|| format!("starting {name}"))?;
         let pid = Pid::from_child(&child);
         let (peak, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        // One that ends before the sampler's first turn has a figure, too.
+        look(pid, &peak);
         let sampler = {
             let (peak, ended) = (Arc::clone(&peak), Arc::clone(&ended));
             thread::spawn(move || sample(pid, start, &peak, &ended))
@@ -138,16 +140,20 @@ impl Drop for Measured {
 }
 
 fn sample(pid: Pid, start: Instant, peak: &AtomicU64, ended: &AtomicBool) {
-    let status = format!("/proc/{}/status", pid.as_raw_nonzero());
     while !ended.load(Ordering::Relaxed) {
-        if let Some(bytes) = fs::read_to_string(&status).ok().as_deref().and_then(peak_of) {
-            peak.fetch_max(bytes, Ordering::Relaxed);
-        }
+        look(pid, peak);
         if start.elapsed() > STUCK_AFTER {
             kill_process(pid, Signal::KILL).ok();
             return;
         }
         thread::sleep(SAMPLE_EVERY);
+    }
+}
+
+fn look(pid: Pid, peak: &AtomicU64) {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok();
+    if let Some(bytes) = status.as_deref().and_then(peak_of) {
+        peak.fetch_max(bytes, Ordering::Relaxed);
     }
 }
 
