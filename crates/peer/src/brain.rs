@@ -17,7 +17,7 @@ use peerage_engine::{
     Arrived, Connected, DialId, Engine, ItemId, JobError, JobId, JobProgress, Protocols, Record, RequestId,
     Share, Sources, Token,
 };
-use peerage_exchange::{Incoming, PeerStats, Served};
+use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_transport::{Clock, Control, identify};
 use tokio::sync::{mpsc, oneshot};
@@ -65,6 +65,12 @@ pub(crate) enum Input {
         number: u64,
     },
     // Bitswap.
+    /// A peer opened a stream of this version, which may be before identify
+    /// has told that it speaks it.
+    Spoke {
+        peer: PeerId,
+        version: Version,
+    },
     Message {
         peer: PeerId,
         incoming: Incoming,
@@ -357,6 +363,12 @@ impl Brain {
                 }
             }
             Input::DialFailed { dial, why } => self.engine.handle_dial_failed(dial, &why, now),
+            Input::Spoke { peer, version } => {
+                if self.registry.hear(&self.net, peer, version) {
+                    let protocols = Protocols { bitswap: Some(version), swarm: false };
+                    self.engine.handle_protocols(peer, protocols, now);
+                }
+            }
             Input::Message { peer, incoming, room } => {
                 self.engine.handle_message(peer, &incoming, now);
                 drop(room);

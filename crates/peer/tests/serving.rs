@@ -155,3 +155,29 @@ async fn a_lost_connection_leaves_the_second() {
     assert!(hash::verify(&root, &blocks[0].1).is_ok());
     assert!(second.control.end().is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_want_is_answered_before_identify_is() {
+    let host = Host::start().await;
+    fs::write(host.path("file"), random(MIB, 1)).unwrap();
+    let share = host.share("file").await;
+    let made = connect(&host, &Keypair::generate().unwrap()).await;
+    tokio::spawn(made.driver);
+    let (bitswap, streams) = mpsc::unbounded_channel();
+    let mut incoming = made.incoming;
+    tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        while let Some(mut stream) = incoming.next().await {
+            match stream
+                .accept(|name| [BITSWAP, identify::PROTOCOL].into_iter().find(|known| *known == name))
+                .await
+            {
+                Ok(BITSWAP) => drop(bitswap.send(stream)),
+                _ => unanswered.push(stream),
+            }
+        }
+    });
+    ask(&made.control, std::iter::once(share.roots()[0].cid)).await;
+    let message = hear(None, streams).recv().await.unwrap();
+    assert_eq!(message.blocks[0].1, random(MIB, 1));
+}

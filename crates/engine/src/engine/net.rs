@@ -31,7 +31,8 @@ impl Engine {
         self.route(now);
     }
 
-    /// Identify has told what a connected peer speaks, or that it cannot be known.
+    /// A connected peer has shown what it speaks, or identify has told it, or
+    /// that it cannot be known.
     pub fn handle_protocols(&mut self, peer: PeerId, protocols: Protocols, now: Now) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         let before = entry.protocols;
@@ -45,6 +46,10 @@ impl Engine {
         }
         for job in self.job_ids() {
             self.adopt(job, peer, now);
+            // It may have become a source before it told.
+            if self.jobs.get(&job).is_some_and(|entry| entry.search.sources().contains(&peer)) {
+                self.ask_swarm_of(job, peer, None, now);
+            }
             self.review(job, now);
         }
         self.route(now);
@@ -197,7 +202,7 @@ impl Engine {
         entry.search.handle_connected(peer, None);
         let Some(protocols) = connected.protocols else { return };
         if protocols.bitswap.is_none() {
-            entry.search.handle_useless(peer, "does not speak Bitswap", now.instant);
+            entry.search.handle_useless(peer, "does not say that it speaks Bitswap", now.instant);
             return;
         }
         if self.exchange.add_source(session(job), peer, now).is_err() {

@@ -48,7 +48,7 @@ fn a_peer_without_bitswap_and_our_own_address_are_of_no_use() {
     let (error, _) = failure(&mut world, hints([0, 1]));
     let JobError::NotFound(found) = error else { panic!("{error}") };
     let why: Vec<&str> = found.without.iter().map(|(_, why)| why.as_str()).collect();
-    assert_eq!(why, ["does not speak Bitswap", "is this peer itself"]);
+    assert_eq!(why, ["does not say that it speaks Bitswap", "is this peer itself"]);
     assert_eq!(world.peers[1].dials, 1);
 }
 

@@ -104,6 +104,16 @@ impl Registry {
         true
     }
 
+    /// The peer speaks Bitswap to us; true if that is news.
+    pub(super) fn hear(&mut self, net: &Arc<Net>, peer: PeerId, version: Version) -> bool {
+        let Some(entry) = self.peers.get_mut(&peer).filter(|entry| entry.bitswap.is_none()) else {
+            return false;
+        };
+        entry.bitswap = Some(version);
+        entry.start_writers(net);
+        true
+    }
+
     /// One connection has ended, or is of no use and is closed.
     pub(super) fn disconnect(&mut self, net: &Arc<Net>, peer: PeerId, number: u64) -> Lost {
         let Some(entry) = self.peers.get_mut(&peer) else { return Lost::Nothing };

@@ -16,7 +16,7 @@ enum Protocol {
     Identify,
     IdentifyPush,
     Ping,
-    Bitswap,
+    Bitswap(Version),
     Swarm,
     Perf,
 }
@@ -29,10 +29,7 @@ impl Protocol {
             ping::PROTOCOL => Self::Ping,
             SWARM_PROTOCOL => Self::Swarm,
             perf::PROTOCOL if perf => Self::Perf,
-            other => {
-                Version::of_protocol(other)?;
-                Self::Bitswap
-            }
+            other => Self::Bitswap(Version::of_protocol(other)?),
         })
     }
 }
@@ -53,7 +50,7 @@ pub(super) async fn serve(
         }
     };
     let class =
-        if matches!(protocol, Protocol::Bitswap) { StreamClass::Bitswap } else { StreamClass::Ordinary };
+        if matches!(protocol, Protocol::Bitswap(_)) { StreamClass::Bitswap } else { StreamClass::Ordinary };
     if let Err(error) = stream.classify(class) {
         tracing::debug!(%peer, %error, "too many streams");
         return;
@@ -74,7 +71,10 @@ pub(super) async fn serve(
             Ok(_permit) => drop(ping::serve(&mut stream).await),
             Err(_) => stream.reset(ResetCode::RESOURCE_LIMIT_EXCEEDED),
         },
-        Protocol::Bitswap => bitswap_in::read(net, peer, stream).await,
+        Protocol::Bitswap(version) => {
+            net.tell(Input::Spoke { peer, version });
+            bitswap_in::read(net, peer, stream).await;
+        }
         Protocol::Swarm => swarm::serve(net, peer, addr.scope(), stream).await,
         Protocol::Perf => match perf::serve(&mut stream).await {
             Ok(_) => stream.finish(),
