@@ -25,6 +25,7 @@ mod lock;
 mod notice;
 mod openfiles;
 mod pack;
+mod repeats;
 mod roots;
 mod rootset;
 mod store;

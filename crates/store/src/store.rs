@@ -22,6 +22,7 @@ use crate::pack::active::Source;
 use crate::pack::open::{find_key, open as open_packs};
 use crate::pack::record::{Kind, Record, Reference};
 use crate::pack::set::{Located, PackSet, lock};
+use crate::repeats::Repeats;
 use crate::roots::Roots;
 use crate::userfile::{Notices, Outcome, UserFiles, shown};
 
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) notices: Notices,
     pub(crate) cache: Cache,
     pub(crate) touched: Touched,
+    pub(crate) repeats: Repeats,
     /// Pack and number of entries of the last checkpoint, zeros if it was of no use.
     pub(crate) checkpointed: Mutex<(u32, usize)>,
 }
@@ -110,6 +112,7 @@ impl Store {
             notices: Notices::default(),
             cache,
             touched: Touched::default(),
+            repeats: Repeats::default(),
             checkpointed: Mutex::new(checkpointed),
         };
         Ok((Self { inner: Arc::new(inner) }, report))
@@ -178,7 +181,8 @@ impl Store {
         }
         // Places may be of files that have changed or gone since.
         let readable = |at: &&Located| matches!(inner.read_at(at, mh), Ok(Some(_)));
-        if live.len() >= limit && live.iter().any(readable) {
+        let look = || live.iter().any(readable);
+        if live.len() >= limit && inner.repeats.is_readable(mh, Instant::now(), look) {
             return Ok(false);
         }
         let len = u32::try_from(reference.block_len()).unwrap_or(u32::MAX);
