@@ -2,14 +2,21 @@
 //! `/ipfs/lan/kad/1.0.0`.
 //!
 //! Spec: ipfs/specs `routing/kad-dht.md`, libp2p/specs `kad-dht`; where they
-//! and deployed peers differ, deployed peers.
-
-#![expect(dead_code, reason = "the machine that drives these parts comes next")]
+//! and deployed peers differ, deployed peers. The machine knows peers and
+//! requests, not streams: [`codec`] is for the shell that moves those. See
+//! [`Dht`] for how it is driven.
+//!
+//! Left out on purpose: republishing (the owner calls [`Dht::provide`] again),
+//! the validation of IPNS records ([`Validator`] is its place), and whether we
+//! can be reached from outside, which decides the [`Mode`].
 
 pub mod codec;
+mod dht;
 mod key;
 pub mod limits;
+mod lookup;
 mod message;
+mod output;
 mod providers;
 mod reach;
 mod table;
@@ -17,8 +24,12 @@ mod table;
 mod testing;
 mod values;
 
+pub use dht::{Dht, Stats};
 pub use key::{Distance, KEY_BITS, Key};
 pub use limits::{Config, Network};
 pub use message::{PeerInfo, Record, Request, Response};
+pub use output::{
+    Answer, End, Failure, LookupError, LookupId, Mode, Output, Progress, Report, RequestId, Timer,
+};
 pub use table::BucketHealth;
 pub use values::{Validator, ValueError, public_key_key};

@@ -54,6 +54,15 @@ pub const ADDRS_KEPT_MAX: usize = 16;
 /// Providers that we put into one response, drawn by chance if there are more.
 pub const PROVIDERS_ANSWERED: usize = 64;
 
+/// Providers that one look-up tells of; who has found as many has enough.
+pub const PROVIDERS_FOUND_MAX: usize = 1024;
+
+/// Peers named by one peer that fail, while none answers, after which the others
+/// that it named are not asked. A judgement: if a fifth of all peers is gone,
+/// an honest one meets that once in 600 times, and what it named is mostly
+/// named by others too.
+pub const DISTRUST_AFTER: u32 = 4;
+
 /// Deepest bucket for which a refresh looks for a target (go: 15): finding one
 /// takes `2^(n+1)` hashes, and a table this deep means some million peers.
 pub const REFRESH_PREFIX_MAX: usize = 15;
@@ -121,7 +130,8 @@ pub struct Config {
     pub paths: usize,
     /// How long an answer is waited for, dialling included (go: 10 s).
     pub request_timeout: Duration,
-    /// How long a look-up may take in all (go: 60 s in most callers).
+    /// How long a look-up may search (go: 60 s in most callers). What it is to
+    /// store then goes to the closest that have answered.
     pub lookup_timeout: Duration,
     /// Peers that a look-up remembers; the furthest that were not asked are
     /// forgotten first. Ten times `k` leaves room for many that are gone.
@@ -165,12 +175,12 @@ pub struct Config {
     /// With fewer peers than this a refresh starts from the bootstrap peers
     /// too, and is repeated earlier (go: 10).
     pub refresh_min_peers: usize,
-    /// First pause before a bootstrap that found nobody is tried again; doubles
+    /// First pause before a refresh that found few is tried again; doubles
     /// up to [`Config::bootstrap_retry_max`].
     pub bootstrap_retry_min: Duration,
     /// Longest such pause (go: 2 min).
     pub bootstrap_retry_max: Duration,
-    /// Bootstrap peers remembered.
+    /// Bootstrap peers remembered, and as many that failed and left the table.
     pub bootstrap_max: usize,
 }
 

@@ -301,6 +301,13 @@ impl Table {
         self.place(peer).map(|(bucket, index)| self.buckets[bucket].entries[index].info())
     }
 
+    /// A peer in the table says where it is.
+    pub(crate) fn set_addrs(&mut self, peer: &PeerId, addrs: Vec<Multiaddr>) {
+        if let Some((bucket, index)) = self.place(peer).filter(|_| !addrs.is_empty()) {
+            self.buckets[bucket].entries[index].addrs = addrs;
+        }
+    }
+
     /// All peers, by bucket and then by their last answer.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerInfo> {
         self.buckets.iter().flat_map(|bucket| &bucket.entries).map(Entry::info)

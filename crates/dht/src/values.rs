@@ -257,4 +257,4 @@ pub fn public_key_key(peer: &PeerId) -> Bytes {
 
 #[cfg(test)]
 #[path = "values_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,317 @@
+//! Look-ups from their beginning to their end: what the owner asks for, the
+//! requests that follow, and what answers bring.
+
+use bytes::Bytes;
+use peerage_base::Now;
+use peerage_identity::{Multiaddr, PeerId};
+
+use super::{Dht, Purpose};
+use crate::key::Key;
+use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED};
+use crate::lookup::{Candidates, Found, Goal, Lookup, Step};
+use crate::message::{PeerInfo, Record, Request, Response};
+use crate::output::{End, LookupError, LookupId, Mode, Output, RequestId, Timer};
+use crate::values::Refused;
+
+impl Dht {
+    /// Looks for the servers closest to a key: a peer id's bytes, a multihash,
+    /// or any others. They are in the report.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub fn find_closest(&mut self, key: &[u8], now: Now) -> Result<LookupId, LookupError> {
+        let key = self.check_key(key)?;
+        Ok(self.begin(key, Goal::Closest, now))
+    }
+
+    /// Looks for the addresses of a peer, which need not be a server. It goes
+    /// on after the first were found, since anyone may have told wrong ones:
+    /// [`Dht::cancel`] it once the peer is reached.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub fn find_peer(&mut self, peer: PeerId, now: Now) -> Result<LookupId, LookupError> {
+        let key = self.check_key(peer.as_bytes())?;
+        let known = self.known(&peer);
+        let id = self.open(key, Goal::Peer { peer, told: Vec::new() }, now);
+        self.with_lookup(id, |lookup, out| lookup.peer_found(known.map_or_else(Vec::new, |i| i.addrs), out));
+        self.drive(id, now);
+        Ok(id)
+    }
+
+    /// Looks for who has the block with this multihash. It goes on until the
+    /// closest have all answered: [`Dht::cancel`] it when there are enough.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub fn find_providers(&mut self, multihash: &[u8], now: Now) -> Result<LookupId, LookupError> {
+        let key = self.check_key(multihash)?;
+        let mut stored = self.providers.get(&Key::of(&key), PROVIDERS_ANSWERED, now.unix, &mut self.rng);
+        stored.retain(|info| info.peer != self.local.peer);
+        let id = self.open(key, Goal::Providers { told: Default::default() }, now);
+        self.with_lookup(id, |lookup, out| lookup.providers_found(stored, out));
+        self.drive(id, now);
+        Ok(id)
+    }
+
+    /// Looks for the best value under a key. Peers that turn out to have an
+    /// older one are given it.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub fn find_value(&mut self, key: &[u8], now: Now) -> Result<LookupId, LookupError> {
+        let key = self.check_key(key)?;
+        self.validators.knows(&key)?;
+        let goal = Goal::Value { quorum: self.config.quorum, found: Found::default() };
+        let stored = self.values.get(&key, &self.validators, now).cloned();
+        let id = self.open(key, goal, now);
+        if let (Some(stored), Some(lookup)) = (stored, self.lookups.get_mut(&id)) {
+            lookup.value_found(self.local.peer, stored, &self.validators, &mut self.out.queue);
+        }
+        self.drive(id, now);
+        Ok(id)
+    }
+
+    /// Tells the peers closest to a multihash that we have its block. To be
+    /// repeated by the owner, well within 48 h (deployed peers: 22 h).
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub fn provide(&mut self, multihash: &[u8], now: Now) -> Result<LookupId, LookupError> {
+        let key = self.check_key(multihash)?;
+        let local = self.announced(&key, now)?;
+        Ok(self.begin(key, Goal::Provide(local), now))
+    }
+
+    /// The same without a look-up, at peers that another one has just found:
+    /// for many multihashes of one region of the keyspace.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub fn provide_at(
+        &mut self,
+        multihash: &[u8],
+        peers: Vec<PeerInfo>,
+        now: Now,
+    ) -> Result<LookupId, LookupError> {
+        let key = self.check_key(multihash)?;
+        let local = self.announced(&key, now)?;
+        let id = self.open_with(key, Goal::Provide(local), Vec::new(), now);
+        let step = self.lookups.get_mut(&id).and_then(|lookup| lookup.store_at(peers, End::Complete));
+        self.perform(id, step.unwrap_or(Step::Done(End::NoPeers)), now);
+        Ok(id)
+    }
+
+    /// Stores a value at the peers closest to its key.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub fn put_value(&mut self, key: &[u8], value: Bytes, now: Now) -> Result<LookupId, LookupError> {
+        let record = Record { key: self.check_key(key)?, value };
+        self.validators.validate(&record, now)?;
+        match self.values.put(self.local.peer, &record, &self.validators, now) {
+            Err(Refused::Older) => return Err(LookupError::Older),
+            // There may be no room here and still be some elsewhere.
+            Ok(()) | Err(Refused::Full | Refused::Invalid(_)) => {}
+        }
+        Ok(self.begin(record.key.clone(), Goal::Put(record), now))
+    }
+
+    /// Ends a look-up without a report. What it has stored so far stays.
+    pub fn cancel(&mut self, id: LookupId) {
+        // The table's own are not the owner's to end.
+        if self.lookups.get(&id).is_some_and(|lookup| !lookup.is_internal()) {
+            self.close(id);
+        }
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<Bytes, LookupError> {
+        if key.is_empty() || key.len() > KEY_MAX {
+            return Err(LookupError::Key(key.len()));
+        }
+        if self.lookups.values().filter(|lookup| !lookup.is_internal()).count() >= self.config.lookups_max {
+            return Err(LookupError::Busy);
+        }
+        Ok(Bytes::copy_from_slice(key))
+    }
+
+    /// What is told of us; kept here too if others ask us.
+    fn announced(&mut self, key: &[u8], now: Now) -> Result<PeerInfo, LookupError> {
+        if self.local.addrs.is_empty() {
+            return Err(LookupError::NoAddrs);
+        }
+        if self.mode == Mode::Server {
+            self.providers.add(&Key::of(key), &self.local, now.unix);
+        }
+        Ok(self.local.clone())
+    }
+
+    pub(super) fn begin(&mut self, key: Bytes, goal: Goal, now: Now) -> LookupId {
+        let id = self.open(key, goal, now);
+        self.drive(id, now);
+        id
+    }
+
+    /// A look-up from the closest that we know, which has asked nobody yet.
+    fn open(&mut self, key: Bytes, goal: Goal, now: Now) -> LookupId {
+        let target = Key::of(&key);
+        let mut known = self.table.closest(&target, self.config.bucket_size, None, true);
+        if self.table.len() < self.config.refresh_min_peers {
+            known.extend(self.refresh.last_resort().cloned());
+        }
+        if let Goal::Peer { peer, .. } = &goal {
+            known.retain(|info| info.peer != *peer);
+        }
+        known.retain(|info| info.peer != self.local.peer);
+        self.table.refreshed(&target, now.instant);
+        self.open_with(key, goal, known, now)
+    }
+
+    fn open_with(&mut self, key: Bytes, goal: Goal, known: Vec<PeerInfo>, now: Now) -> LookupId {
+        let id = LookupId(self.out.next_id());
+        let candidates = Candidates::new(Key::of(&key), known, &self.config);
+        self.lookups.insert(id, Lookup::new(id, key, goal, candidates, now.instant));
+        self.out.timers.set(Timer::Lookup(id), now.instant + self.config.lookup_timeout);
+        id
+    }
+
+    /// Does what the look-up wants next.
+    fn drive(&mut self, id: LookupId, now: Now) {
+        if let Some(step) = self.lookups.get_mut(&id).map(Lookup::step) {
+            self.perform(id, step, now);
+        }
+    }
+
+    fn perform(&mut self, id: LookupId, step: Step, now: Now) {
+        let (peers, request, purpose) = match step {
+            Step::Done(end) => return self.finish(id, end, now),
+            Step::Ask(peers, request) => (peers, request, Purpose::Search(id)),
+            Step::Store(peers, request) => {
+                self.cancel_requests(id);
+                (peers, request, Purpose::Store(id))
+            }
+        };
+        let sent: Vec<RequestId> =
+            peers.into_iter().map(|info| self.send(info, request.clone(), purpose, now)).collect();
+        let Some(lookup) = self.lookups.get_mut(&id) else { return };
+        lookup.in_flight.extend(sent);
+        if purpose == Purpose::Store(id) && lookup.in_flight.is_empty() {
+            self.finish(id, End::NoPeers, now);
+        }
+    }
+
+    pub(super) fn search_answered(
+        &mut self,
+        id: LookupId,
+        request: RequestId,
+        peer: PeerId,
+        response: Response,
+        now: Now,
+    ) {
+        let closer: Vec<PeerInfo> =
+            response.closer().iter().filter_map(|info| self.worth_asking(info)).collect();
+        let Some(lookup) = self.lookups.get_mut(&id) else { return };
+        lookup.in_flight.remove(&request);
+        let sought: Vec<Multiaddr> = response
+            .closer()
+            .iter()
+            .filter(|info| lookup.seeks(&info.peer))
+            .flat_map(|info| self.reach.filter(&info.addrs))
+            .collect();
+        lookup.peer_found(sought, &mut self.out.queue);
+        lookup.answered(&peer, closer);
+        match response {
+            Response::Providers { providers, .. } => {
+                let local = self.local.peer;
+                let others = providers.iter().filter(|info| info.peer != local);
+                let mut providers: Vec<PeerInfo> = others.map(|info| self.reach.filter_peer(info)).collect();
+                for info in providers.iter_mut().filter(|info| info.addrs.is_empty()) {
+                    info.addrs = self.known(&info.peer).map_or_else(Vec::new, |known| known.addrs);
+                }
+                self.with_lookup(id, |lookup, out| lookup.providers_found(providers, out));
+            }
+            Response::Value { record: Some(record), .. } => {
+                if self.validators.validate(&record, now).is_ok()
+                    && let Some(lookup) = self.lookups.get_mut(&id)
+                {
+                    lookup.value_found(peer, record, &self.validators, &mut self.out.queue);
+                }
+            }
+            _ => {}
+        }
+        self.tell_progress(id);
+        self.drive(id, now);
+    }
+
+    pub(super) fn search_failed(&mut self, id: LookupId, request: RequestId, peer: &PeerId, now: Now) {
+        let Some(lookup) = self.lookups.get_mut(&id) else { return };
+        lookup.in_flight.remove(&request);
+        lookup.failed(peer);
+        self.tell_progress(id);
+        self.drive(id, now);
+    }
+
+    pub(super) fn store_ended(&mut self, id: LookupId, request: RequestId, stored: bool, now: Now) {
+        let Some(lookup) = self.lookups.get_mut(&id) else { return };
+        lookup.in_flight.remove(&request);
+        if stored {
+            lookup.stored();
+        }
+        self.drive(id, now);
+    }
+
+    pub(super) fn out_of_time(&mut self, id: LookupId, now: Now) {
+        // Storing has a time of its own: that of its requests.
+        if let Some(step) = self.lookups.get_mut(&id).map(Lookup::out_of_time) {
+            self.perform(id, step, now);
+        }
+    }
+
+    fn finish(&mut self, id: LookupId, end: End, now: Now) {
+        let Some(lookup) = self.close(id) else { return };
+        if lookup.is_internal() {
+            self.refresh_finished(now);
+            return;
+        }
+        if let Some((peers, record)) = lookup.corrections(end, &self.local.peer) {
+            for peer in peers {
+                let info = self.known(&peer).unwrap_or(PeerInfo { peer, addrs: Vec::new() });
+                self.send(info, Request::PutValue { record: record.clone() }, Purpose::Correct, now);
+            }
+        }
+        let report = lookup.report(end, now.instant);
+        self.out.queue.push_back(Output::LookupFinished { lookup: id, report });
+    }
+
+    fn close(&mut self, id: LookupId) -> Option<Lookup> {
+        self.cancel_requests(id);
+        self.out.timers.cancel(&Timer::Lookup(id));
+        self.lookups.remove(&id)
+    }
+
+    fn cancel_requests(&mut self, id: LookupId) {
+        let Some(lookup) = self.lookups.get_mut(&id) else { return };
+        for request in std::mem::take(&mut lookup.in_flight) {
+            if self.take_request(request).is_some() {
+                self.out.queue.push_back(Output::CancelRequest { id: request });
+            }
+        }
+    }
+
+    fn tell_progress(&mut self, id: LookupId) {
+        if let Some(lookup) = self.lookups.get(&id).filter(|lookup| !lookup.is_internal()) {
+            let progress = lookup.progress();
+            self.out.queue.push_back(Output::Progress { lookup: id, progress });
+        }
+    }
+
+    fn with_lookup(
+        &mut self,
+        id: LookupId,
+        change: impl FnOnce(&mut Lookup, &mut std::collections::VecDeque<Output>),
+    ) {
+        if let Some(lookup) = self.lookups.get_mut(&id) {
+            change(lookup, &mut self.out.queue);
+        }
+    }
+}

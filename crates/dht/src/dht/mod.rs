@@ -1,0 +1,271 @@
+//! The hub: routes each input to the part that it concerns and collects what
+//! they want done.
+
+mod answers;
+mod lookups;
+mod peers;
+mod refresh;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use peerage_base::{Instant, Now, Rng, Timers};
+use peerage_identity::{Multiaddr, PeerId};
+
+use crate::key::Key;
+use crate::limits::Config;
+use crate::lookup::Lookup;
+use crate::message::{PeerInfo, Request, Response};
+use crate::output::{Failure, LookupId, Mode, Output, RequestId, Timer};
+use crate::providers::Providers;
+use crate::reach::{Reach, normal};
+use crate::table::{BucketHealth, Table};
+use crate::values::{Validators, Values};
+
+/// One DHT as a state machine. A peer in both has two of them.
+///
+/// After every input, drain [`Dht::poll_output`] and look at
+/// [`Dht::poll_timeout`]. Time never goes back; an early `handle_timeout`
+/// changes nothing. The same seed and inputs give the same outputs.
+///
+/// Requests of others are answered by the return value of
+/// [`Dht::handle_request`], and give no output.
+#[derive(Debug)]
+pub struct Dht {
+    config: Config,
+    reach: Reach,
+    local: PeerInfo,
+    mode: Mode,
+    table: Table,
+    /// Peers that are connected.
+    contacts: BTreeMap<PeerId, peers::Contact>,
+    providers: Providers,
+    values: Values,
+    validators: Validators,
+    lookups: BTreeMap<LookupId, Lookup>,
+    requests: BTreeMap<RequestId, Pending>,
+    refresh: refresh::Refresh,
+    rng: Rng,
+    out: Outbox,
+}
+
+/// What both the hub and its parts write to.
+#[derive(Debug, Default)]
+struct Outbox {
+    queue: VecDeque<Output>,
+    timers: Timers<Timer>,
+    next_id: u64,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct Pending {
+    to: PeerInfo,
+    request: Request,
+    purpose: Purpose,
+}
+
+/// Why a peer was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A look-up on its way.
+    Search(LookupId),
+    /// A look-up that stores.
+    Store(LookupId),
+    /// To know whether it is there.
+    Check,
+    /// It has an old value.
+    Correct,
+}
+
+impl Dht {
+    /// A machine that knows nobody, as a client.
+    #[must_use]
+    pub fn new(config: Config, local: PeerId, seed: u64, now: Now) -> Self {
+        let key = Key::of_peer(&local);
+        let mut dht = Self {
+            reach: Reach::new(&config),
+            local: PeerInfo { peer: local, addrs: Vec::new() },
+            mode: Mode::Client,
+            table: Table::new(key, &config),
+            contacts: BTreeMap::new(),
+            providers: Providers::new(key, &config),
+            values: Values::new(key, &config),
+            validators: Validators::new(&config),
+            lookups: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            refresh: refresh::Refresh::new(&config),
+            rng: Rng::new(seed),
+            out: Outbox::default(),
+            config,
+        };
+        dht.out.timers.set(Timer::Sweep, now.instant + dht.config.sweep_interval);
+        dht.out.timers.set(Timer::Refresh, now.instant + dht.config.refresh_interval);
+        dht
+    }
+
+    /// Our addresses as others may reach us; those that do not count in this
+    /// DHT are left out. Without any, nothing can be provided.
+    pub fn set_local_addrs(&mut self, addrs: &[Multiaddr]) {
+        self.local.addrs = self.reach.filter(&normal(self.local.peer, addrs).addrs);
+    }
+
+    /// Begins or ceases to answer others.
+    pub const fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// Whether others are answered.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// A request was answered over the connection with this remote address.
+    pub fn handle_response(&mut self, id: RequestId, via: &Multiaddr, response: Response, now: Now) {
+        let Some(pending) = self.take_request(id) else { return };
+        if !response.answers(&pending.request) {
+            self.request_failed(id, &pending, Failure::Malformed, now);
+            return;
+        }
+        self.peer_answered(&pending.to, via, now);
+        match pending.purpose {
+            Purpose::Search(lookup) => self.search_answered(lookup, id, pending.to.peer, response, now),
+            Purpose::Store(lookup) => {
+                let confirmed = matches!((&response, &pending.request),
+                    (Response::Stored { record }, Request::PutValue { record: sent }) if record == sent);
+                self.store_ended(lookup, id, confirmed, now);
+            }
+            Purpose::Check | Purpose::Correct => {}
+        }
+    }
+
+    /// A request that has no answer was written.
+    pub fn handle_sent(&mut self, id: RequestId, now: Now) {
+        if self.requests.get(&id).is_none_or(|pending| pending.request.is_answered()) {
+            return;
+        }
+        if let Some(Purpose::Store(lookup)) = self.take_request(id).map(|pending| pending.purpose) {
+            self.store_ended(lookup, id, true, now);
+        }
+    }
+
+    /// A request came to nothing.
+    pub fn handle_request_failed(&mut self, id: RequestId, failure: Failure, now: Now) {
+        if let Some(pending) = self.take_request(id) {
+            self.request_failed(id, &pending, failure, now);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.queue.pop_front()
+    }
+
+    /// When to call [`Dht::handle_timeout`] at the latest, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.out.timers.next()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.out.timers.pop_due(now.instant) {
+            match timer {
+                Timer::Request(id) => {
+                    if let Some(pending) = self.take_request(id) {
+                        self.out.queue.push_back(Output::CancelRequest { id });
+                        self.request_failed(id, &pending, Failure::Unreachable, now);
+                    }
+                }
+                Timer::Lookup(id) => self.out_of_time(id, now),
+                Timer::Refresh => self.begin_refresh(now),
+                Timer::Sweep => {
+                    self.providers.sweep(now.unix);
+                    self.values.sweep(now.unix);
+                    self.out.timers.set(Timer::Sweep, now.instant + self.config.sweep_interval);
+                }
+            }
+        }
+    }
+
+    /// The servers in the table, by bucket: worth remembering for
+    /// [`Dht::bootstrap`] after a restart.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.table.peers().collect()
+    }
+
+    /// The state of the table, bucket by bucket.
+    #[must_use]
+    pub fn table_health(&self) -> Vec<BucketHealth> {
+        self.table.health()
+    }
+
+    /// How much is held now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            table_peers: self.table.len(),
+            contacts: self.contacts.len(),
+            provider_records: self.providers.len(),
+            values: self.values.len(),
+            value_bytes: self.values.bytes(),
+            lookups: self.lookups.len(),
+            requests: self.requests.len(),
+        }
+    }
+
+    /// Sends a request; its deadline begins now.
+    fn send(&mut self, to: PeerInfo, request: Request, purpose: Purpose, now: Now) -> RequestId {
+        let id = RequestId(self.out.next_id());
+        self.out.queue.push_back(Output::SendRequest {
+            id,
+            peer: to.peer,
+            addrs: to.addrs.clone(),
+            request: request.clone(),
+        });
+        self.out.timers.set(Timer::Request(id), now.instant + self.config.request_timeout);
+        self.requests.insert(id, Pending { to, request, purpose });
+        id
+    }
+
+    fn take_request(&mut self, id: RequestId) -> Option<Pending> {
+        self.out.timers.cancel(&Timer::Request(id));
+        self.requests.remove(&id)
+    }
+
+    fn request_failed(&mut self, id: RequestId, pending: &Pending, failure: Failure, now: Now) {
+        self.peer_failed(&pending.to.peer, failure);
+        match pending.purpose {
+            Purpose::Search(lookup) => self.search_failed(lookup, id, &pending.to.peer, now),
+            Purpose::Store(lookup) => self.store_ended(lookup, id, false, now),
+            Purpose::Check | Purpose::Correct => {}
+        }
+    }
+}
+
+impl Outbox {
+    const fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+/// How much a machine holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Servers in the table.
+    pub table_peers: usize,
+    /// Connected peers that are known.
+    pub contacts: usize,
+    /// Provider records kept for others.
+    pub provider_records: usize,
+    /// Values kept for others.
+    pub values: usize,
+    /// Bytes of their keys and values.
+    pub value_bytes: usize,
+    /// Look-ups that run, the table's own included.
+    pub lookups: usize,
+    /// Requests that wait for an answer.
+    pub requests: usize,
+}

@@ -1,0 +1,380 @@
+//! The peers of one look-up by distance, whom to ask next, and when it is
+//! over. Spec: ipfs/specs `routing/kad-dht.md`, "Client behaviour"; the
+//! termination is go-libp2p-kad-dht's.
+//!
+//! First each path *walks*: it asks the closest that it knows, `alpha` at a
+//! time over all paths, until the `beta` closest that did not fail have
+//! answered, or nobody is left. Then the look-up *gathers*: the `k` closest of
+//! all paths that were not asked yet are asked at once, and if they name
+//! closer ones those too. Peers that fail count no more.
+//!
+//! Who names peers that all fail is not believed in the others that only it
+//! named: anyone can invent ids that are very near, and each costs a timeout.
+//!
+//! With several paths (S/Kademlia) a peer belongs to the path that heard of it
+//! first, and is asked on no other, so that a liar leads only one astray.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use peerage_identity::PeerId;
+
+use crate::key::{Distance, Key};
+use crate::limits::{Config, DISTRUST_AFTER};
+use crate::message::PeerInfo;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Heard,
+    Waiting,
+    Answered,
+    Failed,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    info: PeerInfo,
+    state: State,
+    /// Hops from us: 1 for whom we knew.
+    depth: u32,
+    path: usize,
+    /// Who named it, if it was one peer alone.
+    by: Option<PeerId>,
+}
+
+/// How it went with the peers that one peer named.
+#[derive(Debug, Default)]
+struct Repute {
+    answered: u32,
+    failed: u32,
+}
+
+/// A peer to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Ask these, and wait for answers.
+    Ask(Vec<PeerInfo>),
+    /// The k closest have answered, or nobody is left.
+    Settled,
+}
+
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    target: Key,
+    k: usize,
+    alpha: usize,
+    beta: usize,
+    max: usize,
+    /// Paths that still walk.
+    walking: BTreeSet<usize>,
+    paths: usize,
+    all: BTreeMap<Distance, Candidate>,
+    reputes: BTreeMap<PeerId, Repute>,
+    asked: u32,
+    answered: u32,
+    failed: u32,
+}
+
+impl Candidates {
+    /// Begins with the peers that we know, dealt to the paths in turn.
+    pub(crate) fn new(target: Key, known: Vec<PeerInfo>, config: &Config) -> Self {
+        let paths = config.paths.max(1);
+        let mut candidates = Self {
+            target,
+            k: config.bucket_size,
+            alpha: config.parallelism.max(paths),
+            beta: config.resiliency,
+            max: config.candidates_max,
+            walking: (0..paths).collect(),
+            paths,
+            all: BTreeMap::new(),
+            reputes: BTreeMap::new(),
+            asked: 0,
+            answered: 0,
+            failed: 0,
+        };
+        for (index, info) in known.into_iter().enumerate() {
+            candidates.insert(info, 1, index % paths, None);
+        }
+        candidates
+    }
+
+    pub(crate) const fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    pub(crate) const fn answered_count(&self) -> u32 {
+        self.answered
+    }
+
+    pub(crate) const fn failed_count(&self) -> u32 {
+        self.failed
+    }
+
+    fn distance(&self, peer: &PeerId) -> Distance {
+        self.target.distance(&Key::of_peer(peer))
+    }
+
+    fn insert(&mut self, info: PeerInfo, depth: u32, path: usize, by: Option<PeerId>) {
+        let distance = self.distance(&info.peer);
+        if let Some(known) = self.all.get_mut(&distance) {
+            known.by = known.by.filter(|first| Some(*first) == by);
+            return;
+        }
+        if self.all.len() >= self.max {
+            // Whoever was asked is remembered, so that nobody is asked twice;
+            // then the number of requests is bounded too.
+            let furthest = self.all.iter().rev().find(|(_, other)| other.state == State::Heard);
+            match furthest.map(|(&furthest, _)| furthest) {
+                Some(furthest) if furthest > distance => drop(self.all.remove(&furthest)),
+                _ => return,
+            }
+        }
+        self.all.insert(distance, Candidate { info, state: State::Heard, depth, path, by });
+    }
+
+    /// `peer` answered and named these. False if it had not been asked.
+    pub(crate) fn answered(&mut self, peer: &PeerId, closer: Vec<PeerInfo>) -> bool {
+        let distance = self.distance(peer);
+        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting)
+        else {
+            return false;
+        };
+        candidate.state = State::Answered;
+        let (depth, path, by) = (candidate.depth, candidate.path, candidate.by);
+        self.answered += 1;
+        if let Some(by) = by {
+            self.reputes.entry(by).or_default().answered += 1;
+        }
+        for info in closer {
+            self.insert(info, depth + 1, path, Some(*peer));
+        }
+        true
+    }
+
+    /// `peer` did not answer, or not as it should.
+    pub(crate) fn failed(&mut self, peer: &PeerId) {
+        let distance = self.distance(peer);
+        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting)
+        else {
+            return;
+        };
+        candidate.state = State::Failed;
+        self.failed += 1;
+        let Some(by) = candidate.by else { return };
+        let repute = self.reputes.entry(by).or_default();
+        repute.failed += 1;
+        if repute.answered == 0 && repute.failed >= DISTRUST_AFTER {
+            self.all.retain(|_, found| found.state != State::Heard || found.by != Some(by));
+        }
+    }
+
+    /// Whom to ask now.
+    pub(crate) fn next(&mut self) -> Next {
+        let mut ask = Vec::new();
+        for path in 0..self.paths {
+            if self.walking.contains(&path) && !self.walk(path, &mut ask) {
+                self.walking.remove(&path);
+            }
+        }
+        if self.walking.is_empty() && !self.gather(&mut ask) {
+            return Next::Settled;
+        }
+        Next::Ask(ask)
+    }
+
+    /// One path's next requests; false if it has come to its end.
+    fn walk(&mut self, path: usize, ask: &mut Vec<PeerInfo>) -> bool {
+        let live = || self.all.values().filter(|found| found.path == path && found.state != State::Failed);
+        if live().take(self.beta).all(|found| found.state == State::Answered) {
+            return false;
+        }
+        let waiting = live().filter(|found| found.state == State::Waiting).count();
+        let room = (self.alpha / self.paths).saturating_sub(waiting);
+        let heard = self.all.values_mut().filter(|found| found.path == path && found.state == State::Heard);
+        let mut more = false;
+        for candidate in heard.take(room) {
+            candidate.state = State::Waiting;
+            ask.push(candidate.info.clone());
+            self.asked += 1;
+            more = true;
+        }
+        more || waiting > 0
+    }
+
+    /// The rest of the k closest; false if they have all answered.
+    fn gather(&mut self, ask: &mut Vec<PeerInfo>) -> bool {
+        let mut open = false;
+        for candidate in self.all.values_mut().filter(|found| found.state != State::Failed).take(self.k) {
+            open |= candidate.state != State::Answered;
+            if candidate.state == State::Heard {
+                candidate.state = State::Waiting;
+                ask.push(candidate.info.clone());
+                self.asked += 1;
+            }
+        }
+        open
+    }
+
+    /// The closest that have answered, nearest first.
+    pub(crate) fn closest(&self) -> Vec<PeerInfo> {
+        let answered = self.all.values().filter(|found| found.state == State::Answered);
+        answered.take(self.k).map(|found| found.info.clone()).collect()
+    }
+
+    /// Of the closest that has answered: how far it is from the target, and
+    /// how many hops from us.
+    pub(crate) fn nearest(&self) -> Option<(Distance, u32)> {
+        let mut answered = self.all.iter().filter(|(_, found)| found.state == State::Answered);
+        answered.next().map(|(distance, found)| (*distance, found.depth))
+    }
+
+    /// The path on which a peer was or would be asked.
+    #[cfg(test)]
+    fn path_of(&self, peer: &PeerId) -> Option<usize> {
+        self.all.get(&self.distance(peer)).map(|found| found.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{info, peer};
+
+    fn config() -> Config {
+        Config { bucket_size: 5, parallelism: 4, resiliency: 2, candidates_max: 30, ..Config::default() }
+    }
+
+    /// Numbers of peers, closest to the target first.
+    fn order(target: &Key, count: u64) -> Vec<u64> {
+        let mut all: Vec<u64> = (0..count).collect();
+        all.sort_by_key(|&n| target.distance(&Key::of_peer(&peer(n))));
+        all
+    }
+
+    fn asked(next: Next) -> Vec<PeerInfo> {
+        match next {
+            Next::Ask(peers) => peers,
+            Next::Settled => panic!("settled"),
+        }
+    }
+
+    #[test]
+    fn walks_until_beta_have_answered_then_gathers_the_k_closest() {
+        let target = Key::of(b"target");
+        let near = order(&target, 40);
+        let known: Vec<PeerInfo> = near[20..30].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, &config());
+        let first = asked(candidates.next());
+        assert_eq!(first, near[20..24].iter().map(|&n| info(n)).collect::<Vec<_>>(), "alpha at a time");
+        // The first to answer names the very closest.
+        let closer = near[..6].iter().map(|&n| info(n)).collect();
+        assert!(candidates.answered(&peer(near[20]), closer));
+        assert!(!candidates.answered(&peer(near[20]), Vec::new()), "once");
+        assert_eq!(asked(candidates.next()), [info(near[0])], "one place came free");
+        candidates.failed(&peer(near[21]));
+        assert_eq!(asked(candidates.next()), [info(near[1])]);
+        candidates.answered(&peer(near[1]), Vec::new());
+        assert_eq!(asked(candidates.next()), [info(near[2])]);
+        candidates.failed(&peer(near[0]));
+        assert_eq!(asked(candidates.next()), [info(near[3])]);
+        candidates.answered(&peer(near[2]), Vec::new());
+        // The two closest that live have answered: the rest of five at once.
+        assert_eq!(asked(candidates.next()), [info(near[4]), info(near[5])]);
+        for &n in &near[3..6] {
+            candidates.answered(&peer(n), Vec::new());
+        }
+        assert_eq!(candidates.next(), Next::Settled, "though two further ones are still silent");
+        assert_eq!(candidates.closest(), near[1..6].iter().map(|&n| info(n)).collect::<Vec<_>>());
+        assert_eq!(candidates.nearest().map(|(_, hops)| hops), Some(2));
+        assert_eq!((candidates.asked(), candidates.answered_count(), candidates.failed_count()), (10, 6, 2));
+    }
+
+    #[test]
+    fn ends_when_nobody_is_left() {
+        let mut none = Candidates::new(Key::of(b"a"), Vec::new(), &config());
+        assert_eq!(none.next(), Next::Settled);
+        let mut all_fail = Candidates::new(Key::of(b"a"), (0..9).map(info).collect(), &config());
+        let mut count = 0;
+        while let Next::Ask(peers) = all_fail.next() {
+            assert!(!peers.is_empty(), "nothing is waited for that does not come");
+            count += peers.len();
+            for info in peers {
+                all_fail.failed(&info.peer);
+            }
+        }
+        assert_eq!((count, all_fail.closest()), (9, vec![]));
+    }
+
+    #[test]
+    fn on_disjoint_paths_a_peer_belongs_to_whoever_heard_first() {
+        let target = Key::of(b"target");
+        let near = order(&target, 40);
+        let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, &Config { paths: 2, ..config() });
+        assert_eq!(asked(candidates.next()).len(), 4, "two on each path");
+        // A liar on the first path names its friends; the second path is not led there.
+        candidates.answered(&peer(near[30]), near[..3].iter().map(|&n| info(n)).collect());
+        candidates.answered(&peer(near[31]), near[1..6].iter().map(|&n| info(n)).collect());
+        assert!(near[..3].iter().all(|&n| candidates.path_of(&peer(n)) == Some(0)));
+        assert!(near[3..6].iter().all(|&n| candidates.path_of(&peer(n)) == Some(1)));
+        assert_eq!(asked(candidates.next()), [info(near[0]), info(near[3])], "each its own closest");
+    }
+
+    #[test]
+    fn who_names_only_peers_that_fail_is_not_believed() {
+        let target = Key::of(b"target");
+        let near = order(&target, 40);
+        let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, &config());
+        candidates.next();
+        candidates.answered(&peer(near[30]), near[..10].iter().map(|&n| info(n)).collect());
+        // The tenth is named by another too.
+        candidates.answered(&peer(near[31]), near[9..20].iter().map(|&n| info(n)).collect());
+        assert_eq!(asked(candidates.next()).len(), 4);
+        for &n in &near[..4] {
+            candidates.failed(&peer(n));
+        }
+        let next: Vec<PeerInfo> = near[9..13].iter().map(|&n| info(n)).collect();
+        assert_eq!(asked(candidates.next()), next, "the rest of the first one's are forgotten");
+    }
+
+    proptest! {
+        /// Whatever is answered, it ends, within its bounds, and asks nobody twice.
+        #[test]
+        fn always_ends(
+            answers in proptest::collection::vec(
+                proptest::option::weighted(0.7, proptest::collection::vec(0u64..300, 0..22)), 400),
+            known in proptest::collection::vec(0u64..300, 0..20),
+            paths in 1usize..4,
+            newest_first in any::<bool>(),
+        ) {
+            let config = Config { paths, ..config() };
+            let mut candidates =
+                Candidates::new(Key::of(b"target"), known.into_iter().map(info).collect(), &config);
+            let mut answers = answers.into_iter();
+            let mut asked = BTreeSet::new();
+            let mut waiting: Vec<PeerId> = Vec::new();
+            while let Next::Ask(peers) = candidates.next() {
+                for info in peers {
+                    prop_assert!(asked.insert(info.peer), "asked twice");
+                    waiting.push(info.peer);
+                }
+                prop_assert!(!waiting.is_empty());
+                let peer = if newest_first { waiting.pop().unwrap() } else { waiting.remove(0) };
+                match answers.next().flatten() {
+                    Some(closer) => {
+                        candidates.answered(&peer, closer.into_iter().map(info).collect());
+                    }
+                    None => candidates.failed(&peer),
+                }
+                prop_assert!(candidates.all.len() <= config.candidates_max);
+            }
+            prop_assert!(asked.len() <= config.candidates_max);
+            // The k closest of those that did not fail have answered.
+            let live = candidates.all.values().filter(|found| found.state != State::Failed);
+            prop_assert!(live.take(5).all(|found| found.state == State::Answered));
+        }
+    }
+}

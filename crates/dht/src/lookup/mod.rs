@@ -1,0 +1,263 @@
+//! One look-up: what it wants, what it found, and what to do next.
+//!
+//! Spec: ipfs/specs `routing/kad-dht.md`, "Content routing", "Peer routing",
+//! "Value store". All kinds walk to the same place ([`candidates`]); they
+//! differ in what they ask, what they take from answers, and whether they
+//! store something at the end.
+
+mod candidates;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use peerage_base::Instant;
+use peerage_identity::{Multiaddr, PeerId};
+
+pub(crate) use candidates::Candidates;
+use candidates::Next;
+pub(crate) use value::Found;
+
+use crate::key::KEY_BITS;
+use crate::limits::{ADDRS_KEPT_MAX, PROVIDERS_FOUND_MAX};
+use crate::message::{PeerInfo, Record, Request};
+use crate::output::{End, LookupId, Output, Progress, Report, RequestId};
+use crate::values::Validators;
+
+/// What a look-up is for, and what it found of that.
+#[derive(Debug)]
+pub(crate) enum Goal {
+    /// The closest peers; told at the end.
+    Closest,
+    /// The addresses of a peer, and those that were told already.
+    Peer { peer: PeerId, told: Vec<Multiaddr> },
+    /// Who has a block: providers told already, and whether with addresses.
+    Providers { told: BTreeMap<PeerId, bool> },
+    /// The best value; ends early after so many valid ones (0: never).
+    Value { quorum: usize, found: Found },
+    /// To tell the closest peers that we have a block.
+    Provide(PeerInfo),
+    /// To store a value at the closest peers.
+    Put(Record),
+    /// The table's own; nobody is told.
+    Refresh,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Ask these the same; none if there is only to wait.
+    Ask(Vec<PeerInfo>, Request),
+    /// Give up what was asked, and have these store something.
+    Store(Vec<PeerInfo>, Request),
+    /// It is over.
+    Done(End),
+}
+
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    id: LookupId,
+    key: Bytes,
+    goal: Goal,
+    candidates: Candidates,
+    started: Instant,
+    pub(crate) in_flight: BTreeSet<RequestId>,
+    /// The closest have been found, and store; how the search ended.
+    storing: Option<End>,
+    stored: u32,
+}
+
+impl Lookup {
+    pub(crate) const fn new(
+        id: LookupId,
+        key: Bytes,
+        goal: Goal,
+        candidates: Candidates,
+        now: Instant,
+    ) -> Self {
+        let in_flight = BTreeSet::new();
+        Self { id, key, goal, candidates, started: now, in_flight, storing: None, stored: 0 }
+    }
+
+    /// What its peers are asked.
+    fn question(&self) -> Request {
+        let key = self.key.clone();
+        match self.goal {
+            Goal::Providers { .. } => Request::GetProviders { key },
+            Goal::Value { .. } => Request::GetValue { key },
+            // Who stores a value is found as go does, which asks for nodes.
+            Goal::Closest | Goal::Peer { .. } | Goal::Provide(_) | Goal::Put(_) | Goal::Refresh => {
+                Request::FindNode { key }
+            }
+        }
+    }
+
+    /// What the closest are asked to store.
+    fn storage(&self) -> Option<Request> {
+        match &self.goal {
+            Goal::Provide(local) => {
+                Some(Request::AddProvider { key: self.key.clone(), providers: vec![local.clone()] })
+            }
+            Goal::Put(record) => Some(Request::PutValue { record: record.clone() }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn step(&mut self) -> Step {
+        if let Some(end) = self.storing {
+            return match self.in_flight.is_empty() {
+                true => Step::Done(end),
+                false => Step::Ask(Vec::new(), self.question()),
+            };
+        }
+        if let Goal::Value { quorum, found } = &self.goal
+            && *quorum > 0
+            && found.count() >= *quorum
+        {
+            return Step::Done(End::Quorum);
+        }
+        match self.candidates.next() {
+            Next::Ask(peers) => Step::Ask(peers, self.question()),
+            Next::Settled => {
+                let closest = self.candidates.closest();
+                if closest.is_empty() {
+                    return Step::Done(End::NoPeers);
+                }
+                self.store_at(closest, End::Complete).unwrap_or(Step::Done(End::Complete))
+            }
+        }
+    }
+
+    /// The search took too long: what there is to store goes to the closest
+    /// that have answered so far.
+    pub(crate) fn out_of_time(&mut self) -> Step {
+        let closest = self.candidates.closest();
+        let store = if self.storing.is_some() || closest.is_empty() {
+            None
+        } else {
+            self.store_at(closest, End::OutOfTime)
+        };
+        store.unwrap_or(Step::Done(End::OutOfTime))
+    }
+
+    /// Goes on to storing, if there is something to store.
+    pub(crate) fn store_at(&mut self, peers: Vec<PeerInfo>, end: End) -> Option<Step> {
+        let storage = self.storage()?;
+        self.storing = Some(end);
+        Some(Step::Store(peers, storage))
+    }
+
+    /// A peer answered and named these. False if it had not been asked.
+    pub(crate) fn answered(&mut self, peer: &PeerId, closer: Vec<PeerInfo>) -> bool {
+        // Who is looked for is not asked about itself.
+        let sought = match self.goal {
+            Goal::Peer { peer, .. } => Some(peer),
+            _ => None,
+        };
+        let closer = closer.into_iter().filter(|info| Some(info.peer) != sought).collect();
+        self.candidates.answered(peer, closer)
+    }
+
+    pub(crate) fn failed(&mut self, peer: &PeerId) {
+        if self.storing.is_none() {
+            self.candidates.failed(peer);
+        }
+    }
+
+    pub(crate) const fn stored(&mut self) {
+        self.stored += 1;
+    }
+
+    /// True if this peer is what is looked for.
+    pub(crate) fn seeks(&self, peer: &PeerId) -> bool {
+        matches!(&self.goal, Goal::Peer { peer: sought, .. } if sought == peer)
+    }
+
+    /// Where the peer that is looked for may be.
+    pub(crate) fn peer_found(&mut self, addrs: Vec<Multiaddr>, out: &mut VecDeque<Output>) {
+        let Goal::Peer { peer, told } = &mut self.goal else { return };
+        let mut addrs = addrs;
+        addrs.retain(|addr| !told.contains(addr));
+        // Several liars cannot make this grow without end.
+        addrs.truncate((4 * ADDRS_KEPT_MAX).saturating_sub(told.len()));
+        if !addrs.is_empty() {
+            told.extend_from_slice(&addrs);
+            out.push_back(Output::PeerFound { lookup: self.id, info: PeerInfo { peer: *peer, addrs } });
+        }
+    }
+
+    /// Who has the block.
+    pub(crate) fn providers_found(&mut self, providers: Vec<PeerInfo>, out: &mut VecDeque<Output>) {
+        let Goal::Providers { told } = &mut self.goal else { return };
+        let mut news = Vec::new();
+        for info in providers {
+            let reachable = !info.addrs.is_empty();
+            let is_news = match told.get(&info.peer) {
+                Some(known) => reachable && !known,
+                None => told.len() < PROVIDERS_FOUND_MAX,
+            };
+            if is_news {
+                told.insert(info.peer, reachable);
+                news.push(info);
+            }
+        }
+        if !news.is_empty() {
+            out.push_back(Output::ProvidersFound { lookup: self.id, providers: news });
+        }
+    }
+
+    /// A valid value under the key.
+    pub(crate) fn value_found(
+        &mut self,
+        from: PeerId,
+        record: Record,
+        validators: &Validators,
+        out: &mut VecDeque<Output>,
+    ) {
+        let Goal::Value { found, .. } = &mut self.goal else { return };
+        let value = record.value.clone();
+        if record.key == self.key && found.add(from, record, validators) {
+            out.push_back(Output::ValueFound { lookup: self.id, value });
+        }
+    }
+
+    /// Who is to be given the best value, and that value. Of those who have
+    /// none only if the closest are known.
+    pub(crate) fn corrections(&self, end: End, local: &PeerId) -> Option<(Vec<PeerId>, Record)> {
+        let Goal::Value { found, .. } = &self.goal else { return None };
+        let closest: Vec<PeerId> = match end {
+            End::Complete => self.candidates.closest().into_iter().map(|info| info.peer).collect(),
+            _ => Vec::new(),
+        };
+        let peers = found.to_correct(&closest, local);
+        Some((peers, found.best()?.clone()))
+    }
+
+    pub(crate) const fn is_internal(&self) -> bool {
+        matches!(self.goal, Goal::Refresh)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            asked: self.candidates.asked(),
+            answered: self.candidates.answered_count(),
+            failed: self.candidates.failed_count(),
+            closest_bits: self.candidates.nearest().map_or(KEY_BITS, |(distance, _)| distance.bits()),
+            providers: match &self.goal {
+                Goal::Providers { told } => told.len(),
+                _ => 0,
+            },
+        }
+    }
+
+    pub(crate) fn report(&self, end: End, now: Instant) -> Report {
+        Report {
+            end,
+            progress: self.progress(),
+            closest: self.candidates.closest(),
+            hops: self.candidates.nearest().map_or(0, |(_, hops)| hops),
+            stored: self.stored,
+            took: now.since(self.started),
+        }
+    }
+}
