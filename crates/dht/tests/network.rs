@@ -55,7 +55,7 @@ fn measure(world: &mut World, count: u64) -> Figures {
 #[test]
 fn lookups_find_the_true_closest_in_few_hops() {
     let mut means = Vec::new();
-    for count in [50, 400] {
+    for count in [40, 256] {
         let mut world = World::of_servers(count as u64, count);
         let figures = measure(&mut world, 100);
         println!("{count} servers: {figures:?}");
@@ -70,9 +70,9 @@ fn lookups_find_the_true_closest_in_few_hops() {
 
 #[test]
 fn a_lookup_bears_loss_and_peers_that_are_gone() {
-    let mut world = World::of_servers(7, 200);
+    let mut world = World::of_servers(7, 120);
     // A fifth leaves without a word, and one message in a hundred is lost.
-    for node in (0..200).step_by(5) {
+    for node in (0..120).step_by(5) {
         world.leave(node);
     }
     world.loss = 10;
@@ -97,8 +97,8 @@ fn a_lookup_bears_loss_and_peers_that_are_gone() {
 
 #[test]
 fn providers_are_found_after_churn() {
-    let mut world = World::of_servers(11, 200);
-    let keys: Vec<Vec<u8>> = (0..40).map(multihash).collect();
+    let mut world = World::of_servers(11, 120);
+    let keys: Vec<Vec<u8>> = (0..30).map(multihash).collect();
     let mut providers = Vec::new();
     for key in &keys {
         let node = world.random_server().unwrap();
@@ -107,8 +107,8 @@ fn providers_are_found_after_churn() {
         assert_eq!((report.end, report.stored), (End::Complete, 20));
         providers.push(node);
     }
-    // In 40 minutes half of the others leave, and as many come.
-    let mut leavers: Vec<usize> = (0..200).filter(|node| !providers.contains(node)).collect();
+    // In 20 minutes half of the others leave, and as many come.
+    let mut leavers: Vec<usize> = (0..120).filter(|node| !providers.contains(node)).collect();
     for _ in 0..leavers.len() / 2 {
         let index = usize::try_from(world.rng.below(leavers.len() as u64)).unwrap();
         world.leave(leavers.swap_remove(index));

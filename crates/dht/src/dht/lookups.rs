@@ -187,6 +187,8 @@ impl Dht {
             Step::Done(end) => return self.finish(id, end, now),
             Step::Ask(peers, request) => (peers, request, Purpose::Search(id)),
             Step::Store(peers, request) => {
+                // Storing has a time of its own: that of its requests.
+                self.out.timers.cancel(&Timer::Lookup(id));
                 self.cancel_requests(id);
                 (peers, request, Purpose::Store(id))
             }
@@ -261,7 +263,6 @@ impl Dht {
     }
 
     pub(super) fn out_of_time(&mut self, id: LookupId, now: Now) {
-        // Storing has a time of its own: that of its requests.
         if let Some(step) = self.lookups.get_mut(&id).map(Lookup::out_of_time) {
             self.perform(id, step, now);
         }

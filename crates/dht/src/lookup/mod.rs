@@ -132,12 +132,8 @@ impl Lookup {
     /// that have answered so far.
     pub(crate) fn out_of_time(&mut self) -> Step {
         let closest = self.candidates.closest();
-        let store = if self.storing.is_some() || closest.is_empty() {
-            None
-        } else {
-            self.store_at(closest, End::OutOfTime)
-        };
-        store.unwrap_or(Step::Done(End::OutOfTime))
+        let done = Step::Done(End::OutOfTime);
+        if closest.is_empty() { done } else { self.store_at(closest, End::OutOfTime).unwrap_or(done) }
     }
 
     /// Goes on to storing, if there is something to store.

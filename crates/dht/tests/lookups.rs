@@ -1,0 +1,352 @@
+//! Single look-ups, answered by hand: what is asked, told, stored, corrected,
+//! given up.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod single;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerage_base::Now;
+use peerage_dht::{
+    Config, End, LookupError, LookupId, Output, PeerInfo, Record, Report, Request, Response, Validator,
+    ValueError,
+};
+use peerage_identity::Multiaddr;
+use single::{Single, addr, info, multihash, number, peer};
+
+/// A larger first byte is better; 0 is invalid.
+#[derive(Debug)]
+struct Numbers;
+
+impl Validator for Numbers {
+    fn validate(&self, _name: &[u8], value: &[u8], _now: Now) -> Result<(), ValueError> {
+        if value.first().is_some_and(|&first| first > 0) { Ok(()) } else { Err(ValueError::Value) }
+    }
+
+    fn compare(&self, _name: &[u8], left: &[u8], right: &[u8]) -> Ordering {
+        left.first().cmp(&right.first())
+    }
+}
+
+fn numbers(quorum: usize) -> Single {
+    let mut single =
+        Single::new(Config { quorum, validators: vec![("n", Arc::new(Numbers))], ..Config::default() });
+    single.learn(30);
+    single
+}
+
+fn record(value: u8) -> Record {
+    Record { key: Bytes::from_static(b"/n/a"), value: Bytes::copy_from_slice(&[value]) }
+}
+
+fn report(outputs: &[Output], id: LookupId) -> Option<&Report> {
+    outputs.iter().find_map(|output| match output {
+        Output::LookupFinished { lookup, report } if *lookup == id => Some(report),
+        _ => None,
+    })
+}
+
+fn nobody(request: &Request) -> Option<Response> {
+    let closer = Vec::new();
+    Some(match request {
+        Request::FindNode { .. } => Response::Closest { closer },
+        Request::GetProviders { .. } => Response::Providers { providers: Vec::new(), closer },
+        Request::GetValue { .. } => Response::Value { record: None, closer },
+        Request::PutValue { record } => Response::Stored { record: record.clone() },
+        Request::AddProvider { .. } => return None,
+        Request::Ping => Response::Pong,
+    })
+}
+
+#[test]
+fn without_peers_it_ends_at_once() {
+    let mut single = Single::new(Config::default());
+    let now = single.now();
+    let id = single.dht.find_providers(&multihash(1), now).unwrap();
+    assert_eq!(report(&single.outputs(), id).unwrap().end, End::NoPeers);
+    assert_eq!(single.dht.find_closest(b"", now), Err(LookupError::Key(0)));
+    assert_eq!(single.dht.find_value(b"/x/y", now), Err(LookupError::Value(ValueError::Namespace)));
+}
+
+#[test]
+fn as_many_as_may_be_run() {
+    let mut single = Single::new(Config { lookups_max: 3, ..Config::default() });
+    single.learn(5);
+    let now = single.now();
+    let ids: Vec<LookupId> = (0..3).map(|n| single.dht.find_providers(&multihash(n), now).unwrap()).collect();
+    assert_eq!(single.dht.find_providers(&multihash(9), now), Err(LookupError::Busy));
+    single.dht.cancel(ids[1]);
+    assert!(single.dht.find_providers(&multihash(9), now).is_ok());
+}
+
+#[test]
+fn providers_are_told_once_and_again_when_they_can_be_reached() {
+    let mut single = Single::server(8);
+    let now = single.now();
+    let id = single.dht.find_providers(&multihash(1), now).unwrap();
+    let bare = PeerInfo { peer: peer(100), addrs: Vec::new() };
+    let private = PeerInfo { peer: peer(101), addrs: vec!["/ip4/10.0.0.1/tcp/1".parse().unwrap()] };
+    let mut answers = vec![
+        vec![bare.clone(), private, info(0)],
+        vec![bare.clone(), info(102)],
+        vec![info(100), info(102)],
+        vec![info(100)],
+    ]
+    .into_iter();
+    single.answer_all(|_, _| {
+        Some(Response::Providers { providers: answers.next().unwrap_or_default(), closer: Vec::new() })
+    });
+    let outputs = single.outputs();
+    let told: Vec<Vec<PeerInfo>> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::ProvidersFound { providers, .. } => Some(providers.clone()),
+            _ => None,
+        })
+        .collect();
+    let nowhere = PeerInfo { peer: peer(101), addrs: Vec::new() };
+    assert_eq!(told, [vec![bare, nowhere], vec![info(102)], vec![info(100)]]);
+    let report = report(&outputs, id).unwrap();
+    assert_eq!((report.end, report.hops, report.closest.len()), (End::Complete, 1, 8));
+    assert_eq!((report.progress.asked, report.progress.answered, report.progress.providers), (8, 8, 3));
+}
+
+#[test]
+fn a_cancelled_look_up_gives_up_what_it_asked() {
+    let mut single = Single::server(30);
+    let now = single.now();
+    let id = single.dht.find_providers(&multihash(1), now).unwrap();
+    let sent = single.sent();
+    assert_eq!(sent.len(), 10, "alpha");
+    single.dht.cancel(id);
+    let cancelled = single.outputs().iter().filter(|out| matches!(out, Output::CancelRequest { .. })).count();
+    assert_eq!((cancelled, single.dht.stats().requests, single.dht.stats().lookups), (10, 0, 0));
+    // What comes late is nothing.
+    let late = Response::Providers { providers: vec![info(7)], closer: Vec::new() };
+    single.dht.handle_response(sent[0].0, &addr(1), late, now);
+    assert_eq!(single.outputs(), []);
+}
+
+#[test]
+fn a_block_is_provided_at_the_closest() {
+    let mut single = Single::server(30);
+    let now = single.now();
+    let id = single.dht.provide(&multihash(1), now).unwrap();
+    let mut told = Vec::new();
+    single.answer_all(|peer, request| {
+        if let Request::AddProvider { key, providers } = request {
+            assert_eq!((key, providers), (&multihash(1), &vec![info(0)]));
+            told.push(peer);
+        }
+        nobody(request)
+    });
+    let outputs = single.outputs();
+    let report = report(&outputs, id).unwrap();
+    let mut closest: Vec<_> = report.closest.iter().map(|info| info.peer).collect();
+    assert_eq!((report.end, report.stored, told.len()), (End::Complete, 20, 20));
+    closest.sort();
+    told.sort();
+    assert_eq!(told, closest);
+    // A server names itself too.
+    let own = single.ask(3, &Request::GetProviders { key: multihash(1) });
+    let peerage_dht::Answer::Respond(Response::Providers { providers, .. }) = own else { panic!("{own:?}") };
+    assert_eq!(providers, [info(0)]);
+    // Others of the region need no look-up.
+    let id = single.dht.provide_at(&multihash(2), report.closest[..3].to_vec(), now).unwrap();
+    let sent = single.sent();
+    assert!(sent.iter().all(|(_, _, request)| matches!(request, Request::AddProvider { .. })));
+    sent.iter().for_each(|(request, _, _)| single.dht.handle_sent(*request, now));
+    assert_eq!(self::report(&single.outputs(), id).unwrap().stored, 3);
+    single.dht.set_local_addrs(&["/ip4/10.0.0.1/tcp/1".parse().unwrap()]);
+    assert_eq!(single.dht.provide(&multihash(1), now), Err(LookupError::NoAddrs));
+}
+
+#[test]
+fn a_search_that_takes_too_long_stores_where_it_got() {
+    let mut single = Single::server(12);
+    let now = single.now();
+    let id = single.dht.provide(&multihash(1), now).unwrap();
+    // Peer after peer names others that are silent; most are named by two.
+    let mut next = 100;
+    for _ in 0..100 {
+        single.answer_all(|peer, request| {
+            if number(&peer) >= 100 && request.is_answered() {
+                return None;
+            }
+            next += 10;
+            match request {
+                Request::FindNode { .. } => {
+                    Some(Response::Closest { closer: (next..next + 20).map(info).collect() })
+                }
+                _ => None,
+            }
+        });
+        single.wait(Duration::from_secs(1));
+    }
+    let outputs = single.outputs();
+    let report = report(&outputs, id).unwrap();
+    assert_eq!(report.end, End::OutOfTime);
+    assert!(
+        report.stored >= 3 && usize::try_from(report.stored).unwrap() == report.closest.len(),
+        "{report:?}"
+    );
+    assert!(report.took <= Duration::from_secs(71));
+}
+
+#[test]
+fn requests_have_a_deadline_and_the_silent_count_as_failed() {
+    let mut single = Single::server(3);
+    let now = single.now();
+    let id = single.dht.find_closest(b"key", now).unwrap();
+    assert_eq!(single.sent().len(), 3);
+    single.wait(Duration::from_secs(9));
+    assert_eq!(report(&single.outputs(), id), None);
+    single.wait(Duration::from_secs(1));
+    let outputs = single.outputs();
+    let report = report(&outputs, id).unwrap();
+    assert_eq!((report.end, report.progress.failed, report.hops), (End::NoPeers, 3, 0));
+    assert_eq!(outputs.iter().filter(|output| matches!(output, Output::CancelRequest { .. })).count(), 3);
+}
+
+#[test]
+fn an_answer_of_the_wrong_kind_is_a_failure() {
+    let mut single = Single::server(1);
+    let now = single.now();
+    let id = single.dht.find_providers(&multihash(1), now).unwrap();
+    single.answer_all(|_, _| Some(Response::Pong));
+    assert_eq!(report(&single.outputs(), id).unwrap().end, End::NoPeers);
+}
+
+#[test]
+fn the_best_value_is_found_and_given_to_who_has_an_older_one() {
+    let mut single = numbers(0);
+    let now = single.now();
+    let id = single.dht.find_value(b"/n/a", now).unwrap();
+    let mut corrected = Vec::new();
+    let mut held = std::collections::BTreeMap::new();
+    single.answer_all(|peer, request| {
+        if let Request::PutValue { record: put } = request {
+            assert_eq!(*put, record(9));
+            corrected.push(peer);
+        }
+        if let Request::GetValue { .. } = request {
+            // Of five one has the best, one an invalid one, one none, the others an older one.
+            let value = match held.len() % 5 {
+                0 => Some(record(9)),
+                1 => Some(record(0)),
+                2 => None,
+                _ => Some(record(3)),
+            };
+            held.insert(peer, value.clone());
+            return Some(Response::Value { record: value, closer: Vec::new() });
+        }
+        nobody(request)
+    });
+    let outputs = single.outputs();
+    let report = report(&outputs, id).unwrap();
+    assert_eq!(report.end, End::Complete);
+    let values: Vec<&Bytes> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::ValueFound { value, .. } => Some(value),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(values, [&record(9).value]);
+    let closest: Vec<_> = report.closest.iter().map(|info| info.peer).collect();
+    let wrong = |peer: &&peerage_identity::PeerId| held[*peer] != Some(record(9));
+    let mut expected: Vec<_> = closest.iter().filter(wrong).copied().collect();
+    // Those further away are corrected if they had an older one.
+    let older = held.iter().filter(|(_, value)| **value == Some(record(3))).map(|(peer, _)| *peer);
+    expected.extend(older.filter(|peer| !closest.contains(peer)));
+    expected.sort();
+    corrected.sort();
+    assert_eq!(corrected, expected);
+}
+
+#[test]
+fn enough_valid_values_end_the_search() {
+    let mut single = numbers(4);
+    let now = single.now();
+    let id = single.dht.find_value(b"/n/a", now).unwrap();
+    let mut asked = 0;
+    single.answer_all(|_, request| match request {
+        Request::GetValue { .. } => {
+            asked += 1;
+            // An invalid one counts for nothing.
+            let value = if asked % 2 == 0 { record(0) } else { record(5) };
+            Some(Response::Value { record: Some(value), closer: Vec::new() })
+        }
+        _ => nobody(request),
+    });
+    let outputs = single.outputs();
+    let report = report(&outputs, id).unwrap();
+    assert_eq!((report.end, report.progress.answered), (End::Quorum, 7));
+}
+
+#[test]
+fn a_value_is_put_at_the_closest_and_must_be_valid_and_no_older() {
+    let mut single = numbers(0);
+    let now = single.now();
+    let put = |single: &mut Single, value| single.dht.put_value(b"/n/a", record(value).value, now);
+    assert_eq!(put(&mut single, 0), Err(LookupError::Value(ValueError::Value)));
+    let id = put(&mut single, 5).unwrap();
+    let mut count = 0;
+    single.answer_all(|_, request| match request {
+        // One of four says that it stored something else.
+        Request::PutValue { .. } => {
+            count += 1;
+            Some(Response::Stored { record: record(if count % 4 == 0 { 1 } else { 5 }) })
+        }
+        _ => nobody(request),
+    });
+    assert_eq!(report(&single.outputs(), id).unwrap().stored, 15);
+    assert_eq!(put(&mut single, 4), Err(LookupError::Older));
+}
+
+#[test]
+fn a_peer_is_found_and_false_addresses_are_only_addresses() {
+    let mut single = Single::server(10);
+    let now = single.now();
+    let id = single.dht.find_peer(peer(77), now).unwrap();
+    let wrong: Multiaddr = addr(78);
+    let mut first = true;
+    single.answer_all(|asked, request| {
+        assert_ne!(asked, peer(77), "who is looked for is not asked where it is");
+        let addrs =
+            if std::mem::take(&mut first) { vec![wrong.clone()] } else { vec![addr(77), wrong.clone()] };
+        match request {
+            Request::FindNode { .. } => {
+                Some(Response::Closest { closer: vec![PeerInfo { peer: peer(77), addrs }] })
+            }
+            _ => None,
+        }
+    });
+    let outputs = single.outputs();
+    let told: Vec<Multiaddr> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::PeerFound { info, .. } => Some(info.addrs.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(told, [wrong, addr(77)], "each once");
+    assert_eq!(report(&outputs, id).unwrap().end, End::Complete);
+}
+
+#[test]
+fn waking_early_changes_nothing() {
+    let mut single = Single::server(10);
+    let now = single.now();
+    single.dht.find_closest(b"key", now).unwrap();
+    single.outputs();
+    let next = single.dht.poll_timeout();
+    single.dht.handle_timeout(now);
+    assert_eq!(single.outputs(), []);
+    assert_eq!(single.dht.poll_timeout(), next);
+}
