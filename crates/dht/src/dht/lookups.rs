@@ -91,10 +91,11 @@ impl Dht {
     pub fn provide_at(
         &mut self,
         multihash: &[u8],
-        peers: Vec<PeerInfo>,
+        mut peers: Vec<PeerInfo>,
         now: Now,
     ) -> Result<LookupId, LookupError> {
         let key = self.check_key(multihash)?;
+        peers.retain(|info| info.peer != self.local.peer);
         let local = self.announced(&key, now)?;
         let id = self.open_with(key, Goal::Provide(local), Vec::new(), now);
         let step = self.lookups.get_mut(&id).and_then(|lookup| lookup.store_at(peers, End::Complete));

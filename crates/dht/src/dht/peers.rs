@@ -147,7 +147,12 @@ impl Dht {
         if let Some(contact) = self.contacts.get(&named.peer) {
             return contact.server.then(|| PeerInfo { peer: named.peer, addrs: contact.addrs.clone() });
         }
-        let info = self.reach.filter_peer(named);
+        let mut info = self.reach.filter_peer(named);
+        if let Some(known) = self.table.info(&named.peer) {
+            // Where it answered before; what others say comes behind.
+            let told = std::mem::replace(&mut info.addrs, known.addrs);
+            info.addrs = self.reach.filter(&[&info.addrs[..], &told].concat());
+        }
         self.reach.is_askable(&info.addrs).then_some(info)
     }
 

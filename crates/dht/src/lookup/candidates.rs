@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use peerage_identity::PeerId;
 
 use crate::key::{Distance, Key};
-use crate::limits::{Config, DISTRUST_AFTER};
+use crate::limits::{ADDRS_KEPT_MAX, Config, DISTRUST_AFTER};
 use crate::message::PeerInfo;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +118,11 @@ impl Candidates {
         let distance = self.distance(&info.peer);
         if let Some(known) = self.all.get_mut(&distance) {
             known.by = known.by.filter(|first| Some(*first) == by);
+            // Whoever named it first may have told a wrong address.
+            let room = (2 * ADDRS_KEPT_MAX).saturating_sub(known.info.addrs.len());
+            let news: Vec<_> =
+                info.addrs.into_iter().filter(|addr| !known.info.addrs.contains(addr)).take(room).collect();
+            known.info.addrs.extend(news);
             return;
         }
         if self.all.len() >= self.max {
@@ -240,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{info, peer};
+    use crate::testing::{addr, info, peer};
 
     fn config() -> Config {
         Config { bucket_size: 5, parallelism: 4, resiliency: 2, candidates_max: 30, ..Config::default() }
@@ -320,6 +325,22 @@ mod tests {
         assert!(near[..3].iter().all(|&n| candidates.path_of(&peer(n)) == Some(0)));
         assert!(near[3..6].iter().all(|&n| candidates.path_of(&peer(n)) == Some(1)));
         assert_eq!(asked(candidates.next()), [info(near[0]), info(near[3])], "each its own closest");
+    }
+
+    #[test]
+    fn a_false_address_does_not_hide_the_right_one() {
+        let target = Key::of(b"target");
+        let near = order(&target, 40);
+        let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, &config());
+        candidates.next();
+        // The liar answers first; the place that it leaves goes to the nearest.
+        let false_addr = |n| PeerInfo { peer: peer(n), addrs: vec![addr(99)] };
+        candidates.answered(&peer(near[30]), vec![false_addr(near[0]), false_addr(near[1])]);
+        assert_eq!(asked(candidates.next()), [false_addr(near[0])]);
+        candidates.answered(&peer(near[31]), vec![info(near[1]), info(near[1])]);
+        let both = PeerInfo { peer: peer(near[1]), addrs: vec![addr(99), addr(near[1])] };
+        assert_eq!(asked(candidates.next()), [both]);
     }
 
     #[test]
