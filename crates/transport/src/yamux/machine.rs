@@ -1,8 +1,7 @@
 //! The hub: the streams of one connection and the commands of its shell.
-//! Input is in `receive`, output in `transmit`.
+//! Input is in `receive`, output in `transmit`, what may be unread in `unread`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use peerage_base::{Instant, Share};
 
 use super::admission::Admission;
 use super::config::Config;
-use super::event::{Event, Read, ResetCause, Timer};
+use super::event::{Event, Read, Timer};
 use super::frame::{Flags, Header};
 use super::keepalive::Keepalive;
 use super::receive::Input;
@@ -70,9 +69,9 @@ pub struct Machine {
     /// Bytes of all streams that are unread, or held in assembly.
     pub(super) unread: u64,
     /// What the users of streams that are gone still hold.
-    leaving: BTreeMap<StreamId, u64>,
+    pub(super) leaving: BTreeMap<StreamId, u64>,
     /// Bytes that we asked of the peer.
-    expected: u64,
+    pub(super) expected: u64,
 }
 
 impl Machine {
@@ -351,92 +350,6 @@ impl Machine {
             self.phase = Phase::Closing;
             self.output.queue_go_away(code);
         }
-    }
-
-    /// Says that `bytes` of what was read on the stream are still held, such as
-    /// a message in assembly; 0 once they are not. They count as if they were
-    /// unread, also when the stream is gone.
-    ///
-    /// # Errors
-    /// [`StreamGone`]: also if it was the one that had to make room. Let go of
-    /// what is held then, and say so.
-    pub fn hold(&mut self, id: StreamId, bytes: u64) -> Result<(), StreamGone> {
-        loop {
-            let Some(stream) = self.streams.get_mut(&id) else {
-                let before = self.leaving.remove(&id).unwrap_or(0);
-                let now = bytes.min(before);
-                self.share.give(before - now);
-                if now > 0 {
-                    self.leaving.insert(id, now);
-                }
-                return Err(StreamGone);
-            };
-            let before = stream.held;
-            if bytes <= before {
-                self.share.give(before - bytes);
-            } else if !self.share.claim(bytes - before) {
-                let more = u32::try_from(bytes - before).unwrap_or(u32::MAX);
-                self.reset_fullest(Some((id, more)), ResetCause::BudgetFull);
-                continue;
-            }
-            stream.held = bytes;
-            self.unread = self.unread - before + bytes;
-            self.enforce_unread_limit();
-            return self.streams.get(&id).map(|_| ()).ok_or(StreamGone);
-        }
-    }
-
-    /// Whom to wake when others need room: call [`make_room`](Self::make_room) then.
-    pub fn wake_for_room(&self, waker: &Waker) {
-        self.share.wake_when_asked(waker);
-    }
-
-    /// Resets the fullest streams if this connection is the one that is to make
-    /// room for others: it holds most beyond what was asked of it.
-    pub fn make_room(&mut self) {
-        let mut wanted = if self.share.take_request() { self.share.reserve() } else { 0 };
-        while wanted > 0 {
-            match self.reset_fullest(None, ResetCause::BudgetFull) {
-                0 => break,
-                freed => wanted = wanted.saturating_sub(freed),
-            }
-        }
-    }
-
-    /// Streams that the peer reset may not hold more than live ones.
-    pub(super) fn holds_too_much(&self) -> bool {
-        self.leaving.values().sum::<u64>() > self.expected.saturating_add(self.config.unread_slack)
-    }
-
-    /// Resets streams of ours until the connection's unread bytes are within
-    /// what was asked for, and the slack.
-    pub(super) fn enforce_unread_limit(&mut self) {
-        let limit = self.expected.saturating_add(self.config.unread_slack);
-        while self.unread > limit {
-            if self.reset_fullest(None, ResetCause::UnreadLimit) == 0 {
-                break;
-            }
-        }
-    }
-
-    /// Resets the stream with the most bytes unread or held, `arriving` counting for
-    /// the stream that they arrive on, and says how many that were. Takes time in the number of streams,
-    /// but ends one of them.
-    pub(super) fn reset_fullest(&mut self, arriving: Option<(StreamId, u32)>, cause: ResetCause) -> u64 {
-        let load = |(id, stream): (&StreamId, &Stream)| {
-            let more = arriving.filter(|(at, _)| at == id).map_or(0, |(_, len)| len);
-            (stream.load() + u64::from(more), *id)
-        };
-        let Some((unread, id)) = self.streams.iter().map(load).max() else {
-            return 0;
-        };
-        if unread == 0 {
-            return 0;
-        }
-        let code = ResetCode::RESOURCE_LIMIT_EXCEEDED;
-        self.reset(id, code);
-        self.events.push_back(Event::Reset { id, code, cause });
-        unread
     }
 
     /// Forgets a stream and gives back all that it held.

@@ -5,8 +5,8 @@
 //! the length field of RST and GoAway. [`Machine`] is the hub; each concern
 //! has its own file: `frame` (headers), `queue` (bytes), `window` (what the
 //! peer may send), `admission` (inbound streams), `keepalive` (pings),
-//! `receive` and `transmit` (the two directions of the hub), `config` (every
-//! limit).
+//! `receive` and `transmit` (the two directions of the hub), `unread` (what may
+//! wait for its reader), `config` (every limit).
 //!
 //! Left out on purpose: anything with a clock, a socket or a task. Time comes
 //! in as [`peerage_base::Instant`], decrypted bytes through
@@ -26,6 +26,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod unread;
 mod window;
 
 pub use config::{Config, INITIAL_WINDOW};
