@@ -29,6 +29,8 @@ pub(crate) struct Repositories;
 pub(crate) struct Local {
     peer: Peer,
     network: Network,
+    /// Its port, if another program has that.
+    taken: Option<u16>,
 }
 
 impl Opener for Repositories {
@@ -41,7 +43,8 @@ impl Opener for Repositories {
         required: bool,
     ) -> Result<Local, OpenError> {
         let network = open::network(repo, flags)?;
-        Ok(Local { peer: open::peer(repo, &network, required).await?, network })
+        let (peer, taken) = open::peer(repo, &network, required).await?;
+        Ok(Local { peer, network, taken })
     }
 }
 
@@ -70,6 +73,9 @@ impl Backend for Local {
         open::report(&self.peer, &out).await;
         let peer = &self.peer;
         let until_interrupted = request.runs_until_interrupted();
+        if let Some(port) = self.taken.filter(|_| until_interrupted) {
+            open::report_taken(port, &out).await;
+        }
         let ends_by_itself = cancel.clone();
         let work = async {
             match request {

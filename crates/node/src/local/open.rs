@@ -48,8 +48,13 @@ fn held(owner: Owner) -> OpenError {
     OpenError::Held { pid: owner.pid, command: owner.command }
 }
 
-/// Starts the peer. `required` says whether it must be reachable.
-pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Result<Peer, OpenError> {
+/// Starts the peer. `required` says whether it must be reachable. Beside it
+/// comes the port that it should have and that another program has.
+pub(super) async fn peer(
+    repo: &Path,
+    network: &Network,
+    required: bool,
+) -> Result<(Peer, Option<u16>), OpenError> {
     let mut config = Config::new(repo);
     config.command = command_line();
     config.perf = network.perf;
@@ -58,7 +63,8 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
         std::env::var(SLOW_WORKERS).ok().and_then(|text| text.parse().ok()).unwrap_or(config.worker_slowdown);
     let given = parse(&network.listen)?;
     let port = Port::of(repo);
-    let mut choices = if given.is_empty() { defaults(port.number) } else { vec![given] };
+    let kept = Some(port.number).filter(|_| given.is_empty() && !port.is_new);
+    let mut choices = if given.is_empty() { defaults(&[port.number, draw(), 0]) } else { vec![given] };
     if !required {
         choices.push(Vec::new());
     }
@@ -68,7 +74,8 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
         match Peer::start(config.clone()).await {
             Ok(peer) => {
                 port.keep(repo);
-                return Ok(peer);
+                let taken = kept.filter(|kept| !listens(peer.bound_addrs(), *kept));
+                return Ok((peer, taken));
             }
             Err(StartError::Listen(error)) => last = Some(StartError::Listen(error)),
             Err(StartError::Lock(LockError::Held(owner))) => return Err(held(owner)),
@@ -80,14 +87,29 @@ pub(super) async fn peer(repo: &Path, network: &Network, required: bool) -> Resu
     Err(OpenError::Failed(failure))
 }
 
-/// All addresses on the repository's port; if it is taken, on any. Systems
-/// without IPv6 have a line of their own.
-fn defaults(port: u16) -> Vec<Vec<Multiaddr>> {
+/// All addresses on the first of the ports that is free. Systems without IPv6
+/// have a line of their own.
+fn defaults(ports: &[u16]) -> Vec<Vec<Multiaddr>> {
     let on = |families: &[&str], port: u16| {
         families.iter().filter_map(|family| format!("{family}/tcp/{port}").parse().ok()).collect::<Vec<_>>()
     };
     let (both, four) = (["/ip4/0.0.0.0", "/ip6/::"], ["/ip4/0.0.0.0"]);
-    vec![on(&both, port), on(&four, port), on(&both, 0), on(&four, 0)]
+    ports.iter().flat_map(|&port| [on(&both, port), on(&four, port)]).collect()
+}
+
+/// Whether a peer that is bound there uses the port, or needs none.
+fn listens(bound: &[Multiaddr], port: u16) -> bool {
+    let mut ports = bound.iter().filter_map(Multiaddr::to_tcp_addr).map(|addr| addr.port());
+    bound.is_empty() || ports.any(|bound| bound == port)
+}
+
+/// A port by chance; 0, which stands for any, if there is no chance.
+fn draw() -> u16 {
+    let mut bytes = [0; 2];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => PORTS.start() + u16::from_le_bytes(bytes) % (PORTS.end() - PORTS.start()),
+        Err(_) => 0,
+    }
 }
 
 /// The port of a repository.
@@ -106,12 +128,8 @@ impl Port {
         if let Some(number) = kept.filter(|port| *port > 0) {
             return Self { number, is_new: false };
         }
-        let mut bytes = [0; 2];
-        if getrandom::fill(&mut bytes).is_err() {
-            return Self { number: 0, is_new: false };
-        }
-        let number = PORTS.start() + u16::from_le_bytes(bytes) % (PORTS.end() - PORTS.start());
-        Self { number, is_new: true }
+        let number = draw();
+        Self { number, is_new: number > 0 }
     }
 
     /// Writes it down, for whoever owns the repository. One that cannot keep
@@ -136,6 +154,15 @@ fn parse(addrs: &[String]) -> Result<Vec<Multiaddr>, OpenError> {
 fn command_line() -> String {
     let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
     args.collect::<Vec<_>>().join(" ")
+}
+
+/// Tells that links which were given away do not lead here now.
+pub(super) async fn report_taken(port: u16, out: &Sink) {
+    let message = format!(
+        "port {port} of this repository is taken by another program, so another one is used: links that were \
+         given away before do not lead here until that program ends and this one is started again"
+    );
+    out.send(Event::notice(NoticeKind::Reachability, message)).await;
 }
 
 /// Tells what opening mended, and what the store noticed since.
@@ -194,6 +221,24 @@ pub(super) async fn notices(peer: &Peer, out: &Sink) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_families_get_one_port_and_another_is_noticed() {
+        let text =
+            |addrs: &Vec<Multiaddr>| addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let choices = defaults(&[50_000, 50_001]);
+        assert_eq!(
+            choices.iter().map(text).collect::<Vec<_>>(),
+            [
+                "/ip4/0.0.0.0/tcp/50000 /ip6/::/tcp/50000",
+                "/ip4/0.0.0.0/tcp/50000",
+                "/ip4/0.0.0.0/tcp/50001 /ip6/::/tcp/50001",
+                "/ip4/0.0.0.0/tcp/50001"
+            ]
+        );
+        assert!(listens(&choices[0], 50_000) && listens(&choices[1], 50_000) && listens(&[], 50_000));
+        assert!(!listens(&choices[2], 50_000));
+    }
 
     #[test]
     fn the_environment_names_nobody_or_several() {
