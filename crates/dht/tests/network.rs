@@ -7,7 +7,7 @@ mod world;
 
 use std::time::Duration;
 
-use peerage_dht::{Config, End, PeerInfo};
+use peerage_dht::{Config, End, Network, PeerInfo};
 use world::{Kind, World};
 
 /// Multihashes as they stand on the wire.
@@ -208,6 +208,48 @@ fn clients_are_in_no_table_and_are_found_while_connected() {
         });
         assert!(!world.nodes[node].dht.peers().contains(&info));
     }
+}
+
+/// What a test on one machine needs, on either network.
+#[test]
+fn a_few_on_one_machine_find_each_other_at_once() {
+    let lan = Config { loopback_addresses: true, ..Config::new(Network::Lan) };
+    let wan = Config { private_addresses: true, ..Config::default() };
+    for config in [lan, wan] {
+        let mut world = World::new(1, config);
+        world.loopback = true;
+        for _ in 0..5 {
+            world.join(Kind::Server);
+        }
+        world.run_for(Duration::from_secs(2));
+        for node in 0..5 {
+            assert_eq!(world.nodes[node].dht.peers().len(), 4, "{node}");
+            let key = multihash(node as u64);
+            let lookup = world.act(node, |dht, now| dht.provide(&key, now)).unwrap();
+            let report = world.finish(node, lookup);
+            assert_eq!((report.end, report.stored), (End::Complete, 4));
+            assert!(report.took < Duration::from_secs(2), "nothing is waited for: {report:?}");
+        }
+        for getter in 0..5 {
+            for provider in (0..5).filter(|&provider| provider != getter) {
+                let sought = world.nodes[provider].info.clone();
+                let key = multihash(provider as u64);
+                let lookup = world.act(getter, |dht, now| dht.find_providers(&key, now)).unwrap();
+                world.finish(getter, lookup);
+                assert!(world.nodes[getter].providers[&lookup].contains(&sought.peer));
+                let lookup = world.act(getter, |dht, now| dht.find_peer(sought.peer, now)).unwrap();
+                world.finish(getter, lookup);
+                assert!(world.nodes[getter].found[&lookup].contains(&sought.addrs[0]));
+            }
+        }
+    }
+    // Without leave, loopback is nobody's network.
+    let mut world = World::new(1, Config::default());
+    world.loopback = true;
+    world.join(Kind::Server);
+    world.join(Kind::Server);
+    world.run_for(Duration::from_secs(60));
+    assert!(world.nodes.iter().all(|node| node.dht.peers().is_empty()));
 }
 
 #[test]

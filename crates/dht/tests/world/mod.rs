@@ -71,6 +71,8 @@ pub(crate) struct World {
     next: u64,
     pub(crate) rng: Rng,
     pub(crate) config: Config,
+    /// All on one machine.
+    pub(crate) loopback: bool,
     /// Messages lost, in a thousand.
     pub(crate) loss: u64,
     /// Requests sent.
@@ -93,6 +95,7 @@ impl World {
             next: 0,
             rng: Rng::new(seed),
             config,
+            loopback: false,
             loss: 0,
             requests: 0,
             trace: None,
@@ -121,10 +124,13 @@ impl World {
         let mut id = vec![0x12, 0x20];
         id.extend((0..4).flat_map(|_| self.rng.next_u64().to_be_bytes()));
         let peer = PeerId::from_bytes(&id).unwrap();
-        // Groups as many as there are of some use: some have several peers.
-        let group = self.rng.below(3000);
-        let addr =
-            format!("/ip4/{}.{}.{}.{}/tcp/4001", 60 + group / 256, group % 256, index / 256, index % 256);
+        let addr = if self.loopback {
+            format!("/ip4/127.0.0.1/tcp/{}", 4001 + index)
+        } else {
+            // Of these groups some have several peers.
+            let group = self.rng.below(3000);
+            format!("/ip4/{}.{}.{}.{}/tcp/4001", 60 + group / 256, group % 256, index / 256, index % 256)
+        };
         let info = PeerInfo { peer, addrs: vec![addr.parse().unwrap()] };
         let mut dht = Dht::new(self.config.clone(), peer, self.rng.next_u64(), self.clock());
         dht.set_local_addrs(&info.addrs);
