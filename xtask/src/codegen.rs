@@ -9,7 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// The wire modules, each from the `.proto` file of its name.
-const MODULES: &[&str] = &["bitswap", "envelope", "identify", "kad", "keys", "noise", "swarm"];
+const MODULES: &[&str] =
+    &["autonat", "autonat_v2", "bitswap", "envelope", "identify", "kad", "keys", "noise", "swarm"];
 
 /// Writes the generated files, or with `check` compares them with what is there.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {

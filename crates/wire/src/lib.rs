@@ -23,6 +23,10 @@ macro_rules! generated {
 }
 
 generated! {
+    /// AutoNAT v1.
+    autonat => "autonat.rs";
+    /// AutoNAT v2.
+    autonat_v2 => "autonat_v2.rs";
     /// Bitswap 1.0 to 1.2.
     bitswap => "bitswap.rs";
     /// Signed envelopes and peer records.
