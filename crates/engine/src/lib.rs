@@ -8,6 +8,7 @@
 //! - `fetch`: a DAG turned into wants, file ranges and blocks to keep
 //! - `search`: where a job looks for its blocks, and when it gives up
 //! - `swarm`: how the getters of one root find each other
+//! - `reachability`: whether others can dial us, and whom we dial for them
 //! - `peers`: who is connected, and what they speak
 //! - `engine`: the hub, which routes between these and the exchange
 //!
@@ -20,6 +21,7 @@ mod fetch;
 mod limits;
 mod output;
 mod peers;
+mod reachability;
 mod search;
 mod swarm;
 
@@ -29,6 +31,10 @@ pub use fetch::{Arrived, DirKey, FileKey, ItemId, Progress};
 pub use limits::Config;
 pub use output::{At, DialId, DisconnectReason, JobId, Output, RequestId, Token};
 pub use peers::{Connected, Protocols};
+pub use reachability::{
+    Answer as ProbeAnswer, Decision as DialDecision, DialRequest, Probe, ProbeId, Reach, Reachability,
+    ReachabilityConfig, ReachabilityOutput, Refusal as DialRefusal, Verdict, Version as AutonatVersion,
+};
 pub use search::Sources;
 pub use swarm::{PROTOCOL as SWARM_PROTOCOL, Record, Share};
 

@@ -1,0 +1,5 @@
+//! Reachability in virtual time.
+
+mod asking;
+mod serving;
+mod world;
