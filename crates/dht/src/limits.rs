@@ -68,7 +68,7 @@ pub const DISTRUST_AFTER: u32 = 4;
 pub const REFRESH_PREFIX_MAX: usize = 15;
 
 /// Which of the two DHTs a machine is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Network {
     /// `/ipfs/kad/1.0.0`: public addresses only.
     Wan,

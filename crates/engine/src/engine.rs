@@ -1,20 +1,27 @@
 //! The hub: routes between the jobs, the exchange, the swarms and the shell.
 //! What to do is decided in the parts; here is only who is told.
 
+mod connections;
+mod dht;
+mod finding;
 mod io;
 mod jobs;
 mod net;
 
+pub use dht::DhtStatus;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use peerage_base::{Budget, Instant, Now, Timers};
+use peerage_base::{Budget, Instant, Now, Rng, Timers};
 use peerage_exchange::{Exchange, SessionId};
 use peerage_identity::{Multiaddr, PeerId};
 
+use crate::dials::Dials;
 use crate::fetch::Progress;
 use crate::limits::Config;
-use crate::output::{DialId, JobId, Output};
+use crate::output::{FindId, JobId, Output};
 use crate::peers::Peers;
+use crate::routing::{Routing, Seek, SeekProgress};
 use crate::swarm::Swarms;
 use jobs::Job;
 
@@ -27,6 +34,12 @@ pub enum Timer {
     Review(JobId),
     /// A job asks its sources about its root again.
     AskSwarm(JobId),
+    /// A DHT does: a request is unanswered, its table is to be refreshed, or like.
+    Dht,
+    /// A look-up of the user's may be over.
+    Find(FindId),
+    /// Connections are counted.
+    Trim,
 }
 
 /// How far a fetch is, and who brings it.
@@ -36,6 +49,8 @@ pub struct JobProgress {
     pub fetch: Progress,
     /// Peers that can be asked now.
     pub sources: usize,
+    /// The look-ups for more of them, while there are any.
+    pub seek: Option<SeekProgress>,
     /// Verified bytes of blocks, by who sent them, over the whole job.
     pub received: BTreeMap<PeerId, u64>,
     /// Bytes of blocks that came more than once.
@@ -61,9 +76,18 @@ pub struct Engine {
     swarms: Swarms,
     /// Bytes that all fetches may have under way.
     credit: Budget,
-    /// Attempts to connect, by whom they are to reach.
-    dials: BTreeMap<DialId, (Option<PeerId>, Vec<Multiaddr>)>,
-    next_dial: u64,
+    dials: Dials,
+    routing: Routing,
+    /// Look-ups of the user's.
+    finds: BTreeMap<FindId, Seek>,
+    /// Peers of the local network, and where.
+    near: BTreeMap<PeerId, Vec<Multiaddr>>,
+    /// Where we listen.
+    listen: Vec<Multiaddr>,
+    /// Where peers from everywhere have reached us.
+    public: Vec<Multiaddr>,
+    /// What was last said of the DHTs in which we answer, as (WAN, LAN).
+    serving: (bool, bool),
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
 }
@@ -78,15 +102,21 @@ impl Engine {
         seed: u64,
         now: Now,
     ) -> Self {
+        let mut rng = Rng::new(seed);
         Self {
             local,
-            exchange: Exchange::new(exchange, seed, now),
+            exchange: Exchange::new(exchange, rng.next_u64(), now),
             peers: Peers::default(),
             jobs: BTreeMap::new(),
             swarms: Swarms::default(),
             credit: Budget::new(config.fetch_credit),
-            dials: BTreeMap::new(),
-            next_dial: 0,
+            dials: Dials::default(),
+            routing: Routing::new(&config, local, rng.next_u64(), now),
+            finds: BTreeMap::new(),
+            near: BTreeMap::new(),
+            listen: Vec::new(),
+            public: Vec::new(),
+            serving: (false, false),
             timers: Timers::new(),
             outputs: VecDeque::new(),
             config,
@@ -102,17 +132,24 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let exchange = self.exchange.poll_timeout().map(|(at, _)| (at, Timer::Exchange));
-        exchange.into_iter().chain(self.timers.next()).min()
+        let dhts = self.routing.sides.iter().filter_map(|side| side.dht.poll_timeout());
+        let dht = dhts.map(|(at, _)| (at, Timer::Dht)).min();
+        exchange.into_iter().chain(dht).chain(self.timers.next()).min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.timers.pop_due(now.instant) {
             match timer {
-                Timer::Exchange => {}
+                Timer::Exchange | Timer::Dht => {}
+                Timer::Find(find) => self.review_find(find, now),
+                Timer::Trim => self.trim(now),
                 Timer::Review(job) => self.review(job, now),
                 Timer::AskSwarm(job) => self.ask_swarm(job, None, now),
             }
+        }
+        for side in &mut self.routing.sides {
+            side.dht.handle_timeout(now);
         }
         self.route(now);
         // Only here are wants put into messages, so that a burst of inputs
@@ -130,6 +167,7 @@ impl Engine {
         Some(JobProgress {
             fetch: entry.fetch_progress(),
             sources: entry.search.sources().len(),
+            seek: entry.seek.as_ref().map(Seek::progress),
             received: entry.received.clone(),
             duplicates: entry.duplicates,
             wrong: entry.wrong.clone(),
@@ -140,6 +178,12 @@ impl Engine {
     #[must_use]
     pub fn exchange(&self) -> &Exchange {
         &self.exchange
+    }
+
+    /// True if there is a connection with the peer.
+    #[must_use]
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some()
     }
 
     /// Moves what the parts have to say to where it belongs, until all are quiet.
@@ -154,10 +198,12 @@ impl Engine {
                 moved = true;
                 self.route_exchange(output, now);
             }
+            moved |= self.route_dhts(now);
             if !moved {
-                return;
+                break;
             }
         }
+        self.dials.pump(&self.config, &mut self.outputs);
     }
 }
 

@@ -53,18 +53,59 @@ pub struct NotFound {
     pub unreachable: Vec<(Multiaddr, String)>,
     /// Peers that were reached and did not have it, or could not be asked.
     pub without: Vec<(PeerId, String)>,
+    /// What was found in the DHT and by routers.
+    pub providers: Providers,
     /// True if some of it had come before the last source was lost.
     pub partly: bool,
+}
+
+/// Peers that were named as having it, and why they were not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Providers {
+    /// All of them.
+    pub found: usize,
+    /// Of those, peers that did not answer.
+    pub unreachable: usize,
+    /// That are reached by QUIC only.
+    pub quic: usize,
+    /// That are behind relays.
+    pub relayed: usize,
+    /// That are reached by other ways which we cannot go.
+    pub other: usize,
+    /// Whose addresses nobody knows.
+    pub nowhere: usize,
+}
+
+impl std::fmt::Display for Providers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { found, unreachable, quic, relayed, other, nowhere } = *self;
+        write!(f, "{found} provider{}", if found == 1 { "" } else { "s" })?;
+        let kinds = [
+            (unreachable, "unreachable"),
+            (quic, "by QUIC only"),
+            (relayed, "behind relays"),
+            (other, "by other ways only"),
+            (nowhere, "without an address"),
+        ];
+        let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+        for (nth, (count, kind)) in kinds.enumerate() {
+            write!(f, "{} {count} {kind}", if nth == 0 { ":" } else { "," })?;
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Display for NotFound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.partly {
             f.write_str("the last source was lost (what has come is kept; run it again to go on)")?;
-        } else if self.unreachable.is_empty() && self.without.is_empty() {
+        } else if self.unreachable.is_empty() && self.without.is_empty() && self.providers.found == 0 {
             f.write_str("not all of it is here, and there is nobody to ask: name a peer with --from, and leave out --offline")?;
         } else {
             f.write_str("not found")?;
+        }
+        if self.providers.found > 0 {
+            write!(f, "; {}", self.providers)?;
         }
         for (addr, why) in &self.unreachable {
             write!(f, "; {addr}: {}", name::escape(why))?;

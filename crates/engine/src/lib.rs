@@ -10,11 +10,15 @@
 //! - `swarm`: how the getters of one root find each other
 //! - `reachability`: whether others can dial us, and whom we dial for them
 //! - `peers`: who is connected, and what they speak
+//! - `routing`: the DHTs, and who waits for which of their look-ups
+//! - `dials`: attempts to connect, and who is not tried again yet
+//! - `addresses`: which addresses can be dialled, and in which order
 //! - `engine`: the hub, which routes between these and the exchange
 //!
-//! Left out, for the crates above or for later: sockets and files (`peer`),
-//! look-ups in the DHT and on the LAN.
+//! Left out, for the crate above: sockets and files (`peer`).
 
+mod addresses;
+mod dials;
 mod engine;
 mod error;
 mod fetch;
@@ -22,19 +26,22 @@ mod limits;
 mod output;
 mod peers;
 mod reachability;
+mod routing;
 mod search;
 mod swarm;
 
-pub use engine::{Engine, JobProgress, Timer};
-pub use error::{JobError, NotFound};
+pub use addresses::Way;
+pub use engine::{DhtStatus, Engine, JobProgress, Timer};
+pub use error::{JobError, NotFound, Providers};
 pub use fetch::{Arrived, DirKey, FileKey, ItemId, Progress};
-pub use limits::Config;
-pub use output::{At, DialId, DisconnectReason, JobId, Output, RequestId, Token};
-pub use peers::{Connected, Protocols};
+pub use limits::{Config, DhtMode, Routing};
+pub use output::{AskId, At, DialId, DisconnectReason, FindId, JobId, Output, RequestId, Token};
+pub use peers::{Connected, Identified, Protocols};
 pub use reachability::{
     Answer as ProbeAnswer, Decision as DialDecision, DialRequest, Probe, ProbeId, Reach, Reachability,
     ReachabilityConfig, ReachabilityOutput, Refusal as DialRefusal, Verdict, Version as AutonatVersion,
 };
+pub use routing::{FindEvent, SeekProgress, Source, Target};
 pub use search::Sources;
 pub use swarm::{PROTOCOL as SWARM_PROTOCOL, Record, Share};
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use peerage_dht::Network;
+
 /// What bounds the engine. All of it can be set by who embeds it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -48,8 +50,39 @@ pub struct Config {
     /// Bytes that fetches may hold beyond `fetch_credit`, shared out among them,
     /// so that one whose source is slow or gone does not stop the others.
     pub fetch_credit_spare: u64,
+    /// The DHTs, and what else is asked for peers.
+    pub routing: Routing,
     /// Dials in flight for one root (libp2p's swarm does 8 a peer).
     pub dials_per_job: usize,
+    /// Dials in flight in all; the rest waits. Each is a socket and a
+    /// handshake; go-libp2p allows 160 file descriptors for them. A judgement.
+    pub dials: usize,
+    /// How long a look-up leaves a peer alone that could not be reached; doubles
+    /// with each failure up to `pause_max` (go-libp2p's swarm: 5 s).
+    pub pause_min: Duration,
+    /// Longest such pause (go-libp2p's swarm: 5 min).
+    pub pause_max: Duration,
+    /// Peers remembered that could not be reached, of about 100 bytes.
+    pub pauses: usize,
+    /// Peers of which it is remembered where they were reached last, of about 100 bytes.
+    pub reached: usize,
+    /// Connections that may be held without reason; beyond them those of least
+    /// use are closed, down to `connections_low`. Those of use do not count.
+    /// Kubo's default is 96 for these; a judgement: tens do for a table of the
+    /// DHT whose peers are dialled when needed.
+    pub connections_high: usize,
+    /// How many of them are left then.
+    pub connections_low: usize,
+    /// How long a connection is left alone after it began or was of use (Kubo: 20 s).
+    pub connection_grace: Duration,
+    /// How often connections are counted.
+    pub trim_interval: Duration,
+    /// Requests of the DHTs that one peer may make at once, and a second
+    /// from then on. Deployed peers make tens in a look-up, a sweep of provider
+    /// records thousands, which may wait for the next peer. A judgement.
+    pub dht_burst: u32,
+    /// The same, a second.
+    pub dht_rate: u32,
     /// Peers beside the hinted ones that a fetch keeps as sources. A judgement: 16
     /// neighbours make a random graph that stays connected under churn.
     pub neighbours: usize,
@@ -72,6 +105,19 @@ pub struct Config {
     pub swarm_answer: Duration,
     /// Attempts to reach a peer that another one named, before it is forgotten.
     pub learned_tries: u32,
+    /// First pause before the DHTs and routers are asked again for a job that
+    /// still needs sources; doubles up to `seek_pause_max`.
+    pub seek_pause_min: Duration,
+    /// Longest such pause.
+    pub seek_pause_max: Duration,
+    /// Look-ups of one job for addresses of its providers, at once.
+    pub whereabouts: usize,
+    /// How long the local network is listened to before a job gives up, or a
+    /// look-up ends: its peers answer within 120 ms (RFC 6762, section 6), some
+    /// that wake from a sleep within a second or two.
+    pub near_silence: Duration,
+    /// Peers of the local network that are remembered.
+    pub near_peers: usize,
     /// Peers that one job ever looks at, hinted ones apart: about 200 bytes each.
     pub candidates: usize,
     /// Addresses that are tried for one peer.
@@ -109,7 +155,19 @@ impl Default for Config {
             dag_depth: 128,
             inner_node_estimate: 64 << 10,
             fetch_credit_spare: 8 << 20,
+            routing: Routing::default(),
             dials_per_job: 8,
+            dials: 64,
+            pause_min: Duration::from_secs(5),
+            pause_max: Duration::from_secs(300),
+            pauses: 1_024,
+            reached: 1_024,
+            connections_high: 64,
+            connections_low: 32,
+            connection_grace: Duration::from_secs(20),
+            trim_interval: Duration::from_secs(10),
+            dht_burst: 512,
+            dht_rate: 64,
             neighbours: 16,
             search_after_loss: Duration::from_secs(60),
             silence: Duration::from_secs(300),
@@ -117,6 +175,11 @@ impl Default for Config {
             left_over: Duration::from_secs(10),
             swarm_answer: Duration::from_secs(5),
             learned_tries: 2,
+            seek_pause_min: Duration::from_secs(5),
+            seek_pause_max: Duration::from_secs(60),
+            whereabouts: 4,
+            near_silence: Duration::from_secs(2),
+            near_peers: 256,
             candidates: 1_024,
             addrs_per_peer: 16,
             redial_min: Duration::from_millis(500),
@@ -129,4 +192,46 @@ impl Default for Config {
             swarm_roots: 1_024,
         }
     }
+}
+
+/// Whom to ask for peers.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// Whether we take part in the DHTs.
+    pub mode: DhtMode,
+    /// The public DHT.
+    pub wan: peerage_dht::Config,
+    /// That of private networks.
+    pub lan: peerage_dht::Config,
+    /// The shell listens to the local network: `handle_discovered`.
+    pub near: bool,
+    /// There are routers to ask: `Output::AskRouters`.
+    pub routers: bool,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            mode: DhtMode::Auto,
+            wan: peerage_dht::Config::new(Network::Wan),
+            lan: peerage_dht::Config::new(Network::Lan),
+            near: false,
+            routers: false,
+        }
+    }
+}
+
+/// Our part in the DHTs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DhtMode {
+    /// None: nobody is asked or answered.
+    Off,
+    /// We ask, and answer nobody.
+    Client,
+    /// We ask and answer.
+    Server,
+    /// We answer on the local network, and on the public one while we can be
+    /// reached from there.
+    #[default]
+    Auto,
 }

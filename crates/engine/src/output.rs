@@ -6,12 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, DecodeError, Node};
+use peerage_dht::{Network, Request};
 use peerage_exchange::Outgoing;
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::engine::JobProgress;
 use crate::error::JobError;
 use crate::fetch::{FileKey, ItemId};
+use crate::routing::{FindEvent, Target};
 use crate::swarm::Share;
 
 /// Names a job: a fetch or a query. The shell chooses it, and never one twice.
@@ -25,6 +27,14 @@ pub struct Token(pub u64);
 /// Names an attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(pub u64);
+
+/// Names a look-up that the user asked for. The shell chooses it, and never one twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindId(pub u64);
+
+/// Names a question to the routers of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
 
 /// Names a swarm request that a peer waits on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -195,8 +205,65 @@ pub enum Output {
         dial: DialId,
         /// Who must answer; `None` if the address does not say.
         peer: Option<PeerId>,
-        /// Where to try.
+        /// Where to try, the best first: each begins a little after the one
+        /// before it. Empty: nowhere, which is a failure to be reported, too.
         addrs: Vec<Multiaddr>,
+        /// The user gave them. Otherwise names that resolve to private or
+        /// loopback addresses lead nowhere.
+        trusted: bool,
+    },
+    /// Nobody waits for that connection any more: give the attempt up. Nothing
+    /// is to be said about it.
+    CancelDial {
+        /// The attempt.
+        dial: DialId,
+    },
+    /// Send a connected peer a request on a stream of that DHT:
+    /// `handle_dht_response`, `handle_dht_sent` or `handle_dht_failed`.
+    DhtRequest {
+        /// Which DHT.
+        network: Network,
+        /// For the answer.
+        id: peerage_dht::RequestId,
+        /// Whom.
+        peer: PeerId,
+        /// What.
+        request: Request,
+    },
+    /// Nobody waits for that answer any more.
+    DhtCancel {
+        /// Which DHT.
+        network: Network,
+        /// Of [`Output::DhtRequest`].
+        id: peerage_dht::RequestId,
+    },
+    /// The DHTs in which we answer others from now on: their protocols are
+    /// offered and told by identify, the others not.
+    ServeDht {
+        /// `/ipfs/kad/1.0.0`.
+        wan: bool,
+        /// `/ipfs/lan/kad/1.0.0`.
+        lan: bool,
+    },
+    /// Ask the routers of the configuration: `handle_router_answer`, any
+    /// number of times, then `handle_router_done`.
+    AskRouters {
+        /// For the answers.
+        ask: AskId,
+        /// What.
+        target: Target,
+    },
+    /// Nobody waits for those answers any more.
+    CancelRouters {
+        /// Of [`Output::AskRouters`].
+        ask: AskId,
+    },
+    /// News of a look-up that the user asked for.
+    Find {
+        /// Which.
+        find: FindId,
+        /// What.
+        event: FindEvent,
     },
     /// Close all connections with a peer.
     Disconnect {
@@ -239,4 +306,6 @@ pub enum Output {
 pub enum DisconnectReason {
     /// The peer sent wrong blocks again and again.
     WrongBlocks,
+    /// There are more connections than we want, and this one is of the least use.
+    Surplus,
 }

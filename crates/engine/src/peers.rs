@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use peerage_base::Instant;
+use peerage_dht::Network;
 use peerage_exchange::Version;
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -29,6 +30,10 @@ pub struct Protocols {
     pub bitswap: Option<Version>,
     /// `/peerage/swarm/1.0.0`.
     pub swarm: bool,
+    /// `/ipfs/kad/1.0.0`: it is a server of the public DHT.
+    pub wan_dht: bool,
+    /// `/ipfs/lan/kad/1.0.0`.
+    pub lan_dht: bool,
 }
 
 impl Protocols {
@@ -43,17 +48,63 @@ impl Protocols {
         ids.into_iter().fold(Self::default(), |known, id| Self {
             bitswap: known.bitswap.max(Version::of_protocol(id)),
             swarm: known.swarm || id == swarm::PROTOCOL,
+            wan_dht: known.wan_dht || id == Network::Wan.protocol(),
+            lan_dht: known.lan_dht || id == Network::Lan.protocol(),
         })
     }
+
+    pub(crate) const fn serves(&self, network: Network) -> bool {
+        match network {
+            Network::Wan => self.wan_dht,
+            Network::Lan => self.lan_dht,
+        }
+    }
+}
+
+/// What a peer says of itself, by identify.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identified {
+    /// What it speaks.
+    pub protocols: Protocols,
+    /// Where it listens, as it says.
+    pub addrs: Vec<Multiaddr>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) by_user: bool,
+    /// The remote address of its first connection.
+    pub(crate) addr: Multiaddr,
     /// `None` until identify has told.
     pub(crate) protocols: Option<Protocols>,
     /// Since when it is connected.
     pub(crate) since: Instant,
+    /// When it was last of use, to us or we to it.
+    pub(crate) used: Instant,
+    /// Requests of the DHT that it may make before it is refused for a while.
+    pub(crate) allowance: Allowance,
+}
+
+/// A bucket of tokens: how much a peer may ask of us.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    tokens: u32,
+    filled: Instant,
+}
+
+impl Allowance {
+    /// Takes one of `most` tokens, which come back at `per_second`; false if there is none.
+    pub(crate) fn take(&mut self, most: u32, per_second: u32, now: Instant) -> bool {
+        let elapsed = now.since(self.filled).as_millis().min(u128::from(u32::MAX));
+        let back = elapsed * u128::from(per_second) / 1000;
+        if back > 0 {
+            self.tokens = u32::try_from(u128::from(self.tokens) + back).unwrap_or(most).min(most);
+            self.filled = now;
+        }
+        let left = self.tokens.checked_sub(1);
+        self.tokens = left.unwrap_or(0);
+        left.is_some()
+    }
 }
 
 /// The connected peers.
@@ -63,20 +114,17 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Adds a connection; true if it is the first of that peer.
-    pub(crate) fn connect(&mut self, connected: &Connected, now: Instant) -> bool {
-        let known = self.connected.get_mut(&connected.peer);
-        let first = known.is_none();
-        match known {
-            Some(peer) => {
-                peer.by_user |= connected.by_user;
-            }
-            None => {
-                let peer = Peer { by_user: connected.by_user, protocols: None, since: now };
-                self.connected.insert(connected.peer, peer);
-            }
-        }
-        first
+    /// Adds a connection; `burst` is how many requests it may make at once.
+    pub(crate) fn connect(&mut self, connected: &Connected, burst: u32, now: Instant) {
+        let peer = self.connected.entry(connected.peer).or_insert_with(|| Peer {
+            by_user: false,
+            addr: connected.addr.clone(),
+            protocols: None,
+            since: now,
+            used: now,
+            allowance: Allowance { tokens: burst, filled: now },
+        });
+        peer.by_user |= connected.by_user;
     }
 
     pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<Peer> {
@@ -95,8 +143,43 @@ impl Peers {
         self.connected.keys().copied().collect()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
+        self.connected.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// The peer was of use just now.
+    pub(crate) fn touch(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(peer) = self.connected.get_mut(peer) {
+            peer.used = now;
+        }
+    }
+
     /// Peers that the user connected to, with what they speak.
     pub(crate) fn by_user(&self) -> impl Iterator<Item = PeerId> {
         self.connected.iter().filter(|(_, peer)| peer.by_user).map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_allowance_comes_back_with_time_and_no_further() {
+        let mut allowance = Allowance { tokens: 2, filled: Instant::START };
+        let mut now = Instant::START;
+        assert!(allowance.take(2, 10, now) && allowance.take(2, 10, now) && !allowance.take(2, 10, now));
+        now += Duration::from_millis(99);
+        assert!(!allowance.take(2, 10, now));
+        now += Duration::from_millis(1);
+        assert!(allowance.take(2, 10, now) && !allowance.take(2, 10, now));
+        now += Duration::from_secs(3600);
+        assert!(allowance.take(2, 10, now) && allowance.take(2, 10, now) && !allowance.take(2, 10, now));
     }
 }

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use peerage_base::{Now, UnixTime};
 use peerage_content::Cid;
 use peerage_engine::{
-    Arrived, Connected, DialId, Engine, ItemId, JobError, JobId, JobProgress, Protocols, Record, RequestId,
-    Share, Sources, Token,
+    Arrived, Connected, DialId, Engine, Identified, ItemId, JobError, JobId, JobProgress, Protocols, Record,
+    RequestId, Share, Sources, Token,
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -351,8 +351,10 @@ impl Brain {
                     Some(info) => Protocols::of(info.protocols.iter().map(String::as_str)),
                     None => Protocols::default(),
                 };
+                let info_addrs = info.as_ref().map(|info| info.addrs(&peer)).unwrap_or_default();
                 if self.registry.identify(&self.net, peer, info, protocols) {
-                    self.engine.handle_protocols(peer, protocols, now);
+                    let addrs = info_addrs;
+                    self.engine.handle_identified(peer, &Identified { protocols, addrs }, now);
                 }
             }
             Input::Disconnected { peer, number } | Input::WriterFailed { peer, number } => {
@@ -365,8 +367,7 @@ impl Brain {
             Input::DialFailed { dial, why } => self.engine.handle_dial_failed(dial, &why, now),
             Input::Spoke { peer, version } => {
                 if self.registry.hear(&self.net, peer, version) {
-                    let protocols = Protocols { bitswap: Some(version), swarm: false };
-                    self.engine.handle_protocols(peer, protocols, now);
+                    self.engine.handle_spoke(peer, version, now);
                 }
             }
             Input::Message { peer, incoming, room } => {

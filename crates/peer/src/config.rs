@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use peerage_engine::{DhtMode, Routing};
 use peerage_identity::Multiaddr;
 
 /// How a peer is set up. [`Config::new`] gives the defaults for a repository.
@@ -50,7 +51,10 @@ impl Config {
             bootstrap: Vec::new(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),
-            engine: peerage_engine::Config::default(),
+            engine: peerage_engine::Config {
+                routing: Routing { mode: DhtMode::Off, ..Routing::default() },
+                ..peerage_engine::Config::default()
+            },
             exchange: peerage_exchange::Config::default(),
             transport: peerage_transport::Config::default(),
             store: peerage_store::Config::default(),

@@ -195,6 +195,12 @@ impl Dht {
         self.table.peers().collect()
     }
 
+    /// True if the peer is in the table.
+    #[must_use]
+    pub fn is_in_table(&self, peer: &PeerId) -> bool {
+        self.table.contains(peer)
+    }
+
     /// The state of the table, bucket by bucket.
     #[must_use]
     pub fn table_health(&self) -> Vec<BucketHealth> {

@@ -79,6 +79,14 @@ impl Dht {
         self.begin_refresh(now);
     }
 
+    /// True while the first peer is being looked for: a look-up that began now
+    /// would find nobody to ask, and one that begins a little later may.
+    #[must_use]
+    pub fn is_bootstrapping(&self) -> bool {
+        let checks = self.requests.values().any(|pending| pending.purpose == super::Purpose::Check);
+        self.table.len() == 0 && (self.refresh.running || checks)
+    }
+
     /// There are few peers, and one more to ask.
     pub(super) fn refresh_soon(&mut self, now: Now) {
         if !self.refresh.running {

@@ -15,6 +15,7 @@ impl Engine {
     /// [`handle_block`](Self::handle_block), once they are hashed.
     pub fn handle_message(&mut self, peer: PeerId, message: &Incoming, now: Now) {
         self.exchange.handle_message(peer, message, now);
+        self.peers.touch(&peer, now.instant);
         self.route(now);
     }
 
@@ -32,6 +33,7 @@ impl Engine {
 
     /// A block has come from `peer`; the shell hashed it to `cid` and decoded it.
     pub fn handle_block(&mut self, peer: PeerId, cid: Cid, arrived: &Arrived, now: Now) {
+        self.peers.touch(&peer, now.instant);
         match self.exchange.handle_block(peer, &cid, arrived.len, now) {
             BlockOutcome::Wanted { sessions } => {
                 let mut used = sessions.is_empty();
@@ -148,6 +150,7 @@ impl Engine {
     /// The shell's answer to [`Output::ServeBlock`].
     pub fn handle_served(&mut self, peer: PeerId, cid: &Cid, served: Served, now: Now) {
         self.exchange.handle_served(peer, cid, served, now);
+        self.peers.touch(&peer, now.instant);
         self.route(now);
     }
 }

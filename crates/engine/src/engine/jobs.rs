@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use peerage_base::{Instant, Now};
 use peerage_content::{Cid, Multihash};
@@ -9,9 +10,11 @@ use peerage_exchange::SessionConfig;
 use peerage_identity::PeerId;
 
 use super::{Engine, Timer, session};
+use crate::dials::Caller;
 use crate::error::JobError;
 use crate::fetch::{Allowance, Arrived, Fetch, ItemId, Progress, Step};
 use crate::output::{JobId, Output};
+use crate::routing::Seek;
 use crate::search::{Search, Sources, Verdict};
 use crate::swarm::Share;
 
@@ -41,6 +44,13 @@ pub(super) struct Job {
     pub(super) wrong: BTreeMap<PeerId, u64>,
     /// When each source was last asked about the root.
     pub(super) asked: BTreeMap<PeerId, Instant>,
+    /// What is under way in the DHTs and with routers to find sources.
+    pub(super) seek: Option<Seek>,
+    /// When to begin that again, if it is still needed then, and the pause after that.
+    pub(super) next_seek: Instant,
+    pub(super) seek_pause: Duration,
+    /// Providers whose addresses were looked for.
+    pub(super) looked_for: BTreeSet<PeerId>,
 }
 
 impl Job {
@@ -78,7 +88,8 @@ impl Engine {
             self.outputs.push_back(Output::JobFailed { job, error: JobError::TooManyJobs });
             return;
         }
-        let search = Search::new(sources, self.local, now.instant, &self.config);
+        let near = self.config.routing.near;
+        let search = Search::new(sources, self.local, near, now.instant, &self.config);
         let listed = swarm && self.swarms.serve(root, Share::default(), &self.config);
         let entry = Job {
             root,
@@ -91,9 +102,14 @@ impl Engine {
             duplicates: 0,
             wrong: BTreeMap::new(),
             asked: BTreeMap::new(),
+            seek: None,
+            next_seek: now.instant,
+            seek_pause: self.config.seek_pause_min,
+            looked_for: BTreeSet::new(),
         };
         self.jobs.insert(job, entry);
         self.adopt_connected(job, now);
+        self.adopt_near(job, now);
         self.timers.set(Timer::Review(job), now.instant);
         self.route(now);
         self.handle_timeout(now);
@@ -120,6 +136,8 @@ impl Engine {
         self.exchange.close_session(session(job), now);
         self.timers.cancel(&Timer::Review(job));
         self.timers.cancel(&Timer::AskSwarm(job));
+        self.end_seek(job);
+        self.dials.leave_all(job, &mut self.outputs);
         if let Kind::Fetch(fetch) = &mut entry.kind {
             fetch.release_credit(&mut self.credit);
         }
@@ -182,7 +200,7 @@ impl Engine {
     }
 
     /// True if something is wanted that is not here.
-    fn needs_sources(&self, job: JobId) -> bool {
+    pub(super) fn needs_sources(&self, job: JobId) -> bool {
         self.exchange.session_stats(session(job)).is_some_and(|stats| stats.wants > 0)
     }
 
@@ -229,28 +247,24 @@ impl Engine {
 
     /// Dials what is due, and asks whether the job is to go on.
     pub(super) fn review(&mut self, job: JobId, now: Now) {
+        let looking = self.seek_sources(job, now);
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let (dials, next, outputs, connected) =
-            (&mut self.dials, &mut self.next_dial, &mut self.outputs, &self.peers);
+        let (dials, connected) = (&mut self.dials, &self.peers);
         entry.search.mark_connected(|peer| connected.get(peer).is_some());
-        entry.search.dial_due(now.instant, &self.config, |peer, addrs| {
-            // Another job may be dialling the same already.
-            let same = |to: &(Option<PeerId>, Vec<_>)| to.0 == peer && to.1 == addrs;
-            if let Some((dial, _)) = dials.iter().find(|(_, to)| same(to)) {
-                return *dial;
-            }
-            let dial = crate::output::DialId(*next);
-            *next += 1;
-            dials.insert(dial, (peer, addrs.to_vec()));
-            outputs.push_back(Output::Dial { dial, peer, addrs: addrs.to_vec() });
-            dial
+        entry.search.dial_due(now.instant, &self.config, |peer, addrs, trusted| {
+            dials.begin(Caller::Job(job), peer, addrs, trusted)
         });
-        match entry.search.review(now.instant, &self.config) {
-            Verdict::Wait(Some(at)) => self.timers.set(Timer::Review(job), at.max(now.instant)),
-            Verdict::Wait(None) => drop(self.timers.cancel(&Timer::Review(job))),
+        let verdict = entry.search.review(looking, now.instant, &self.config);
+        let again = entry.search.find.then_some(entry.next_seek).filter(|at| !looking && *at > now.instant);
+        match verdict {
+            Verdict::Wait(at) => match at.into_iter().chain(again).min() {
+                Some(at) => self.timers.set(Timer::Review(job), at.max(now.instant)),
+                None => drop(self.timers.cancel(&Timer::Review(job))),
+            },
             // What is here already needs nobody: `want` looks again.
             Verdict::GiveUp(_) if !self.needs_sources(job) => drop(self.timers.cancel(&Timer::Review(job))),
             Verdict::GiveUp(error) => self.fail(job, error, now),
         }
+        self.dials.pump(&self.config, &mut self.outputs);
     }
 }

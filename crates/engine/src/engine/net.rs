@@ -3,25 +3,41 @@
 use bytes::Bytes;
 use peerage_base::Now;
 use peerage_content::Cid;
+use peerage_dht::Failure;
+use peerage_exchange::Version;
 use peerage_identity::{PeerId, Scope};
 
 use super::jobs::Kind;
 use super::{Engine, Timer, session};
+use crate::dials::Caller;
 use crate::output::{DialId, DisconnectReason, JobId, Output, RequestId};
-use crate::peers::{Connected, Protocols};
+use crate::peers::{Connected, Identified, Protocols};
+use crate::search::Origin;
 use crate::swarm::{Record, Share};
 
 impl Engine {
     /// A connection stands. Several with one peer are one to the engine.
     pub fn handle_connected(&mut self, connected: &Connected, now: Now) {
-        self.peers.connect(connected, now.instant);
-        if let Some(dial) = connected.dial {
-            self.dials.remove(&dial);
+        self.peers.connect(connected, self.config.dht_burst, now.instant);
+        let attempt =
+            self.dials.handle_connected(connected.dial, &connected.peer, &connected.addr, &self.config);
+        let by_user = attempt.is_some_and(|attempt| attempt.callers.contains(&Caller::User));
+        let by_user = by_user || connected.by_user;
+        if let Some(peer) = self.peers.get_mut(&connected.peer) {
+            peer.by_user |= by_user;
         }
+        self.timers.set_earlier(Timer::Trim, now.instant + self.config.trim_interval);
+        self.send_waiting(connected.peer);
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
-                if connected.by_user && entry.search.ask_connected {
-                    entry.search.add(Some(connected.peer), Vec::new(), now.instant, false, &self.config);
+                if by_user && entry.search.ask_connected {
+                    entry.search.add(
+                        Some(connected.peer),
+                        Vec::new(),
+                        Origin::Connected,
+                        now.instant,
+                        &self.config,
+                    );
                 }
                 entry.search.handle_connected(connected.peer, connected.dial);
             }
@@ -31,15 +47,36 @@ impl Engine {
         self.route(now);
     }
 
-    /// A connected peer has shown what it speaks, or identify has told it, or
-    /// that it cannot be known.
-    pub fn handle_protocols(&mut self, peer: PeerId, protocols: Protocols, now: Now) {
+    /// Identify has told what a connected peer is, or that it cannot be known.
+    pub fn handle_identified(&mut self, peer: PeerId, identified: &Identified, now: Now) {
+        self.know_protocols(peer, identified.protocols, now);
+        if let Some(via) = self.peers.get(&peer).map(|peer| peer.addr.clone()) {
+            for side in &mut self.routing.sides {
+                let serves = identified.protocols.serves(side.network);
+                side.dht.handle_identified(peer, serves, &identified.addrs, &via, now);
+            }
+        }
+        self.route(now);
+    }
+
+    /// A connected peer has opened a stream of Bitswap, which may be before
+    /// identify has told that it speaks it.
+    pub fn handle_spoke(&mut self, peer: PeerId, version: Version, now: Now) {
+        let known = self.peers.get(&peer).and_then(|peer| peer.protocols).unwrap_or_default();
+        self.know_protocols(peer, Protocols { bitswap: Some(version), ..known }, now);
+        self.route(now);
+    }
+
+    fn know_protocols(&mut self, peer: PeerId, protocols: Protocols, now: Now) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         let before = entry.protocols;
         // Every connection is identified; one that cannot tell takes nothing back.
         let known = before.unwrap_or_default();
-        let protocols =
-            Protocols { bitswap: protocols.bitswap.or(known.bitswap), swarm: protocols.swarm || known.swarm };
+        let protocols = Protocols {
+            bitswap: protocols.bitswap.or(known.bitswap),
+            swarm: protocols.swarm || known.swarm,
+            ..protocols
+        };
         entry.protocols = Some(protocols);
         if let Some(version) = protocols.bitswap.filter(|_| before.and_then(|p| p.bitswap).is_none()) {
             self.exchange.add_peer(peer, version, now);
@@ -52,7 +89,6 @@ impl Engine {
             }
             self.review(job, now);
         }
-        self.route(now);
     }
 
     /// One of several connections with a peer is gone, and with it what was on
@@ -71,6 +107,7 @@ impl Engine {
             return;
         }
         self.exchange.remove_peer(peer, now);
+        self.lose_requests(peer, now);
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
                 entry.asked.remove(&peer);
@@ -83,7 +120,12 @@ impl Engine {
 
     /// An attempt to connect has failed; `why` is for the user.
     pub fn handle_dial_failed(&mut self, dial: DialId, why: &str, now: Now) {
-        self.dials.remove(&dial);
+        let attempt = self.dials.handle_failed(dial, now.instant, &self.config);
+        for caller in attempt.into_iter().flat_map(|attempt| attempt.callers) {
+            if let Caller::Dht(network, id) = caller {
+                self.request_failed(network, id, Failure::Unreachable, now);
+            }
+        }
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
                 entry.search.handle_dial_failed(dial, why, now.instant, &self.config);
@@ -147,7 +189,8 @@ impl Engine {
                 if record.peer == self.local || entry.search.learned() >= self.config.neighbours {
                     continue;
                 }
-                entry.search.add(Some(record.peer), record.addrs.clone(), now.instant, false, &self.config);
+                let addrs = record.addrs.clone();
+                entry.search.add(Some(record.peer), addrs, Origin::Swarm, now.instant, &self.config);
                 self.adopt(job, record.peer, now);
             }
             self.review(job, now);
@@ -193,7 +236,7 @@ impl Engine {
     }
 
     /// Uses a connected peer as a source, if the job wants it and it can be asked.
-    fn adopt(&mut self, job: JobId, peer: PeerId, now: Now) {
+    pub(super) fn adopt(&mut self, job: JobId, peer: PeerId, now: Now) {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         let Some(connected) = self.peers.get(&peer) else { return };
         if !entry.search.wants(&peer) || entry.search.sources().contains(&peer) {
@@ -220,7 +263,7 @@ impl Engine {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         if entry.search.ask_connected {
             for peer in self.peers.by_user() {
-                entry.search.add(Some(peer), Vec::new(), now.instant, false, &self.config);
+                entry.search.add(Some(peer), Vec::new(), Origin::Connected, now.instant, &self.config);
             }
         }
         for peer in self.peers.ids() {
@@ -260,7 +303,7 @@ impl Engine {
         self.timers.set_earlier(Timer::AskSwarm(job), now.instant + self.config.swarm_interval);
     }
 
-    fn job_ids(&self) -> Vec<JobId> {
+    pub(super) fn job_ids(&self) -> Vec<JobId> {
         self.jobs.keys().copied().collect()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_content::{Prefix, hash, node};
+use peerage_dht::{Answer, Failure};
 use peerage_exchange::{Incoming, Served};
 
 use super::dag::Tree;
@@ -18,7 +19,10 @@ impl World {
         let peer = &mut self.peers[n];
         match input {
             Input::Connected(connected) => peer.engine.handle_connected(&connected, now),
-            Input::Identified(other) => peer.engine.handle_protocols(peer_id(other), protocols[other], now),
+            Input::Identified(other) => {
+                let identified = Identified { protocols: protocols[other], addrs: vec![addr(other)] };
+                peer.engine.handle_identified(peer_id(other), &identified, now);
+            }
             Input::Disconnected(other) => peer.engine.handle_disconnected(peer_id(other), now),
             Input::DialFailed(dial) => peer.engine.handle_dial_failed(dial, "refused", now),
             Input::Message(other, message) => {
@@ -70,6 +74,22 @@ impl World {
                 self.perform_all(n);
                 // No answer by now: the real shell drops the stream.
                 self.peers[n].requests.remove(&request);
+            }
+            Input::DhtRequested(other, network, id, request) => {
+                let answer = peer.engine.handle_dht_request(network, peer_id(other), &request, now);
+                let answer = match answer {
+                    Answer::Respond(response) => Input::DhtAnswered(network, id, response),
+                    Answer::Nothing => return,
+                    Answer::Reset => Input::DhtFailed(network, id, Failure::Unsupported),
+                };
+                self.send(n, other, Duration::ZERO, answer);
+            }
+            Input::DhtAnswered(network, id, response) => {
+                peer.engine.handle_dht_response(network, id, response, now);
+            }
+            Input::DhtSent(network, id) => peer.engine.handle_dht_sent(network, id, now),
+            Input::DhtFailed(network, id, failure) => {
+                peer.engine.handle_dht_failed(network, id, failure, now);
             }
             Input::SwarmAnswered(root, records) => {
                 let record = |envelope: Bytes| {
@@ -150,6 +170,24 @@ impl World {
                 self.peers[n].answers.push((job, cid, node.is_ok()));
             }
             Output::Dial { dial, addrs, .. } => self.dial(n, dial, &addrs),
+            Output::CancelDial { dial } => self.cancel_dial(n, dial),
+            Output::DhtRequest { network, id, peer, request } => {
+                let to = self.number(&peer);
+                self.peers[n].asked.push((to, request.clone()));
+                if !request.is_answered() {
+                    self.later(n, Duration::ZERO, Input::DhtSent(network, id));
+                }
+                self.send(n, to, Duration::ZERO, Input::DhtRequested(n, network, id, request));
+            }
+            // Answers that nobody waits for come to nothing.
+            Output::DhtCancel { .. } | Output::ServeDht { .. } => {}
+            Output::AskRouters { .. } | Output::CancelRouters { .. } => panic!("there are no routers"),
+            Output::Find { find, event } => self.peers[n].found.push((find, event)),
+            Output::Disconnect { peer, reason: DisconnectReason::Surplus } => {
+                self.peers[n].trimmed += 1;
+                let other = self.number(&peer);
+                self.cut(n, other);
+            }
             Output::Disconnect { peer, .. } => self.disconnect(n, &peer),
             Output::AskSwarm { peer, root, share } => {
                 let to = self.number(&peer);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use peerage_base::{Instant, Now, Rng, UnixTime};
 use peerage_content::{Cid, Multihash, Prefix};
+use peerage_dht::{Failure, Network, Request, Response};
 use peerage_exchange::{Incoming, Served};
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -46,6 +47,10 @@ pub(super) enum Input {
     Held(usize, Cid),
     SwarmRequested(usize, Cid, Share),
     SwarmAnswered(Cid, Vec<Bytes>),
+    DhtRequested(usize, Network, peerage_dht::RequestId, Request),
+    DhtAnswered(Network, peerage_dht::RequestId, Response),
+    DhtSent(Network, peerage_dht::RequestId),
+    DhtFailed(Network, peerage_dht::RequestId, Failure),
 }
 
 pub(super) struct Peer {
@@ -70,6 +75,12 @@ pub(super) struct Peer {
     /// Blocks that came to it, by hash, and how often.
     pub(super) came: BTreeMap<Multihash, u32>,
     pub(super) requests: BTreeMap<RequestId, (usize, Cid)>,
+    /// Everything that it asked of others' DHTs.
+    pub(super) asked: Vec<(usize, Request)>,
+    /// What its look-ups told.
+    pub(super) found: Vec<(FindId, FindEvent)>,
+    /// Peers that it hung up on for want of room.
+    pub(super) trimmed: usize,
     uplink_free: Instant,
     pub(super) next: u64,
 }
@@ -91,7 +102,7 @@ pub(super) struct World {
     pub(super) config: Config,
 }
 
-pub(super) fn peer_id(n: usize) -> PeerId {
+pub(crate) fn peer_id(n: usize) -> PeerId {
     // An Ed25519 key in an identity multihash: any 32 bytes will do.
     let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
     bytes.extend([7; 24]);
@@ -99,7 +110,7 @@ pub(super) fn peer_id(n: usize) -> PeerId {
     PeerId::from_bytes(&bytes).unwrap()
 }
 
-pub(super) fn addr(n: usize) -> Multiaddr {
+pub(crate) fn addr(n: usize) -> Multiaddr {
     format!("/ip4/10.0.0.{}/tcp/4001", n + 1).parse().unwrap()
 }
 
@@ -123,22 +134,10 @@ fn number_of_id(id: &PeerId) -> usize {
     usize::from(bytes[bytes.len() - 1])
 }
 
-impl World {
-    pub(super) fn new(seed: u64, count: usize) -> Self {
-        Self::with(seed, count, Config::default())
-    }
-
-    pub(super) fn with(seed: u64, count: usize, config: Config) -> Self {
-        let mut rng = Rng::new(seed);
-        let now = Now::default();
-        let peer = |n| Peer {
-            engine: Engine::new(
-                peer_id(n),
-                config.clone(),
-                peerage_exchange::Config::default(),
-                rng.next_u64(),
-                now,
-            ),
+impl Peer {
+    fn new(n: usize, config: &Config, seed: u64, now: Now) -> Self {
+        Self {
+            engine: Engine::new(peer_id(n), config.clone(), peerage_exchange::Config::default(), seed, now),
             store: Blocks::new(),
             fault: Fault::None,
             protocols: Protocols::of(["/ipfs/bitswap/1.2.0", SWARM_PROTOCOL]),
@@ -156,10 +155,24 @@ impl World {
             banned: BTreeSet::new(),
             came: BTreeMap::new(),
             requests: BTreeMap::new(),
+            asked: Vec::new(),
+            found: Vec::new(),
+            trimmed: 0,
             uplink_free: Instant::START,
             next: 0,
-        };
-        let peers = (0..count).map(peer).collect();
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, count: usize) -> Self {
+        Self::with(seed, count, Config::default())
+    }
+
+    pub(super) fn with(seed: u64, count: usize, config: Config) -> Self {
+        let mut rng = Rng::new(seed);
+        let now = Now::default();
+        let peers = (0..count).map(|n| Peer::new(n, &config, rng.next_u64(), now)).collect();
         let (queue, links, last) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { now: Instant::START, rng, peers, queue, links, last, next: 0, trace: 0, config }
     }
@@ -193,6 +206,45 @@ impl World {
         &self.peers[n].exports[&JobId(job)]
     }
 
+    /// One more peer; its number.
+    pub(super) fn add(&mut self, seed: u64) -> usize {
+        let n = self.peers.len();
+        let now = self.clock();
+        self.peers.push(Peer::new(n, &self.config, seed, now));
+        n
+    }
+
+    /// A peer is gone without a word, and cannot be reached any more.
+    pub(super) fn vanish(&mut self, n: usize) {
+        self.peers[n].listens = false;
+        for other in 0..self.peers.len() {
+            self.cut(n, other);
+        }
+    }
+
+    /// A peer learns by mDNS of another.
+    pub(super) fn discover(&mut self, n: usize, other: usize) {
+        let now = self.clock();
+        self.peers[n].engine.handle_discovered(peer_id(other), &[addr(other)], now);
+        self.perform_all(n);
+    }
+
+    /// Puts peers into the DHT of the local network, as servers.
+    pub(super) fn join(&mut self, peers: impl IntoIterator<Item = usize>) {
+        for n in peers {
+            let now = self.clock();
+            self.peers[n].protocols.lan_dht = true;
+            self.peers[n].engine.set_listen(vec![addr(n)], now);
+            self.perform_all(n);
+        }
+    }
+
+    pub(super) fn bootstrap(&mut self, n: usize, from: usize) {
+        let now = self.clock();
+        self.peers[n].engine.bootstrap(&[hint(from)], false, now);
+        self.perform_all(n);
+    }
+
     /// Has something happen to a peer in a while.
     pub(super) fn later(&mut self, n: usize, after: Duration, input: Input) {
         self.queue.insert((self.now + after, self.next), (n, None, input));
@@ -220,12 +272,34 @@ impl World {
 
     pub(super) fn dial(&mut self, from: usize, dial: DialId, addrs: &[Multiaddr]) {
         self.peers[from].dials += 1;
-        let to = number_of(&addrs[0]);
-        let reached = self.peers.get(to).is_some_and(|peer| peer.listens) && to != from;
-        if !reached {
+        let to = addrs.first().map(number_of).filter(|to| *to != from);
+        let to = to.filter(|to| self.peers.get(*to).is_some_and(|peer| peer.listens));
+        let Some(to) = to else {
             return self.later(from, Duration::from_millis(30), Input::DialFailed(dial));
-        }
+        };
         self.connect(from, to, Some(dial));
+    }
+
+    /// Gives an attempt up: the other side may still see a connection, which is
+    /// closed at once.
+    pub(super) fn cancel_dial(&mut self, from: usize, dial: DialId) {
+        let ours = |event: &Event| match event {
+            (n, Some((pair, _)), Input::Connected(connected)) => {
+                (*n == from && connected.dial == Some(dial)).then_some(Some(*pair))
+            }
+            (n, None, Input::DialFailed(failed)) => (*n == from && *failed == dial).then_some(None),
+            _ => None,
+        };
+        let found = self.queue.iter().find_map(|(key, event)| Some((*key, ours(event)?)));
+        let Some((key, pair)) = found else { return };
+        self.queue.remove(&key);
+        let known = |world: &Self, pair: (usize, usize)| {
+            let engine = &world.peers[from].engine;
+            engine.is_connected(&peer_id(pair.0)) || engine.is_connected(&peer_id(pair.1))
+        };
+        if let Some((a, b)) = pair.filter(|pair| !known(self, *pair)) {
+            self.cut(a, b);
+        }
     }
 
     pub(super) fn connect(&mut self, from: usize, to: usize, dial: Option<DialId>) {

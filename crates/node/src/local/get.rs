@@ -27,7 +27,9 @@ pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> 
         hints.clear();
     }
     let ask_connected = link.find && !source.offline;
-    Ok((link, Sources { hints, ask_connected, wait: source.wait }))
+    let find = ask_connected;
+    let anchor = Some(link.cid);
+    Ok((link, Sources { hints, ask_connected, find, anchor, wait: source.wait }))
 }
 
 pub(super) async fn get(peer: &Peer, request: api::Get, out: &Sink, cancel: &Cancel) -> Result<(), Failure> {

@@ -107,9 +107,18 @@ impl Brain {
             Output::JobFailed { job, error } => {
                 self.end_job(job, Some(JobEvent::Failed(error)));
             }
-            Output::Dial { dial, peer, addrs } => {
+            Output::Dial { dial, peer, addrs, .. } => {
                 tokio::spawn(dial::dial(Arc::clone(&self.net), Some(dial), peer, addrs, false));
             }
+            // A connection that nobody waits for any more is one to spare.
+            Output::CancelDial { .. } => {}
+            // The configuration says that we are in no DHT and have no routers.
+            Output::DhtRequest { .. }
+            | Output::DhtCancel { .. }
+            | Output::ServeDht { .. }
+            | Output::AskRouters { .. }
+            | Output::CancelRouters { .. }
+            | Output::Find { .. } => {}
             Output::Disconnect { peer, reason } => {
                 tracing::info!(%peer, ?reason, "closing the connection");
                 self.registry.close(&peer);

@@ -57,6 +57,12 @@ impl Info {
         let record = PeerRecord::open(self.signed_peer_record.as_ref()?).ok()?;
         (record.peer_id == *peer).then_some(record)
     }
+
+    /// Where `peer` listens: what it signed, else what it said.
+    #[must_use]
+    pub fn addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.record(peer).map_or_else(|| self.listen_addrs.clone(), |record| record.addrs)
+    }
 }
 
 /// Why nothing was learned.

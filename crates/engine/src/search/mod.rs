@@ -1,14 +1,20 @@
 //! Where a job looks for its blocks, whom it has found, and when it gives up.
 
+mod candidate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use peerage_base::Instant;
+use peerage_content::Cid;
 use peerage_identity::{Multiaddr, PeerId};
 
-use crate::error::{JobError, NotFound};
+use crate::addresses::Way;
+use crate::error::{JobError, NotFound, Providers};
 use crate::limits::Config;
 use crate::output::DialId;
+pub(crate) use candidate::Origin;
+use candidate::{Candidate, CandidateState};
 
 /// Where to look, as the user said it.
 #[derive(Debug, Clone, Default)]
@@ -18,50 +24,15 @@ pub struct Sources {
     pub hints: Vec<Multiaddr>,
     /// Peers that the user connected to himself may be asked, too.
     pub ask_connected: bool,
+    /// Others may learn that it is looked for: in the DHTs, on the local
+    /// network, of routers. False for what is found only by its link.
+    pub find: bool,
+    /// The CID that is looked for in place of the job's root: that of the link,
+    /// when the root lies inside of it.
+    pub anchor: Option<Cid>,
     /// How long to wait for a source, instead of giving up when all are known
     /// not to be there.
     pub wait: Option<Duration>,
-}
-
-/// A peer, or an address that does not say whose it is, that may have the blocks.
-#[derive(Debug)]
-struct Candidate {
-    peer: Option<PeerId>,
-    addrs: Vec<Multiaddr>,
-    state: CandidateState,
-    /// Dials and connections that came to nothing, since it last gave something.
-    failures: u32,
-    next_try: Instant,
-    last_error: Option<String>,
-    /// Named by the link or the user, not learned from another peer.
-    hinted: bool,
-}
-
-impl Candidate {
-    fn is_dialable(&self) -> bool {
-        self.state == CandidateState::Idle && !self.addrs.is_empty()
-    }
-
-    fn fail(&mut self, why: &str, now: Instant, config: &Config) {
-        let pause = config.redial_min.saturating_mul(1 << self.failures.min(16)).min(config.redial_max);
-        self.state = CandidateState::Idle;
-        self.failures = self.failures.saturating_add(1);
-        self.next_try = now + pause;
-        self.last_error = Some(why.to_owned());
-        if !self.hinted && self.failures >= config.learned_tries {
-            self.state = CandidateState::Hopeless;
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CandidateState {
-    Idle,
-    Dialing(DialId),
-    /// Connected; what it speaks is not known yet, or it is a source.
-    Connected,
-    /// Never dialled again by this job.
-    Hopeless,
 }
 
 /// What a review of the search asks for.
@@ -82,6 +53,12 @@ pub(crate) struct Search {
     liars: BTreeSet<PeerId>,
     wait: Option<Duration>,
     pub(crate) ask_connected: bool,
+    pub(crate) find: bool,
+    pub(crate) anchor: Option<Cid>,
+    /// Providers that were found and cannot be dialled, by the best of their ways.
+    ways: BTreeMap<PeerId, Option<Way>>,
+    /// Until when someone on the local network may still make himself known.
+    near_until: Instant,
     /// Since when no source could give anything that is wanted.
     fruitless_since: Option<Instant>,
     received_any: bool,
@@ -98,7 +75,10 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    pub(crate) fn new(sources: Sources, local: PeerId, now: Instant, config: &Config) -> Self {
+    /// With `near`, the local network is listened to.
+    pub(crate) fn new(sources: Sources, local: PeerId, near: bool, now: Instant, config: &Config) -> Self {
+        // A link that is found only by its hints has someone on it to wait for, too.
+        let near = near && (sources.find || !sources.hints.is_empty());
         let mut search = Self {
             candidates: Vec::new(),
             sources: BTreeSet::new(),
@@ -106,6 +86,10 @@ impl Search {
             liars: BTreeSet::new(),
             wait: sources.wait,
             ask_connected: sources.ask_connected,
+            find: sources.find,
+            anchor: sources.anchor,
+            ways: BTreeMap::new(),
+            near_until: if near { now + config.near_silence } else { now },
             fruitless_since: Some(now),
             received_any: false,
             lost_any: false,
@@ -116,7 +100,7 @@ impl Search {
         };
         for hint in sources.hints {
             let peer = hint.peer_id();
-            search.add(peer, vec![hint], now, true, config);
+            search.add(peer, vec![hint], Origin::Hint, now, config);
             if peer == Some(local) {
                 search.handle_useless(local, "is this peer itself", now);
             }
@@ -130,40 +114,54 @@ impl Search {
         &mut self,
         peer: Option<PeerId>,
         mut addrs: Vec<Multiaddr>,
+        origin: Origin,
         now: Instant,
-        hinted: bool,
         config: &Config,
     ) {
-        if let Some(known) = self.candidates.iter_mut().find(|known| peer.is_some() && known.peer == peer) {
-            if known.hinted {
-                addrs.retain(|addr| !known.addrs.contains(addr));
-                known.addrs.extend(addrs);
-                known.addrs.truncate(config.addrs_per_peer);
-            } else if !addrs.is_empty() {
-                known.addrs = addrs;
-                known.addrs.truncate(config.addrs_per_peer);
-            }
-            return;
+        if origin == Origin::Routing
+            && let Some(peer) = peer
+        {
+            self.note_ways(peer, &addrs, config);
+            addrs.retain(|addr| Way::of(addr) == Way::Tcp);
         }
-        if !hinted && self.candidates.len() >= config.candidates {
-            return;
+        let known = self.candidates.iter_mut().find(|known| peer.is_some() && known.peer == peer);
+        if let Some(known) = known {
+            return known.learn(addrs, origin, now, config);
         }
-        addrs.truncate(config.addrs_per_peer);
-        let state = CandidateState::Idle;
-        self.candidates.push(Candidate {
-            peer,
-            addrs,
-            state,
-            failures: 0,
-            next_try: now,
-            last_error: None,
-            hinted,
-        });
+        if origin == Origin::Hint || self.candidates.len() < config.candidates {
+            self.candidates.push(Candidate::new(peer, addrs, origin, now, config));
+        }
+    }
+
+    /// Remembers of a provider that cannot be dialled why that is.
+    fn note_ways(&mut self, peer: PeerId, addrs: &[Multiaddr], config: &Config) {
+        let best = addrs.iter().map(Way::of).min();
+        let room = self.ways.len() < config.candidates;
+        match self.ways.get_mut(&peer) {
+            Some(known) => *known = [*known, best].into_iter().flatten().min(),
+            None if room => drop(self.ways.insert(peer, best)),
+            None => {}
+        }
+    }
+
+    /// True if the link or the user named this peer.
+    pub(crate) fn names(&self, peer: &PeerId) -> bool {
+        self.candidates.iter().any(|c| c.origin == Origin::Hint && c.peer.as_ref() == Some(peer))
+    }
+
+    /// Providers that were named and whose addresses are not known.
+    pub(crate) fn whereabouts_unknown(&self) -> impl Iterator<Item = PeerId> {
+        let lost = |c: &&Candidate| c.origin == Origin::Routing && c.state == CandidateState::Idle;
+        let lost = self.candidates.iter().filter(lost).filter(|c| c.addrs.is_empty());
+        lost.filter_map(|c| c.peer).filter(|peer| self.ways.get(peer) == Some(&None))
     }
 
     /// Peers that were learned from others and may be of use.
     pub(crate) fn learned(&self) -> usize {
-        self.candidates.iter().filter(|c| !c.hinted && c.state != CandidateState::Hopeless).count()
+        self.candidates
+            .iter()
+            .filter(|c| c.origin != Origin::Hint && c.state != CandidateState::Hopeless)
+            .count()
     }
 
     /// True if this job wants to use `peer`.
@@ -178,6 +176,11 @@ impl Search {
     /// True if no source can give anything that is wanted, as far as is known.
     pub(crate) fn is_fruitless(&self) -> bool {
         self.fruitless_since.is_some()
+    }
+
+    /// True if blocks come and somebody has more of them.
+    pub(crate) fn is_served(&self) -> bool {
+        self.received_any && !self.is_fruitless()
     }
 
     /// Sources are needed, and were not until now.
@@ -299,12 +302,13 @@ impl Search {
         self.candidates.iter().filter(|c| matches!(c.state, CandidateState::Dialing(_))).count()
     }
 
-    /// Candidates to dial now, as (whom, where); `dial` names each attempt.
+    /// Candidates to dial now, as (whom, where, and whether the user said
+    /// that); `dial` names each attempt.
     pub(crate) fn dial_due(
         &mut self,
         now: Instant,
         config: &Config,
-        mut dial: impl FnMut(Option<PeerId>, &[Multiaddr]) -> DialId,
+        mut dial: impl FnMut(Option<PeerId>, &[Multiaddr], bool) -> DialId,
     ) {
         let mut dialing = self.dialing();
         for candidate in &mut self.candidates {
@@ -312,7 +316,8 @@ impl Search {
                 break;
             }
             if candidate.is_dialable() && candidate.next_try <= now {
-                candidate.state = CandidateState::Dialing(dial(candidate.peer, &candidate.addrs));
+                let trusted = candidate.origin == Origin::Hint;
+                candidate.state = CandidateState::Dialing(dial(candidate.peer, &candidate.addrs, trusted));
                 dialing += 1;
             }
         }
@@ -320,7 +325,9 @@ impl Search {
 
     /// Whether to go on, given what is known at `now`. The end of a dial is a
     /// reason to look again anyway.
-    pub(crate) fn review(&self, now: Instant, config: &Config) -> Verdict {
+    ///
+    /// `looking`: look-ups for it are under way.
+    pub(crate) fn review(&self, looking: bool, now: Instant, config: &Config) -> Verdict {
         let redial = self.candidates.iter().filter(|c| c.is_dialable()).map(|c| c.next_try).min();
         let redial = redial.filter(|_| self.dialing() < config.dials_per_job);
         let silent = self.last_progress + config.silence.max(self.wait.unwrap_or_default());
@@ -341,10 +348,10 @@ impl Search {
         let hopeless = !self.liars.is_empty()
             && self.sources.is_empty()
             && self.candidates.iter().all(|c| c.state == CandidateState::Hopeless);
-        if hopeless {
+        if hopeless && !looking {
             return Verdict::GiveUp(self.failure());
         }
-        if undecided {
+        if undecided || looking {
             return wait_until(redial, silent);
         }
         let patience = match (self.wait, self.received_any || self.lost_any) {
@@ -352,7 +359,7 @@ impl Search {
             (None, true) => config.search_after_loss,
             (None, false) => Duration::ZERO,
         };
-        let mut give_up = since + patience;
+        let mut give_up = (since + patience).max(self.near_until);
         if self.answers > 0 {
             give_up = give_up.max(self.answers_until);
         }
@@ -363,13 +370,32 @@ impl Search {
         if !self.liars.is_empty() {
             return JobError::Unverified(self.liars.iter().copied().collect());
         }
-        let unreachable = self.candidates.iter().filter(|c| c.hinted && c.last_error.is_some());
+        let unreachable =
+            self.candidates.iter().filter(|c| c.origin == Origin::Hint && c.last_error.is_some());
         let unreachable = unreachable.filter_map(|c| Some((c.addrs.first()?.clone(), c.last_error.clone()?)));
         JobError::NotFound(NotFound {
             unreachable: unreachable.collect(),
             without: self.without.iter().map(|(peer, why)| (*peer, (*why).to_owned())).collect(),
+            providers: self.providers(),
             partly: self.received_any,
         })
+    }
+
+    /// What became of those that were found in the DHT or by routers.
+    fn providers(&self) -> Providers {
+        let mut providers = Providers { found: self.ways.len(), ..Providers::default() };
+        for (peer, way) in &self.ways {
+            let failed = |c: &&Candidate| c.peer.as_ref() == Some(peer) && c.last_error.is_some();
+            match way {
+                Some(Way::Tcp) if self.candidates.iter().any(|c| failed(&c)) => providers.unreachable += 1,
+                Some(Way::Tcp) => {}
+                Some(Way::Quic) => providers.quic += 1,
+                Some(Way::Relay) => providers.relayed += 1,
+                Some(Way::Web | Way::Other) => providers.other += 1,
+                None => providers.nowhere += 1,
+            }
+        }
+        providers
     }
 
     /// The failure of a search whose sources stay silent.

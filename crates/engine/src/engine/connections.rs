@@ -1,0 +1,90 @@
+//! The connection manager: which connections are closed when there are more
+//! than we want.
+//!
+//! A *mark* says that someone needs the connection now; it is never closed. A
+//! *tag* says what it may be good for; the weights of a peer's tags add up,
+//! and those of least weight go first, among them whoever was of no use for
+//! longest. go-libp2p's connection manager has the same two words.
+
+use std::time::Duration;
+
+use peerage_base::{Instant, Now};
+use peerage_dht::Network;
+use peerage_identity::PeerId;
+
+use super::{Engine, Timer};
+use crate::output::{DisconnectReason, Output};
+use crate::routing::Flight;
+
+/// Weights of tags. Judgements: a peer that brought us blocks is the likeliest
+/// to do so again; one in a table saves a handshake at the next look-up.
+mod weight {
+    pub(super) const GAVE_BLOCKS: u32 = 40;
+    pub(super) const TOOK_BLOCKS: u32 = 10;
+    pub(super) const NEAR: u32 = 20;
+    pub(super) const SWARM: u32 = 10;
+    pub(super) const WAN_TABLE: u32 = 5;
+    pub(super) const LAN_TABLE: u32 = 5;
+}
+
+impl Engine {
+    /// Closes what is too much.
+    pub(super) fn trim(&mut self, now: Now) {
+        if self.peers.len() > self.config.connections_high {
+            let mut free: Vec<(u32, Instant, PeerId)> = Vec::new();
+            for (id, peer) in self.peers.iter() {
+                if !self.is_marked(id, now.instant) {
+                    free.push((self.weight(id), peer.used, *id));
+                }
+            }
+            free.sort_unstable();
+            // Connections that someone needs do not push out the others.
+            let surplus = free.len().saturating_sub(self.config.connections_low);
+            let surplus = surplus.min(self.peers.len().saturating_sub(self.config.connections_low));
+            for (_, _, peer) in free.into_iter().take(surplus) {
+                let reason = DisconnectReason::Surplus;
+                self.outputs.push_back(Output::Disconnect { peer, reason });
+            }
+        }
+        if self.peers.len() > self.config.connections_low {
+            self.timers.set(Timer::Trim, now.instant + self.config.trim_interval);
+        }
+    }
+
+    /// True if someone needs the connection now.
+    fn is_marked(&self, peer: &PeerId, now: Instant) -> bool {
+        let Some(entry) = self.peers.get(peer) else { return false };
+        let young = |since: Instant, grace: Duration| now.since(since) < grace;
+        let grace = self.config.connection_grace;
+        if entry.by_user || young(entry.since, grace) || young(entry.used, grace) {
+            return true;
+        }
+        if self.jobs.values().any(|job| job.search.wants(peer)) {
+            return true;
+        }
+        let asked = |flight: &Flight| matches!(flight, Flight::Asked { peer: asked } if asked == peer);
+        if self.routing.sides.iter().any(|side| side.flights.values().any(asked)) {
+            return true;
+        }
+        let stats = self.exchange.peer_stats(peer);
+        stats.held_wants > 0 || stats.live_wants > 0
+    }
+
+    /// The sum of its tags.
+    fn weight(&self, peer: &PeerId) -> u32 {
+        let stats = self.exchange.peer_stats(peer);
+        let swarm = self.peers.get(peer).and_then(|peer| peer.protocols).is_some_and(|known| known.swarm);
+        let in_table = |network| self.routing.dht(network).is_some_and(|dht| dht.is_in_table(peer));
+        [
+            (stats.received_bytes > 0, weight::GAVE_BLOCKS),
+            (stats.sent_bytes > 0, weight::TOOK_BLOCKS),
+            (self.near.contains_key(peer), weight::NEAR),
+            (swarm, weight::SWARM),
+            (in_table(Network::Wan), weight::WAN_TABLE),
+            (in_table(Network::Lan), weight::LAN_TABLE),
+        ]
+        .iter()
+        .map(|(tagged, weight)| if *tagged { *weight } else { 0 })
+        .sum()
+    }
+}

@@ -1,0 +1,298 @@
+//! The DHTs, and who waits for which of their look-ups.
+//!
+//! A peer is in two DHTs at once, the public one and that of private networks,
+//! as deployed peers are. What is looked for is looked for in both, and by the
+//! routers of the configuration: one [`Seek`].
+
+use std::collections::BTreeMap;
+
+use peerage_base::{Instant, Now, Rng};
+use peerage_content::Cid;
+use peerage_dht::{Dht, End, LookupError, LookupId, Mode, Network, Report, RequestId};
+use peerage_identity::{Multiaddr, PeerId};
+
+use crate::limits::{Config, DhtMode};
+use crate::output::{AskId, DialId, FindId, JobId};
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Who has this block.
+    Providers(Cid),
+    /// Where this peer is.
+    Peer(PeerId),
+}
+
+/// News of a look-up that the user asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FindEvent {
+    /// How far it is, in one of the DHTs.
+    Progress(Network, peerage_dht::Progress),
+    /// Peers that have the block, or addresses of the peer; from where.
+    Found(Source, Vec<peerage_dht::PeerInfo>),
+    /// It is over: what each DHT reports, or why it was not asked.
+    Finished(BTreeMap<Network, Result<Report, LookupError>>),
+}
+
+/// Who told of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A DHT.
+    Dht(Network),
+    /// A router of the configuration.
+    Router,
+    /// It is connected, or on the local network.
+    Known,
+}
+
+/// Who waits for a look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// A job, for sources.
+    Job(JobId),
+    /// A job, for the addresses of a provider.
+    Whereabouts(JobId, PeerId),
+    /// The user.
+    Find(FindId),
+}
+
+/// A request of a DHT, on its way.
+#[derive(Debug)]
+pub(crate) enum Flight {
+    /// The peer is being dialled.
+    Dialing { dial: DialId, peer: PeerId, request: peerage_dht::Request },
+    /// It was handed to the shell.
+    Asked { peer: PeerId },
+}
+
+/// One DHT.
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub(crate) network: Network,
+    pub(crate) dht: Dht,
+    pub(crate) flights: BTreeMap<RequestId, Flight>,
+    pub(crate) owners: BTreeMap<LookupId, Owner>,
+    /// It was looking for its first peer when that was last asked.
+    pub(crate) bootstrapping: bool,
+}
+
+/// What one search does in the DHTs and with the routers.
+#[derive(Debug)]
+pub(crate) struct Seek {
+    pub(crate) goal: Goal,
+    pub(crate) began: Instant,
+    running: BTreeMap<Network, LookupId>,
+    pub(crate) ended: BTreeMap<Network, Result<Report, LookupError>>,
+    pub(crate) asking: Option<AskId>,
+    /// How far it is, over both.
+    progress: BTreeMap<Network, peerage_dht::Progress>,
+}
+
+/// What a search is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// To find.
+    Find(Target),
+    /// To tell that we have this block.
+    Provide(Cid),
+}
+
+/// How far the look-ups of a job are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SeekProgress {
+    /// Peers that were asked, of both DHTs.
+    pub asked: u32,
+    /// Providers found there.
+    pub providers: usize,
+    /// Bits of the distance between the key and the closest peer that answered.
+    pub closest_bits: usize,
+}
+
+/// Both DHTs; none of them when that is the user's wish.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    pub(crate) sides: Vec<Side>,
+    mode: DhtMode,
+    public: bool,
+    listens: bool,
+    next_ask: u64,
+    pub(crate) asks: BTreeMap<AskId, Owner>,
+}
+
+impl Routing {
+    pub(crate) fn new(config: &Config, local: PeerId, seed: u64, now: Now) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut side = |network: Network, config: &peerage_dht::Config| Side {
+            network,
+            dht: Dht::new(config.clone(), local, rng.next_u64(), now),
+            flights: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            bootstrapping: false,
+        };
+        let routing = &config.routing;
+        let sides = match routing.mode {
+            DhtMode::Off => Vec::new(),
+            _ => vec![side(Network::Wan, &routing.wan), side(Network::Lan, &routing.lan)],
+        };
+        Self { sides, mode: routing.mode, public: false, listens: false, next_ask: 0, asks: BTreeMap::new() }
+    }
+
+    pub(crate) fn side(&mut self, network: Network) -> Option<&mut Side> {
+        self.sides.iter_mut().find(|side| side.network == network)
+    }
+
+    pub(crate) fn dht(&self, network: Network) -> Option<&Dht> {
+        self.sides.iter().find(|side| side.network == network).map(|side| &side.dht)
+    }
+
+    /// Where others reach us: `listen` on this machine's own networks,
+    /// `public` from everywhere.
+    pub(crate) fn set_addrs(&mut self, listen: &[Multiaddr], public: &[Multiaddr]) {
+        self.listens = !listen.is_empty();
+        self.public = !public.is_empty();
+        let all = [public, listen].concat();
+        for side in &mut self.sides {
+            side.dht.set_local_addrs(&all);
+        }
+    }
+
+    /// Has each DHT answer, or not, as things are. What is served after that, as (WAN, LAN).
+    pub(crate) fn apply_mode(&mut self) -> (bool, bool) {
+        let serves = |network: Network| match (self.mode, network) {
+            (DhtMode::Off | DhtMode::Client, _) => false,
+            (DhtMode::Server, _) => self.listens,
+            (DhtMode::Auto, Network::Wan) => self.listens && self.public,
+            (DhtMode::Auto, Network::Lan) => self.listens,
+        };
+        let (wan, lan) = (serves(Network::Wan), serves(Network::Lan));
+        for side in &mut self.sides {
+            let serves = if side.network == Network::Wan { wan } else { lan };
+            side.dht.set_mode(if serves { Mode::Server } else { Mode::Client });
+        }
+        (wan, lan)
+    }
+
+    /// Begins what a search does in one DHT, unless that is under way.
+    pub(crate) fn begin(&mut self, seek: &mut Seek, owner: Owner, network: Network, now: Now) {
+        let Some(side) = self.side(network).filter(|_| !seek.running.contains_key(&network)) else { return };
+        let lookup = match seek.goal {
+            Goal::Find(Target::Providers(cid)) => side.dht.find_providers(&cid.hash().to_bytes(), now),
+            Goal::Find(Target::Peer(peer)) => side.dht.find_peer(peer, now),
+            Goal::Provide(cid) => side.dht.provide(&cid.hash().to_bytes(), now),
+        };
+        match lookup {
+            Ok(lookup) => {
+                side.owners.insert(lookup, owner);
+                seek.ended.remove(&network);
+                seek.running.insert(network, lookup);
+            }
+            Err(error) => drop(seek.ended.insert(network, Err(error))),
+        }
+    }
+
+    /// Begins a search everywhere. What the routers are to be asked is returned.
+    pub(crate) fn seek(
+        &mut self,
+        goal: Goal,
+        owner: Owner,
+        config: &Config,
+        now: Now,
+    ) -> (Seek, Option<(AskId, Target)>) {
+        let mut seek = Seek {
+            goal,
+            began: now.instant,
+            running: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            asking: None,
+            progress: BTreeMap::new(),
+        };
+        for network in [Network::Wan, Network::Lan] {
+            self.begin(&mut seek, owner, network, now);
+        }
+        let ask = match goal {
+            Goal::Find(target) if config.routing.routers => {
+                let ask = AskId(self.next_ask);
+                self.next_ask += 1;
+                self.asks.insert(ask, owner);
+                seek.asking = Some(ask);
+                Some((ask, target))
+            }
+            _ => None,
+        };
+        (seek, ask)
+    }
+
+    /// Gives up all that `whose` waits for; the questions to routers that are
+    /// to be given up are returned.
+    pub(crate) fn give_up(&mut self, whose: impl Fn(&Owner) -> bool) -> Vec<AskId> {
+        for side in &mut self.sides {
+            let lookups: Vec<LookupId> =
+                side.owners.iter().filter(|(_, owner)| whose(owner)).map(|(id, _)| *id).collect();
+            for lookup in lookups {
+                side.owners.remove(&lookup);
+                side.dht.cancel(lookup);
+            }
+        }
+        let asks: Vec<AskId> =
+            self.asks.iter().filter(|(_, owner)| whose(owner)).map(|(ask, _)| *ask).collect();
+        self.asks.retain(|_, owner| !whose(owner));
+        asks
+    }
+
+    /// Looks for where a provider is that a DHT named without an address.
+    pub(crate) fn find_whereabouts(&mut self, job: JobId, peer: PeerId, now: Now) -> bool {
+        let mut any = false;
+        for side in &mut self.sides {
+            if let Ok(lookup) = side.dht.find_peer(peer, now) {
+                side.owners.insert(lookup, Owner::Whereabouts(job, peer));
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Look-ups for the addresses of providers of a job that are under way.
+    pub(crate) fn whereabouts(&self, job: JobId) -> usize {
+        let owners = self.sides.iter().flat_map(|side| side.owners.values());
+        owners.filter(|owner| matches!(owner, Owner::Whereabouts(of, _) if *of == job)).count()
+    }
+
+    /// True if nothing of a search is under way, and nothing may yet begin:
+    /// while a DHT looks for its first peer, all wait for that.
+    pub(crate) fn is_over(&self, seek: &Seek) -> bool {
+        let waits = |side: &Side| {
+            let nobody = seek
+                .ended
+                .get(&side.network)
+                .is_none_or(|ended| matches!(ended, Ok(report) if report.end == End::NoPeers));
+            nobody && side.dht.is_bootstrapping()
+        };
+        seek.running.is_empty() && seek.asking.is_none() && !self.sides.iter().any(waits)
+    }
+}
+
+impl Seek {
+    /// One of its look-ups is over.
+    pub(crate) fn handle_finished(&mut self, network: Network, report: Report) {
+        self.running.remove(&network);
+        self.ended.insert(network, Ok(report));
+    }
+
+    pub(crate) fn handle_progress(&mut self, network: Network, progress: peerage_dht::Progress) {
+        self.progress.insert(network, progress);
+    }
+
+    /// True if there was nobody to ask in that DHT.
+    pub(crate) fn found_nobody(&self, network: Network) -> bool {
+        matches!(self.ended.get(&network), Some(Ok(report)) if report.end == End::NoPeers)
+    }
+
+    pub(crate) fn progress(&self) -> SeekProgress {
+        let each = self.progress.values();
+        each.fold(SeekProgress { closest_bits: 256, ..SeekProgress::default() }, |sum, one| SeekProgress {
+            asked: sum.asked + one.asked,
+            providers: sum.providers + one.providers,
+            closest_bits: sum.closest_bits.min(one.closest_bits),
+        })
+    }
+}
