@@ -54,6 +54,24 @@ impl Key {
         KEY_BITS - self.distance(other).bits()
     }
 
+    /// The point with these 32 bytes; what was hashed to them is not known.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The next point in the order of bytes, if this is not the last.
+    pub(crate) fn successor(&self) -> Option<Self> {
+        let mut bytes = self.0;
+        for byte in bytes.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Some(Self(bytes));
+            }
+        }
+        None
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -6,9 +6,9 @@
 //! requests, not streams: [`codec`] is for the shell that moves those. See
 //! [`Dht`] for how it is driven.
 //!
-//! Left out on purpose: republishing (the owner calls [`Dht::provide`] again),
-//! the validation of IPNS records ([`Validator`] is its place), and whether we
-//! can be reached from outside, which decides the [`Mode`].
+//! Left out on purpose: republishing values ([`sweep`] is for provider records),
+//! the validation of IPNS records ([`Validator`] is its place), and whether we can be reached from outside, which
+//! decides the [`Mode`].
 
 pub mod codec;
 mod dht;
@@ -19,6 +19,7 @@ mod message;
 mod output;
 mod providers;
 mod reach;
+pub mod sweep;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -26,10 +27,10 @@ mod values;
 
 pub use dht::{Dht, Stats};
 pub use key::{Distance, KEY_BITS, Key};
-pub use limits::{Config, Network};
+pub use limits::{Config, Network, SweepConfig};
 pub use message::{PeerInfo, Record, Request, Response};
 pub use output::{
-    Answer, End, Failure, LookupError, LookupId, Mode, Output, Progress, Report, RequestId, Timer,
+    AnnounceId, Answer, End, Failure, LookupError, LookupId, Mode, Output, Progress, Report, RequestId, Timer,
 };
 pub use table::BucketHealth;
 pub use values::{Validator, ValueError, public_key_key};

@@ -138,6 +138,12 @@ pub struct Config {
     pub candidates_max: usize,
     /// Look-ups that the owner may have running at once.
     pub lookups_max: usize,
+    /// Servers that may be told of many blocks at once ([`crate::Dht::announce`]).
+    /// Twice what a sweep has by default for new keys and for others.
+    pub announcements_max: usize,
+    /// Requests that one such server is sent without the last being written. A
+    /// judgement: the half of the streams that rust-libp2p takes.
+    pub announce_window: usize,
     /// Valid records after which a search for a value ends (boxo namesys: 16);
     /// 0 means that all of the closest peers are asked.
     pub quorum: usize,
@@ -205,6 +211,8 @@ impl Default for Config {
             lookup_timeout: Duration::from_secs(60),
             candidates_max: 200,
             lookups_max: 64,
+            announcements_max: 128,
+            announce_window: 16,
             quorum: 16,
             provider_validity: 48 * 3600,
             provider_addrs_validity: 24 * 3600,
@@ -231,5 +239,73 @@ impl Config {
     #[must_use]
     pub fn new(network: Network) -> Self {
         Self { network, ..Self::default() }
+    }
+}
+
+/// What an owner of a [`Sweep`](crate::sweep::Sweep) may change.
+#[derive(Debug, Clone)]
+pub struct SweepConfig {
+    /// How often every key is announced (go: 22 h, of the 48 h that a record
+    /// is kept).
+    pub interval: Duration,
+    /// `k`: servers that are told of a key (20 is fixed for the `/ipfs`
+    /// protocols). What [`Config::bucket_size`] is for the look-ups.
+    pub replication: usize,
+    /// The keys are the owner's, who is asked for the next ones, and not held here.
+    pub listed: bool,
+    /// Keys held, of 72 bytes and a third more for the map. A judgement: 100 MB.
+    pub keys_max: usize,
+    /// Keys that are new, and as many that failed, that wait to be announced
+    /// out of turn. More wait for the turn of their region.
+    pub waiting_max: usize,
+    /// Keys of one job. A judgement: with 20 servers each, 2 MB; and what a
+    /// network of few servers is told at once.
+    pub job_keys: usize,
+    /// Jobs at once; each has one look-up running at most. One of them is kept
+    /// for new keys, and one for those whose turn it is.
+    pub jobs_max: usize,
+    /// Servers that are told at once, of new keys and of others each (Kubo: 20
+    /// connections for each of 16 workers).
+    pub servers_max: usize,
+    /// How long what a look-up found is used for other keys. A judgement: the
+    /// turn of the next region comes in minutes, and in 30 of them a twentieth
+    /// of the servers leaves, of 20 one.
+    pub reuse_for: Duration,
+    /// Parts into which the keyspace is cut at least, as a power of two: in a
+    /// network of few servers one look-up is enough for all keys, and still
+    /// they are not to be announced all at once.
+    pub spread: u32,
+    /// How many times faster than usual who is late goes on. A judgement: after
+    /// a day off all is announced again within 6 hours.
+    pub catch_up: u32,
+    /// First pause after which keys that failed are tried again; doubles.
+    pub retry_min: Duration,
+    /// Longest such pause.
+    pub retry_max: Duration,
+    /// First pause after a look-up that found nobody; doubles.
+    pub stall_min: Duration,
+    /// Longest such pause.
+    pub stall_max: Duration,
+}
+
+impl Default for SweepConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(22 * 3600),
+            replication: 20,
+            listed: false,
+            keys_max: 1 << 20,
+            waiting_max: 1 << 18,
+            job_keys: 4096,
+            jobs_max: 4,
+            servers_max: 32,
+            reuse_for: Duration::from_secs(1800),
+            spread: 6,
+            catch_up: 4,
+            retry_min: Duration::from_secs(600),
+            retry_max: Duration::from_secs(2 * 3600),
+            stall_min: Duration::from_secs(5),
+            stall_max: Duration::from_secs(120),
+        }
     }
 }

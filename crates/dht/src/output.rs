@@ -15,6 +15,10 @@ pub struct LookupId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+/// One server being told of many blocks. Given by the machine, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AnnounceId(pub u64);
+
 /// Whether we answer others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -87,6 +91,13 @@ pub enum Output {
         lookup: LookupId,
         /// How it ended and what came of it.
         report: Report,
+    },
+    /// A server was told of blocks, as far as that went.
+    Announced {
+        /// Of [`crate::Dht::announce`].
+        id: AnnounceId,
+        /// So many, from the first on; the others were not.
+        told: usize,
     },
     /// A server came into the table. Worth a tag at the connection manager,
     /// and to be remembered across restarts.
@@ -174,7 +185,8 @@ pub enum Answer {
 /// Why a look-up was not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// As many as may be are running ([`crate::Config::lookups_max`]).
+    /// As many as may be are running ([`crate::Config::lookups_max`],
+    /// [`crate::Config::announcements_max`]).
     #[error("too many look-ups are running")]
     Busy,
     /// A key of no byte, or over [`crate::limits::KEY_MAX`].

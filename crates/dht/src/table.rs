@@ -254,6 +254,13 @@ impl Table {
         here - leaves < self.bucket_group_max && all - leaves < self.table_group_max
     }
 
+    /// Whether we may be one of the closest to a key ourselves: all who share
+    /// more bits with it than we do are closer, and they are of one bucket.
+    pub(crate) fn is_among_closest(&self, key: &Key) -> bool {
+        let closer = self.buckets.get(self.local.common_prefix(key));
+        closer.is_none_or(|bucket| bucket.entries.len() < self.bucket_size)
+    }
+
     fn prefix(&self, key: &Key) -> Option<usize> {
         Some(self.local.common_prefix(key)).filter(|&prefix| prefix < KEY_BITS)
     }

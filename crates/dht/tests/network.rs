@@ -5,9 +5,11 @@
 
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use peerage_dht::{Config, End, Network, PeerInfo};
+use peerage_dht::sweep::{self, Sweep};
+use peerage_dht::{Config, End, Network, PeerInfo, SweepConfig};
 use world::{Kind, World};
 
 /// Multihashes as they stand on the wire.
@@ -266,6 +268,91 @@ fn a_network_that_was_cut_off_comes_back() {
     let figures = measure(&mut world, 20);
     println!("after an outage: {figures:?}");
     assert!(figures.exact >= 19, "{figures:?}");
+}
+
+/// Runs a sweep over a node's own machine.
+fn sweep_for(world: &mut World, node: usize, sweep: &mut Sweep, span: Duration) {
+    let (mut lookups, mut servers) = (BTreeMap::new(), BTreeMap::new());
+    let end = world.now + span;
+    while world.now < end {
+        let now = world.clock();
+        let at = &mut world.nodes[node];
+        lookups.retain(|lookup, task| match at.reports.remove(lookup) {
+            Some(report) => {
+                sweep.handle_closest(*task, &report, now);
+                false
+            }
+            None => true,
+        });
+        servers.retain(|id, task| match at.announced.remove(id) {
+            Some(told) => {
+                sweep.handle_announced(*task, told, now);
+                false
+            }
+            None => true,
+        });
+        sweep.handle_timeout(now);
+        while let Some(output) = sweep.poll_output() {
+            match output {
+                sweep::Output::FindClosest { id, key } => {
+                    let lookup = world.act(node, |dht, now| dht.find_closest(&key, now)).unwrap();
+                    lookups.insert(lookup, id);
+                }
+                sweep::Output::Announce { id, peer, multihashes } => {
+                    let told = world.act(node, |dht, now| dht.announce(peer, multihashes, now)).unwrap();
+                    servers.insert(told, id);
+                }
+                sweep::Output::ListKeys { .. } => panic!("the sweep holds the keys"),
+            }
+        }
+        world.run_for(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_sweep_provides_many_blocks_by_few_lookups() {
+    let keys = 400;
+    let mut world = World::of_servers(11, 150);
+    for node in (0..150).step_by(10) {
+        world.leave(node);
+    }
+    let provider = 1;
+    let interval = Duration::from_secs(1200);
+    let mut sweep = Sweep::new(SweepConfig { interval, ..SweepConfig::default() }, 3, world.clock());
+    for n in 0..keys {
+        sweep.insert(&multihash(n), world.clock()).unwrap();
+    }
+    sweep.set_online(true, world.clock());
+    sweep_for(&mut world, provider, &mut sweep, interval + Duration::from_secs(60));
+    let stats = sweep.stats(world.clock());
+    println!("{stats:?}");
+    assert!(stats.lookups <= 80, "{stats:?}");
+    assert!(stats.records >= keys * 19, "{stats:?}");
+    let (mut known, mut wanted) = (0, 0);
+    for n in (0..keys).step_by(9) {
+        let truth = world.nearest(&multihash(n), |node| node.info.peer != world.nodes[provider].info.peer);
+        wanted += truth.len();
+        for info in truth {
+            let server = world.nodes.iter().position(|node| node.info.peer == info.peer).unwrap();
+            let key = bytes::Bytes::from(multihash(n));
+            let asker = world.nodes[2].info.clone();
+            let request = peerage_dht::Request::GetProviders { key };
+            let answer =
+                world.act(server, |dht, now| dht.handle_request(asker.peer, &asker.addrs[0], &request, now));
+            let peerage_dht::Answer::Respond(peerage_dht::Response::Providers { providers, .. }) = answer
+            else {
+                panic!("no answer")
+            };
+            known += usize::from(!providers.is_empty());
+        }
+        let getter = world.random_server().unwrap();
+        let lookup = world.act(getter, |dht, now| dht.find_providers(&multihash(n), now)).unwrap();
+        world.finish(getter, lookup);
+        let found = world.nodes[getter].providers.get(&lookup);
+        let told = found.is_some_and(|found| found.contains(&world.nodes[provider].info.peer));
+        assert!(told || getter == provider, "{n}");
+    }
+    assert!(known * 100 >= wanted * 97, "{known} of {wanted} of the closest have the record");
 }
 
 #[test]

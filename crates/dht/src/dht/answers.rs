@@ -33,9 +33,7 @@ impl Dht {
             Request::GetProviders { key } => {
                 let hashed = Key::of(key);
                 let mut providers = self.providers.get(&hashed, PROVIDERS_ANSWERED, now.unix, &mut self.rng);
-                for info in providers.iter_mut().filter(|info| info.addrs.is_empty()) {
-                    info.addrs = self.known(&info.peer).map_or_else(Vec::new, |known| known.addrs);
-                }
+                self.complete(&mut providers);
                 Answer::Respond(Response::Providers { providers, closer: self.closer(key, &peer) })
             }
             Request::AddProvider { key, providers } => self.add_provider(peer, key, providers, now),
@@ -63,6 +61,18 @@ impl Dht {
         match self.values.put(peer, record, &self.validators, now) {
             Ok(()) => Answer::Respond(Response::Stored { record: record.clone() }),
             Err(_) => Answer::Reset,
+        }
+    }
+
+    /// Gives providers the addresses that are known by now. Ours may have
+    /// changed since we announced.
+    pub(super) fn complete(&self, providers: &mut [PeerInfo]) {
+        for info in providers {
+            if info.peer == self.local.peer {
+                info.addrs.clone_from(&self.local.addrs);
+            } else if info.addrs.is_empty() {
+                info.addrs = self.known(&info.peer).map_or_else(Vec::new, |known| known.addrs);
+            }
         }
     }
 

@@ -48,6 +48,7 @@ impl Dht {
         let key = self.check_key(multihash)?;
         let mut stored = self.providers.get(&Key::of(&key), PROVIDERS_ANSWERED, now.unix, &mut self.rng);
         stored.retain(|info| info.peer != self.local.peer);
+        self.complete(&mut stored);
         let id = self.open(key, Goal::Providers { told: Default::default() }, now);
         self.with_lookup(id, |lookup, out| lookup.providers_found(stored, out));
         self.drive(id, now);
@@ -228,9 +229,7 @@ impl Dht {
                 let local = self.local.peer;
                 let others = providers.iter().filter(|info| info.peer != local);
                 let mut providers: Vec<PeerInfo> = others.map(|info| self.reach.filter_peer(info)).collect();
-                for info in providers.iter_mut().filter(|info| info.addrs.is_empty()) {
-                    info.addrs = self.known(&info.peer).map_or_else(Vec::new, |known| known.addrs);
-                }
+                self.complete(&mut providers);
                 self.with_lookup(id, |lookup, out| lookup.providers_found(providers, out));
             }
             Response::Value { record: Some(record), .. } => {

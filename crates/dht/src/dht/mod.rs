@@ -1,6 +1,7 @@
 //! The hub: routes each input to the part that it concerns and collects what
 //! they want done.
 
+mod announce;
 mod answers;
 mod lookups;
 mod peers;
@@ -15,7 +16,7 @@ use crate::key::Key;
 use crate::limits::Config;
 use crate::lookup::Lookup;
 use crate::message::{PeerInfo, Request, Response};
-use crate::output::{Failure, LookupId, Mode, Output, RequestId, Timer};
+use crate::output::{AnnounceId, Failure, LookupId, Mode, Output, RequestId, Timer};
 use crate::providers::Providers;
 use crate::reach::{Reach, normal};
 use crate::table::{BucketHealth, Table};
@@ -42,6 +43,7 @@ pub struct Dht {
     values: Values,
     validators: Validators,
     lookups: BTreeMap<LookupId, Lookup>,
+    announcements: BTreeMap<AnnounceId, announce::Announcement>,
     requests: BTreeMap<RequestId, Pending>,
     refresh: refresh::Refresh,
     rng: Rng,
@@ -71,6 +73,8 @@ enum Purpose {
     Search(LookupId),
     /// A look-up that stores.
     Store(LookupId),
+    /// It is told of many keys.
+    Announce(AnnounceId),
     /// To know whether it is there.
     Check,
     /// It has an old value.
@@ -92,6 +96,7 @@ impl Dht {
             values: Values::new(key, &config),
             validators: Validators::new(&config),
             lookups: BTreeMap::new(),
+            announcements: BTreeMap::new(),
             requests: BTreeMap::new(),
             refresh: refresh::Refresh::new(&config),
             rng: Rng::new(seed),
@@ -135,7 +140,7 @@ impl Dht {
                     (Response::Stored { record }, Request::PutValue { record: sent }) if record == sent);
                 self.store_ended(lookup, id, confirmed, now);
             }
-            Purpose::Check | Purpose::Correct => {}
+            Purpose::Announce(_) | Purpose::Check | Purpose::Correct => {}
         }
     }
 
@@ -144,8 +149,10 @@ impl Dht {
         if self.requests.get(&id).is_none_or(|pending| pending.request.is_answered()) {
             return;
         }
-        if let Some(Purpose::Store(lookup)) = self.take_request(id).map(|pending| pending.purpose) {
-            self.store_ended(lookup, id, true, now);
+        match self.take_request(id).map(|pending| pending.purpose) {
+            Some(Purpose::Store(lookup)) => self.store_ended(lookup, id, true, now),
+            Some(Purpose::Announce(announcement)) => self.announce_ended(announcement, id, true, now),
+            _ => {}
         }
     }
 
@@ -217,6 +224,7 @@ impl Dht {
             values: self.values.len(),
             value_bytes: self.values.bytes(),
             lookups: self.lookups.len(),
+            announcements: self.announcements.len(),
             requests: self.requests.len(),
         }
     }
@@ -245,6 +253,7 @@ impl Dht {
         match pending.purpose {
             Purpose::Search(lookup) => self.search_failed(lookup, id, &pending.to.peer, now),
             Purpose::Store(lookup) => self.store_ended(lookup, id, false, now),
+            Purpose::Announce(announcement) => self.announce_ended(announcement, id, false, now),
             Purpose::Check | Purpose::Correct => {}
         }
     }
@@ -272,6 +281,8 @@ pub struct Stats {
     pub value_bytes: usize,
     /// Look-ups that run, the table's own included.
     pub lookups: usize,
+    /// Servers that are being told of many blocks.
+    pub announcements: usize,
     /// Requests that wait for an answer.
     pub requests: usize,
 }

@@ -10,7 +10,8 @@ use peerage_base::{Instant, Now, Rng, UnixTime};
 use peerage_dht::codec::{decode_request, decode_response, encode_request, encode_response};
 use peerage_dht::limits::RESPONSE_MAX;
 use peerage_dht::{
-    Answer, Config, Dht, Failure, Key, LookupId, Mode, Output, PeerInfo, Report, Request, RequestId, Response,
+    AnnounceId, Answer, Config, Dht, Failure, Key, LookupId, Mode, Output, PeerInfo, Report, Request,
+    RequestId, Response,
 };
 use peerage_identity::{Multiaddr, PeerId};
 use peerage_wire::frame::Assembler;
@@ -52,6 +53,7 @@ pub(crate) struct Node {
     pub(crate) providers: BTreeMap<LookupId, BTreeSet<PeerId>>,
     pub(crate) found: BTreeMap<LookupId, BTreeSet<Multiaddr>>,
     pub(crate) values: BTreeMap<LookupId, Bytes>,
+    pub(crate) announced: BTreeMap<AnnounceId, usize>,
 }
 
 #[derive(Debug)]
@@ -148,6 +150,7 @@ impl World {
             providers: BTreeMap::new(),
             found: BTreeMap::new(),
             values: BTreeMap::new(),
+            announced: BTreeMap::new(),
         });
         self.by_peer.insert(peer, index);
         self.act(index, |dht, now| dht.bootstrap(known, now));
@@ -351,6 +354,7 @@ impl World {
             }
             Output::ValueFound { lookup, value } => drop(at.values.insert(lookup, value)),
             Output::LookupFinished { lookup, report } => drop(at.reports.insert(lookup, report)),
+            Output::Announced { id, told } => drop(at.announced.insert(id, told)),
             Output::CancelRequest { .. }
             | Output::Progress { .. }
             | Output::PeerAdded { .. }
@@ -405,7 +409,9 @@ impl World {
         // Of each look-up at most alpha and k, of checks their limit, and corrections.
         let per_lookup = config.parallelism + config.bucket_size;
         let corrections = config.candidates_max;
-        assert!(stats.requests <= stats.lookups * per_lookup + config.checks_max + corrections);
+        let announced = stats.announcements * config.announce_window;
+        assert!(stats.requests <= stats.lookups * per_lookup + config.checks_max + corrections + announced);
+        assert!(stats.announcements <= config.announcements_max);
         assert!(stats.provider_records <= config.providers_max);
         assert!(stats.values <= config.values_max && stats.value_bytes <= config.values_bytes_max);
     }

@@ -280,7 +280,7 @@ impl Engine {
             }
             Dht::PeerAdded { .. } => self.seek_again(network, now),
             // Nobody looks for values yet.
-            Dht::ValueFound { .. } | Dht::PeerRemoved { .. } => {}
+            Dht::ValueFound { .. } | Dht::Announced { .. } | Dht::PeerRemoved { .. } => {}
         }
     }
 

@@ -1,0 +1,270 @@
+//! Announcing many keys: a sweep over the keyspace that tells of neighbouring
+//! keys together. Sources: go-libp2p-kad-dht `provider` and its design notes;
+//! the send side only, nothing on the wire is new.
+//!
+//! Announcing a key takes a look-up and twenty servers. Neighbouring keys have
+//! the same servers, so for many keys one look-up says enough for hundreds,
+//! and a server is told of all its keys over one connection. The sweep goes
+//! once through the keyspace in an [interval](crate::SweepConfig::interval);
+//! each key's turn comes when the clock passes its position, so that the load
+//! is even. New keys do not wait for their turn.
+//!
+//! Left out on purpose: values (`/ipns`), which have few keys and one look-up
+//! each; and which blocks are worth announcing, which is the owner's to say.
+
+mod job;
+mod keys;
+mod keyspace;
+mod output;
+mod schedule;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerage_base::{Instant, Now, Rng, Timers, UnixTime};
+
+use crate::key::Key;
+use crate::limits::SweepConfig;
+use crate::output::Report;
+use job::Job;
+use keys::{KeyMap, Keys, Multihash};
+use keyspace::{Known, Prefix};
+pub use output::{Output, Stats, SweepError, TaskId, Timer};
+pub use schedule::Cursor;
+use schedule::Schedule;
+
+/// The provide sweep as a state machine.
+///
+/// After every input, drain [`Sweep::poll_output`] and look at
+/// [`Sweep::poll_timeout`]. Time never goes back; an early `handle_timeout`
+/// changes nothing. The same seed and inputs give the same outputs.
+///
+/// It begins offline: see [`Sweep::set_online`].
+#[derive(Debug)]
+pub struct Sweep {
+    config: SweepConfig,
+    keys: Keys,
+    /// Announced as soon as possible: new ones, and what is tried again.
+    soon: KeyMap,
+    /// What failed.
+    later: KeyMap,
+    schedule: Schedule,
+    known: Known,
+    work: work::Work,
+    reach: Reachability,
+    retry: Duration,
+    rng: Rng,
+    out: VecDeque<Output>,
+    timers: Timers<Timer>,
+    stats: Stats,
+}
+
+/// Whether anybody can be asked.
+#[derive(Debug)]
+struct Reachability {
+    online: bool,
+    /// A look-up found nobody; nothing is begun for a while.
+    stalled: bool,
+    /// The next such pause.
+    pause: Duration,
+}
+
+impl Sweep {
+    /// A sweep of no keys, whose first cycle begins now.
+    #[must_use]
+    pub fn new(config: SweepConfig, seed: u64, now: Now) -> Self {
+        Self {
+            keys: Keys::new(config.listed),
+            soon: KeyMap::new(),
+            later: KeyMap::new(),
+            schedule: Schedule::new(config.interval, config.catch_up, now),
+            known: Known::new(config.replication.max(1), config.reuse_for),
+            work: work::Work::default(),
+            reach: Reachability { online: false, stalled: false, pause: config.stall_min },
+            retry: config.retry_min,
+            rng: Rng::new(seed),
+            out: VecDeque::new(),
+            timers: Timers::new(),
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// A new key: it is announced at once, and from then on in its turn. Says
+    /// whether it was new.
+    ///
+    /// # Errors
+    /// See [`SweepError`].
+    pub fn announce(&mut self, multihash: &[u8], now: Now) -> Result<bool, SweepError> {
+        let (key, hash) = self.admit(multihash)?;
+        let listed = matches!(self.keys, Keys::Listed(_));
+        if self.soon.contains_key(&key) {
+            return Ok(false);
+        }
+        let room = self.soon.len() < self.config.waiting_max;
+        if listed && !room {
+            return Err(SweepError::Full);
+        }
+        let new = self.insert_key(key, hash.clone());
+        self.later.remove(&key);
+        if room && (new || listed) {
+            self.soon.insert(key, hash);
+        }
+        self.pump(now);
+        Ok(new)
+    }
+
+    /// A key that was announced before, in an earlier run: its turn comes.
+    /// Nothing to do for keys that are the owner's. Says whether it was new.
+    ///
+    /// # Errors
+    /// See [`SweepError`].
+    pub fn insert(&mut self, multihash: &[u8], now: Now) -> Result<bool, SweepError> {
+        let (key, hash) = self.admit(multihash)?;
+        let new = self.insert_key(key, hash);
+        self.pump(now);
+        Ok(new)
+    }
+
+    /// A key is announced no more. What servers were told they forget
+    /// themselves. Says whether it was known.
+    pub fn remove(&mut self, multihash: &[u8]) -> bool {
+        let key = Key::of(multihash);
+        let waited = self.soon.remove(&key).is_some() | self.later.remove(&key).is_some();
+        self.keys.remove(&key) | waited
+    }
+
+    fn admit(&self, multihash: &[u8]) -> Result<(Key, Multihash), SweepError> {
+        let hash = Multihash::new(multihash).ok_or(SweepError::Multihash(multihash.len()))?;
+        let key = Key::of(multihash);
+        match &self.keys {
+            Keys::Held(map) if map.len() >= self.config.keys_max && !map.contains_key(&key) => {
+                Err(SweepError::Full)
+            }
+            _ => Ok((key, hash)),
+        }
+    }
+
+    fn insert_key(&mut self, key: Key, hash: Multihash) -> bool {
+        let new = match &self.keys {
+            Keys::Held(map) => !map.contains_key(&key),
+            Keys::Listed(_) => true,
+        };
+        if new {
+            self.keys.insert(key, hash);
+        }
+        new
+    }
+
+    /// Whether there is anybody to ask, and an address of ours to tell: from
+    /// the DHT's first peer on. What became due meanwhile follows at
+    /// [`SweepConfig::catch_up`] times the usual pace.
+    pub fn set_online(&mut self, online: bool, now: Now) {
+        self.reach.online = online;
+        if online {
+            self.resume_work(now);
+        }
+    }
+
+    /// Where the sweep is, to be stored now and then.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let next = keyspace::position(self.schedule.next());
+        let position = self.work.first_turn().map_or(next, |first| first.min(next));
+        Cursor { position, began: self.schedule.began() }
+    }
+
+    /// Goes on where an earlier run was. To be called before anything is begun.
+    pub fn resume(&mut self, cursor: Cursor, now: Now) {
+        self.schedule.resume(cursor);
+        self.keys.rewind();
+        self.pump(now);
+    }
+
+    /// A look-up of [`Output::FindClosest`] is over.
+    pub fn handle_closest(&mut self, id: TaskId, report: &Report, now: Now) {
+        self.lookup_ended(id, Some(report), now);
+        self.pump(now);
+    }
+
+    /// A look-up of [`Output::FindClosest`] could not be begun.
+    pub fn handle_lookup_failed(&mut self, id: TaskId, now: Now) {
+        self.lookup_ended(id, None, now);
+        self.pump(now);
+    }
+
+    /// A server was told of the first `told` of the multihashes of
+    /// [`Output::Announce`], and not of the others.
+    pub fn handle_announced(&mut self, id: TaskId, told: usize, now: Now) {
+        self.delivery_ended(id, told);
+        self.pump(now);
+    }
+
+    /// The answer to [`Output::ListKeys`]: fewer multihashes than were asked
+    /// for mean that there are no more. An answer to another question is
+    /// ignored; multihashes that no DHT takes are left out.
+    pub fn handle_keys(&mut self, from: Key, multihashes: &[Bytes], now: Now) {
+        let Keys::Listed(listing) = &mut self.keys else { return };
+        if listing.asked != Some(from) {
+            return;
+        }
+        listing.asked = None;
+        let complete = multihashes.len() < self.config.job_keys;
+        let read = multihashes.iter().take(self.config.job_keys);
+        let keys = read.filter_map(|bytes| Some((Key::of(bytes), Multihash::new(bytes)?)));
+        listing.extend(from, keys, complete);
+        self.pump(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Sweep::handle_timeout`] at the latest, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.timers.next()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.instant) {
+            match timer {
+                Timer::Turn => {}
+                Timer::Stall => self.reach.stalled = false,
+                Timer::Retry => {
+                    self.soon.append(&mut self.later);
+                    self.retry = (self.retry * 2).min(self.config.retry_max);
+                }
+            }
+            self.pump(now);
+        }
+    }
+
+    /// How it stands. Counts the keys that are overdue, one by one.
+    #[must_use]
+    pub fn stats(&self, now: Now) -> Stats {
+        let (keys, overdue) = match &self.keys {
+            Keys::Held(map) => (Some(map.len()), Some(self.overdue(map, now.unix))),
+            Keys::Listed(_) => (None, None),
+        };
+        Stats {
+            keys,
+            overdue,
+            waiting: self.soon.len() + self.later.len() + self.work.soon_keys(),
+            lag: self.schedule.lag(now.unix),
+            next_due: self.timers.deadline(&Timer::Turn),
+            ..self.stats
+        }
+    }
+
+    fn overdue(&self, map: &KeyMap, now: UnixTime) -> usize {
+        let until = self.schedule.due_until(now);
+        let due = |key: &Key| keyspace::position(key) < until;
+        let waiting = map.range(self.schedule.next()..).take_while(|(key, _)| due(key)).count();
+        waiting + self.work.turn_keys()
+    }
+}

@@ -1,0 +1,265 @@
+//! The sweep over an ideal network: how few look-ups it takes, how even the
+//! load is, and what becomes of it when servers, we or clocks fail.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod oracle;
+
+use std::time::Duration;
+
+use oracle::{K, Rig, multihash};
+use peerage_dht::sweep::{Sweep, SweepError};
+use peerage_dht::{Key, SweepConfig};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const INTERVAL: Duration = Duration::from_secs(22 * 3600);
+
+/// A sweep that knows these keys from an earlier run.
+fn rig(servers: u32, keys: u32, config: SweepConfig) -> Rig {
+    let mut rig = Rig::new(servers, config);
+    for n in 0..keys {
+        rig.act(|sweep, now| sweep.insert(&multihash(n), now)).unwrap();
+    }
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig
+}
+
+/// The largest and the mean of some figures.
+fn spread(figures: &[u64]) -> (u64, u64) {
+    (*figures.iter().max().unwrap(), figures.iter().sum::<u64>() / figures.len() as u64)
+}
+
+#[test]
+fn a_hundred_thousand_keys_take_few_lookups_spread_evenly() {
+    let (servers, keys) = (10_000, 100_000);
+    let mut rig = rig(servers, keys, SweepConfig::default());
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(0..keys), 0);
+    let stats = rig.sweep.stats(rig.clock());
+    let (most_records, records) =
+        spread(&rig.hours.iter().map(|hour| hour.records).collect::<Vec<_>>()[..22]);
+    let (most_lookups, lookups) =
+        spread(&rig.hours.iter().map(|hour| hour.lookups).collect::<Vec<_>>()[..22]);
+    println!(
+        "{} look-ups, at most {most_lookups} an hour of {lookups}; {most_records} records of {records}; at most {} servers at once; {stats:?}",
+        rig.lookups(),
+        rig.busiest
+    );
+    assert!(rig.lookups() <= 3_500, "{} look-ups", rig.lookups());
+    assert!(most_records * 10 <= records * 12, "{most_records} of {records}");
+    assert!(most_lookups * 10 <= lookups * 15, "{most_lookups} of {lookups}");
+    assert!(rig.busiest <= 2 * SweepConfig::default().servers_max);
+    assert_eq!((stats.records_failed, stats.keys_failed), (0, 0));
+    // Nobody was told twice.
+    assert_eq!(stats.records, u64::from(keys) * K as u64);
+}
+
+#[test]
+fn a_new_key_is_announced_at_once_by_one_lookup() {
+    let mut rig = rig(2_000, 0, SweepConfig::default());
+    for n in 0..5 {
+        let before = rig.lookups();
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+        rig.run_for(Duration::from_secs(3));
+        assert_eq!(rig.wrong(0..=n), 0, "{n}");
+        assert_eq!(rig.lookups(), before + 1);
+        rig.run_for(HOUR);
+    }
+    assert_eq!(rig.sweep.stats(rig.clock()).waiting, 0);
+    // It is not new a second time; its turn comes all the same.
+    rig.told.clear();
+    assert_eq!(rig.act(|sweep, now| sweep.announce(&multihash(0), now)), Ok(false));
+    rig.run_for(2 * INTERVAL);
+    assert_eq!(rig.wrong(0..5), 0);
+}
+
+#[test]
+fn a_few_keys_take_no_more_lookups_than_each_for_itself() {
+    for servers in [10, 500, 10_000] {
+        let mut rig = rig(servers, 0, SweepConfig::default());
+        for n in 0..10 {
+            rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+        }
+        rig.run_for(MINUTE);
+        assert_eq!(rig.wrong(0..10), 0, "{servers}");
+        assert!(rig.lookups() <= 10, "{servers}: {}", rig.lookups());
+    }
+}
+
+#[test]
+fn many_new_keys_do_not_wait_for_their_turn() {
+    let mut rig = rig(10_000, 0, SweepConfig::default());
+    for n in 0..20_000 {
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+    }
+    rig.run_for(HOUR);
+    println!("{} look-ups, {:?}", rig.lookups(), rig.sweep.stats(rig.clock()));
+    assert_eq!(rig.wrong(0..20_000), 0);
+    assert!(rig.lookups() <= 1_200, "{}", rig.lookups());
+    assert!(rig.busiest <= 2 * SweepConfig::default().servers_max);
+}
+
+#[test]
+fn a_network_of_few_takes_few_lookups_and_no_burst() {
+    let mut rig = rig(15, 2_000, SweepConfig::default());
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(0..2_000), 0);
+    assert!(rig.lookups() <= 65, "{}", rig.lookups());
+    let (most, mean) = spread(&rig.hours.iter().map(|hour| hour.records).collect::<Vec<_>>()[..22]);
+    assert!(most * 10 <= mean * 17, "{most} of {mean}");
+}
+
+#[test]
+fn the_owner_may_keep_the_keys() {
+    let config = SweepConfig { listed: true, job_keys: 100, ..SweepConfig::default() };
+    let mut rig = Rig::new(1_000, config);
+    for n in 0..5_000 {
+        rig.owned.insert(Key::of(&multihash(n)), n);
+    }
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(0..5_000), 0);
+    assert!(rig.lookups() <= 350, "{}", rig.lookups());
+    // What is added is announced at once, and listed from then on.
+    for n in 5_000..5_050 {
+        rig.owned.insert(Key::of(&multihash(n)), n);
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+    }
+    rig.run_for(5 * MINUTE);
+    assert_eq!(rig.wrong(5_000..5_050), 0);
+    rig.told.clear();
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(0..5_050), 0);
+    // A set without keys is asked for once a cycle.
+    rig.owned.clear();
+    rig.told.clear();
+    rig.run_for(4 * INTERVAL);
+    assert_eq!(rig.sweep.stats(rig.clock()).announced, 0);
+}
+
+#[test]
+fn who_was_offline_catches_up_without_a_burst() {
+    let mut rig = rig(1_000, 20_000, SweepConfig::default());
+    rig.run_for(2 * HOUR);
+    rig.act(|sweep, now| sweep.set_online(false, now));
+    rig.run_for(MINUTE * 10);
+    let before = rig.lookups();
+    rig.run_for(10 * HOUR);
+    assert_eq!(rig.lookups(), before);
+    let stats = rig.sweep.stats(rig.clock());
+    assert!(stats.lag >= 10 * HOUR && stats.overdue.unwrap() >= 8_000, "{stats:?}");
+    let at = rig.hours.len();
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig.run_for(INTERVAL - 12 * HOUR - MINUTE * 10);
+    assert_eq!(rig.wrong(0..20_000), 0);
+    let stats = rig.sweep.stats(rig.clock());
+    assert!(stats.lag <= MINUTE, "{stats:?}");
+    let mean = 20_000 * K as u64 / 22;
+    let most = rig.hours[at..].iter().map(|hour| hour.records).max().unwrap();
+    assert!(most <= 5 * mean, "{most} of {mean}");
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was() {
+    let mut rig = rig(1_000, 5_000, SweepConfig::default());
+    rig.run_for(INTERVAL / 2);
+    let first = rig.told.len();
+    assert!((2_300..2_700).contains(&first), "{first}");
+    rig.restart(SweepConfig::default());
+    for n in 0..5_000 {
+        rig.act(|sweep, now| sweep.insert(&multihash(n), now)).unwrap();
+    }
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    let done: Vec<u32> = rig.told.keys().copied().collect();
+    rig.told.clear();
+    rig.run_for(INTERVAL / 2);
+    let again = done.iter().filter(|n| rig.told.contains_key(n)).count();
+    assert!(again <= 100, "{again} twice");
+    assert!(rig.told.len() + first >= 5_000);
+}
+
+#[test]
+fn servers_that_are_gone_do_not_fail_a_key_and_those_that_fail_are_tried_again() {
+    let mut rig = rig(300, 500, SweepConfig::default());
+    rig.dead = (0..300).step_by(10).collect();
+    rig.run_for(INTERVAL);
+    let stats = rig.sweep.stats(rig.clock());
+    assert!(stats.records_failed > 0 && stats.keys_failed == 0, "{stats:?}");
+    // Nobody takes anything for three hours; look-ups still find them.
+    rig.dead = (0..300).collect();
+    rig.told.clear();
+    rig.run_for(3 * HOUR);
+    assert!(rig.told.is_empty() && rig.sweep.stats(rig.clock()).waiting > 30);
+    rig.dead.clear();
+    rig.run_for(2 * HOUR);
+    assert_eq!(rig.sweep.stats(rig.clock()).waiting, 0);
+    let tried = rig.told.len();
+    assert!(tried > 80, "{tried}");
+}
+
+#[test]
+fn an_outage_stalls_and_loses_nothing() {
+    let mut rig = rig(300, 3_000, SweepConfig::default());
+    rig.outage = true;
+    for n in 3_000..3_020 {
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+    }
+    rig.run_for(2 * HOUR);
+    // After pauses that grow to two minutes.
+    assert!(rig.lookups() <= 80, "{}", rig.lookups());
+    rig.outage = false;
+    rig.run_for(5 * MINUTE);
+    assert_eq!(rig.wrong(3_000..3_020), 0);
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(0..3_020), 0);
+}
+
+#[test]
+fn lookups_that_end_early_serve_their_own_key_only() {
+    let mut rig = rig(300, 0, SweepConfig::default());
+    rig.vague = true;
+    for n in 0..200 {
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+    }
+    rig.run_for(HOUR);
+    assert_eq!(rig.wrong(0..200), 0);
+    assert!((200..=400).contains(&rig.lookups()), "{}", rig.lookups());
+}
+
+#[test]
+fn keys_come_go_and_are_bounded() {
+    let config = SweepConfig { keys_max: 50, waiting_max: 10, ..SweepConfig::default() };
+    let mut rig = Rig::new(100, config);
+    for n in 0..50 {
+        assert_eq!(rig.act(|sweep, now| sweep.announce(&multihash(n), now)), Ok(true));
+    }
+    assert_eq!(rig.act(|sweep, now| sweep.announce(&multihash(50), now)), Err(SweepError::Full));
+    assert_eq!(rig.act(|sweep, now| sweep.announce(&multihash(7), now)), Ok(false));
+    assert_eq!(rig.act(|sweep, now| sweep.insert(&[0; 81], now)), Err(SweepError::Multihash(81)));
+    let stats = rig.sweep.stats(rig.clock());
+    assert_eq!((stats.keys, stats.waiting), (Some(50), 10));
+    for n in 0..25 {
+        assert!(rig.sweep.remove(&multihash(n)));
+    }
+    assert!(!rig.sweep.remove(&multihash(0)));
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(25..50), 0);
+    assert_eq!(rig.told.len(), 25);
+}
+
+#[test]
+fn a_wake_up_too_early_changes_nothing_and_a_seed_replays() {
+    let run = |early: bool| {
+        let mut rig = rig(500, 2_000, SweepConfig::default());
+        for _ in 0..20 {
+            rig.run_for(MINUTE);
+            if early {
+                rig.act(Sweep::handle_timeout);
+            }
+        }
+        (rig.told.clone(), rig.sweep.stats(rig.clock()), rig.sweep.cursor())
+    };
+    assert_eq!(run(false), run(true));
+}
