@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 /// The wire modules, each from the `.proto` file of its name.
 const MODULES: &[&str] =
-    &["autonat", "autonat_v2", "bitswap", "envelope", "identify", "kad", "keys", "noise", "swarm"];
+    &["autonat", "autonat_v2", "bitswap", "envelope", "identify", "ipns", "kad", "keys", "noise", "swarm"];
 
 /// Writes the generated files, or with `check` compares them with what is there.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {

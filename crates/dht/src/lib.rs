@@ -7,11 +7,12 @@
 //! [`Dht`] for how it is driven.
 //!
 //! Left out on purpose: republishing values ([`sweep`] is for provider records),
-//! the validation of IPNS records ([`Validator`] is its place), and whether we can be reached from outside, which
+//! making IPNS records, and whether we can be reached from outside, which
 //! decides the [`Mode`].
 
 pub mod codec;
 mod dht;
+mod ipns;
 mod key;
 pub mod limits;
 mod lookup;
@@ -26,6 +27,7 @@ mod testing;
 mod values;
 
 pub use dht::{Dht, Stats};
+pub use ipns::ipns_key;
 pub use key::{Distance, KEY_BITS, Key};
 pub use limits::{Config, Network, SweepConfig};
 pub use message::{PeerInfo, Record, Request, Response};

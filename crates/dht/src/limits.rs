@@ -169,7 +169,7 @@ pub struct Config {
     pub values_max: usize,
     /// Bytes of values kept in all.
     pub values_bytes_max: usize,
-    /// Kinds of values beside `/pk`, which is built in: namespace without
+    /// Kinds of values beside `/pk` and `/ipns`, which are built in: namespace without
     /// slashes, and what decides which of its values are valid.
     pub validators: Vec<(&'static str, Arc<dyn Validator>)>,
     /// How often records that have expired are removed. They are not given

@@ -2,8 +2,8 @@
 //! that we keep. Spec: ipfs/specs `routing/kad-dht.md`, "Validation"; go's
 //! namespaced validator.
 //!
-//! A key is `/namespace/` and bytes. `/pk/` is built in. Another namespace
-//! (`/ipns/`) is a [`Validator`] in the configuration; what has none is
+//! A key is `/namespace/` and bytes. `/pk/` and `/ipns/` are built in. Another
+//! namespace is a [`Validator`] in the configuration; what has none is
 //! refused, whether told, asked or found.
 
 use std::cmp::Ordering;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use peerage_base::{Now, UnixTime};
 use peerage_identity::{PeerId, PublicKey};
 
+use crate::ipns::Names;
 use crate::key::{Distance, Key};
 use crate::limits::{Config, KEY_MAX, VALUE_MAX};
 use crate::message::Record;
@@ -77,6 +78,7 @@ impl Validators {
     pub(crate) fn new(config: &Config) -> Self {
         let mut all: BTreeMap<&'static str, Arc<dyn Validator>> =
             config.validators.iter().map(|(name, validator)| (*name, Arc::clone(validator))).collect();
+        all.entry("ipns").or_insert_with(|| Arc::new(Names));
         all.entry("pk").or_insert_with(|| Arc::new(PublicKeys));
         Self(all)
     }

@@ -129,8 +129,10 @@ fn values_are_stored_if_they_are_valid() {
     assert_eq!(server.ask(1, &put), Answer::Respond(Response::Stored { record: record.clone() }));
     let wrong = Record { value: Bytes::from_static(b"another"), ..record.clone() };
     assert_eq!(server.ask(1, &Request::PutValue { record: wrong }), Answer::Reset);
-    let ipns = Record { key: Bytes::from_static(b"/ipns/a"), value: Bytes::new() };
-    assert_eq!(server.ask(1, &Request::PutValue { record: ipns }), Answer::Reset, "no validator");
+    let unknown = Record { key: Bytes::from_static(b"/dnslink/a"), value: Bytes::new() };
+    assert_eq!(server.ask(1, &Request::PutValue { record: unknown }), Answer::Reset, "no validator");
+    let ipns = Record { key: peerage_dht::ipns_key(&keypair.peer_id()), value: Bytes::new() };
+    assert_eq!(server.ask(1, &Request::PutValue { record: ipns }), Answer::Reset, "no record");
     let answer = server.ask(300, &Request::GetValue { key: record.key.clone() });
     let Answer::Respond(Response::Value { record: found, closer }) = answer else { panic!("no value") };
     assert_eq!((found, closer.len()), (Some(record), 5));

@@ -33,6 +33,8 @@ generated! {
     envelope => "envelope.rs";
     /// Identify and identify push.
     identify => "identify.rs";
+    /// IPNS records.
+    ipns => "ipns.rs";
     /// The Kademlia DHT.
     kad => "kad.rs";
     /// Public and private keys.
