@@ -4,6 +4,7 @@ use criterion::{criterion_group, criterion_main};
 
 mod bitswap;
 mod content;
+mod dht;
 mod framing;
 mod noise;
 mod store;
@@ -22,6 +23,7 @@ criterion_group!(
     yamux::bench,
     content::bench,
     store::bench,
-    bitswap::bench
+    bitswap::bench,
+    dht::bench
 );
 criterion_main!(hot_paths);
