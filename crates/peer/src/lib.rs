@@ -25,6 +25,7 @@ mod net;
 mod peer;
 mod pool;
 mod query;
+pub mod router;
 mod served;
 mod share;
 mod tally;

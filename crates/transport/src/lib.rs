@@ -4,7 +4,7 @@
 //! [`Connection`]: multistream-select, Noise XX with the libp2p payload, then
 //! yamux. [`tcp`] and [`dns`] find byte streams; [`identify`], [`ping`] and
 //! [`perf`] are the protocols that every connection speaks; [`multistream`]
-//! negotiates all others.
+//! negotiates all others. [`mdns`] finds peers on the local network.
 //!
 //! The yamux [`machine`](yamux) does no I/O; everything else here is its
 //! tokio shell. Left out on purpose: policy. Who is dialled, how many
@@ -16,6 +16,7 @@ mod connection;
 pub mod dns;
 pub mod identify;
 mod interfaces;
+pub mod mdns;
 pub mod multistream;
 pub mod noise;
 pub mod perf;

@@ -1,0 +1,253 @@
+//! What a router's answer says: peers, from JSON or from lines of JSON.
+//!
+//! IPFS specs `routing/http-routing-v1.md`: records of the schema `peer`, and
+//! the older one `bitswap`, are taken; unknown schemas and fields are passed
+//! over, as the spec asks. Pure: bytes in, records out.
+
+use peerage_identity::{Multiaddr, PeerId};
+use serde_json::Value;
+
+use super::{Limits, RouterError};
+
+/// A peer that a router named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Who; a connection proves it.
+    pub peer: PeerId,
+    /// Where, without `/p2p`; may be empty.
+    pub addrs: Vec<Multiaddr>,
+    /// What the router believes it speaks, such as `transport-bitswap`; may be empty.
+    pub protocols: Vec<String>,
+}
+
+/// How the body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One object that contains all.
+    Json,
+    /// One object a line.
+    Lines,
+}
+
+impl Format {
+    /// By the `Content-Type` header.
+    pub(super) fn of(content_type: &str) -> Option<Self> {
+        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "application/json" => Some(Self::Json),
+            "application/x-ndjson" => Some(Self::Lines),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a body as it comes.
+#[derive(Debug)]
+pub(super) struct Reader {
+    format: Format,
+    limits: Limits,
+    /// What is read and not understood yet.
+    buf: Vec<u8>,
+    /// Of `buf`, bytes that hold no end of a line.
+    searched: usize,
+    read: usize,
+    found: usize,
+}
+
+impl Reader {
+    pub(super) fn new(format: Format, limits: Limits) -> Self {
+        Self { format, limits, buf: Vec::new(), searched: 0, read: 0, found: 0 }
+    }
+
+    /// Whether there is no use in reading on.
+    pub(super) fn is_full(&self) -> bool {
+        self.found >= self.limits.records
+    }
+
+    /// Takes in `bytes`; the peers that they complete.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Found>, RouterError> {
+        self.read += bytes.len();
+        if self.read > self.limits.body {
+            return Err(RouterError::TooLarge(self.limits.body));
+        }
+        self.buf.extend_from_slice(bytes);
+        let mut out = Vec::new();
+        if self.format == Format::Lines {
+            let mut start = 0;
+            while let Some(end) = self.buf[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let end = self.searched + end;
+                let found = line(&self.buf[start..end], &self.limits)?;
+                out.extend(found);
+                (start, self.searched) = (end + 1, end + 1);
+            }
+            self.buf.drain(..start);
+            self.searched = self.buf.len();
+        }
+        Ok(self.count(out))
+    }
+
+    /// The body is over; the peers that it leaves.
+    pub(super) fn finish(mut self) -> Result<Vec<Found>, RouterError> {
+        let rest = std::mem::take(&mut self.buf);
+        let found = match self.format {
+            Format::Lines => line(&rest, &self.limits)?.into_iter().collect(),
+            Format::Json => all(&rest, &self.limits)?,
+        };
+        Ok(self.count(found))
+    }
+
+    fn count(&mut self, mut found: Vec<Found>) -> Vec<Found> {
+        found.truncate(self.limits.records - self.found);
+        self.found += found.len();
+        found
+    }
+}
+
+fn line(text: &[u8], limits: &Limits) -> Result<Option<Found>, RouterError> {
+    if text.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let value: Value = serde_json::from_slice(text).map_err(|error| malformed(&error))?;
+    Ok(record(&value, limits))
+}
+
+fn all(text: &[u8], limits: &Limits) -> Result<Vec<Found>, RouterError> {
+    let body: Value = serde_json::from_slice(text).map_err(|error| malformed(&error))?;
+    // Either may be null or missing: nothing was found.
+    let lists = [body.get("Providers"), body.get("Peers")];
+    let records = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
+    Ok(records.filter_map(|value| record(value, limits)).take(limits.records).collect())
+}
+
+fn malformed(error: &serde_json::Error) -> RouterError {
+    RouterError::Malformed { line: error.line(), column: error.column() }
+}
+
+/// A record, if it is one that we know and names a peer.
+fn record(value: &Value, limits: &Limits) -> Option<Found> {
+    let protocols = match value.get("Schema")?.as_str()? {
+        "peer" => strings(value.get("Protocols")),
+        // Before there were peers that speak several: one protocol, by its name.
+        "bitswap" => value.get("Protocol").and_then(Value::as_str).into_iter().collect(),
+        _ => return None,
+    };
+    let peer: PeerId = value.get("ID")?.as_str()?.parse().ok()?;
+    let addrs = strings(value.get("Addrs")).into_iter().filter_map(|text| {
+        let addr: Multiaddr = text.parse().ok()?;
+        match addr.peer_id() {
+            Some(other) if other != peer => None,
+            _ => Some(addr.without_peer()),
+        }
+    });
+    let addrs = addrs.take(limits.addrs).collect();
+    let short = protocols.into_iter().filter(|name| name.len() <= limits.protocol_len);
+    let protocols = short.take(limits.protocols).map(str::to_owned).collect();
+    Some(Found { peer, addrs, protocols })
+}
+
+fn strings(value: Option<&Value>) -> Vec<&str> {
+    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+
+    fn read(format: Format, body: &str, piece: usize) -> Result<Vec<Found>, RouterError> {
+        let mut reader = Reader::new(format, Limits::default());
+        let mut found = Vec::new();
+        for bytes in body.as_bytes().chunks(piece) {
+            found.extend(reader.push(bytes)?);
+        }
+        found.extend(reader.finish()?);
+        Ok(found)
+    }
+
+    fn expected() -> Vec<Found> {
+        let addrs = ["/ip4/203.0.113.5/tcp/4001", "/dns4/example.com/tcp/443/tls/http"];
+        let addrs: Vec<Multiaddr> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+        let peer = PEER.parse().unwrap();
+        let protocols = vec!["transport-bitswap".to_owned()];
+        vec![
+            Found { peer, addrs: addrs.clone(), protocols: protocols.clone() },
+            Found { peer, addrs: addrs[..1].to_vec(), protocols },
+            Found { peer, addrs: vec![], protocols: vec![] },
+        ]
+    }
+
+    fn records() -> [String; 5] {
+        [
+            format!(
+                r#"{{"Schema":"peer","ID":"{PEER}","Addrs":["/ip4/203.0.113.5/tcp/4001/p2p/{PEER}",7,"no",
+                    "/dns4/example.com/tcp/443/tls/http"],"Protocols":["transport-bitswap"],"Extra":[{{}}]}}"#
+            )
+            .replace('\n', " "),
+            r#"{"Schema":"unknown","ID":5}"#.to_owned(),
+            format!(
+                r#"{{"Schema":"bitswap","Protocol":"transport-bitswap","ID":"{PEER}",
+                    "Addrs":["/ip4/203.0.113.5/tcp/4001"]}}"#
+            )
+            .replace('\n', " "),
+            r#"{"Schema":"peer","ID":"nobody"}"#.to_owned(),
+            format!(r#"{{"Schema":"peer","ID":"{PEER}"}}"#),
+        ]
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let lines = records().join("\n");
+        let (json, peers) = (records().join(","), "[]");
+        for piece in [1, 7, 10_000] {
+            assert_eq!(read(Format::Lines, &lines, piece), Ok(expected()));
+            assert_eq!(read(Format::Lines, &format!("{lines}\n\n"), piece), Ok(expected()));
+            let body = format!(r#"{{"Providers":[{json}],"Peers":{peers}}}"#);
+            assert_eq!(read(Format::Json, &body, piece), Ok(expected()));
+            assert_eq!(read(Format::Json, &format!(r#"{{"Peers":[{json}]}}"#), piece), Ok(expected()));
+        }
+        assert_eq!(read(Format::Json, r#"{"Providers":null}"#, 9), Ok(vec![]));
+        assert_eq!(read(Format::Lines, "", 9), Ok(vec![]));
+    }
+
+    #[test]
+    fn lines_are_told_as_they_end() {
+        let mut reader = Reader::new(Format::Lines, Limits::default());
+        let [first, ..] = records();
+        assert_eq!(reader.push(first.as_bytes()), Ok(vec![]));
+        assert_eq!(reader.push(b"\n{"), Ok(expected()[..1].to_vec()));
+        assert_eq!(reader.finish(), Err(RouterError::Malformed { line: 1, column: 1 }));
+    }
+
+    #[test]
+    fn too_much_is_cut_or_refused() {
+        let record = format!("{}\n", records()[4]);
+        let limits = Limits::default();
+        let found = read(Format::Lines, &record.repeat(limits.records + 5), 4096).unwrap();
+        assert_eq!(found.len(), limits.records);
+        let json = vec![records()[4].clone(); limits.records + 5].join(",");
+        let found = read(Format::Json, &format!(r#"{{"Providers":[{json}]}}"#), 4096).unwrap();
+        assert_eq!(found.len(), limits.records);
+        let giant = " ".repeat(limits.body + 1);
+        assert_eq!(read(Format::Json, &giant, 65_536), Err(RouterError::TooLarge(limits.body)));
+        let addrs = vec!["\"/ip4/1.2.3.4/tcp/1\""; 200].join(",");
+        let record = format!(r#"{{"Schema":"peer","ID":"{PEER}","Addrs":[{addrs}]}}"#);
+        assert_eq!(read(Format::Lines, &record, 999).unwrap()[0].addrs.len(), limits.addrs);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bodies_do_no_harm(body in "(\\PC|\\n|[{}\\[\\]\":,]){0,200}", piece in 1_usize..50) {
+            for format in [Format::Json, Format::Lines] {
+                let _ = read(format, &body, piece);
+            }
+        }
+
+        #[test]
+        fn how_it_is_cut_does_not_matter(piece in 1_usize..400) {
+            prop_assert_eq!(read(Format::Lines, &records().join("\n"), piece), Ok(expected()));
+        }
+    }
+}

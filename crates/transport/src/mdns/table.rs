@@ -1,0 +1,190 @@
+//! Who is on the network: peers that answered, their addresses, and until when
+//! that holds. Bounded in all and by host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use peerage_base::Instant;
+use peerage_identity::{Multiaddr, PeerId};
+
+use super::limits::{Config, MAX_ADDRS};
+use super::message::{Announcement, Instance};
+
+/// What became known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// This peer is there, or its addresses are others now. They hold until
+    /// something else is said.
+    Discovered {
+        /// Who, by its own account: a connection proves it.
+        peer: PeerId,
+        /// Where, without `/p2p`; never empty, at most
+        /// [`MAX_ADDRS`](super::MAX_ADDRS).
+        addrs: Vec<Multiaddr>,
+    },
+    /// This peer left, or was not heard of for as long as it said.
+    Expired {
+        /// Who.
+        peer: PeerId,
+    },
+}
+
+/// The shortest and longest time that an announcement is believed for,
+/// whatever it says. Judgements: less would make us ask all the time, more
+/// would keep what has long gone.
+const TTL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(75 * 60));
+/// An address that an announcement leaves out goes if it was last heard
+/// longer ago than this (RFC 6762 section 10.2): one answer may be several packets.
+const BURST: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Known {
+    instance: Instance,
+    seen: Instant,
+    ttl: Duration,
+    source: IpAddr,
+    addrs: Vec<Heard>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    addr: Multiaddr,
+    /// The host that said so; another interface of it may say something else.
+    source: IpAddr,
+    seen: Instant,
+    until: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    max_peers: usize,
+    max_peers_a_host: usize,
+    peers: BTreeMap<PeerId, Known>,
+    /// Peers with news, and those whose discovery was told.
+    changed: BTreeSet<PeerId>,
+    told: BTreeSet<PeerId>,
+}
+
+impl Table {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            max_peers: config.max_peers,
+            max_peers_a_host: config.max_peers_a_host,
+            peers: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Takes in what `source` said. The addresses have been looked through.
+    pub(super) fn observe(&mut self, said: Announcement, source: IpAddr, now: Instant) {
+        if said.addrs.is_empty() || !self.has_room(said.peer, source) {
+            return;
+        }
+        let ttl = said.ttl.clamp(TTL.0, TTL.1);
+        let until = now + ttl;
+        let known = self.peers.entry(said.peer).or_insert_with(|| Known {
+            instance: said.instance.clone(),
+            seen: now,
+            ttl,
+            source,
+            addrs: Vec::new(),
+        });
+        known.instance = said.instance;
+        (known.seen, known.ttl) = (now, ttl);
+        let mut changed = false;
+        for addr in said.addrs {
+            if let Some(heard) = known.addrs.iter_mut().find(|heard| heard.addr == addr) {
+                (heard.source, heard.seen, heard.until) = (source, now, until);
+            } else if known.addrs.len() < MAX_ADDRS {
+                known.addrs.push(Heard { addr, source, seen: now, until });
+                changed = true;
+            }
+        }
+        let before = known.addrs.len();
+        known.addrs.retain(|heard| heard.source != source || now.since(heard.seen) <= BURST);
+        if changed || known.addrs.len() != before {
+            self.changed.insert(said.peer);
+        }
+    }
+
+    fn has_room(&self, peer: PeerId, source: IpAddr) -> bool {
+        // What nobody takes from us counts as well.
+        let full = self.peers.len().max(self.changed.len()) >= self.max_peers;
+        let of_host = || self.peers.values().filter(|known| known.source == source).count();
+        self.peers.contains_key(&peer) || !full && of_host() < self.max_peers_a_host
+    }
+
+    /// The peer that called itself so has left.
+    pub(super) fn forget(&mut self, instance: &Instance) {
+        let gone: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, known)| known.instance == *instance)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in gone {
+            self.peers.remove(&peer);
+            self.changed.insert(peer);
+        }
+    }
+
+    /// Drops what no longer holds.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let changed = &mut self.changed;
+        self.peers.retain(|peer, known| {
+            let before = known.addrs.len();
+            known.addrs.retain(|heard| heard.until > now);
+            if known.addrs.len() != before {
+                changed.insert(*peer);
+            }
+            !known.addrs.is_empty()
+        });
+    }
+
+    /// When something no longer holds.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.peers.values().flat_map(|known| &known.addrs).map(|heard| heard.until).min()
+    }
+
+    /// When to ask again, so that a peer that is still there does not expire:
+    /// at 80 and 90 percent of its time (RFC 6762 section 5.2), if nothing was
+    /// asked since.
+    pub(super) fn next_refresh(&self, asked: Instant) -> Option<Instant> {
+        let points = |known: &Known| {
+            let part = |percent| known.seen + known.ttl * percent / 100;
+            [part(80), part(90)].into_iter().find(|point| *point > asked)
+        };
+        self.peers.values().filter_map(points).min()
+    }
+
+    /// Those that need not answer: known for more than half of their time.
+    pub(super) fn known(&self, now: Instant) -> Vec<(Instance, u32)> {
+        let fresh = |known: &&Known| now.since(known.seen) < known.ttl / 2;
+        let left = |known: &Known| known.ttl.saturating_sub(now.since(known.seen)).as_secs();
+        self.peers
+            .values()
+            .filter(fresh)
+            .map(|known| (known.instance.clone(), u32::try_from(left(known)).unwrap_or(u32::MAX)))
+            .collect()
+    }
+
+    pub(super) fn poll_news(&mut self) -> Option<News> {
+        loop {
+            let peer = self.changed.pop_first()?;
+            if let Some(known) = self.peers.get(&peer) {
+                self.told.insert(peer);
+                let addrs = known.addrs.iter().map(|heard| heard.addr.clone()).collect();
+                return Some(News::Discovered { peer, addrs });
+            }
+            if self.told.remove(&peer) {
+                return Some(News::Expired { peer });
+            }
+        }
+    }
+}
