@@ -1,5 +1,6 @@
 //! Reachability in virtual time.
 
 mod asking;
+mod property;
 mod serving;
 mod world;
