@@ -3,13 +3,15 @@
 //! [`upgrade`] turns a byte stream (a TCP socket, an in-memory pipe) into a
 //! [`Connection`]: multistream-select, Noise XX with the libp2p payload, then
 //! yamux. [`tcp`] and [`dns`] find byte streams; [`identify`], [`ping`] and
-//! [`perf`] are the protocols that every connection speaks; [`multistream`]
-//! negotiates all others. [`mdns`] finds peers on the local network.
+//! [`perf`] are the protocols that every connection speaks, [`autonat`] tells
+//! whether a peer can be dialled; [`multistream`] negotiates all others.
+//! [`mdns`] finds peers on the local network.
 //!
 //! The yamux [`machine`](yamux) does no I/O; everything else here is its
 //! tokio shell. Left out on purpose: policy. Who is dialled, how many
 //! connections there are and which protocols are spoken is for the peer.
 
+pub mod autonat;
 mod clock;
 mod config;
 mod connection;

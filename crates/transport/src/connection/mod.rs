@@ -12,7 +12,7 @@ mod end;
 mod shared;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upgrade;
 
 pub use control::{Control, Incoming, OpenError};

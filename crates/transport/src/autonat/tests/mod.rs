@@ -1,0 +1,4 @@
+//! AutoNAT's bytes and exchanges.
+
+mod bytes;
+mod exchange;
