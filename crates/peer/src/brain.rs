@@ -3,6 +3,8 @@
 //! Everything else in this crate reports here through an [`Input`]; nothing
 //! here waits for a peer, a disk or a lock that is held for long.
 
+mod finding;
+mod input;
 mod perform;
 mod registry;
 
@@ -14,12 +16,11 @@ use bytes::Bytes;
 use peerage_base::{Now, UnixTime};
 use peerage_content::Cid;
 use peerage_engine::{
-    Arrived, Connected, DialId, Engine, Identified, ItemId, JobError, JobId, JobProgress, Protocols, Record,
-    RequestId, Share, Sources, Token,
+    Arrived, Engine, Identified, JobError, JobId, JobProgress, Protocols, RequestId, Share, Token,
 };
-use peerage_exchange::{Incoming, PeerStats, Served, Version};
-use peerage_identity::{Multiaddr, PeerId, Scope};
-use peerage_transport::{Clock, Control, identify};
+use peerage_exchange::{PeerStats, Served};
+use peerage_identity::{Multiaddr, PeerId};
+use peerage_transport::Clock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
@@ -28,8 +29,9 @@ use crate::files::export::{Export, ExportError};
 use crate::net::Net;
 use crate::net::bitswap_in::Block;
 use crate::net::swarm;
-use crate::pool::Room;
-use crate::served::{SentAll, ServedRoots};
+use crate::served::ServedRoots;
+use finding::Finding;
+pub(crate) use input::{Goal, Input};
 use registry::{Lost, Registry};
 
 /// How many inputs are taken from the inbox at once.
@@ -38,157 +40,6 @@ const BATCH: usize = 256;
 /// How long requests under way may take when the peer stops. 150 ms: a round
 /// trip over most of the world; an interrupted program is to be gone in a second.
 const LAST_WORDS: Duration = Duration::from_millis(150);
-
-/// Something that happened, or that someone wants.
-pub(crate) enum Input {
-    // Connections.
-    Connected {
-        connected: Connected,
-        number: u64,
-        control: Control,
-        outbound: bool,
-    },
-    Identified {
-        peer: PeerId,
-        info: Option<identify::Info>,
-    },
-    Disconnected {
-        peer: PeerId,
-        number: u64,
-    },
-    DialFailed {
-        dial: DialId,
-        why: String,
-    },
-    WriterFailed {
-        peer: PeerId,
-        number: u64,
-    },
-    // Bitswap.
-    /// A peer opened a stream of this version, which may be before identify
-    /// has told that it speaks it.
-    Spoke {
-        peer: PeerId,
-        version: Version,
-    },
-    Message {
-        peer: PeerId,
-        incoming: Incoming,
-        room: Room,
-    },
-    Block {
-        peer: PeerId,
-        block: Block,
-        room: Room,
-    },
-    BadBlock {
-        peer: PeerId,
-    },
-    Arriving {
-        peer: PeerId,
-    },
-    // Workers.
-    Local {
-        job: JobId,
-        item: ItemId,
-        cid: Cid,
-        found: Option<Block>,
-    },
-    Written {
-        job: JobId,
-        item: ItemId,
-        cid: Cid,
-        bytes: u64,
-        len: u32,
-    },
-    Made {
-        job: JobId,
-    },
-    Broken {
-        job: JobId,
-        error: ExportError,
-    },
-    LookedUp {
-        peer: PeerId,
-        cid: Cid,
-        len: Option<u32>,
-    },
-    Served {
-        peer: PeerId,
-        cid: Cid,
-        served: Served,
-    },
-    Held {
-        peer: PeerId,
-        cid: Cid,
-        held: bool,
-    },
-    // Who was sent everything.
-    SentAll(SentAll),
-    Received(SentAll),
-    // The swarm protocol.
-    SwarmRequested {
-        peer: PeerId,
-        scope: Scope,
-        request: swarm::Request,
-        reply: oneshot::Sender<swarm::Answer>,
-    },
-    SwarmAnswered {
-        root: Cid,
-        records: Vec<Record>,
-    },
-    // What the API asks for.
-    Fetch {
-        job: JobId,
-        root: Cid,
-        sources: Sources,
-        export: Arc<Export>,
-        swarm: bool,
-        events: JobEvents,
-    },
-    OpenQuery {
-        job: JobId,
-        root: Cid,
-        sources: Sources,
-        events: JobEvents,
-    },
-    Query {
-        job: JobId,
-        cid: Cid,
-    },
-    Cancel {
-        job: JobId,
-    },
-    Progress {
-        job: JobId,
-        reply: oneshot::Sender<Option<JobProgress>>,
-    },
-    Serve {
-        root: Cid,
-        total: u64,
-        watcher: Option<Watcher>,
-    },
-    Unserve {
-        root: Cid,
-    },
-    Peers {
-        reply: oneshot::Sender<Vec<PeerInfo>>,
-    },
-    Stats {
-        peer: PeerId,
-        reply: oneshot::Sender<PeerStats>,
-    },
-    Control {
-        peer: PeerId,
-        reply: oneshot::Sender<Option<Control>>,
-    },
-    Totals {
-        reply: oneshot::Sender<Totals>,
-    },
-    Stop {
-        reply: oneshot::Sender<()>,
-    },
-}
 
 /// Where a job's events go.
 pub(crate) type JobEvents = mpsc::UnboundedSender<JobEvent>;
@@ -260,6 +111,7 @@ pub(crate) struct Brain {
     totals: Totals,
     /// Requests of ours by the swarm protocol.
     asking: JoinSet<()>,
+    finding: Finding,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -287,6 +139,7 @@ impl Brain {
             unlisted: Vec::new(),
             totals: Totals::default(),
             asking: JoinSet::new(),
+            finding: Finding::default(),
             stopping: None,
         }
     }
@@ -340,6 +193,7 @@ impl Brain {
         let now = self.now();
         match input {
             Input::Connected { connected, number, control, outbound } => {
+                connected.dial.into_iter().for_each(|dial| self.finding.dialled(dial));
                 if self.registry.connect(&connected, number, control, outbound, &self.net.limits) {
                     self.engine.handle_connected(&connected, now);
                 } else if let Some(dial) = connected.dial {
@@ -351,9 +205,8 @@ impl Brain {
                     Some(info) => Protocols::of(info.protocols.iter().map(String::as_str)),
                     None => Protocols::default(),
                 };
-                let info_addrs = info.as_ref().map(|info| info.addrs(&peer)).unwrap_or_default();
+                let addrs = info.as_ref().map(|info| info.addrs(&peer)).unwrap_or_default();
                 if self.registry.identify(&self.net, peer, info, protocols) {
-                    let addrs = info_addrs;
                     self.engine.handle_identified(peer, &Identified { protocols, addrs }, now);
                 }
             }
@@ -364,7 +217,10 @@ impl Brain {
                     Lost::Peer => self.engine.handle_disconnected(peer, now),
                 }
             }
-            Input::DialFailed { dial, why } => self.engine.handle_dial_failed(dial, &why, now),
+            Input::DialFailed { dial, why } => {
+                self.finding.dialled(dial);
+                self.engine.handle_dial_failed(dial, &why, now);
+            }
             Input::Spoke { peer, version } => {
                 if self.registry.hear(&self.net, peer, version) {
                     self.engine.handle_spoke(peer, version, now);
@@ -463,7 +319,7 @@ impl Brain {
             Input::Control { peer, reply } => drop(reply.send(self.registry.control(&peer).cloned())),
             Input::Totals { reply } => drop(reply.send(self.totals)),
             Input::Stop { reply } => self.stopping = Some(reply),
-            _ => {}
+            other => self.hear_of_peers(other, now),
         }
     }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use peerage_engine::{DhtMode, Routing};
 use peerage_identity::Multiaddr;
 
 /// How a peer is set up. [`Config::new`] gives the defaults for a repository.
@@ -20,6 +19,9 @@ pub struct Config {
     pub perf: bool,
     /// Peers to connect to at the start, and to ask for anything.
     pub bootstrap: Vec<Multiaddr>,
+    /// Peers of the DHT to begin with, which are asked for nothing else, such as
+    /// [`PUBLIC_PEERS`](crate::PUBLIC_PEERS).
+    pub seeds: Vec<Multiaddr>,
     /// What identify calls this program.
     pub agent: String,
     /// Limits of the shell.
@@ -49,12 +51,10 @@ impl Config {
             listen: Vec::new(),
             perf: false,
             bootstrap: Vec::new(),
+            seeds: Vec::new(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),
-            engine: peerage_engine::Config {
-                routing: Routing { mode: DhtMode::Off, ..Routing::default() },
-                ..peerage_engine::Config::default()
-            },
+            engine: peerage_engine::Config::default(),
             exchange: peerage_exchange::Config::default(),
             transport: peerage_transport::Config::default(),
             store: peerage_store::Config::default(),

@@ -13,11 +13,12 @@
 //! - `pool`: the worker threads
 //! - `files`: import and export
 //! - `served`, `tally`: which blocks others may have, and were sent
-//! - `peer`, `share`, `get`, `query`, `keep`: the API
+//! - `peer`, `share`, `get`, `query`, `find`, `keep`: the API
 
 mod brain;
 mod config;
 mod files;
+mod find;
 mod get;
 mod keep;
 mod link;
@@ -35,6 +36,7 @@ pub use brain::{PeerInfo, Totals};
 pub use config::{Config, Limits};
 pub use files::export::ExportError;
 pub use files::import::{ImportError, ImportProgress, Remark, Remarks};
+pub use find::{Find, PUBLIC_PEERS, public_peers};
 pub use get::{Done, Get, GetError, GetEvent, GetOptions};
 pub use keep::{PinError, ServingKept};
 pub use link::*;
@@ -43,4 +45,7 @@ pub use peer::{Peer, PingError, Pinger, StartError};
 pub use query::{Query, QueryError, Reading};
 pub use share::{AddError, AddOptions, Added, Share, only_hash};
 
-pub use peerage_engine::{JobError, JobProgress, NotFound, Share as Progress, Sources};
+pub use peerage_dht::{End, Mode, Network, PeerInfo as FoundPeer, Progress as FindProgress, Report};
+pub use peerage_engine::{
+    DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Share as Progress, Source, Sources,
+};

@@ -10,7 +10,7 @@ use peerage_base::{Instant, Now, UnixTime};
 use peerage_engine::{Engine, JobId};
 use peerage_exchange::PeerStats;
 use peerage_identity::keyfile::{self, KeyFileError};
-use peerage_identity::{Multiaddr, PeerId};
+use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_store::{LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
 use peerage_transport::tcp::{ListenError, Listener};
 use peerage_transport::{Clock, Control, perf, ping};
@@ -114,7 +114,12 @@ impl Peer {
         let served = ServedRoots::default();
         let clock = Clock::start();
         let now = Now::new(Instant::START, UnixTime::default());
-        let engine = Engine::new(id, config.engine.clone(), config.exchange.clone(), seed()?, now);
+        let mut engine = config.engine.clone();
+        // Who listens on this machine alone finds others there.
+        let loopback = |addr: &Multiaddr| addr.scope() == Scope::Loopback;
+        engine.routing.lan.loopback_addresses |=
+            !config.listen.is_empty() && config.listen.iter().all(loopback);
+        let engine = Engine::new(id, engine, config.exchange.clone(), seed()?, now);
         let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
         let brain = tokio::spawn(brain.run(inputs));
         let handshakes = accept::Handshakes::new(config.limits.handshakes);
@@ -123,9 +128,9 @@ impl Peer {
             .map(|listener| tokio::spawn(accept::accept(Arc::clone(&net), listener, handshakes.clone())))
             .collect();
         tasks.push(tokio::spawn(upkeep(store.clone(), pool.clone())));
-        for addr in config.bootstrap.clone() {
-            tasks.push(tokio::spawn(dial::dial(Arc::clone(&net), None, addr.peer_id(), vec![addr], true)));
-        }
+        net.tell(Input::Listen { addrs: net.local.listen() });
+        net.tell(Input::Bootstrap { addrs: config.bootstrap.clone(), by_user: true });
+        net.tell(Input::Bootstrap { addrs: config.seeds.clone(), by_user: false });
         let kept = Arc::new(KeptRoots::new(store.clone(), served.clone(), Arc::clone(&net)));
         Ok(Self(Arc::new(Inner {
             id,

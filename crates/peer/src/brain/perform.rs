@@ -11,7 +11,7 @@ use peerage_identity::PeerId;
 use super::{Brain, Input, JobEvent};
 use crate::net::bitswap_in::Block;
 use crate::net::bitswap_out::{BlockOut, Queued};
-use crate::net::{dial, swarm};
+use crate::net::swarm;
 
 impl Brain {
     pub(super) fn perform_all(&mut self) {
@@ -107,18 +107,6 @@ impl Brain {
             Output::JobFailed { job, error } => {
                 self.end_job(job, Some(JobEvent::Failed(error)));
             }
-            Output::Dial { dial, peer, addrs, .. } => {
-                tokio::spawn(dial::dial(Arc::clone(&self.net), Some(dial), peer, addrs, false));
-            }
-            // A connection that nobody waits for any more is one to spare.
-            Output::CancelDial { .. } => {}
-            // The configuration says that we are in no DHT and have no routers.
-            Output::DhtRequest { .. }
-            | Output::DhtCancel { .. }
-            | Output::ServeDht { .. }
-            | Output::AskRouters { .. }
-            | Output::CancelRouters { .. }
-            | Output::Find { .. } => {}
             Output::Disconnect { peer, reason } => {
                 tracing::info!(%peer, ?reason, "closing the connection");
                 self.registry.close(&peer);
@@ -141,6 +129,7 @@ impl Brain {
                 self.served.leave_to_itself(&root, peer);
                 self.tell_watchers(root, peer, share);
             }
+            other => self.find_peers(other),
         }
     }
 

@@ -140,6 +140,12 @@ impl Registry {
         self.peers.get(peer)?.connections.values().next().map(|live| live.addr.scope())
     }
 
+    /// Every connection, with the address of the other side.
+    pub(super) fn connections(&self) -> impl Iterator<Item = (&Control, &Multiaddr)> {
+        let all = self.peers.values().flat_map(|entry| entry.connections.values());
+        all.map(|live| (&live.control, &live.addr))
+    }
+
     /// Says on each connection how many bytes may come from the peer.
     pub(super) fn expect(&self, peer: &PeerId, bytes: u64) {
         for live in self.peers.get(peer).into_iter().flat_map(|entry| entry.connections.values()) {

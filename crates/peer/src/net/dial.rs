@@ -60,39 +60,39 @@ fn list(items: &[impl ToString]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Dials for the engine or the user, and hands the connection to the brain.
+/// Dials for the engine, and hands the connection to the brain. Unless
+/// `trusted`, names may not lead into this machine or its private networks.
 pub(crate) async fn dial(
     net: Arc<Net>,
-    dial: Option<DialId>,
+    dial: DialId,
     peer: Option<PeerId>,
     addrs: Vec<Multiaddr>,
-    by_user: bool,
+    trusted: bool,
 ) {
-    let why = match connect(&net, dial, peer, &addrs, by_user).await {
+    let why = match connect(&net, Some(dial), peer, &addrs, trusted).await {
         Ok(_) => return,
         Err(error) => error.to_string(),
     };
     tracing::debug!(?peer, why, "a dial failed");
-    if let Some(dial) = dial {
-        net.tell(Input::DialFailed { dial, why });
-    }
+    net.tell(Input::DialFailed { dial, why });
 }
 
-/// Connects to whoever of the addresses first answers as `peer`.
+/// Connects to whoever of the addresses first answers as `peer`. Without a
+/// `dial` of the engine's it is the user's own wish.
 pub(crate) async fn connect(
     net: &Arc<Net>,
     dial: Option<DialId>,
     peer: Option<PeerId>,
     addrs: &[Multiaddr],
-    by_user: bool,
+    trusted: bool,
 ) -> Result<Control, DialError> {
-    let mut attempt = Attempt { peer, waiting: VecDeque::new(), begun: Vec::new(), failed: Vec::new() };
+    let mut attempt = Attempt::new(peer, trusted);
     let made = timeout(LIMIT, attempt.run(net, addrs)).await;
     match made {
         Ok(Some((made, addr))) => {
             let control = made.control.clone();
             let addr = addr.without_peer();
-            tokio::spawn(connection::run_dialled(Arc::clone(net), made, addr, dial, by_user));
+            tokio::spawn(connection::run_dialled(Arc::clone(net), made, addr, dial, dial.is_none()));
             return Ok(control);
         }
         Ok(None) => {}
@@ -121,16 +121,22 @@ struct Attempt {
     /// Those that were tried or are being tried or resolved.
     begun: Vec<Multiaddr>,
     failed: Vec<DialError>,
+    /// What names resolve to may be of any network.
+    trusted: bool,
 }
 
 impl Attempt {
+    fn new(peer: Option<PeerId>, trusted: bool) -> Self {
+        Self { peer, waiting: VecDeque::new(), begun: Vec::new(), failed: Vec::new(), trusted }
+    }
+
     /// Tries the addresses side by side, each a little after the one before it
     /// or when that has failed (as RFC 8305 has it). What names resolve to is
     /// tried like the rest. The first that answers is taken, the others are
     /// dropped; none if all have failed.
     async fn run(&mut self, net: &Arc<Net>, addrs: &[Multiaddr]) -> Option<Made> {
         let mut trying = JoinSet::new();
-        for addr in in_order(addrs) {
+        for addr in addrs.iter().take(ADDRS_MAX).cloned() {
             if addr.dns().is_none() {
                 self.waiting.push_back(addr);
                 continue;
@@ -169,6 +175,8 @@ impl Attempt {
     /// Has what a name resolved to tried, too, but for addresses of other peers.
     fn add(&mut self, name: Multiaddr, mut resolved: Vec<Multiaddr>) {
         resolved.retain(|addr| addr.peer_id().is_none_or(|named| self.peer.is_none_or(|peer| peer == named)));
+        // Anyone can give a name an address of ours.
+        resolved.retain(|addr| self.trusted || matches!(addr.scope(), Scope::Public | Scope::Dns));
         if resolved.is_empty() {
             self.failed.push(dns::ResolveError::NoMatch { addr: name }.into());
         }
@@ -191,25 +199,6 @@ fn in_turns(addrs: Vec<Multiaddr>) -> Vec<Multiaddr> {
     turns.flatten().flatten().collect()
 }
 
-/// Those that reach furthest first; of each kind in the given order.
-fn in_order(addrs: &[Multiaddr]) -> Vec<Multiaddr> {
-    let rank = |addr: &Multiaddr| match addr.scope() {
-        Scope::Public | Scope::Dns => 0,
-        Scope::Private => 1,
-        Scope::LinkLocal => 2,
-        Scope::Loopback => 3,
-        Scope::Relay | Scope::Undialable => 4,
-    };
-    let mut list: Vec<Multiaddr> = Vec::new();
-    for addr in addrs {
-        if !list.contains(addr) && list.len() < ADDRS_MAX {
-            list.push(addr.clone());
-        }
-    }
-    list.sort_by_key(rank);
-    list
-}
-
 /// One address, as far as a connection whose peer has proved who it is.
 async fn establish(net: &Arc<Net>, peer: Option<PeerId>, addr: Multiaddr) -> Result<Step, DialError> {
     let socket = tcp::dial(&addr).await?;
@@ -225,17 +214,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_reaches_furthest_is_tried_first_and_no_more_than_some() {
-        let parse = |text: &str| text.parse::<Multiaddr>().unwrap();
-        let given =
-            ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/ip4/10.0.0.1/tcp/1"];
-        let tried = in_order(&given.map(parse));
-        assert_eq!(tried, [given[2], given[1], given[0]].map(parse));
-        let many: Vec<_> = (1..99).map(|port| parse(&format!("/ip4/8.8.8.8/tcp/{port}"))).collect();
-        assert_eq!(in_order(&many), many[..ADDRS_MAX]);
-    }
-
-    #[test]
     fn what_a_name_resolves_to_is_tried_in_turns_and_only_if_it_is_the_peer() {
         let parse = |text: &str| text.parse::<Multiaddr>().unwrap();
         let ours = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
@@ -247,12 +225,7 @@ mod tests {
             format!("/ip4/192.0.2.1/tcp/1/p2p/{ours}"),
         ];
         let resolved = resolved.map(|text| parse(&text));
-        let mut attempt = Attempt {
-            peer: Some(ours.parse().unwrap()),
-            waiting: VecDeque::new(),
-            begun: Vec::new(),
-            failed: Vec::new(),
-        };
+        let mut attempt = Attempt::new(Some(ours.parse().unwrap()), false);
         let name = parse("/dnsaddr/a.example");
         attempt.add(name.clone(), resolved.to_vec());
         attempt.add(name.clone(), resolved.to_vec());
@@ -261,6 +234,12 @@ mod tests {
         assert!(attempt.failed.is_empty());
         attempt.add(name, vec![resolved[2].clone()]);
         assert_eq!(attempt.failed.len(), 1, "nobody there is the peer");
+        let inside = parse("/ip4/10.0.0.1/tcp/1");
+        attempt.add(parse("/dnsaddr/b.example"), vec![inside.clone()]);
+        assert_eq!(attempt.failed.len(), 2, "a stranger's name leads into our network");
+        let mut attempt = Attempt::new(None, true);
+        attempt.add(parse("/dnsaddr/b.example"), vec![inside.clone()]);
+        assert_eq!(attempt.waiting, [inside], "the user's own name may");
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! What we say of ourselves: identify's message, and signed records for the
 //! swarm, each with the addresses that suit the connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use peerage_dht::Network;
 use peerage_engine::SWARM_PROTOCOL;
 use peerage_exchange::Version;
 use peerage_identity::{Keypair, Multiaddr, PeerRecord, Scope};
-use peerage_transport::{identify, perf, ping};
+use peerage_transport::{Control, identify, perf, ping};
+use tokio::time::timeout;
+
+use super::Net;
 
 /// Addresses in one message: what deployed peers keep is more, and a message
 /// of 4 KiB holds this many with room for the rest.
@@ -24,15 +29,37 @@ pub(crate) struct LocalInfo {
     agent: String,
     perf: bool,
     listen: Arc<RwLock<Vec<Multiaddr>>>,
+    dhts: Arc<Dhts>,
+}
+
+/// The DHTs in which we answer.
+#[derive(Debug, Default)]
+struct Dhts {
+    wan: AtomicBool,
+    lan: AtomicBool,
 }
 
 impl LocalInfo {
     pub(crate) fn new(keypair: Keypair, agent: String, perf: bool) -> Self {
-        Self { keypair, agent, perf, listen: Arc::default() }
+        Self { keypair, agent, perf, listen: Arc::default(), dhts: Arc::default() }
     }
 
     pub(crate) fn set_listen(&self, addrs: Vec<Multiaddr>) {
         *self.listen.write().unwrap_or_else(PoisonError::into_inner) = addrs;
+    }
+
+    /// Says in which DHTs we answer others.
+    pub(crate) fn set_dhts(&self, wan: bool, lan: bool) {
+        self.dhts.wan.store(wan, Ordering::Relaxed);
+        self.dhts.lan.store(lan, Ordering::Relaxed);
+    }
+
+    /// Whether we answer others in this DHT.
+    pub(crate) fn serves(&self, network: Network) -> bool {
+        match network {
+            Network::Wan => self.dhts.wan.load(Ordering::Relaxed),
+            Network::Lan => self.dhts.lan.load(Ordering::Relaxed),
+        }
     }
 
     /// Concrete addresses, without `/p2p`.
@@ -69,6 +96,8 @@ impl LocalInfo {
     fn protocols(&self) -> Vec<String> {
         let mut list = vec![identify::PROTOCOL, identify::PUSH_PROTOCOL, ping::PROTOCOL, SWARM_PROTOCOL];
         list.extend(VERSIONS.map(Version::protocol));
+        let dhts = [Network::Wan, Network::Lan].into_iter().filter(|network| self.serves(*network));
+        list.extend(dhts.map(Network::protocol));
         if self.perf {
             list.push(perf::PROTOCOL);
         }
@@ -80,6 +109,20 @@ impl LocalInfo {
         let addrs: Vec<_> =
             self.listen().into_iter().filter(|addr| addr.scope() == scope).take(ADDRS_MAX).collect();
         (!addrs.is_empty()).then(|| PeerRecord::seal(&self.keypair, seq(), &addrs).into())
+    }
+}
+
+/// Tells a connected peer what we are now.
+pub(crate) async fn push(net: Arc<Net>, control: Control, addr: Multiaddr) {
+    let limit = net.limits.answer_timeout;
+    let pushed = async {
+        let mut stream = control.open(identify::PUSH_PROTOCOL).await.ok()?;
+        identify::send(&mut stream, &net.local.identify(&addr)).await.ok()?;
+        stream.finish();
+        Some(())
+    };
+    if timeout(limit, pushed).await.ok().flatten().is_none() {
+        tracing::debug!(peer = %control.peer(), "does not take what we say of ourselves");
     }
 }
 

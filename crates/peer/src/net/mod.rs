@@ -8,6 +8,7 @@ pub(crate) mod accept;
 pub(crate) mod bitswap_in;
 pub(crate) mod bitswap_out;
 pub(crate) mod connection;
+pub(crate) mod dht;
 pub(crate) mod dial;
 pub(crate) mod identity;
 pub(crate) mod streams;

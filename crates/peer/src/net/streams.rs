@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use peerage_dht::Network;
 use peerage_engine::SWARM_PROTOCOL;
 use peerage_exchange::Version;
 use peerage_identity::{Multiaddr, PeerId};
@@ -9,7 +10,7 @@ use peerage_transport::yamux::{ResetCode, StreamClass};
 use peerage_transport::{Stream, identify, perf, ping};
 use tokio::sync::Semaphore;
 
-use super::{Net, bitswap_in, swarm};
+use super::{Net, bitswap_in, dht, swarm};
 use crate::brain::Input;
 
 enum Protocol {
@@ -18,17 +19,24 @@ enum Protocol {
     Ping,
     Bitswap(Version),
     Swarm,
+    Dht(Network),
     Perf,
 }
 
 impl Protocol {
-    fn of(name: &str, perf: bool) -> Option<Self> {
+    /// What `name` is, if we serve it.
+    fn of(name: &str, net: &Net) -> Option<Self> {
+        let dhts = [Network::Wan, Network::Lan];
+        let dht = dhts.into_iter().find(|network| network.protocol() == name);
+        if let Some(network) = dht {
+            return net.local.serves(network).then_some(Self::Dht(network));
+        }
         Some(match name {
             identify::PROTOCOL => Self::Identify,
             identify::PUSH_PROTOCOL => Self::IdentifyPush,
             ping::PROTOCOL => Self::Ping,
             SWARM_PROTOCOL => Self::Swarm,
-            perf::PROTOCOL if perf => Self::Perf,
+            perf::PROTOCOL if net.perf => Self::Perf,
             other => Self::Bitswap(Version::of_protocol(other)?),
         })
     }
@@ -42,7 +50,7 @@ pub(super) async fn serve(
     mut stream: Stream,
     pings: Arc<Semaphore>,
 ) {
-    let protocol = match stream.accept(|name| Protocol::of(name, net.perf)).await {
+    let protocol = match stream.accept(|name| Protocol::of(name, &net)).await {
         Ok(protocol) => protocol,
         Err(error) => {
             tracing::debug!(%peer, %error, "a stream was not negotiated");
@@ -76,6 +84,7 @@ pub(super) async fn serve(
             bitswap_in::read(net, peer, stream).await;
         }
         Protocol::Swarm => swarm::serve(net, peer, addr.scope(), stream).await,
+        Protocol::Dht(network) => dht::serve(net, peer, network, stream).await,
         Protocol::Perf => match perf::serve(&mut stream).await {
             Ok(_) => stream.finish(),
             Err(error) => tracing::debug!(%peer, %error, "a perf run ended"),

@@ -1,0 +1,123 @@
+//! The brain's part in finding peers: requests of the DHTs and dials under way,
+//! and who hears of look-ups.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use peerage_base::Now;
+use peerage_dht::{Network, RequestId};
+use peerage_engine::{DialId, FindEvent, FindId, Output};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::input::Goal;
+use super::{Brain, Input};
+use crate::net::{dht, dial, identity};
+
+/// What is under way to find peers.
+#[derive(Default)]
+pub(super) struct Finding {
+    asks: HashMap<(Network, RequestId), AbortHandle>,
+    dials: HashMap<DialId, AbortHandle>,
+    finds: HashMap<FindId, mpsc::UnboundedSender<FindEvent>>,
+}
+
+impl Finding {
+    /// An attempt to connect is over.
+    pub(super) fn dialled(&mut self, dial: DialId) {
+        self.dials.remove(&dial);
+    }
+}
+
+impl Brain {
+    /// News of the DHTs and the local network, and look-ups of the API.
+    pub(super) fn hear_of_peers(&mut self, input: Input, now: Now) {
+        match input {
+            Input::DhtRequested { network, peer, request, reply } => {
+                drop(reply.send(self.engine.handle_dht_request(network, peer, &request, now)));
+            }
+            Input::DhtAnswered { network, id, response } => {
+                self.finding.asks.remove(&(network, id));
+                self.engine.handle_dht_response(network, id, response, now);
+            }
+            Input::DhtSent { network, id } => {
+                self.finding.asks.remove(&(network, id));
+                self.engine.handle_dht_sent(network, id, now);
+            }
+            Input::DhtFailed { network, id, failure } => {
+                self.finding.asks.remove(&(network, id));
+                self.engine.handle_dht_failed(network, id, failure, now);
+            }
+            Input::Discovered { peer, addrs } => self.engine.handle_discovered(peer, &addrs, now),
+            Input::Undiscovered { peer } => self.engine.handle_undiscovered(&peer),
+            Input::Routed { ask, peers } => self.engine.handle_router_answer(ask, peers, now),
+            Input::RoutersDone { ask } => self.engine.handle_router_done(ask, now),
+            Input::Listen { addrs } => self.engine.set_listen(addrs, now),
+            Input::Bootstrap { addrs, by_user } => self.engine.bootstrap(&addrs, by_user, now),
+            Input::Find { find, goal, events } => {
+                self.finding.finds.insert(find, events);
+                match goal {
+                    Goal::Find(target) => self.engine.find(find, target, now),
+                    Goal::Provide(cid) => self.engine.provide_once(find, cid, now),
+                }
+            }
+            Input::CancelFind { find } => {
+                self.finding.finds.remove(&find);
+                self.engine.cancel_find(find, now);
+            }
+            Input::DhtStatus { reply } => drop(reply.send(self.engine.dht_status())),
+            Input::Servers { reply } => {
+                let networks = [Network::Wan, Network::Lan];
+                let servers = networks.into_iter().flat_map(|network| self.engine.servers(network));
+                drop(reply.send(servers.collect()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what the engine wants done to find peers.
+    pub(super) fn find_peers(&mut self, output: Output) {
+        match output {
+            Output::Dial { dial, peer, addrs, trusted } => {
+                let task = dial::dial(Arc::clone(&self.net), dial, peer, addrs, trusted);
+                self.finding.dials.insert(dial, tokio::spawn(task).abort_handle());
+            }
+            Output::CancelDial { dial } => {
+                if let Some(task) = self.finding.dials.remove(&dial) {
+                    task.abort();
+                }
+            }
+            Output::DhtRequest { network, id, peer, request } => {
+                let Some(control) = self.registry.control(&peer).cloned() else {
+                    let failure = peerage_dht::Failure::Unreachable;
+                    return self.net.tell(Input::DhtFailed { network, id, failure });
+                };
+                let task = tokio::spawn(dht::ask(Arc::clone(&self.net), control, network, id, request));
+                self.finding.asks.insert((network, id), task.abort_handle());
+            }
+            Output::DhtCancel { network, id } => {
+                if let Some(task) = self.finding.asks.remove(&(network, id)) {
+                    task.abort();
+                }
+            }
+            Output::ServeDht { wan, lan } => {
+                self.net.local.set_dhts(wan, lan);
+                for (control, addr) in self.registry.connections() {
+                    tokio::spawn(identity::push(Arc::clone(&self.net), control.clone(), addr.clone()));
+                }
+            }
+            Output::Find { find, event } => {
+                let over = matches!(event, FindEvent::Finished(_));
+                if let Some(events) = self.finding.finds.get(&find) {
+                    drop(events.send(event));
+                }
+                if over {
+                    self.finding.finds.remove(&find);
+                }
+            }
+            // No routers are configured yet; nothing comes of asking them.
+            Output::AskRouters { ask, .. } => self.net.tell(Input::RoutersDone { ask }),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What reaches the brain: everything that happened, and what the API asks for.
+
+use std::sync::Arc;
+
+use peerage_content::Cid;
+use peerage_dht::{Answer, Failure, Network, Request, Response};
+use peerage_engine::{
+    AskId, Connected, DhtStatus, DialId, FindEvent, FindId, ItemId, JobId, JobProgress, Record, Sources,
+    Target,
+};
+use peerage_exchange::{Incoming, PeerStats, Served, Version};
+use peerage_identity::{Multiaddr, PeerId, Scope};
+use peerage_transport::{Control, identify};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{JobEvents, PeerInfo, Totals, Watcher};
+use crate::files::export::{Export, ExportError};
+use crate::net::bitswap_in::Block;
+use crate::net::swarm;
+use crate::pool::Room;
+use crate::served::SentAll;
+
+/// What the user has the DHTs do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    /// Look for something.
+    Find(Target),
+    /// Tell that we have a block.
+    Provide(Cid),
+}
+
+/// Something that happened, or that someone wants.
+pub(crate) enum Input {
+    // Connections.
+    Connected {
+        connected: Connected,
+        number: u64,
+        control: Control,
+        outbound: bool,
+    },
+    Identified {
+        peer: PeerId,
+        info: Option<identify::Info>,
+    },
+    Disconnected {
+        peer: PeerId,
+        number: u64,
+    },
+    DialFailed {
+        dial: DialId,
+        why: String,
+    },
+    WriterFailed {
+        peer: PeerId,
+        number: u64,
+    },
+    // Bitswap.
+    /// A peer opened a stream of this version, which may be before identify
+    /// has told that it speaks it.
+    Spoke {
+        peer: PeerId,
+        version: Version,
+    },
+    Message {
+        peer: PeerId,
+        incoming: Incoming,
+        room: Room,
+    },
+    Block {
+        peer: PeerId,
+        block: Block,
+        room: Room,
+    },
+    BadBlock {
+        peer: PeerId,
+    },
+    Arriving {
+        peer: PeerId,
+    },
+    // Workers.
+    Local {
+        job: JobId,
+        item: ItemId,
+        cid: Cid,
+        found: Option<Block>,
+    },
+    Written {
+        job: JobId,
+        item: ItemId,
+        cid: Cid,
+        bytes: u64,
+        len: u32,
+    },
+    Made {
+        job: JobId,
+    },
+    Broken {
+        job: JobId,
+        error: ExportError,
+    },
+    LookedUp {
+        peer: PeerId,
+        cid: Cid,
+        len: Option<u32>,
+    },
+    Served {
+        peer: PeerId,
+        cid: Cid,
+        served: Served,
+    },
+    Held {
+        peer: PeerId,
+        cid: Cid,
+        held: bool,
+    },
+    // Who was sent everything.
+    SentAll(SentAll),
+    Received(SentAll),
+    // The swarm protocol.
+    SwarmRequested {
+        peer: PeerId,
+        scope: Scope,
+        request: swarm::Request,
+        reply: oneshot::Sender<swarm::Answer>,
+    },
+    SwarmAnswered {
+        root: Cid,
+        records: Vec<Record>,
+    },
+    // The DHTs, and finding peers.
+    DhtRequested {
+        network: Network,
+        peer: PeerId,
+        request: Request,
+        reply: oneshot::Sender<Answer>,
+    },
+    DhtAnswered {
+        network: Network,
+        id: peerage_dht::RequestId,
+        response: Response,
+    },
+    DhtSent {
+        network: Network,
+        id: peerage_dht::RequestId,
+    },
+    DhtFailed {
+        network: Network,
+        id: peerage_dht::RequestId,
+        failure: Failure,
+    },
+    Discovered {
+        peer: PeerId,
+        addrs: Vec<Multiaddr>,
+    },
+    Undiscovered {
+        peer: PeerId,
+    },
+    Routed {
+        ask: AskId,
+        peers: Vec<peerage_dht::PeerInfo>,
+    },
+    RoutersDone {
+        ask: AskId,
+    },
+    // What the API asks for.
+    Listen {
+        addrs: Vec<Multiaddr>,
+    },
+    Bootstrap {
+        addrs: Vec<Multiaddr>,
+        by_user: bool,
+    },
+    Find {
+        find: FindId,
+        goal: Goal,
+        events: mpsc::UnboundedSender<FindEvent>,
+    },
+    CancelFind {
+        find: FindId,
+    },
+    DhtStatus {
+        reply: oneshot::Sender<Vec<DhtStatus>>,
+    },
+    Servers {
+        reply: oneshot::Sender<Vec<peerage_dht::PeerInfo>>,
+    },
+    Fetch {
+        job: JobId,
+        root: Cid,
+        sources: Sources,
+        export: Arc<Export>,
+        swarm: bool,
+        events: JobEvents,
+    },
+    OpenQuery {
+        job: JobId,
+        root: Cid,
+        sources: Sources,
+        events: JobEvents,
+    },
+    Query {
+        job: JobId,
+        cid: Cid,
+    },
+    Cancel {
+        job: JobId,
+    },
+    Progress {
+        job: JobId,
+        reply: oneshot::Sender<Option<JobProgress>>,
+    },
+    Serve {
+        root: Cid,
+        total: u64,
+        watcher: Option<Watcher>,
+    },
+    Unserve {
+        root: Cid,
+    },
+    Peers {
+        reply: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Stats {
+        peer: PeerId,
+        reply: oneshot::Sender<PeerStats>,
+    },
+    Control {
+        peer: PeerId,
+        reply: oneshot::Sender<Option<Control>>,
+    },
+    Totals {
+        reply: oneshot::Sender<Totals>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
+}

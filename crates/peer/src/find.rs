@@ -1,0 +1,91 @@
+//! Looking for peers and providers, and telling the DHTs what we have.
+
+use peerage_content::Cid;
+use peerage_dht::PeerInfo;
+use peerage_engine::{DhtStatus, FindEvent, FindId, Target};
+use peerage_identity::{Multiaddr, PeerId};
+use tokio::sync::mpsc;
+
+use crate::brain::{Goal, Input};
+use crate::peer::Peer;
+
+/// Peers of the public network that new ones begin with: those that Kubo has.
+/// What they lead to is remembered, so that a restart needs none of them.
+pub const PUBLIC_PEERS: [&str; 6] = [
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmQCU2EcMqAqQPR2i9bChDtGNJchTbq5TbXJJ16u19uLTa",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmbLHAnMoJPWSCR5Zhtx6BHJX9KiKNN6tpvbUcqanj75Nb",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmcZf59bWwK5XFi76CZX8cbJ4BhTzzA3gU1ZjYZcYW3dwt",
+    "/dnsaddr/va1.bootstrap.libp2p.io/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8",
+    "/ip4/104.131.131.82/tcp/4001/p2p/QmaCpDMGvV2BGHeYERUEnRQAwe3N8SzbUtfsmvsqQLuvuJ",
+];
+
+/// [`PUBLIC_PEERS`], parsed.
+///
+/// ```
+/// assert_eq!(peerage_peer::public_peers().len(), peerage_peer::PUBLIC_PEERS.len());
+/// ```
+#[must_use]
+pub fn public_peers() -> Vec<Multiaddr> {
+    PUBLIC_PEERS.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// A look-up under way. Ends when dropped.
+pub struct Find {
+    peer: Peer,
+    find: FindId,
+    events: mpsc::UnboundedReceiver<FindEvent>,
+}
+
+impl Find {
+    /// The next news; none after [`FindEvent::Finished`], or once the peer stops.
+    pub async fn next(&mut self) -> Option<FindEvent> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for Find {
+    fn drop(&mut self) {
+        self.peer.tell(Input::CancelFind { find: self.find });
+    }
+}
+
+impl Peer {
+    /// Looks for who has a block, in the DHTs and by the routers. They learn
+    /// that it is looked for.
+    #[must_use]
+    pub fn find_providers(&self, cid: Cid) -> Find {
+        self.begin(Goal::Find(Target::Providers(cid)))
+    }
+
+    /// Looks for the addresses of a peer. They may be wrong: who can be reached
+    /// there and proves its identity is right.
+    #[must_use]
+    pub fn find_peer(&self, peer: PeerId) -> Find {
+        self.begin(Goal::Find(Target::Peer(peer)))
+    }
+
+    /// Tells the DHTs once that we have a block. They forget it after a day or two.
+    #[must_use]
+    pub fn provide(&self, cid: Cid) -> Find {
+        self.begin(Goal::Provide(cid))
+    }
+
+    fn begin(&self, goal: Goal) -> Find {
+        let find = FindId(self.next_job().0);
+        let (sender, events) = mpsc::unbounded_channel();
+        self.tell(Input::Find { find, goal, events: sender });
+        Find { peer: self.clone(), find, events }
+    }
+
+    /// The state of the DHTs; empty if we are in none.
+    pub async fn dht_status(&self) -> Vec<DhtStatus> {
+        self.ask(|reply| Input::DhtStatus { reply }).await.unwrap_or_default()
+    }
+
+    /// Servers of the DHTs that answered us: worth remembering for
+    /// [`Config::seeds`](crate::Config::seeds).
+    pub async fn dht_servers(&self) -> Vec<PeerInfo> {
+        self.ask(|reply| Input::Servers { reply }).await.unwrap_or_default()
+    }
+}
