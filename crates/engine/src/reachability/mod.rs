@@ -27,12 +27,13 @@ mod tests;
 mod witness;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use peerage_base::{Instant, Now, Rng};
 use peerage_identity::{Multiaddr, PeerId};
 
 use candidates::Candidates;
-use observed::Observations;
+use observed::{Observations, Seen};
 use serve::{Circumstances, Serving};
 use servers::Servers;
 use witness::{Witness, public_ip, suits};
@@ -124,6 +125,8 @@ pub struct Reachability {
     rng: Rng,
     candidates: Candidates,
     observations: Observations,
+    /// What came of them last.
+    seen: Vec<Seen>,
     servers: Servers,
     serving: Serving,
     probes: BTreeMap<ProbeId, UnderWay>,
@@ -145,6 +148,7 @@ impl Reachability {
             rng: Rng::new(seed),
             candidates: Candidates::default(),
             observations: Observations::default(),
+            seen: Vec::new(),
             servers: Servers::default(),
             serving: Serving::default(),
             probes: BTreeMap::new(),
@@ -270,8 +274,15 @@ impl Reachability {
     }
 
     fn refresh(&mut self, now: Now) {
-        let seen = self.observations.seen(&self.config);
+        let mut seen = self.observations.seen(&self.config);
+        // Who has few connections, and long ones, hears nothing new for hours:
+        // what was seen stays until something else is.
+        let family = |seen: &[Seen], ip: IpAddr| seen.iter().any(|one| one.ip.is_ipv4() == ip.is_ipv4());
+        let old = std::mem::take(&mut self.seen);
+        let kept: Vec<Seen> = old.into_iter().filter(|one| !family(&seen, one.ip)).collect();
+        seen.extend(kept);
         self.candidates.refresh(&seen, &self.config, now);
+        self.seen = seen;
         self.pump(now.instant);
     }
 

@@ -222,17 +222,35 @@ fn behind_a_router_what_peers_see_is_tested_with_our_port() {
 }
 
 #[test]
-fn a_view_is_forgotten_and_with_it_what_it_led_to() {
+fn what_was_seen_stays_until_something_else_is() {
     let mut world = World::new(ReachabilityConfig::default(), 3);
     world.machine.set_listen(&[addr("/ip4/192.168.1.5/tcp/4001")], world.time());
+    let known = |world: &World| -> Vec<String> {
+        world.machine.verdicts().map(|(addr, _)| addr.to_string()).collect()
+    };
     for index in 1..=4 {
         world.observe(index, "/ip4/93.184.216.34/tcp/50000");
     }
-    assert_eq!(world.machine.verdicts().count(), 1);
-    world.run(secs(29 * 60));
-    assert_eq!(world.machine.verdicts().count(), 1);
-    world.run(secs(2 * 60));
-    assert_eq!(world.machine.verdicts().count(), 0);
+    world.run(secs(24 * 3600));
+    assert_eq!(known(&world), [HOME], "nobody has said otherwise");
+    // We have moved; four have to say so.
+    for index in 1..=3 {
+        world.observe(index, "/ip4/94.1.1.1/tcp/50000");
+    }
+    assert_eq!(known(&world), [HOME]);
+    world.observe(4, "/ip4/94.1.1.1/tcp/50000");
+    assert_eq!(known(&world), ["/ip4/94.1.1.1/tcp/4001"]);
+    // Soon after, the old views still count: both are tested for a while.
+    for index in 11..=14 {
+        world.observe(index, "/ip4/95.1.1.1/tcp/50000");
+    }
+    assert_eq!(known(&world), ["/ip4/94.1.1.1/tcp/4001", "/ip4/95.1.1.1/tcp/4001"]);
+    for index in 21..=24 {
+        world.run(secs(8 * 60));
+        world.observe(index, "/ip4/95.1.1.1/tcp/50000");
+    }
+    world.run(secs(1));
+    assert_eq!(known(&world), ["/ip4/95.1.1.1/tcp/4001"]);
 }
 
 #[test]
