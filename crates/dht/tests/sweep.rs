@@ -10,6 +10,7 @@ use std::time::Duration;
 use oracle::{K, Rig, multihash};
 use peerage_dht::sweep::{Sweep, SweepError};
 use peerage_dht::{Key, SweepConfig};
+use proptest::prelude::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -262,4 +263,89 @@ fn a_wake_up_too_early_changes_nothing_and_a_seed_replays() {
         (rig.told.clone(), rig.sweep.stats(rig.clock()), rig.sweep.cursor())
     };
     assert_eq!(run(false), run(true));
+}
+
+/// Something that happens to a sweep.
+#[derive(Debug, Clone)]
+enum Step {
+    Announce(u32),
+    Insert(u32),
+    Remove(u32),
+    Online(bool),
+    Outage(bool),
+    Vague(bool),
+    /// Every so many servers take nothing.
+    Dead(usize),
+    Restart,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u32..300).prop_map(Step::Announce),
+        3 => (0u32..300).prop_map(Step::Insert),
+        1 => (0u32..300).prop_map(Step::Remove),
+        1 => any::<bool>().prop_map(Step::Online),
+        1 => any::<bool>().prop_map(Step::Outage),
+        1 => any::<bool>().prop_map(Step::Vague),
+        1 => (1usize..9).prop_map(Step::Dead),
+        1 => Just(Step::Restart),
+        4 => (0u64..8 * 3600).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    // Whatever happened: once all is well, every key is announced to its own
+    // servers within two intervals, and the bounds held throughout.
+    #[test]
+    fn after_any_trouble_all_keys_are_announced(
+        steps in proptest::collection::vec(step(), 0..60),
+        servers in 1u32..150,
+        listed in any::<bool>(),
+    ) {
+        let config =
+            SweepConfig { listed, job_keys: 7, jobs_max: 3, servers_max: 9, ..SweepConfig::default() };
+        let mut rig = Rig::new(servers, config.clone());
+        for step in steps {
+            match step {
+                Step::Announce(n) | Step::Insert(n) => {
+                    rig.owned.insert(Key::of(&multihash(n)), n);
+                    match step {
+                        Step::Announce(_) => rig.act(|sweep, now| sweep.announce(&multihash(n), now)),
+                        _ => rig.act(|sweep, now| sweep.insert(&multihash(n), now)),
+                    }
+                    .unwrap();
+                }
+                Step::Remove(n) => {
+                    rig.owned.remove(&Key::of(&multihash(n)));
+                    rig.act(|sweep, _| sweep.remove(&multihash(n)));
+                }
+                Step::Online(online) => rig.act(|sweep, now| sweep.set_online(online, now)),
+                Step::Outage(outage) => rig.outage = outage,
+                Step::Vague(vague) => rig.vague = vague,
+                Step::Dead(every) => rig.dead = (0..servers).step_by(every).collect(),
+                Step::Restart => {
+                    rig.restart(config.clone());
+                    let keys: Vec<u32> = rig.owned.values().copied().collect();
+                    for n in keys {
+                        rig.act(|sweep, now| sweep.insert(&multihash(n), now)).unwrap();
+                    }
+                }
+                Step::Wait(seconds) => rig.run_for(Duration::from_secs(seconds)),
+            }
+            prop_assert!(rig.busiest <= 18);
+        }
+        (rig.outage, rig.vague) = (false, false);
+        rig.dead.clear();
+        rig.act(|sweep, now| sweep.set_online(true, now));
+        rig.run_for(HOUR);
+        rig.told.clear();
+        rig.run_for(2 * INTERVAL);
+        let keys: Vec<u32> = rig.owned.values().copied().collect();
+        prop_assert_eq!(rig.wrong(keys.into_iter()), 0);
+        let stats = rig.sweep.stats(rig.clock());
+        prop_assert!(stats.waiting == 0 && stats.lag < 2 * HOUR, "{:?}", stats);
+    }
 }

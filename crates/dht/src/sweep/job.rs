@@ -182,7 +182,8 @@ impl Job {
     /// A server was told of these.
     pub(super) fn told(&mut self, entries: &[u32]) {
         for &n in entries {
-            self.entries[n as usize].told += 1;
+            let told = &mut self.entries[n as usize].told;
+            *told = told.saturating_add(1);
         }
     }
 

@@ -29,7 +29,7 @@ use crate::key::Key;
 use crate::limits::SweepConfig;
 use crate::output::Report;
 use job::Job;
-use keys::{KeyMap, Keys, Multihash};
+use keys::{KeyMap, Keys, Multihash, Next};
 use keyspace::{Known, Prefix};
 pub use output::{Output, Stats, SweepError, TaskId, Timer};
 pub use schedule::Cursor;
@@ -251,11 +251,16 @@ impl Sweep {
             Keys::Held(map) => (Some(map.len()), Some(self.overdue(map, now.unix))),
             Keys::Listed(_) => (None, None),
         };
+        let lag = match self.keys.next(self.schedule.next()) {
+            Next::Key(key) => self.schedule.lag(&key, now.unix),
+            Next::Ask => self.schedule.lag(self.schedule.next(), now.unix),
+            Next::End => Duration::ZERO,
+        };
         Stats {
+            lag,
             keys,
             overdue,
             waiting: self.soon.len() + self.later.len() + self.work.soon_keys(),
-            lag: self.schedule.lag(now.unix),
             next_due: self.timers.deadline(&Timer::Turn),
             ..self.stats
         }

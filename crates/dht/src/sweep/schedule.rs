@@ -124,9 +124,9 @@ impl Schedule {
         u64::try_from(share).unwrap_or(u64::MAX).max(position(&self.next))
     }
 
-    /// How long the next position is overdue.
-    pub(super) fn lag(&self, now: UnixTime) -> Duration {
-        let due = self.began.0.saturating_add(self.offset(position(&self.next)).as_secs());
+    /// How long a key of this cycle is overdue.
+    pub(super) fn lag(&self, key: &Key, now: UnixTime) -> Duration {
+        let due = self.began.0.saturating_add(self.offset(position(key)).as_secs());
         Duration::from_secs(now.0.saturating_sub(due))
     }
 }
@@ -167,7 +167,7 @@ mod tests {
         let mut schedule = schedule();
         assert_eq!(schedule.turn(&key(0), now(12)), Turn::Now);
         schedule.begun(&key(0), &key(9), now(12).instant);
-        assert_eq!(schedule.lag(now(12).unix), Duration::from_secs(12 * HOUR));
+        assert_eq!(schedule.lag(schedule.next(), now(12).unix), Duration::from_secs(12 * HOUR));
         // A quarter of the line is worth 4 hours, and takes one.
         assert_eq!(schedule.turn(&key(1 << 62), now(12)), Turn::At(now(13).instant));
         assert_eq!(schedule.due_until(now(12).unix), 3 << 62);
@@ -178,11 +178,11 @@ mod tests {
         let mut schedule = schedule();
         schedule.resume(Cursor { position: 1 << 63, began: UnixTime(0) });
         schedule.mend(now(0));
-        assert_eq!(schedule.lag(now(0).unix), Duration::from_secs(16 * HOUR));
+        assert_eq!(schedule.lag(schedule.next(), now(0).unix), Duration::from_secs(16 * HOUR));
         schedule.resume(Cursor { position: 1 << 63, began: UnixTime(u64::MAX) });
         schedule.mend(now(0));
         assert_eq!(schedule.turn(&key(1 << 63), now(0)), Turn::Now);
-        assert_eq!(schedule.lag(now(0).unix), Duration::ZERO);
+        assert_eq!(schedule.lag(schedule.next(), now(0).unix), Duration::ZERO);
         let was = schedule.began();
         schedule.mend(now(1));
         assert_eq!(schedule.began(), was);

@@ -2,7 +2,6 @@
 //! of their keys.
 
 use super::job::{Class, Target};
-use super::keys::Next;
 use super::keyspace::{Server, position};
 use super::schedule::Turn;
 use super::*;
