@@ -50,6 +50,9 @@ pub struct Dht {
     out: Outbox,
 }
 
+/// Outputs for which room is kept; who joins has many at once, and later few.
+const QUEUE_KEPT: usize = 16;
+
 /// What both the hub and its parts write to.
 #[derive(Debug, Default)]
 struct Outbox {
@@ -165,7 +168,11 @@ impl Dht {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.queue.pop_front()
+        let output = self.out.queue.pop_front();
+        if output.is_none() {
+            self.out.queue.shrink_to(QUEUE_KEPT);
+        }
+        output
     }
 
     /// When to call [`Dht::handle_timeout`] at the latest, and why.

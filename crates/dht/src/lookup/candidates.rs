@@ -15,6 +15,7 @@
 //! first, and is asked on no other, so that a liar leads only one astray.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use peerage_identity::PeerId;
 
@@ -38,8 +39,13 @@ struct Candidate {
     depth: u32,
     path: usize,
     /// Who named it, if it was one peer alone.
-    by: Option<PeerId>,
+    by: Option<Namer>,
 }
+
+/// A peer that answered: the first, the second, and so on. A look-up remembers
+/// hundreds of peers, and an id is longer than the rest of what it notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Namer(NonZeroU32);
 
 /// How it went with the peers that one peer named.
 #[derive(Debug, Default)]
@@ -68,7 +74,7 @@ pub(crate) struct Candidates {
     walking: BTreeSet<usize>,
     paths: usize,
     all: BTreeMap<Distance, Candidate>,
-    reputes: BTreeMap<PeerId, Repute>,
+    reputes: BTreeMap<Namer, Repute>,
     asked: u32,
     answered: u32,
     failed: u32,
@@ -114,7 +120,7 @@ impl Candidates {
         self.target.distance(&Key::of_peer(peer))
     }
 
-    fn insert(&mut self, info: PeerInfo, depth: u32, path: usize, by: Option<PeerId>) {
+    fn insert(&mut self, info: PeerInfo, depth: u32, path: usize, by: Option<Namer>) {
         let distance = self.distance(&info.peer);
         if let Some(known) = self.all.get_mut(&distance) {
             known.by = known.by.filter(|first| Some(*first) == by);
@@ -150,8 +156,9 @@ impl Candidates {
         if let Some(by) = by {
             self.reputes.entry(by).or_default().answered += 1;
         }
+        let namer = NonZeroU32::new(self.answered).map(Namer);
         for info in closer {
-            self.insert(info, depth + 1, path, Some(*peer));
+            self.insert(info, depth + 1, path, namer);
         }
         true
     }
