@@ -5,7 +5,8 @@
 //! yamux. [`tcp`] and [`dns`] find byte streams; [`identify`], [`ping`] and
 //! [`perf`] are the protocols that every connection speaks, [`autonat`] tells
 //! whether a peer can be dialled; [`multistream`] negotiates all others.
-//! [`mdns`] finds peers on the local network.
+//! [`mdns`] finds peers on the local network, [`portmap`] a way through the
+//! home router.
 //!
 //! The yamux [`machine`](yamux) does no I/O; everything else here is its
 //! tokio shell. Left out on purpose: policy. Who is dialled, how many
@@ -23,6 +24,7 @@ pub mod multistream;
 pub mod noise;
 pub mod perf;
 pub mod ping;
+pub mod portmap;
 pub mod tcp;
 pub mod yamux;
 

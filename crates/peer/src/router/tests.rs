@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod tls;
+
 const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
 const CID: &str = "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";
 

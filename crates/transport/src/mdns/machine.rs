@@ -162,7 +162,7 @@ impl Machine {
         match message::parse(bytes) {
             Ok(Message::Question(question)) => self.handle_question(link, from, &question, now),
             Ok(Message::Answer(answer)) if from.port() == PORT => {
-                answer.gone.iter().for_each(|instance| self.table.forget(instance));
+                answer.gone.iter().for_each(|instance| self.table.forget(instance, from.ip()));
                 for said in answer.peers {
                     self.handle_announcement(said, from.ip(), now);
                 }

@@ -85,7 +85,8 @@ impl Mdns {
     /// Starts as `local`, which can be reached at `addrs`; of those, each
     /// network is told the ones that belong to it. Nothing is sent while all
     /// of them are loopback ones. Never fails: see [`Status::trouble`]. Call
-    /// within a runtime. The receiver ends when this is closed.
+    /// within a runtime. The receiver ends when this is closed; who drops the
+    /// receiver closes this.
     #[must_use]
     pub fn start(
         config: Config,

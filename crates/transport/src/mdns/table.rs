@@ -23,7 +23,8 @@ pub enum News {
         /// [`MAX_ADDRS`](super::MAX_ADDRS).
         addrs: Vec<Multiaddr>,
     },
-    /// This peer left, or was not heard of for as long as it said.
+    /// This peer left, or was not heard of for as long as it said. No reason to
+    /// end a connection: whoever takes its address can say so in its name.
     Expired {
         /// Who.
         peer: PeerId,
@@ -120,14 +121,11 @@ impl Table {
         self.peers.contains_key(&peer) || !full && of_host() < self.max_peers_a_host
     }
 
-    /// The peer that called itself so has left.
-    pub(super) fn forget(&mut self, instance: &Instance) {
-        let gone: Vec<PeerId> = self
-            .peers
-            .iter()
-            .filter(|(_, known)| known.instance == *instance)
-            .map(|(peer, _)| *peer)
-            .collect();
+    /// The peer that called itself so, and spoke from `source` last, has left.
+    pub(super) fn forget(&mut self, instance: &Instance, source: IpAddr) {
+        let spoke = |known: &Known| known.addrs.iter().any(|heard| heard.source == source);
+        let leaving = self.peers.iter().filter(|(_, known)| known.instance == *instance && spoke(known));
+        let gone: Vec<PeerId> = leaving.map(|(peer, _)| *peer).collect();
         for peer in gone {
             self.peers.remove(&peer);
             self.changed.insert(peer);

@@ -215,6 +215,9 @@ fn leaving_and_silence_are_told() {
     machine.handle_packet(LINK, from(2), &announcement(2, &here, 360), at(0.0));
     machine.handle_packet(LINK, from(3), &announcement(3, &here, 100), at(0.0));
     assert_eq!(news(&mut machine).len(), 2);
+    // Another host does not speak for it.
+    machine.handle_packet(LINK, from(3), &announcement(2, &[], 0), at(1.0));
+    assert_eq!(news(&mut machine), []);
     machine.handle_packet(LINK, from(2), &announcement(2, &[], 0), at(1.0));
     assert_eq!(news(&mut machine), [News::Expired { peer: peer(2) }]);
     // The other one is asked before its time is over, then forgotten.
