@@ -128,15 +128,15 @@ impl Table {
     pub(crate) fn answered(&mut self, info: PeerInfo, standing: Standing, now: Instant) -> Admission {
         let key = Key::of_peer(&info.peer);
         let Some(prefix) = self.prefix(&key) else { return Admission::Refused };
-        if let Some((bucket, index)) = self.place(&info.peer) {
-            let mut entry = self.buckets[bucket].entries.remove(index);
+        if let Some(index) = self.place_in(prefix, &info.peer) {
+            let mut entry = self.buckets[prefix].entries.remove(index);
             entry.answered = now;
             entry.failures = 0;
             if !info.addrs.is_empty() {
                 entry.addrs = info.addrs;
             }
             // In order of their last answer.
-            self.buckets[bucket].entries.push(entry);
+            self.buckets[prefix].entries.push(entry);
             return Admission::Known;
         }
         let group = match standing {
@@ -277,8 +277,11 @@ impl Table {
 
     fn place(&self, peer: &PeerId) -> Option<(usize, usize)> {
         let prefix = self.prefix(&Key::of_peer(peer))?;
-        let index = self.buckets.get(prefix)?.entries.iter().position(|entry| entry.peer == *peer)?;
-        Some((prefix, index))
+        Some((prefix, self.place_in(prefix, peer)?))
+    }
+
+    fn place_in(&self, bucket: usize, peer: &PeerId) -> Option<usize> {
+        self.buckets.get(bucket)?.entries.iter().position(|entry| entry.peer == *peer)
     }
 
     /// The peers closest to `target`, nearest first, `except` left out; those
