@@ -31,16 +31,18 @@ pub(crate) struct Attempt {
     pub(crate) peer: Option<PeerId>,
     addrs: Vec<Multiaddr>,
     pub(crate) callers: Vec<Caller>,
-    /// What its names resolve to may be of any network: the user gave them.
-    trusted: bool,
+    /// Those of them that the user gave: their names may lead anywhere.
+    trusted: Vec<Multiaddr>,
     running: bool,
 }
 
 /// Why a peer is not dialled for a while.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Pause {
     failures: u32,
     until: Instant,
+    /// Where it was not: anybody can say where a peer is.
+    addrs: Vec<Multiaddr>,
 }
 
 /// All attempts.
@@ -58,20 +60,23 @@ pub(crate) struct Dials {
 }
 
 impl Dials {
-    /// Has a peer dialled, or joins an attempt that does so already. `trusted`:
-    /// the user gave the addresses.
+    /// Has a peer dialled, or joins an attempt that does so already. `trusted`
+    /// are addresses that the user gave.
     pub(crate) fn begin(
         &mut self,
         caller: Caller,
         peer: Option<PeerId>,
         addrs: &[Multiaddr],
-        trusted: bool,
+        trusted: &[Multiaddr],
     ) -> DialId {
         let any_way = matches!(caller, Caller::Dht(..));
         let addrs = ranked(peer, addrs, peer.and_then(|peer| self.reached.get(&peer)));
+        let trusted: Vec<_> = addrs.iter().filter(|addr| trusted.contains(addr)).cloned().collect();
         let same = |attempt: &Attempt| {
-            let ways = attempt.addrs == addrs && attempt.trusted == trusted;
-            attempt.peer == peer && (ways || (any_way && attempt.peer.is_some()))
+            let exact = attempt.addrs == addrs && attempt.trusted == trusted;
+            // A look-up takes any way, but not one that others made up.
+            let covers = peer.is_some() && addrs.iter().all(|addr| attempt.addrs.contains(addr));
+            attempt.peer == peer && (exact || (any_way && covers))
         };
         if let Some((id, attempt)) = self.attempts.iter_mut().find(|(_, attempt)| same(attempt)) {
             if !attempt.callers.contains(&caller) {
@@ -98,7 +103,8 @@ impl Dials {
             let Some(attempt) = self.attempts.get_mut(&dial) else { continue };
             attempt.running = true;
             self.running += 1;
-            let (peer, addrs, trusted) = (attempt.peer, attempt.addrs.clone(), attempt.trusted);
+            let (peer, addrs) = (attempt.peer, attempt.addrs.clone());
+            let trusted = attempt.trusted.clone();
             outputs.push_back(Output::Dial { dial, peer, addrs, trusted });
         }
     }
@@ -163,7 +169,8 @@ impl Dials {
         if let Some(peer) = attempt.peer {
             let failures = self.pauses.get(&peer).map_or(0, |pause| pause.failures);
             let length = config.pause_min.saturating_mul(1 << failures.min(16)).min(config.pause_max);
-            let pause = Pause { failures: failures.saturating_add(1), until: now + length };
+            let addrs = attempt.addrs.clone();
+            let pause = Pause { failures: failures.saturating_add(1), until: now + length, addrs };
             self.pauses.insert(peer, pause);
             if self.pauses.len() > config.pauses {
                 let soonest = self.pauses.iter().min_by_key(|(_, pause)| pause.until).map(|(peer, _)| *peer);
@@ -173,10 +180,12 @@ impl Dials {
         Some(attempt)
     }
 
-    /// True if the peer could not be reached a short while ago, so that a
-    /// look-up does better without it.
-    pub(crate) fn is_paused(&self, peer: &PeerId, now: Instant) -> bool {
-        self.pauses.get(peer).is_some_and(|pause| now < pause.until)
+    /// True if the peer could not be reached at these addresses a short while
+    /// ago, so that a look-up does better without it.
+    pub(crate) fn is_paused(&self, peer: &PeerId, addrs: &[Multiaddr], now: Instant) -> bool {
+        let tried =
+            |pause: &Pause| ranked(Some(*peer), addrs, None).iter().all(|addr| pause.addrs.contains(addr));
+        self.pauses.get(peer).is_some_and(|pause| now < pause.until && tried(pause))
     }
 
     /// Attempts under way and in the queue.
@@ -201,10 +210,10 @@ mod tests {
     fn one_attempt_serves_all_and_ends_with_the_last() {
         let (mut dials, mut outputs, config) = (Dials::default(), VecDeque::new(), Config::default());
         let addrs = [addr(1)];
-        let dial = dials.begin(dht(1), Some(peer_id(1)), &addrs, true);
-        assert_eq!(dials.begin(Caller::Job(JobId(7)), Some(peer_id(1)), &addrs, true), dial);
-        assert_eq!(dials.begin(dht(2), Some(peer_id(1)), &[addr(2)], true), dial, "a look-up takes any way");
-        assert_ne!(dials.begin(Caller::Job(JobId(7)), Some(peer_id(1)), &[addr(2)], true), dial);
+        let dial = dials.begin(dht(1), Some(peer_id(1)), &addrs, &[]);
+        assert_eq!(dials.begin(Caller::Job(JobId(7)), Some(peer_id(1)), &addrs, &[]), dial);
+        assert_eq!(dials.begin(dht(2), Some(peer_id(1)), &addrs, &[]), dial, "a look-up takes any way");
+        assert_ne!(dials.begin(Caller::Job(JobId(7)), Some(peer_id(1)), &[addr(2)], &[]), dial);
         dials.pump(&config, &mut outputs);
         assert_eq!(dials.len(), (2, 0));
         outputs.clear();
@@ -222,9 +231,9 @@ mod tests {
         let (mut dials, mut outputs) = (Dials::default(), VecDeque::new());
         let config = Config { dials: 2, ..Config::default() };
         for n in 1..=3_usize {
-            dials.begin(dht(n as u64), Some(peer_id(n)), &[addr(n)], true);
+            dials.begin(dht(n as u64), Some(peer_id(n)), &[addr(n)], &[]);
         }
-        let job = dials.begin(Caller::Job(JobId(0)), Some(peer_id(9)), &[addr(9)], true);
+        let job = dials.begin(Caller::Job(JobId(0)), Some(peer_id(9)), &[addr(9)], &[]);
         dials.pump(&config, &mut outputs);
         assert!(matches!(outputs[0], Output::Dial { dial, .. } if dial == job));
         assert_eq!(dials.len(), (2, 2));
@@ -238,15 +247,17 @@ mod tests {
         let (mut dials, config) = (Dials::default(), Config::default());
         let mut now = Instant::START;
         for length in [config.pause_min, config.pause_min * 2] {
-            let dial = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], true);
+            let dial = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
             dials.handle_failed(dial, now, &config);
-            assert!(dials.is_paused(&peer_id(1), now + (length - Duration::from_nanos(1))));
+            assert!(dials.is_paused(&peer_id(1), &[addr(1)], now + (length - Duration::from_nanos(1))));
+            let elsewhere = [addr(1), addr(2)];
+            assert!(!dials.is_paused(&peer_id(1), &elsewhere, now), "it may be elsewhere");
             now += length;
-            assert!(!dials.is_paused(&peer_id(1), now));
+            assert!(!dials.is_paused(&peer_id(1), &[addr(1)], now));
         }
         dials.handle_connected(None, &peer_id(1), &addr(1), &config);
         for n in 0..config.pauses + 10 {
-            let dial = dials.begin(dht(1), Some(peer_id(n)), &[addr(1)], true);
+            let dial = dials.begin(dht(1), Some(peer_id(n)), &[addr(1)], &[]);
             dials.handle_failed(dial, now, &config);
         }
         assert_eq!(dials.pauses.len(), config.pauses);

@@ -1,13 +1,16 @@
 //! The hub: routes between the jobs, the exchange, the swarms and the shell.
 //! What to do is decided in the parts; here is only who is told.
 
+mod announcing;
 mod connections;
 mod dht;
 mod finding;
 mod io;
 mod jobs;
 mod net;
+mod reaching;
 
+pub use announcing::Announcements;
 pub use dht::DhtStatus;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +24,7 @@ use crate::fetch::Progress;
 use crate::limits::Config;
 use crate::output::{FindId, JobId, Output};
 use crate::peers::Peers;
+use crate::reachability::Reachability;
 use crate::routing::{Routing, Seek, SeekProgress};
 use crate::swarm::Swarms;
 use jobs::Job;
@@ -36,6 +40,10 @@ pub enum Timer {
     AskSwarm(JobId),
     /// A DHT does: a request is unanswered, its table is to be refreshed, or like.
     Dht,
+    /// The next announcements are due.
+    Sweep,
+    /// It is to be found out whether others can dial us.
+    Reachability,
     /// A look-up of the user's may be over.
     Find(FindId),
     /// Connections are counted.
@@ -77,15 +85,17 @@ pub struct Engine {
     /// Bytes that all fetches may have under way.
     credit: Budget,
     dials: Dials,
+    rng: Rng,
     routing: Routing,
+    reachability: Reachability,
+    /// What is announced.
+    announced: announcing::Announced,
     /// Look-ups of the user's.
     finds: BTreeMap<FindId, Seek>,
     /// Peers of the local network, and where.
     near: BTreeMap<PeerId, Vec<Multiaddr>>,
     /// Where we listen.
     listen: Vec<Multiaddr>,
-    /// Where peers from everywhere have reached us.
-    public: Vec<Multiaddr>,
     /// What was last said of the DHTs in which we answer, as (WAN, LAN).
     serving: (bool, bool),
     timers: Timers<Timer>,
@@ -108,14 +118,16 @@ impl Engine {
             exchange: Exchange::new(exchange, rng.next_u64(), now),
             peers: Peers::default(),
             jobs: BTreeMap::new(),
+            rng: Rng::new(rng.next_u64()),
             swarms: Swarms::default(),
             credit: Budget::new(config.fetch_credit),
             dials: Dials::default(),
             routing: Routing::new(&config, local, rng.next_u64(), now),
+            reachability: Reachability::new(config.reachability.clone(), rng.next_u64(), now),
+            announced: announcing::Announced::new(),
             finds: BTreeMap::new(),
             near: BTreeMap::new(),
             listen: Vec::new(),
-            public: Vec::new(),
             serving: (false, false),
             timers: Timers::new(),
             outputs: VecDeque::new(),
@@ -134,14 +146,17 @@ impl Engine {
         let exchange = self.exchange.poll_timeout().map(|(at, _)| (at, Timer::Exchange));
         let dhts = self.routing.sides.iter().filter_map(|side| side.dht.poll_timeout());
         let dht = dhts.map(|(at, _)| (at, Timer::Dht)).min();
-        exchange.into_iter().chain(dht).chain(self.timers.next()).min()
+        let sweeps = self.routing.sides.iter().filter_map(|side| side.sweep.poll_timeout());
+        let sweep = sweeps.map(|(at, _)| (at, Timer::Sweep)).min();
+        let reach = self.reachability.poll_timeout().map(|at| (at, Timer::Reachability));
+        exchange.into_iter().chain(dht).chain(sweep).chain(reach).chain(self.timers.next()).min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.timers.pop_due(now.instant) {
             match timer {
-                Timer::Exchange | Timer::Dht => {}
+                Timer::Exchange | Timer::Dht | Timer::Sweep | Timer::Reachability => {}
                 Timer::Find(find) => self.review_find(find, now),
                 Timer::Trim => self.trim(now),
                 Timer::Review(job) => self.review(job, now),
@@ -150,6 +165,10 @@ impl Engine {
         }
         for side in &mut self.routing.sides {
             side.dht.handle_timeout(now);
+            side.sweep.handle_timeout(now);
+        }
+        if self.reachability.poll_timeout().is_some_and(|at| at <= now.instant) {
+            self.reachability.handle_timeout(now);
         }
         self.route(now);
         // Only here are wants put into messages, so that a burst of inputs
@@ -199,6 +218,8 @@ impl Engine {
                 self.route_exchange(output, now);
             }
             moved |= self.route_dhts(now);
+            moved |= self.route_sweeps(now);
+            moved |= self.route_reachability();
             if !moved {
                 break;
             }

@@ -31,7 +31,7 @@ mod search;
 mod swarm;
 
 pub use addresses::Way;
-pub use engine::{DhtStatus, Engine, JobProgress, Timer};
+pub use engine::{Announcements, DhtStatus, Engine, JobProgress, Timer};
 pub use error::{JobError, NotFound, Providers};
 pub use fetch::{Arrived, DirKey, FileKey, ItemId, Progress};
 pub use limits::{Config, DhtMode, Routing};

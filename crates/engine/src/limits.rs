@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use peerage_dht::Network;
 
+use crate::reachability::ReachabilityConfig;
+
 /// What bounds the engine. All of it can be set by who embeds it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -52,6 +54,8 @@ pub struct Config {
     pub fetch_credit_spare: u64,
     /// The DHTs, and what else is asked for peers.
     pub routing: Routing,
+    /// Whether others can dial us, and whom we dial for them.
+    pub reachability: ReachabilityConfig,
     /// Dials in flight for one root (libp2p's swarm does 8 a peer).
     pub dials_per_job: usize,
     /// Dials in flight in all; the rest waits. Each is a socket and a
@@ -105,6 +109,10 @@ pub struct Config {
     pub swarm_answer: Duration,
     /// Attempts to reach a peer that another one named, before it is forgotten.
     pub learned_tries: u32,
+    /// How long nothing may come before a job looks for more sources, though
+    /// one seems to have what is wanted. A judgement: a few round trips of a
+    /// slow link and the time of a block.
+    pub quiet: Duration,
     /// First pause before the DHTs and routers are asked again for a job that
     /// still needs sources; doubles up to `seek_pause_max`.
     pub seek_pause_min: Duration,
@@ -156,6 +164,7 @@ impl Default for Config {
             inner_node_estimate: 64 << 10,
             fetch_credit_spare: 8 << 20,
             routing: Routing::default(),
+            reachability: ReachabilityConfig::default(),
             dials_per_job: 8,
             dials: 64,
             pause_min: Duration::from_secs(5),
@@ -175,6 +184,7 @@ impl Default for Config {
             left_over: Duration::from_secs(10),
             swarm_answer: Duration::from_secs(5),
             learned_tries: 2,
+            quiet: Duration::from_secs(10),
             seek_pause_min: Duration::from_secs(5),
             seek_pause_max: Duration::from_secs(60),
             whereabouts: 4,
@@ -203,6 +213,8 @@ pub struct Routing {
     pub wan: peerage_dht::Config,
     /// That of private networks.
     pub lan: peerage_dht::Config,
+    /// What we tell in each of them that we have.
+    pub sweep: peerage_dht::SweepConfig,
     /// The shell listens to the local network: `handle_discovered`.
     pub near: bool,
     /// There are routers to ask: `Output::AskRouters`.
@@ -215,6 +227,7 @@ impl Default for Routing {
             mode: DhtMode::Auto,
             wan: peerage_dht::Config::new(Network::Wan),
             lan: peerage_dht::Config::new(Network::Lan),
+            sweep: peerage_dht::SweepConfig::default(),
             near: false,
             routers: false,
         }

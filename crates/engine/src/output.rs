@@ -13,6 +13,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use crate::engine::JobProgress;
 use crate::error::JobError;
 use crate::fetch::{FileKey, ItemId};
+use crate::reachability::{Probe, Reach};
 use crate::routing::{FindEvent, Target};
 use crate::swarm::Share;
 
@@ -208,9 +209,9 @@ pub enum Output {
         /// Where to try, the best first: each begins a little after the one
         /// before it. Empty: nowhere, which is a failure to be reported, too.
         addrs: Vec<Multiaddr>,
-        /// The user gave them. Otherwise names that resolve to private or
+        /// Those that the user gave. Other names that resolve to private or
         /// loopback addresses lead nowhere.
-        trusted: bool,
+        trusted: Vec<Multiaddr>,
     },
     /// Nobody waits for that connection any more: give the attempt up. Nothing
     /// is to be said about it.
@@ -264,6 +265,14 @@ pub enum Output {
         find: FindId,
         /// What.
         event: FindEvent,
+    },
+    /// Ask a connected peer to dial us: `handle_probe`.
+    Probe(Probe),
+    /// It is known anew whether others can dial us; what we say of our
+    /// addresses follows.
+    ReachChanged {
+        /// Whether, and where.
+        reach: Reach,
     },
     /// Close all connections with a peer.
     Disconnect {

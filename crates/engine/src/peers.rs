@@ -10,6 +10,10 @@ use peerage_identity::{Multiaddr, PeerId};
 use crate::output::DialId;
 use crate::swarm;
 
+/// Whom we ask whether we can be dialled, by the older protocol and the newer one.
+const AUTONAT_V1: &str = "/libp2p/autonat/1.0.0";
+const AUTONAT_V2: &str = "/libp2p/autonat/2/dial-request";
+
 /// A connection, as the shell reports it.
 #[derive(Debug, Clone)]
 pub struct Connected {
@@ -21,6 +25,8 @@ pub struct Connected {
     pub dial: Option<DialId>,
     /// True if the user asked for this connection.
     pub by_user: bool,
+    /// True if we dialled.
+    pub outbound: bool,
 }
 
 /// What a peer speaks of what the engine uses.
@@ -34,6 +40,10 @@ pub struct Protocols {
     pub wan_dht: bool,
     /// `/ipfs/lan/kad/1.0.0`.
     pub lan_dht: bool,
+    /// `/libp2p/autonat/1.0.0`.
+    pub autonat_v1: bool,
+    /// `/libp2p/autonat/2/dial-request`.
+    pub autonat_v2: bool,
 }
 
 impl Protocols {
@@ -50,6 +60,8 @@ impl Protocols {
             swarm: known.swarm || id == swarm::PROTOCOL,
             wan_dht: known.wan_dht || id == Network::Wan.protocol(),
             lan_dht: known.lan_dht || id == Network::Lan.protocol(),
+            autonat_v1: known.autonat_v1 || id == AUTONAT_V1,
+            autonat_v2: known.autonat_v2 || id == AUTONAT_V2,
         })
     }
 
@@ -68,6 +80,8 @@ pub struct Identified {
     pub protocols: Protocols,
     /// Where it listens, as it says.
     pub addrs: Vec<Multiaddr>,
+    /// Where it sees us.
+    pub observed: Option<Multiaddr>,
 }
 
 #[derive(Debug)]
@@ -75,6 +89,8 @@ pub(crate) struct Peer {
     pub(crate) by_user: bool,
     /// The remote address of its first connection.
     pub(crate) addr: Multiaddr,
+    /// We dialled that.
+    pub(crate) outbound: bool,
     /// `None` until identify has told.
     pub(crate) protocols: Option<Protocols>,
     /// Since when it is connected.
@@ -119,6 +135,7 @@ impl Peers {
         let peer = self.connected.entry(connected.peer).or_insert_with(|| Peer {
             by_user: false,
             addr: connected.addr.clone(),
+            outbound: connected.outbound,
             protocols: None,
             since: now,
             used: now,

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 
 use peerage_base::{Instant, Now, Rng};
 use peerage_content::Cid;
-use peerage_dht::{Dht, End, LookupError, LookupId, Mode, Network, Report, RequestId};
+use peerage_dht::sweep::{Sweep, TaskId};
+use peerage_dht::{AnnounceId, Dht, End, LookupError, LookupId, Mode, Network, Report, RequestId};
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::limits::{Config, DhtMode};
 use crate::output::{AskId, DialId, FindId, JobId};
+use crate::reachability::Reach;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub(crate) enum Owner {
     Whereabouts(JobId, PeerId),
     /// The user.
     Find(FindId),
+    /// The sweep of this DHT.
+    Sweep(TaskId),
 }
 
 /// A request of a DHT, on its way.
@@ -74,6 +78,21 @@ pub(crate) struct Side {
     pub(crate) owners: BTreeMap<LookupId, Owner>,
     /// It was looking for its first peer when that was last asked.
     pub(crate) bootstrapping: bool,
+    /// What we tell others in this DHT that we have.
+    pub(crate) sweep: Sweep,
+    /// Servers that are being told, for the sweep.
+    pub(crate) deliveries: BTreeMap<AnnounceId, TaskId>,
+    /// The sweep was told that somebody can be asked.
+    pub(crate) online: bool,
+    /// There is an address of ours to tell.
+    has_addr: bool,
+}
+
+impl Side {
+    /// True if there is somebody to tell, and an address of ours.
+    pub(crate) fn is_online(&self) -> bool {
+        self.has_addr && self.dht.stats().table_peers > 0
+    }
 }
 
 /// What one search does in the DHTs and with the routers.
@@ -122,14 +141,18 @@ pub(crate) struct Routing {
 impl Routing {
     pub(crate) fn new(config: &Config, local: PeerId, seed: u64, now: Now) -> Self {
         let mut rng = Rng::new(seed);
+        let routing = &config.routing;
         let mut side = |network: Network, config: &peerage_dht::Config| Side {
             network,
             dht: Dht::new(config.clone(), local, rng.next_u64(), now),
             flights: BTreeMap::new(),
             owners: BTreeMap::new(),
             bootstrapping: false,
+            sweep: Sweep::new(routing.sweep.clone(), rng.next_u64(), now),
+            deliveries: BTreeMap::new(),
+            online: false,
+            has_addr: false,
         };
-        let routing = &config.routing;
         let sides = match routing.mode {
             DhtMode::Off => Vec::new(),
             _ => vec![side(Network::Wan, &routing.wan), side(Network::Lan, &routing.lan)],
@@ -145,14 +168,20 @@ impl Routing {
         self.sides.iter().find(|side| side.network == network).map(|side| &side.dht)
     }
 
-    /// Where others reach us: `listen` on this machine's own networks,
-    /// `public` from everywhere.
-    pub(crate) fn set_addrs(&mut self, listen: &[Multiaddr], public: &[Multiaddr]) {
+    /// Where others reach us: `listen` are the addresses of this machine, of
+    /// which `reach` says whether those that should be seen from everywhere are.
+    pub(crate) fn set_addrs(&mut self, listen: &[Multiaddr], reach: &Reach) {
         self.listens = !listen.is_empty();
-        self.public = !public.is_empty();
-        let all = [public, listen].concat();
+        self.public = matches!(reach, Reach::Public(_));
         for side in &mut self.sides {
-            side.dht.set_local_addrs(&all);
+            let addrs: Vec<Multiaddr> = match (side.network, reach) {
+                (Network::Wan, Reach::Public(addrs)) => addrs.clone(),
+                // Nobody would reach us there.
+                (Network::Wan, Reach::Private) => Vec::new(),
+                (Network::Wan, Reach::Unknown) | (Network::Lan, _) => listen.to_vec(),
+            };
+            side.dht.set_local_addrs(&addrs);
+            side.has_addr = side.dht.has_addrs();
         }
     }
 
@@ -285,6 +314,11 @@ impl Seek {
     /// True if there was nobody to ask in that DHT.
     pub(crate) fn found_nobody(&self, network: Network) -> bool {
         matches!(self.ended.get(&network), Some(Ok(report)) if report.end == End::NoPeers)
+    }
+
+    /// True if there was nobody to ask in any of the DHTs.
+    pub(crate) fn found_nobody_anywhere(&self) -> bool {
+        self.ended.keys().all(|network| self.found_nobody(*network))
     }
 
     pub(crate) fn progress(&self) -> SeekProgress {

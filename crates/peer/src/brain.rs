@@ -192,9 +192,9 @@ impl Brain {
     fn handle(&mut self, input: Input) {
         let now = self.now();
         match input {
-            Input::Connected { connected, number, control, outbound } => {
+            Input::Connected { connected, number, control } => {
                 connected.dial.into_iter().for_each(|dial| self.finding.dialled(dial));
-                if self.registry.connect(&connected, number, control, outbound, &self.net.limits) {
+                if self.registry.connect(&connected, number, control, &self.net.limits) {
                     self.engine.handle_connected(&connected, now);
                 } else if let Some(dial) = connected.dial {
                     self.engine.handle_dial_failed(dial, "too many connections", now);
@@ -206,8 +206,9 @@ impl Brain {
                     None => Protocols::default(),
                 };
                 let addrs = info.as_ref().map(|info| info.addrs(&peer)).unwrap_or_default();
+                let observed = info.as_ref().and_then(|info| info.observed_addr.clone());
                 if self.registry.identify(&self.net, peer, info, protocols) {
-                    self.engine.handle_identified(peer, &Identified { protocols, addrs }, now);
+                    self.engine.handle_identified(peer, &Identified { protocols, addrs, observed }, now);
                 }
             }
             Input::Disconnected { peer, number } | Input::WriterFailed { peer, number } => {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use peerage_identity::Multiaddr;
 
+use crate::router::Router;
+
 /// How a peer is set up. [`Config::new`] gives the defaults for a repository.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -22,6 +24,11 @@ pub struct Config {
     /// Peers of the DHT to begin with, which are asked for nothing else, such as
     /// [`PUBLIC_PEERS`](crate::PUBLIC_PEERS).
     pub seeds: Vec<Multiaddr>,
+    /// Find and be found on the local network, by mDNS. Not while all
+    /// addresses to listen at are loopback ones.
+    pub mdns: bool,
+    /// Routers to ask for providers and peers (`/routing/v1`).
+    pub routers: Vec<Router>,
     /// What identify calls this program.
     pub agent: String,
     /// Limits of the shell.
@@ -52,6 +59,8 @@ impl Config {
             perf: false,
             bootstrap: Vec::new(),
             seeds: Vec::new(),
+            mdns: false,
+            routers: Vec::new(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),
             engine: peerage_engine::Config::default(),

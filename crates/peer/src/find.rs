@@ -1,12 +1,17 @@
 //! Looking for peers and providers, and telling the DHTs what we have.
 
+use std::sync::PoisonError;
+
 use peerage_content::Cid;
-use peerage_dht::PeerInfo;
-use peerage_engine::{DhtStatus, FindEvent, FindId, Target};
+use peerage_dht::sweep::{Cursor, SweepError};
+use peerage_dht::{Network, PeerInfo};
+use peerage_engine::{Announcements, DhtStatus, FindEvent, FindId, Target};
 use peerage_identity::{Multiaddr, PeerId};
+use peerage_transport::mdns;
 use tokio::sync::mpsc;
 
 use crate::brain::{Goal, Input};
+use crate::net::nearby::Nearby;
 use crate::peer::Peer;
 
 /// Peers of the public network that new ones begin with: those that Kubo has.
@@ -50,6 +55,23 @@ impl Drop for Find {
     }
 }
 
+/// A block is announced while this lives.
+pub struct Announcing {
+    peer: Peer,
+    cid: Cid,
+}
+
+impl Drop for Announcing {
+    fn drop(&mut self) {
+        self.peer.tell(Input::Unannounce { cid: self.cid });
+    }
+}
+
+/// Why a block is not announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not announced: {0}")]
+pub struct AnnounceError(SweepError);
+
 impl Peer {
     /// Looks for who has a block, in the DHTs and by the routers. They learn
     /// that it is looked for.
@@ -76,6 +98,35 @@ impl Peer {
         let (sender, events) = mpsc::unbounded_channel();
         self.tell(Input::Find { find, goal, events: sender });
         Find { peer: self.clone(), find, events }
+    }
+
+    /// Tells the DHTs that we have a block, as soon as they have a peer and
+    /// again every day, as long as the result lives. With `known` that was done
+    /// by an earlier run, so that its turn is waited for.
+    ///
+    /// # Errors
+    /// As much is announced as may be.
+    pub async fn announce(&self, cid: Cid, known: bool) -> Result<Announcing, AnnounceError> {
+        let taken = self.ask(|reply| Input::Announce { cid, known, reply }).await;
+        taken.unwrap_or(Ok(())).map_err(AnnounceError)?;
+        Ok(Announcing { peer: self.clone(), cid })
+    }
+
+    /// How the announcing stands; empty if we are in no DHT.
+    pub async fn announcements(&self) -> Vec<Announcements> {
+        self.ask(|reply| Input::Announcements { reply }).await.unwrap_or_default()
+    }
+
+    /// Goes on announcing where an earlier run was; before anything is announced.
+    pub fn resume_announcing(&self, network: Network, cursor: Cursor) {
+        self.tell(Input::ResumeAnnouncing { network, cursor });
+    }
+
+    /// How mDNS goes; `None` if it is off.
+    #[must_use]
+    pub fn mdns_status(&self) -> Option<mdns::Status> {
+        let mdns = self.inner().mdns.lock().unwrap_or_else(PoisonError::into_inner);
+        mdns.as_ref().map(Nearby::status)
     }
 
     /// The state of the DHTs; empty if we are in none.

@@ -36,7 +36,7 @@ pub use brain::{PeerInfo, Totals};
 pub use config::{Config, Limits};
 pub use files::export::ExportError;
 pub use files::import::{ImportError, ImportProgress, Remark, Remarks};
-pub use find::{Find, PUBLIC_PEERS, public_peers};
+pub use find::{AnnounceError, Announcing, Find, PUBLIC_PEERS, public_peers};
 pub use get::{Done, Get, GetError, GetEvent, GetOptions};
 pub use keep::{PinError, ServingKept};
 pub use link::*;
@@ -45,7 +45,10 @@ pub use peer::{Peer, PingError, Pinger, StartError};
 pub use query::{Query, QueryError, Reading};
 pub use share::{AddError, AddOptions, Added, Share, only_hash};
 
+pub use peerage_dht::sweep::{Cursor, Stats as SweepStats};
 pub use peerage_dht::{End, Mode, Network, PeerInfo as FoundPeer, Progress as FindProgress, Report};
 pub use peerage_engine::{
-    DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Share as Progress, Source, Sources,
+    Announcements, DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Share as Progress, Source,
+    Sources,
 };
+pub use peerage_transport::mdns::Status as MdnsStatus;

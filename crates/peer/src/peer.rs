@@ -21,6 +21,7 @@ use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::config::Config;
 use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
+use crate::net::nearby::Nearby;
 use crate::net::{Net, accept, connection};
 use crate::pool::Pool;
 use crate::served::{Blocks, ServedRoots, Serving};
@@ -85,6 +86,7 @@ pub(crate) struct Inner {
     report: OpenReport,
     next_job: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) mdns: Mutex<Option<Nearby>>,
     brain: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<RepoLock>>,
 }
@@ -117,8 +119,11 @@ impl Peer {
         let mut engine = config.engine.clone();
         // Who listens on this machine alone finds others there.
         let loopback = |addr: &Multiaddr| addr.scope() == Scope::Loopback;
-        engine.routing.lan.loopback_addresses |=
-            !config.listen.is_empty() && config.listen.iter().all(loopback);
+        let alone = config.listen.iter().all(loopback);
+        engine.routing.lan.loopback_addresses |= alone && !config.listen.is_empty();
+        engine.routing.near = config.mdns && !alone;
+        engine.routing.routers = !config.routers.is_empty();
+        let mdns = engine.routing.near.then(|| Nearby::start(&net));
         let engine = Engine::new(id, engine, config.exchange.clone(), seed()?, now);
         let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
         let brain = tokio::spawn(brain.run(inputs));
@@ -143,6 +148,7 @@ impl Peer {
             report,
             next_job: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
+            mdns: Mutex::new(mdns),
             brain: Mutex::new(Some(brain)),
             lock: Mutex::new(Some(lock)),
         })))
@@ -196,7 +202,7 @@ impl Peer {
     /// Why nobody answered there, or who else did.
     pub async fn connect(&self, addr: &Multiaddr) -> Result<PeerId, DialError> {
         let addrs = [addr.clone()];
-        let control = dial::connect(&self.0.net, None, addr.peer_id(), &addrs, true).await?;
+        let control = dial::connect(&self.0.net, None, addr.peer_id(), &addrs, &addrs).await?;
         // The connection's own task asks, too, but nobody hears when it is done.
         connection::identify_peer(Arc::clone(&self.0.net), control.clone()).await;
         Ok(control.peer())
@@ -252,7 +258,8 @@ impl Peer {
         }
         match (addr, peer) {
             (Some(addr), _) => {
-                Ok(dial::connect(&self.0.net, None, peer, std::slice::from_ref(addr), true).await?)
+                let addrs = std::slice::from_ref(addr);
+                Ok(dial::connect(&self.0.net, None, peer, addrs, addrs).await?)
             }
             (None, Some(peer)) => Err(PingError::NotConnected(peer)),
             (None, None) => Err(DialError::NoAddr.into()),
@@ -298,6 +305,10 @@ impl Peer {
     pub async fn shutdown(&self) {
         for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
+        }
+        let mdns = self.0.mdns.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mdns) = mdns {
+            mdns.close().await;
         }
         self.ask(|reply| Input::Stop { reply }).await;
         let brain = self.0.brain.lock().unwrap_or_else(PoisonError::into_inner).take();

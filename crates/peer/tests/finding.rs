@@ -77,6 +77,9 @@ async fn a_bare_cid_is_found_two_hops_away() {
     assert!(fs::read(getter.path("copy")).unwrap() == bytes);
     assert_eq!(done.progress.received.keys().collect::<Vec<_>>(), [&sharer.peer.id()]);
 
+    // Whoever has its address needs no look-up.
+    hosts[4].get(root, "copy", &[sharer.addr()]).await.unwrap();
+
     let (found, _) = all(getter.peer.find_providers(root)).await;
     assert!(names(&found, sharer), "{found:?}");
     let (found, _) = all(getter.peer.find_peer(hosts[5].peer.id())).await;

@@ -117,6 +117,12 @@ impl Dht {
         self.local.addrs = self.reach.filter(&normal(self.local.peer, addrs).addrs);
     }
 
+    /// True if there is an address of ours that counts here.
+    #[must_use]
+    pub fn has_addrs(&self) -> bool {
+        !self.local.addrs.is_empty()
+    }
+
     /// Begins or ceases to answer others.
     pub const fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;

@@ -29,26 +29,21 @@ impl Engine {
     /// Where others reach us, as concrete addresses of this machine; those
     /// that do not count in a DHT are left out there.
     pub fn set_listen(&mut self, addrs: Vec<Multiaddr>, now: Now) {
+        self.reachability.set_listen(&addrs, now);
         self.listen = addrs;
-        self.apply_addrs(now);
+        self.apply_addrs();
+        self.route(now);
     }
 
-    /// Addresses under which peers from everywhere have reached us; empty:
-    /// none can.
-    pub fn set_public(&mut self, addrs: Vec<Multiaddr>, now: Now) {
-        self.public = addrs;
-        self.apply_addrs(now);
-    }
-
-    fn apply_addrs(&mut self, now: Now) {
-        self.routing.set_addrs(&self.listen, &self.public);
+    /// Has the DHTs tell others where we are, and answer them, as things are.
+    pub(super) fn apply_addrs(&mut self) {
+        self.routing.set_addrs(&self.listen, self.reachability.reach());
         let serving = self.routing.apply_mode();
         if serving != self.serving {
             self.serving = serving;
             let (wan, lan) = serving;
             self.outputs.push_back(Output::ServeDht { wan, lan });
         }
-        self.route(now);
     }
 
     /// Peers to begin with, of the configuration or an earlier run; addresses
@@ -63,14 +58,14 @@ impl Engine {
                     None => peers.push(PeerInfo { peer, addrs: vec![addr.clone()] }),
                 },
                 None if by_user => {
-                    self.dials.begin(Caller::User, None, std::slice::from_ref(addr), true);
+                    self.dials.begin(Caller::User, None, std::slice::from_ref(addr), addrs);
                 }
                 None => {}
             }
         }
         if by_user {
             for info in &peers {
-                self.dials.begin(Caller::User, Some(info.peer), &info.addrs, true);
+                self.dials.begin(Caller::User, Some(info.peer), &info.addrs, addrs);
             }
         }
         let private = self.config.routing.wan.private_addresses;
@@ -198,10 +193,10 @@ impl Engine {
         let flight = if self.peers.get(&peer).is_some() {
             self.outputs.push_back(Output::DhtRequest { network, id, peer, request });
             Flight::Asked { peer }
-        } else if self.dials.is_paused(&peer, now.instant) {
+        } else if self.dials.is_paused(&peer, addrs, now.instant) {
             return self.request_failed(network, id, Failure::Unreachable, now);
         } else {
-            let dial = self.dials.begin(Caller::Dht(network, id), Some(peer), addrs, false);
+            let dial = self.dials.begin(Caller::Dht(network, id), Some(peer), addrs, &[]);
             Flight::Dialing { dial, peer, request }
         };
         if let Some(side) = self.routing.side(network) {

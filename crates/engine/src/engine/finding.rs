@@ -125,9 +125,10 @@ impl Engine {
         if !entry.search.find {
             return false;
         }
-        if !needed || entry.search.is_served() {
+        let served = entry.search.served_until(&self.config).filter(|until| now.instant < *until);
+        if !needed || served.is_some() {
             entry.seek_pause = self.config.seek_pause_min;
-            entry.next_seek = now.instant;
+            entry.next_seek = served.unwrap_or(now.instant);
             self.end_seek(job);
             return false;
         }
@@ -137,8 +138,8 @@ impl Engine {
             entry.seek = Some(seek);
             self.outputs.extend(ask.map(|(ask, target)| Output::AskRouters { ask, target }));
         }
-        if entry.seek.as_ref().is_some_and(|seek| self.routing.is_over(seek)) {
-            entry.seek = None;
+        if let Some(seek) = entry.seek.take_if(|seek| self.routing.is_over(seek)) {
+            entry.lonely = seek.found_nobody_anywhere();
             entry.next_seek = now.instant + entry.seek_pause;
             entry.seek_pause = (entry.seek_pause * 2).min(self.config.seek_pause_max);
         }
@@ -147,7 +148,8 @@ impl Engine {
             if whereabouts >= self.config.whereabouts {
                 break;
             }
-            if entry.looked_for.insert(peer) && self.routing.find_whereabouts(job, peer, now) {
+            if !entry.looked_for.contains(&peer) && self.routing.find_whereabouts(job, peer, now) {
+                entry.looked_for.insert(peer);
                 whereabouts = self.routing.whereabouts(job);
             }
         }
@@ -187,7 +189,7 @@ impl Engine {
                 }
                 self.review(job, now);
             }
-            None => {}
+            Some(Owner::Sweep(_)) | None => {}
         }
         self.route(now);
     }
@@ -199,6 +201,8 @@ impl Engine {
                 let event = FindEvent::Found(source, peers);
                 self.outputs.push_back(Output::Find { find, event });
             }
+            // It asks for no more than who is closest.
+            Owner::Sweep(_) => {}
             Owner::Job(job) | Owner::Whereabouts(job, _) => {
                 for info in peers {
                     if info.peer == self.local {
@@ -247,7 +251,7 @@ impl Engine {
                         seek.handle_progress(network, progress);
                     }
                 }
-                Some(Owner::Whereabouts(..)) | None => {}
+                Some(Owner::Whereabouts(..) | Owner::Sweep(_)) | None => {}
             },
             Dht::ProvidersFound { lookup, providers } => {
                 if let Some(owner) = self.owner(network, lookup) {
@@ -275,12 +279,24 @@ impl Engine {
                         self.review(job, now);
                     }
                     Some(Owner::Whereabouts(job, _)) => self.review(job, now),
+                    Some(Owner::Sweep(task)) => {
+                        if let Some(side) = self.routing.side(network) {
+                            side.sweep.handle_closest(task, &report, now);
+                        }
+                    }
                     None => {}
+                }
+            }
+            Dht::Announced { id, told } => {
+                if let Some(side) = self.routing.side(network)
+                    && let Some(task) = side.deliveries.remove(&id)
+                {
+                    side.sweep.handle_announced(task, told, now);
                 }
             }
             Dht::PeerAdded { .. } => self.seek_again(network, now),
             // Nobody looks for values yet.
-            Dht::ValueFound { .. } | Dht::Announced { .. } | Dht::PeerRemoved { .. } => {}
+            Dht::ValueFound { .. } | Dht::PeerRemoved { .. } => {}
         }
     }
 
@@ -297,7 +313,8 @@ impl Engine {
                     self.routing.begin(seek, Owner::Job(job), network, now);
                 }
                 // It had given up for a while for want of anyone to ask.
-                None if entry.search.is_fruitless() => {
+                None if entry.lonely && entry.search.is_fruitless() => {
+                    entry.lonely = false;
                     entry.next_seek = now.instant;
                     self.timers.set(Timer::Review(job), now.instant);
                 }

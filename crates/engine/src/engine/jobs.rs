@@ -49,6 +49,8 @@ pub(super) struct Job {
     /// When to begin that again, if it is still needed then, and the pause after that.
     pub(super) next_seek: Instant,
     pub(super) seek_pause: Duration,
+    /// The last of these found nobody to ask.
+    pub(super) lonely: bool,
     /// Providers whose addresses were looked for.
     pub(super) looked_for: BTreeSet<PeerId>,
 }
@@ -89,7 +91,7 @@ impl Engine {
             return;
         }
         let near = self.config.routing.near;
-        let search = Search::new(sources, self.local, near, now.instant, &self.config);
+        let search = Search::new(sources, self.local, near, self.rng.next_u64(), now.instant, &self.config);
         let listed = swarm && self.swarms.serve(root, Share::default(), &self.config);
         let entry = Job {
             root,
@@ -105,6 +107,7 @@ impl Engine {
             seek: None,
             next_seek: now.instant,
             seek_pause: self.config.seek_pause_min,
+            lonely: false,
             looked_for: BTreeSet::new(),
         };
         self.jobs.insert(job, entry);

@@ -50,7 +50,12 @@ impl Engine {
     /// Identify has told what a connected peer is, or that it cannot be known.
     pub fn handle_identified(&mut self, peer: PeerId, identified: &Identified, now: Now) {
         self.know_protocols(peer, identified.protocols, now);
-        if let Some(via) = self.peers.get(&peer).map(|peer| peer.addr.clone()) {
+        if let Some((via, outbound)) = self.peers.get(&peer).map(|peer| (peer.addr.clone(), peer.outbound)) {
+            let (v1, v2) = (identified.protocols.autonat_v1, identified.protocols.autonat_v2);
+            self.reachability.handle_peer(peer, v1, v2, &via, now);
+            if let Some(observed) = &identified.observed {
+                self.reachability.handle_observed(observed, peer, &via, outbound, now);
+            }
             for side in &mut self.routing.sides {
                 let serves = identified.protocols.serves(side.network);
                 side.dht.handle_identified(peer, serves, &identified.addrs, &via, now);
@@ -108,6 +113,7 @@ impl Engine {
         }
         self.exchange.remove_peer(peer, now);
         self.lose_requests(peer, now);
+        self.reachability.handle_disconnected(&peer);
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
                 entry.asked.remove(&peer);

@@ -25,13 +25,19 @@ pub(crate) enum Origin {
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) peer: Option<PeerId>,
-    pub(super) addrs: Vec<Multiaddr>,
+    /// Where it is, by who told: what the user said goes first and stays, and
+    /// only that may lead anywhere by its names.
+    hints: Vec<Multiaddr>,
+    near: Vec<Multiaddr>,
+    told: Vec<Multiaddr>,
     pub(super) state: CandidateState,
     /// Dials and connections that came to nothing, since it last gave something.
     pub(super) failures: u32,
     pub(super) next_try: Instant,
     pub(super) last_error: Option<String>,
     pub(super) origin: Origin,
+    /// It was reached, and has nothing or lies.
+    useless: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,51 +46,94 @@ pub(super) enum CandidateState {
     Dialing(DialId),
     /// Connected; what it speaks is not known yet, or it is a source.
     Connected,
-    /// Never dialled again by this job.
+    /// Not dialled again by this job, unless it is said to be elsewhere.
     Hopeless,
 }
 
 impl Candidate {
     pub(super) fn new(
         peer: Option<PeerId>,
-        mut addrs: Vec<Multiaddr>,
+        addrs: Vec<Multiaddr>,
         origin: Origin,
         now: Instant,
         config: &Config,
     ) -> Self {
-        addrs.truncate(config.addrs_per_peer);
-        Self {
+        let mut candidate = Self {
             peer,
-            addrs,
+            hints: Vec::new(),
+            near: Vec::new(),
+            told: Vec::new(),
             state: CandidateState::Idle,
             failures: 0,
             next_try: now,
             last_error: None,
             origin,
-        }
+            useless: false,
+        };
+        candidate.learn(addrs, origin, now, config);
+        candidate
     }
 
-    /// It was named again, with these addresses.
-    pub(super) fn learn(&mut self, addrs: Vec<Multiaddr>, origin: Origin, now: Instant, config: &Config) {
+    /// It was named, with these addresses: they take the place of those that
+    /// the like of that source named before, but for the user's.
+    pub(super) fn learn(&mut self, mut addrs: Vec<Multiaddr>, origin: Origin, now: Instant, config: &Config) {
         if addrs.is_empty() {
             return;
         }
-        match (self.origin, origin) {
-            (Origin::Hint, _) | (_, Origin::Near) => {
-                let new: Vec<_> = addrs.into_iter().filter(|addr| !self.addrs.contains(addr)).collect();
-                if origin == Origin::Near && !new.is_empty() {
-                    // It is there: no reason to wait.
-                    self.next_try = now;
-                }
-                self.addrs.extend(new);
+        let known = |addr: &Multiaddr| self.addrs().any(|known| known == addr);
+        let news = addrs.iter().any(|addr| !known(addr));
+        match origin {
+            Origin::Hint => {
+                addrs.retain(|addr| !self.hints.contains(addr));
+                self.hints.extend(addrs);
+                self.hints.truncate(config.addrs_per_peer);
             }
-            _ => self.addrs = addrs,
+            Origin::Near => {
+                addrs.truncate(config.addrs_per_peer);
+                self.near = addrs;
+            }
+            Origin::Connected | Origin::Swarm | Origin::Routing => {
+                addrs.truncate(config.addrs_per_peer);
+                self.told = addrs;
+            }
         }
-        self.addrs.truncate(config.addrs_per_peer);
+        // It is there, or may be somewhere that was not tried: no reason to wait.
+        if news && (origin == Origin::Near || self.state == CandidateState::Hopeless && !self.useless) {
+            self.next_try = self.next_try.min(now);
+            if self.state == CandidateState::Hopeless {
+                self.state = CandidateState::Idle;
+            }
+        }
+    }
+
+    /// Where it is, the best known first.
+    pub(super) fn addrs(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.hints.iter().chain(&self.near).chain(&self.told)
+    }
+
+    /// Where the user said that it is.
+    pub(super) fn hints(&self) -> &[Multiaddr] {
+        &self.hints
     }
 
     pub(super) fn is_dialable(&self) -> bool {
-        self.state == CandidateState::Idle && !self.addrs.is_empty()
+        self.state == CandidateState::Idle && self.addrs().next().is_some()
+    }
+
+    /// Nobody has told where it is.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.state == CandidateState::Idle && self.addrs().next().is_none()
+    }
+
+    /// It could not be reached where it was said to be.
+    pub(super) fn is_lost(&self) -> bool {
+        self.state == CandidateState::Hopeless && !self.useless
+    }
+
+    /// It was reached and is of no use: it is not dialled again, wherever it is.
+    pub(super) fn give_up(&mut self) {
+        self.state = CandidateState::Hopeless;
+        self.useless = true;
     }
 
     pub(super) fn fail(&mut self, why: &str, now: Instant, config: &Config) {

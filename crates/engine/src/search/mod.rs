@@ -5,7 +5,7 @@ mod candidate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use peerage_base::Instant;
+use peerage_base::{Instant, Rng};
 use peerage_content::Cid;
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -51,6 +51,7 @@ pub(crate) struct Search {
     sources: BTreeSet<PeerId>,
     without: BTreeMap<PeerId, &'static str>,
     liars: BTreeSet<PeerId>,
+    rng: Rng,
     wait: Option<Duration>,
     pub(crate) ask_connected: bool,
     pub(crate) find: bool,
@@ -76,7 +77,14 @@ pub(crate) struct Search {
 
 impl Search {
     /// With `near`, the local network is listened to.
-    pub(crate) fn new(sources: Sources, local: PeerId, near: bool, now: Instant, config: &Config) -> Self {
+    pub(crate) fn new(
+        sources: Sources,
+        local: PeerId,
+        near: bool,
+        seed: u64,
+        now: Instant,
+        config: &Config,
+    ) -> Self {
         // A link that is found only by its hints has someone on it to wait for, too.
         let near = near && (sources.find || !sources.hints.is_empty());
         let mut search = Self {
@@ -84,6 +92,7 @@ impl Search {
             sources: BTreeSet::new(),
             without: BTreeMap::new(),
             liars: BTreeSet::new(),
+            rng: Rng::new(seed),
             wait: sources.wait,
             ask_connected: sources.ask_connected,
             find: sources.find,
@@ -128,9 +137,22 @@ impl Search {
         if let Some(known) = known {
             return known.learn(addrs, origin, now, config);
         }
-        if origin == Origin::Hint || self.candidates.len() < config.candidates {
-            self.candidates.push(Candidate::new(peer, addrs, origin, now, config));
+        if origin == Origin::Hint {
+            return self.candidates.push(Candidate::new(peer, addrs, origin, now, config));
         }
+        if self.candidates.len() >= config.candidates {
+            // Who cannot be reached makes room for those that look-ups find.
+            // One getter is not to have us dial whomever it likes for ever.
+            let lost = self.candidates.iter().position(Candidate::is_lost);
+            let Some(lost) = lost.filter(|_| origin != Origin::Swarm) else { return };
+            self.candidates.remove(lost);
+        }
+        // Anywhere behind the hinted ones, so that nobody can put a crowd in
+        // front of the others by being the first to answer.
+        let first = self.candidates.iter().take_while(|c| c.origin == Origin::Hint).count();
+        let places = (self.candidates.len() - first + 1) as u64;
+        let place = first + usize::try_from(self.rng.below(places)).unwrap_or(0);
+        self.candidates.insert(place, Candidate::new(peer, addrs, origin, now, config));
     }
 
     /// Remembers of a provider that cannot be dialled why that is.
@@ -149,11 +171,10 @@ impl Search {
         self.candidates.iter().any(|c| c.origin == Origin::Hint && c.peer.as_ref() == Some(peer))
     }
 
-    /// Providers that were named and whose addresses are not known.
+    /// Providers that were named, and that nobody has told how to reach.
     pub(crate) fn whereabouts_unknown(&self) -> impl Iterator<Item = PeerId> {
-        let lost = |c: &&Candidate| c.origin == Origin::Routing && c.state == CandidateState::Idle;
-        let lost = self.candidates.iter().filter(lost).filter(|c| c.addrs.is_empty());
-        lost.filter_map(|c| c.peer).filter(|peer| self.ways.get(peer) == Some(&None))
+        let lost = |c: &&Candidate| c.origin == Origin::Routing && (c.is_nowhere() || c.is_lost());
+        self.candidates.iter().filter(lost).filter_map(|c| c.peer)
     }
 
     /// Peers that were learned from others and may be of use.
@@ -178,9 +199,10 @@ impl Search {
         self.fruitless_since.is_some()
     }
 
-    /// True if blocks come and somebody has more of them.
-    pub(crate) fn is_served(&self) -> bool {
-        self.received_any && !self.is_fruitless()
+    /// Until when there is no reason to look for more sources: somebody has
+    /// what is wanted, and it comes.
+    pub(crate) fn served_until(&self, config: &Config) -> Option<Instant> {
+        (self.received_any && !self.is_fruitless()).then(|| self.last_progress + config.quiet)
     }
 
     /// Sources are needed, and were not until now.
@@ -207,7 +229,11 @@ impl Search {
             let ours = matches!((candidate.state, dial), (CandidateState::Dialing(a), Some(b)) if a == b);
             if ours || candidate.peer == Some(peer) {
                 candidate.peer = Some(peer);
-                candidate.state = if lied { CandidateState::Hopeless } else { CandidateState::Connected };
+                if lied {
+                    candidate.give_up();
+                } else {
+                    candidate.state = CandidateState::Connected;
+                }
             }
         }
     }
@@ -224,7 +250,7 @@ impl Search {
         self.without.insert(peer, why);
         self.lose(&peer, now);
         for candidate in self.candidates.iter_mut().filter(|c| c.peer == Some(peer)) {
-            candidate.state = CandidateState::Hopeless;
+            candidate.give_up();
         }
     }
 
@@ -302,13 +328,13 @@ impl Search {
         self.candidates.iter().filter(|c| matches!(c.state, CandidateState::Dialing(_))).count()
     }
 
-    /// Candidates to dial now, as (whom, where, and whether the user said
-    /// that); `dial` names each attempt.
+    /// Candidates to dial now, as (whom, where, and which of that the user
+    /// said); `dial` names each attempt.
     pub(crate) fn dial_due(
         &mut self,
         now: Instant,
         config: &Config,
-        mut dial: impl FnMut(Option<PeerId>, &[Multiaddr], bool) -> DialId,
+        mut dial: impl FnMut(Option<PeerId>, &[Multiaddr], &[Multiaddr]) -> DialId,
     ) {
         let mut dialing = self.dialing();
         for candidate in &mut self.candidates {
@@ -316,8 +342,8 @@ impl Search {
                 break;
             }
             if candidate.is_dialable() && candidate.next_try <= now {
-                let trusted = candidate.origin == Origin::Hint;
-                candidate.state = CandidateState::Dialing(dial(candidate.peer, &candidate.addrs, trusted));
+                let addrs: Vec<_> = candidate.addrs().cloned().collect();
+                candidate.state = CandidateState::Dialing(dial(candidate.peer, &addrs, candidate.hints()));
                 dialing += 1;
             }
         }
@@ -372,7 +398,8 @@ impl Search {
         }
         let unreachable =
             self.candidates.iter().filter(|c| c.origin == Origin::Hint && c.last_error.is_some());
-        let unreachable = unreachable.filter_map(|c| Some((c.addrs.first()?.clone(), c.last_error.clone()?)));
+        let unreachable =
+            unreachable.filter_map(|c| Some((c.hints().first()?.clone(), c.last_error.clone()?)));
         JobError::NotFound(NotFound {
             unreachable: unreachable.collect(),
             without: self.without.iter().map(|(peer, why)| (*peer, (*why).to_owned())).collect(),

@@ -271,3 +271,58 @@ fn surplus_connections_are_closed_and_those_in_use_are_not() {
     assert!(world.seconds() > 60 && done.duplicates == 0, "{done:?}");
     assert!(world.peers[11].trimmed > before, "others were closed meanwhile");
 }
+
+#[test]
+fn what_is_announced_is_found_a_second_after_the_first_peer() {
+    let mut world = network(6, 12, Config::default());
+    let dag = file(6, 100_000);
+    let sharer = world.add(6);
+    world.share(sharer, &dag);
+    let now = world.clock();
+    world.peers[sharer].engine.announce(&dag.root, false, now).expect("room");
+    world.perform_all(sharer);
+    world.join([sharer]);
+    world.run_for(100);
+    assert!(world.peers[sharer].asked.is_empty(), "there is nobody to tell");
+    world.bootstrap(sharer, 4);
+    let known = |world: &World| world.peers[sharer].engine.servers(Network::Lan).len();
+    while known(&world) == 0 {
+        assert!(world.step(world.now + Duration::from_secs(10)));
+    }
+    world.run_for(1);
+    let told = |world: &World| {
+        let key = dag.root.hash().to_bytes();
+        let told = |(_, request): &&(usize, Request)| matches!(request, Request::AddProvider { key: told, .. } if *told == key);
+        world.peers[sharer].asked.iter().filter(told).count()
+    };
+    assert!(told(&world) >= 12, "{} of 12 servers", told(&world));
+    world.fetch(9, 1, dag.root, anywhere());
+    world.run(9, 1, 10).clone().expect("found");
+    // Again within a day, and not once it is not wanted any more.
+    world.run_for(23 * 3600);
+    let twice = told(&world);
+    assert!(twice >= 24, "{twice}");
+    world.peers[sharer].engine.unannounce(&dag.root);
+    world.run_for(30 * 3600);
+    assert_eq!(told(&world), twice);
+}
+
+#[test]
+fn another_provider_is_looked_for_when_the_first_falls_silent() {
+    for seed in 0..5 {
+        let mut world = network(seed, 14, Config::default());
+        let dag = file(seed, 40 << 20);
+        for n in [4, 5] {
+            world.share(n, &dag);
+        }
+        provide(&mut world, 4, &dag);
+        world.fetch(9, 1, dag.root, anywhere());
+        while world.peers[4].sent_blocks < 5 {
+            assert!(world.step(world.now + Duration::from_secs(10)));
+        }
+        // It takes every want from now on and sends nothing.
+        world.peers[4].fault = super::world::Fault::Mute;
+        provide(&mut world, 5, &dag);
+        world.run(9, 1, 120).clone().expect("the other one is found");
+    }
+}

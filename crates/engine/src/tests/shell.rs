@@ -20,7 +20,8 @@ impl World {
         match input {
             Input::Connected(connected) => peer.engine.handle_connected(&connected, now),
             Input::Identified(other) => {
-                let identified = Identified { protocols: protocols[other], addrs: vec![addr(other)] };
+                let identified =
+                    Identified { protocols: protocols[other], addrs: vec![addr(other)], observed: None };
                 peer.engine.handle_identified(peer_id(other), &identified, now);
             }
             Input::Disconnected(other) => peer.engine.handle_disconnected(peer_id(other), now),
@@ -180,7 +181,8 @@ impl World {
                 self.send(n, to, Duration::ZERO, Input::DhtRequested(n, network, id, request));
             }
             // Answers that nobody waits for come to nothing.
-            Output::DhtCancel { .. } | Output::ServeDht { .. } => {}
+            Output::DhtCancel { .. } | Output::ServeDht { .. } | Output::ReachChanged { .. } => {}
+            Output::Probe(_) => panic!("nobody speaks AutoNAT here"),
             Output::AskRouters { .. } | Output::CancelRouters { .. } => panic!("there are no routers"),
             Output::Find { find, event } => self.peers[n].found.push((find, event)),
             Output::Disconnect { peer, reason: DisconnectReason::Surplus } => {

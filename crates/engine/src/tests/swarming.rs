@@ -36,7 +36,7 @@ impl Asked {
     fn connect(&mut self, n: usize, addr: &str) {
         let addr: Multiaddr = addr.parse().unwrap();
         self.scopes.insert(n, addr.scope());
-        let connected = Connected { peer: peer_id(n), addr, dial: None, by_user: false };
+        let connected = Connected { peer: peer_id(n), addr, dial: None, by_user: false, outbound: false };
         self.engine.handle_connected(&connected, at(0));
     }
 
@@ -207,7 +207,10 @@ fn a_start_that_fails_serves_nothing() {
     engine.start_fetch(JobId(1), root, Sources::default(), true, at(0));
     assert!(matches!(engine.poll_output(), Some(Output::JobFailed { error: JobError::TooManyJobs, .. })));
     let addr: Multiaddr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
-    engine.handle_connected(&Connected { peer: peer_id(1), addr, dial: None, by_user: false }, at(0));
+    engine.handle_connected(
+        &Connected { peer: peer_id(1), addr, dial: None, by_user: false, outbound: false },
+        at(0),
+    );
     engine.handle_swarm_request(
         RequestId(0),
         peer_id(1),

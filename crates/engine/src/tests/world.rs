@@ -178,7 +178,7 @@ impl World {
     }
 
     pub(super) fn clock(&self) -> Now {
-        Now::new(self.now, UnixTime(1_800_000_000))
+        Now::new(self.now, UnixTime(1_800_000_000 + self.seconds()))
     }
 
     pub(super) fn seconds(&self) -> u64 {
@@ -308,7 +308,13 @@ impl World {
             self.links.insert(pair, self.next);
             self.next += 1;
         }
-        let connected = |n: usize, dial| Connected { peer: peer_id(n), addr: addr(n), dial, by_user: false };
+        let connected = |n: usize, dial| Connected {
+            peer: peer_id(n),
+            addr: addr(n),
+            dial,
+            by_user: false,
+            outbound: dial.is_some(),
+        };
         self.send(to, from, Duration::ZERO, Input::Connected(connected(to, dial)));
         self.send(from, to, Duration::ZERO, Input::Connected(connected(from, None)));
         self.send(to, from, Duration::ZERO, Input::Identified(to));

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use peerage_base::Now;
 use peerage_dht::{Network, RequestId};
-use peerage_engine::{DialId, FindEvent, FindId, Output};
+use peerage_engine::{AskId, DialId, FindEvent, FindId, Output};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::input::Goal;
 use super::{Brain, Input};
-use crate::net::{dht, dial, identity};
+use crate::net::{dht, dial, identity, routers};
 
 /// What is under way to find peers.
 #[derive(Default)]
@@ -20,6 +20,7 @@ pub(super) struct Finding {
     asks: HashMap<(Network, RequestId), AbortHandle>,
     dials: HashMap<DialId, AbortHandle>,
     finds: HashMap<FindId, mpsc::UnboundedSender<FindEvent>>,
+    routers: HashMap<AskId, AbortHandle>,
 }
 
 impl Finding {
@@ -51,7 +52,10 @@ impl Brain {
             Input::Discovered { peer, addrs } => self.engine.handle_discovered(peer, &addrs, now),
             Input::Undiscovered { peer } => self.engine.handle_undiscovered(&peer),
             Input::Routed { ask, peers } => self.engine.handle_router_answer(ask, peers, now),
-            Input::RoutersDone { ask } => self.engine.handle_router_done(ask, now),
+            Input::RoutersDone { ask } => {
+                self.finding.routers.remove(&ask);
+                self.engine.handle_router_done(ask, now);
+            }
             Input::Listen { addrs } => self.engine.set_listen(addrs, now),
             Input::Bootstrap { addrs, by_user } => self.engine.bootstrap(&addrs, by_user, now),
             Input::Find { find, goal, events } => {
@@ -65,6 +69,15 @@ impl Brain {
                 self.finding.finds.remove(&find);
                 self.engine.cancel_find(find, now);
             }
+            Input::Announce { cid, known, reply } => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.engine.announce(&cid, known, now));
+            }
+            Input::Unannounce { cid } => self.engine.unannounce(&cid),
+            Input::ResumeAnnouncing { network, cursor } => {
+                self.engine.resume_announcing(network, cursor, now);
+            }
+            Input::Announcements { reply } => drop(reply.send(self.engine.announcements(now))),
             Input::DhtStatus { reply } => drop(reply.send(self.engine.dht_status())),
             Input::Servers { reply } => {
                 let networks = [Network::Wan, Network::Lan];
@@ -115,8 +128,15 @@ impl Brain {
                     self.finding.finds.remove(&find);
                 }
             }
-            // No routers are configured yet; nothing comes of asking them.
-            Output::AskRouters { ask, .. } => self.net.tell(Input::RoutersDone { ask }),
+            Output::AskRouters { ask, target } => {
+                let task = routers::ask(Arc::clone(&self.net), ask, target);
+                self.finding.routers.insert(ask, tokio::spawn(task).abort_handle());
+            }
+            Output::CancelRouters { ask } => {
+                if let Some(task) = self.finding.routers.remove(&ask) {
+                    task.abort();
+                }
+            }
             _ => {}
         }
     }

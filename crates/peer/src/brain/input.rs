@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use peerage_content::Cid;
+use peerage_dht::sweep::{Cursor, SweepError};
 use peerage_dht::{Answer, Failure, Network, Request, Response};
 use peerage_engine::{
-    AskId, Connected, DhtStatus, DialId, FindEvent, FindId, ItemId, JobId, JobProgress, Record, Sources,
-    Target,
+    Announcements, AskId, Connected, DhtStatus, DialId, FindEvent, FindId, ItemId, JobId, JobProgress,
+    Record, Sources, Target,
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -36,7 +37,6 @@ pub(crate) enum Input {
         connected: Connected,
         number: u64,
         control: Control,
-        outbound: bool,
     },
     Identified {
         peer: PeerId,
@@ -177,6 +177,21 @@ pub(crate) enum Input {
     },
     CancelFind {
         find: FindId,
+    },
+    Announce {
+        cid: Cid,
+        known: bool,
+        reply: oneshot::Sender<Result<(), SweepError>>,
+    },
+    Unannounce {
+        cid: Cid,
+    },
+    ResumeAnnouncing {
+        network: Network,
+        cursor: Cursor,
+    },
+    Announcements {
+        reply: oneshot::Sender<Vec<Announcements>>,
     },
     DhtStatus {
         reply: oneshot::Sender<Vec<DhtStatus>>,

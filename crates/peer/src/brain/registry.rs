@@ -60,7 +60,6 @@ impl Registry {
         connected: &Connected,
         number: u64,
         control: Control,
-        outbound: bool,
         limits: &Limits,
     ) -> bool {
         let all: usize = self.peers.values().map(|entry| entry.connections.len()).sum();
@@ -74,7 +73,7 @@ impl Registry {
             control.close(GoAwayCode::NORMAL);
             return false;
         }
-        let live = Live { control, addr: connected.addr.clone(), outbound };
+        let live = Live { control, addr: connected.addr.clone(), outbound: connected.outbound };
         self.peers.entry(connected.peer).or_default().connections.insert(number, live);
         true
     }

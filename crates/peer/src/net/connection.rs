@@ -49,8 +49,8 @@ async fn run_either(
     let Connection { peer, control, mut incoming, driver, .. } = made;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(%peer, %addr, outbound, "connected");
-    let connected = Connected { peer, addr: addr.clone(), dial, by_user };
-    net.tell(Input::Connected { connected, number, control: control.clone(), outbound });
+    let connected = Connected { peer, addr: addr.clone(), dial, by_user, outbound };
+    net.tell(Input::Connected { connected, number, control: control.clone() });
     let driver = tokio::spawn(driver);
     let identifying = tokio::spawn(identify_peer(Arc::clone(&net), control.clone()));
     let pings = Arc::new(Semaphore::new(net.limits.ping_streams));

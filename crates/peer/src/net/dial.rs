@@ -60,16 +60,16 @@ fn list(items: &[impl ToString]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Dials for the engine, and hands the connection to the brain. Unless
-/// `trusted`, names may not lead into this machine or its private networks.
+/// Dials for the engine, and hands the connection to the brain. Names that are
+/// not `trusted` may not lead into this machine or its private networks.
 pub(crate) async fn dial(
     net: Arc<Net>,
     dial: DialId,
     peer: Option<PeerId>,
     addrs: Vec<Multiaddr>,
-    trusted: bool,
+    trusted: Vec<Multiaddr>,
 ) {
-    let why = match connect(&net, Some(dial), peer, &addrs, trusted).await {
+    let why = match connect(&net, Some(dial), peer, &addrs, &trusted).await {
         Ok(_) => return,
         Err(error) => error.to_string(),
     };
@@ -84,9 +84,9 @@ pub(crate) async fn connect(
     dial: Option<DialId>,
     peer: Option<PeerId>,
     addrs: &[Multiaddr],
-    trusted: bool,
+    trusted: &[Multiaddr],
 ) -> Result<Control, DialError> {
-    let mut attempt = Attempt::new(peer, trusted);
+    let mut attempt = Attempt::new(peer, trusted.to_vec());
     let made = timeout(LIMIT, attempt.run(net, addrs)).await;
     match made {
         Ok(Some((made, addr))) => {
@@ -121,12 +121,12 @@ struct Attempt {
     /// Those that were tried or are being tried or resolved.
     begun: Vec<Multiaddr>,
     failed: Vec<DialError>,
-    /// What names resolve to may be of any network.
-    trusted: bool,
+    /// Names that may lead to any network.
+    trusted: Vec<Multiaddr>,
 }
 
 impl Attempt {
-    fn new(peer: Option<PeerId>, trusted: bool) -> Self {
+    fn new(peer: Option<PeerId>, trusted: Vec<Multiaddr>) -> Self {
         Self { peer, waiting: VecDeque::new(), begun: Vec::new(), failed: Vec::new(), trusted }
     }
 
@@ -176,7 +176,8 @@ impl Attempt {
     fn add(&mut self, name: Multiaddr, mut resolved: Vec<Multiaddr>) {
         resolved.retain(|addr| addr.peer_id().is_none_or(|named| self.peer.is_none_or(|peer| peer == named)));
         // Anyone can give a name an address of ours.
-        resolved.retain(|addr| self.trusted || matches!(addr.scope(), Scope::Public | Scope::Dns));
+        let trusted = self.trusted.contains(&name);
+        resolved.retain(|addr| trusted || matches!(addr.scope(), Scope::Public | Scope::Dns));
         if resolved.is_empty() {
             self.failed.push(dns::ResolveError::NoMatch { addr: name }.into());
         }
@@ -225,7 +226,7 @@ mod tests {
             format!("/ip4/192.0.2.1/tcp/1/p2p/{ours}"),
         ];
         let resolved = resolved.map(|text| parse(&text));
-        let mut attempt = Attempt::new(Some(ours.parse().unwrap()), false);
+        let mut attempt = Attempt::new(Some(ours.parse().unwrap()), Vec::new());
         let name = parse("/dnsaddr/a.example");
         attempt.add(name.clone(), resolved.to_vec());
         attempt.add(name.clone(), resolved.to_vec());
@@ -237,7 +238,7 @@ mod tests {
         let inside = parse("/ip4/10.0.0.1/tcp/1");
         attempt.add(parse("/dnsaddr/b.example"), vec![inside.clone()]);
         assert_eq!(attempt.failed.len(), 2, "a stranger's name leads into our network");
-        let mut attempt = Attempt::new(None, true);
+        let mut attempt = Attempt::new(None, vec![parse("/dnsaddr/b.example")]);
         attempt.add(parse("/dnsaddr/b.example"), vec![inside.clone()]);
         assert_eq!(attempt.waiting, [inside], "the user's own name may");
     }

@@ -11,6 +11,8 @@ pub(crate) mod connection;
 pub(crate) mod dht;
 pub(crate) mod dial;
 pub(crate) mod identity;
+pub(crate) mod nearby;
+pub(crate) mod routers;
 pub(crate) mod streams;
 pub(crate) mod swarm;
 
@@ -23,6 +25,7 @@ use tokio::sync::mpsc;
 use crate::brain::Input;
 use crate::config::{Config, Limits};
 use crate::pool::Pool;
+use crate::router::Router;
 use identity::LocalInfo;
 
 /// What every network task needs.
@@ -35,6 +38,7 @@ pub(crate) struct Net {
     pub(crate) transport: peerage_transport::Config,
     pub(crate) perf: bool,
     pub(crate) local: LocalInfo,
+    pub(crate) routers: Vec<Router>,
 }
 
 impl Net {
@@ -53,6 +57,7 @@ impl Net {
             limits: config.limits.clone(),
             transport: config.transport.clone(),
             perf: config.perf,
+            routers: config.routers.clone(),
         })
     }
 

@@ -1,0 +1,117 @@
+//! What we tell the DHTs that we have: again and again, spread over a day, by
+//! the sweep of each DHT.
+
+use bytes::Bytes;
+use peerage_base::Now;
+use peerage_content::Cid;
+use peerage_dht::Network;
+use peerage_dht::sweep::{Cursor, Output as Swept, Stats, SweepError};
+
+use super::Engine;
+use crate::routing::Owner;
+
+/// How the announcing in one DHT stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announcements {
+    /// Which DHT.
+    pub network: Network,
+    /// There is somebody to tell, and an address of ours.
+    pub online: bool,
+    /// Its figures.
+    pub stats: Stats,
+    /// Where it is, for [`Engine::resume_announcing`].
+    pub cursor: Cursor,
+}
+
+impl Engine {
+    /// Tells the DHTs that we have a block: as soon as they have a peer, and
+    /// from then on every so often. With `known` an earlier run has told it,
+    /// so that its turn is waited for. To be undone as often as it is done.
+    ///
+    /// # Errors
+    /// If there are as many already as may be.
+    pub fn announce(&mut self, cid: &Cid, known: bool, now: Now) -> Result<(), SweepError> {
+        let multihash = cid.hash().to_bytes();
+        let mut taken = Ok(());
+        for side in &mut self.routing.sides {
+            let new = match known {
+                true => side.sweep.insert(&multihash, now),
+                false => side.sweep.announce(&multihash, now),
+            };
+            taken = taken.and(new.map(drop));
+        }
+        if taken.is_ok() {
+            *self.announced.entry(multihash.into()).or_default() += 1;
+        }
+        self.route(now);
+        taken
+    }
+
+    /// Undoes one [`announce`](Self::announce). What servers were told they
+    /// forget in a day or two.
+    pub fn unannounce(&mut self, cid: &Cid) {
+        let multihash = cid.hash().to_bytes();
+        let Some(count) = self.announced.get_mut(&multihash[..]) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.announced.remove(&multihash[..]);
+            for side in &mut self.routing.sides {
+                side.sweep.remove(&multihash);
+            }
+        }
+    }
+
+    /// Goes on where an earlier run was; before anything is announced.
+    pub fn resume_announcing(&mut self, network: Network, cursor: Cursor, now: Now) {
+        if let Some(side) = self.routing.side(network) {
+            side.sweep.resume(cursor, now);
+        }
+        self.route(now);
+    }
+
+    /// How the announcing stands; empty if we are in no DHT.
+    #[must_use]
+    pub fn announcements(&self, now: Now) -> Vec<Announcements> {
+        let sides = self.routing.sides.iter();
+        let each = sides.map(|side| Announcements {
+            network: side.network,
+            online: side.is_online(),
+            stats: side.sweep.stats(now),
+            cursor: side.sweep.cursor(),
+        });
+        each.collect()
+    }
+
+    /// Does what the sweeps want done; true if there was anything.
+    pub(super) fn route_sweeps(&mut self, now: Now) -> bool {
+        let mut moved = false;
+        for side in &mut self.routing.sides {
+            let online = side.is_online();
+            if online != side.online {
+                side.online = online;
+                side.sweep.set_online(online, now);
+            }
+            while let Some(output) = side.sweep.poll_output() {
+                moved = true;
+                match output {
+                    Swept::FindClosest { id, key } => match side.dht.find_closest(&key, now) {
+                        Ok(lookup) => drop(side.owners.insert(lookup, Owner::Sweep(id))),
+                        Err(_) => side.sweep.handle_lookup_failed(id, now),
+                    },
+                    Swept::Announce { id, peer, multihashes } => {
+                        match side.dht.announce(peer, multihashes, now) {
+                            Ok(announcement) => drop(side.deliveries.insert(announcement, id)),
+                            Err(_) => side.sweep.handle_announced(id, 0, now),
+                        }
+                    }
+                    // The keys are all held here.
+                    Swept::ListKeys { from, .. } => side.sweep.handle_keys(from, &[], now),
+                }
+            }
+        }
+        moved
+    }
+}
+
+/// Multihashes that are announced, and how often that was asked for.
+pub(super) type Announced = std::collections::BTreeMap<Bytes, u32>;
