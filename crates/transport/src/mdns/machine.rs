@@ -3,8 +3,8 @@
 //! RFC 6762: questions at once, after a second, then twice as long each time
 //! (section 5.2), each followed by our own answer, as libp2p's spec wants;
 //! answers after a short random time and not twice within a second (section
-//! 6), none to who knows us already (7.1), by unicast to plain DNS clients
-//! (6.7), and nothing from beyond the link (11). Left out on purpose: probing
+//! 6), none to who knows us already (7.1), by unicast as well to plain DNS
+//! clients (6.7), and nothing from beyond the link (11). Left out on purpose: probing
 //! for conflicts, as our name is random, and answers by unicast to who merely
 //! prefers them (5.4), as the others want to hear them as well.
 
@@ -161,15 +161,15 @@ impl Machine {
         }
         match message::parse(bytes) {
             Ok(Message::Question(question)) => self.handle_question(link, from, &question, now),
-            Ok(Message::Answer(answer)) if from.port() == PORT => {
+            // From whichever port: rust-libp2p sends from one of its own, though
+            // RFC 6762 section 6 wants the one of mDNS.
+            Ok(Message::Answer(answer)) => {
                 answer.gone.iter().for_each(|instance| self.table.forget(instance, from.ip()));
                 for said in answer.peers {
                     self.handle_announcement(said, from.ip(), now);
                 }
                 self.schedule(now);
             }
-            // Answers come from this port, or they are not mDNS (section 6).
-            Ok(Message::Answer(_)) => {}
             Err(error) => tracing::trace!(%from, %error, "a packet on mDNS's port"),
         }
     }
@@ -177,8 +177,9 @@ impl Machine {
     fn handle_question(&mut self, id: LinkId, from: SocketAddr, question: &Question, now: Instant) {
         let wanted = question.peers || question.instances.contains(&self.instance);
         if from.port() != PORT {
+            // A plain DNS client, that hears nothing else; or rust-libp2p, that
+            // does not hear this: it listens where all do.
             self.answer_one(id, from, question, wanted);
-            return;
         }
         let half = self.config.ttl.as_secs() / 2;
         let knows =
