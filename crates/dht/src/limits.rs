@@ -67,6 +67,11 @@ pub const DISTRUST_AFTER: u32 = 4;
 /// takes `2^(n+1)` hashes, and a table this deep means some million peers.
 pub const REFRESH_PREFIX_MAX: usize = 15;
 
+/// Deepest bucket for which each refresh draws a new target; the targets of
+/// deeper ones are kept. A judgement: 256 hashes, and beyond it a bucket holds
+/// less than one in 256 of all peers.
+pub const REFRESH_PREFIX_DRAWN: usize = 7;
+
 /// Which of the two DHTs a machine is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Network {

@@ -10,7 +10,7 @@
 //! those who left the table last: after an outage of our own network, in which
 //! all of them failed, we are back at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use peerage_base::Now;
 
 use super::Dht;
 use crate::key::{Key, random_target};
-use crate::limits::{Config, REFRESH_PREFIX_MAX};
+use crate::limits::{Config, REFRESH_PREFIX_DRAWN, REFRESH_PREFIX_MAX};
 use crate::lookup::Goal;
 use crate::message::PeerInfo;
 use crate::output::Timer;
@@ -34,6 +34,9 @@ pub(super) struct Refresh {
     running: bool,
     /// The next pause after finding nobody.
     retry: Duration,
+    /// Targets in deep buckets, by prefix: finding one takes thousands of
+    /// hashes, and the few peers of such a bucket are all near to any.
+    targets: BTreeMap<usize, [u8; 34]>,
 }
 
 impl Refresh {
@@ -44,6 +47,7 @@ impl Refresh {
             queue: None,
             running: false,
             retry: config.bootstrap_retry_min,
+            targets: BTreeMap::new(),
         }
     }
 
@@ -121,7 +125,11 @@ impl Dht {
         }
         let local = Key::of_peer(&self.local.peer);
         while let Some(prefix) = self.refresh.queue.as_mut().and_then(VecDeque::pop_front) {
-            if let Some(target) = random_target(&local, prefix, &mut self.rng) {
+            let kept = self.refresh.targets.get(&prefix).copied();
+            if let Some(target) = kept.or_else(|| random_target(&local, prefix, &mut self.rng)) {
+                if prefix > REFRESH_PREFIX_DRAWN {
+                    self.refresh.targets.insert(prefix, target);
+                }
                 self.begin(Bytes::copy_from_slice(&target), Goal::Refresh, now);
                 return;
             }
