@@ -97,6 +97,18 @@ impl Engine {
         self.routing.dht(network).map(peerage_dht::Dht::peers).unwrap_or_default()
     }
 
+    /// How much a DHT holds; `None` if we are not in it.
+    #[must_use]
+    pub fn dht_stats(&self, network: Network) -> Option<Stats> {
+        self.routing.dht(network).map(peerage_dht::Dht::stats)
+    }
+
+    /// Puts a server into the table of a DHT: [`peerage_dht::Dht::add_known`],
+    /// for simulators and tests.
+    pub fn add_known(&mut self, network: Network, info: &PeerInfo, via: &Multiaddr, now: Now) -> bool {
+        self.routing.side(network).is_some_and(|side| side.dht.add_known(info, via, now))
+    }
+
     /// The state of the DHTs; empty if we are in none.
     #[must_use]
     pub fn dht_status(&self) -> Vec<DhtStatus> {
