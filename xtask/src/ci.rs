@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::command::{cargo, run as execute};
-use crate::{codegen, interop, layers, tidy};
+use crate::{codegen, interop, layers, sim, tidy};
 
 /// One step of CI.
 struct Step {
@@ -33,6 +33,7 @@ const STEPS: &[Step] = &[
         repeat: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked",
         run: doc,
     },
+    Step { name: "sim", repeat: "cargo xtask sim storm --peers 1000 --seeds 1..20", run: sim::check },
     Step { name: "interop", repeat: "cargo xtask interop", run: |root| interop::run(root, None) },
     Step {
         name: "interop clippy",

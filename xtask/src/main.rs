@@ -13,6 +13,7 @@ mod command;
 mod interop;
 mod layers;
 mod proof;
+mod sim;
 mod tidy;
 
 /// Development commands of Peerage.
@@ -53,6 +54,13 @@ enum Task {
         /// Only those whose name contains this
         filter: Option<String>,
     },
+    /// Play a scenario in the simulator; `--list` names them
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Scenario, `--peers N`, `--seed S` or `--seeds A..B`, `--json F`, `--plot F`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run the criterion benchmarks, or `transfer`
     Bench(bench::Options),
 }
@@ -67,6 +75,7 @@ fn main() -> Result<()> {
         Task::Tidy => tidy::check(&root),
         Task::Interop { filter } => interop::run(&root, filter.as_deref()),
         Task::Proof { filter } => proof::run(&root, filter.as_deref()),
+        Task::Sim { args } => sim::run(&root, &args),
         Task::Bench(options) => bench::run(&root, &options),
     }
 }

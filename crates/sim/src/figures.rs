@@ -1,0 +1,121 @@
+//! What a run says: whole numbers under names, tables of them, and what was
+//! promised and not kept. The same run gives the same file, byte for byte.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// One row of a curve.
+pub type Row = BTreeMap<String, u64>;
+
+/// The figures of one run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Figures {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Servers that are there at a time, on average.
+    pub peers: u32,
+    /// What everything that is drawn comes from.
+    pub seed: u64,
+    /// Hash over all events in order.
+    pub trace: String,
+    /// Events that happened.
+    pub events: u64,
+    /// Simulated time, in seconds.
+    pub simulated_s: u64,
+    /// Whole numbers; the unit ends the name: `_us`, `_ppm` (of a million).
+    pub values: BTreeMap<String, u64>,
+    /// Curves, row by row.
+    pub curves: BTreeMap<String, Vec<Row>>,
+    /// What should have been and was not.
+    pub failures: Vec<String>,
+    /// What was published of the same, for comparison.
+    pub published: BTreeMap<String, String>,
+    /// How its curve is best drawn.
+    #[serde(skip)]
+    pub chart: Option<Chart>,
+}
+
+/// A picture of a curve.
+#[derive(Debug, Clone, Default)]
+pub struct Chart {
+    /// Above it.
+    pub title: String,
+    /// The curve.
+    pub curve: String,
+    /// The column along the bottom, and whether by its logarithm.
+    pub x: String,
+    /// See `x`.
+    pub log_x: bool,
+    /// The columns that are lines.
+    pub lines: Vec<String>,
+    /// A column whose values are lines of their own.
+    pub group: Option<String>,
+    /// What of the columns is 1 in the picture.
+    pub unit: u64,
+}
+
+impl Figures {
+    /// Notes a number.
+    pub(crate) fn set(&mut self, name: &str, value: u64) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// Notes how many of all: as a share of a million, and of how many.
+    pub(crate) fn share(&mut self, name: &str, part: u64, all: u64) -> u64 {
+        let ppm = ppm(part, all);
+        self.set(&format!("{name}_ppm"), ppm);
+        self.set(&format!("{name}_of"), all);
+        ppm
+    }
+
+    /// Notes quantiles and the mean.
+    pub(crate) fn spread(&mut self, name: &str, unit: &str, mut samples: Vec<u64>) {
+        samples.sort_unstable();
+        for (label, percent) in [("p50", 50), ("p95", 95), ("p99", 99)] {
+            self.set(&format!("{name}_{label}{unit}"), quantile(&samples, percent));
+        }
+        let mean = samples.iter().sum::<u64>().checked_div(samples.len() as u64).unwrap_or(0);
+        self.set(&format!("{name}_mean{unit}"), mean);
+    }
+
+    /// Notes a failure unless `kept`.
+    pub(crate) fn promise(&mut self, kept: bool, what: impl FnOnce() -> String) {
+        if !kept {
+            self.failures.push(what());
+        }
+    }
+
+    pub(crate) fn publish(&mut self, name: &str, text: &str) {
+        self.published.insert(name.to_owned(), text.to_owned());
+    }
+}
+
+/// Parts of a million; all of nothing is all.
+pub(crate) fn ppm(part: u64, all: u64) -> u64 {
+    (part * 1_000_000).checked_div(all).unwrap_or(1_000_000)
+}
+
+/// The smallest sample that so many percent are not above.
+pub(crate) fn quantile(sorted: &[u64], percent: usize) -> u64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1) - 1;
+    sorted.get(rank).copied().unwrap_or(0)
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_samples() {
+        let samples: Vec<u64> = (1..=100).collect();
+        assert_eq!((quantile(&samples, 50), quantile(&samples, 99)), (50, 99));
+        assert_eq!((quantile(&[7], 99), quantile(&[], 50)), (7, 0));
+        assert_eq!((ppm(1, 3), ppm(0, 0)), (333_333, 1_000_000));
+    }
+}

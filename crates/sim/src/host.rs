@@ -1,0 +1,150 @@
+//! A host: the machine on which a peer runs, and what is known of it by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use peerage_base::{Instant, Rng};
+use peerage_dht::{Key, PeerInfo};
+use peerage_engine::DialId;
+use peerage_identity::{Multiaddr, PeerId};
+
+use crate::draw;
+use crate::hostile::Behaviour;
+use crate::node::{Asked, Node};
+use crate::place::Region;
+use crate::world::Shelf;
+
+/// Names a host for the whole of a run.
+pub(crate) type HostId = u32;
+
+/// Who can begin a connection to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nat {
+    /// Anyone.
+    Open,
+    /// Nobody from outside, though its mapping is the same for all: a full
+    /// cone that no port was opened in. A client.
+    Cone,
+    /// Nobody, and each peer sees it at another port. A client.
+    Symmetric,
+}
+
+/// A connection, as one of its two hosts has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) other: HostId,
+    /// Tells a connection from a later one of the same two.
+    pub(crate) generation: u32,
+    /// What this host sent arrives no earlier than what it sent before.
+    pub(crate) arrived: Instant,
+}
+
+/// A machine and its peer.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) peer: PeerId,
+    pub(crate) key: Key,
+    /// Where it listens, or from where it comes.
+    pub(crate) addr: Multiaddr,
+    pub(crate) region: Region,
+    /// What its line adds to a message, one way.
+    pub(crate) line_micros: u64,
+    /// Kilobits a second.
+    pub(crate) up_kbps: u64,
+    pub(crate) down_kbps: u64,
+    pub(crate) nat: Nat,
+    pub(crate) behaviour: Behaviour,
+    /// Seconds by which its calendar is off.
+    pub(crate) skew: i64,
+    /// Of which part of a divided world.
+    pub(crate) side: u8,
+
+    /// Running now; a hostile one may run without a node.
+    pub(crate) alive: bool,
+    /// Of its sessions; what belongs to an earlier one is void.
+    pub(crate) session: u32,
+    pub(crate) node: Option<Box<Node>>,
+    /// When the event is that wakes the node.
+    pub(crate) wake: Option<Instant>,
+    /// By number of the other.
+    pub(crate) links: Vec<Link>,
+    /// Requests that wait for an answer, and from whom.
+    pub(crate) open: BTreeMap<Asked, HostId>,
+    /// Attempts to connect that were not given up.
+    pub(crate) dialing: BTreeSet<DialId>,
+    /// When its line is free to send, and to receive, more.
+    pub(crate) up_free: Instant,
+    pub(crate) down_free: Instant,
+    /// Blocks, if it has any.
+    pub(crate) shelf: Option<Box<Shelf>>,
+    /// Peers that it remembers on disk.
+    pub(crate) remembered: Vec<HostId>,
+}
+
+impl Host {
+    pub(crate) fn info(&self) -> PeerInfo {
+        PeerInfo { peer: self.peer, addrs: vec![self.addr.clone()] }
+    }
+
+    /// What it says of its addresses: a client has none that others could use.
+    pub(crate) fn advertised(&self) -> Vec<Multiaddr> {
+        if self.nat == Nat::Open { vec![self.addr.clone()] } else { Vec::new() }
+    }
+
+    pub(crate) fn link(&self, other: HostId) -> Option<&Link> {
+        self.links.binary_search_by_key(&other, |link| link.other).ok().map(|index| &self.links[index])
+    }
+
+    pub(crate) fn link_mut(&mut self, other: HostId) -> Option<&mut Link> {
+        let index = self.links.binary_search_by_key(&other, |link| link.other).ok()?;
+        Some(&mut self.links[index])
+    }
+
+    /// Adds a connection, or says that there is one.
+    pub(crate) fn add_link(&mut self, link: Link) -> bool {
+        match self.links.binary_search_by_key(&link.other, |link| link.other) {
+            Ok(_) => false,
+            Err(index) => {
+                self.links.insert(index, link);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn remove_link(&mut self, other: HostId) -> Option<Link> {
+        let index = self.links.binary_search_by_key(&other, |link| link.other).ok()?;
+        Some(self.links.remove(index))
+    }
+}
+
+/// Lines in kilobits a second, down and up, and how many of a hundred hosts
+/// have them: cable and DSL, fibre. After Ookla's Speedtest Global Index of 2024,
+/// whose median fixed line has about 95 Mbit/s down and 50 up.
+const HOME_LINES: [(u64, u64); 4] =
+    [(20_000, 4_000), (95_000, 20_000), (200_000, 50_000), (900_000, 400_000)];
+const HOME_SHARES: [u64; 4] = [20, 40, 25, 15];
+
+/// Draws the line of a host: what it adds, its speed up and down.
+pub(crate) fn line(cloud: bool, rng: &mut Rng) -> (u64, u64, u64) {
+    if cloud {
+        return (200 + rng.below(400), 1_000_000, 1_000_000);
+    }
+    let (down, up) = HOME_LINES[draw::share(&HOME_SHARES, rng)];
+    (draw::home_micros(rng), up, down)
+}
+
+/// The id of the `n`th host. Its number lies in it, so that no map is needed to
+/// find the host again; ids are hashed before they are compared, so that this
+/// places nobody.
+pub(crate) fn peer_id(n: HostId, rng: &mut Rng) -> PeerId {
+    let mut id = [0; 34];
+    id[..2].copy_from_slice(&[0x12, 0x20]);
+    id[2..6].copy_from_slice(&n.to_be_bytes());
+    rng.fill(&mut id[6..]);
+    PeerId::from_bytes(&id).expect("a sha2-256 multihash of 32 bytes")
+}
+
+/// The number in such an id.
+pub(crate) fn number(peer: &PeerId) -> Option<HostId> {
+    let bytes = peer.as_bytes().get(2..6)?;
+    Some(HostId::from_be_bytes(bytes.try_into().ok()?))
+}

@@ -1,0 +1,30 @@
+//! How a host behaves towards others.
+
+use std::time::Duration;
+
+/// What a host does with what it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// It runs the machines as they are.
+    Honest,
+    /// It accepts connections and requests, and answers nothing.
+    Silent,
+    /// It answers truthfully, and so late.
+    Slow(Duration),
+    /// It names the hostile peers nearest to the key, knows no provider, and
+    /// keeps no record.
+    Liar,
+    /// It names peers near to the key that do not exist.
+    Inventor,
+    /// It runs the machines, and every so-manieth block that it sends is wrong.
+    Corrupter(u32),
+    /// It repeats what it answered first to whatever it is asked.
+    Replayer,
+}
+
+impl Behaviour {
+    /// Runs the machines.
+    pub(crate) const fn has_node(self) -> bool {
+        matches!(self, Self::Honest | Self::Slow(_) | Self::Corrupter(_))
+    }
+}

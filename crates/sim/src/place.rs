@@ -1,0 +1,65 @@
+//! Where a host is, and how far that is from others.
+//!
+//! Round trips are IBM Cloud's published averages between its regions, 27 July
+//! to 25 August 2024 (docs of IBM Cloud VPC, "Network latency"). Where no data
+//! center is, the nearest stands in: Tokyo and Osaka for China, Taiwan and Korea.
+//! How many peers are where is Trautwein et al. (SIGCOMM 2022, section 5.1): US
+//! 28.5 %, China 24.2 %, France 8.3 %, Taiwan 7.2 %, Korea 6.7 %; the rest
+//! spread over Europe, with a few in Canada, South America and Oceania.
+
+use peerage_base::Rng;
+
+use crate::draw;
+
+/// Of a thousand hosts: Dallas, Toronto, Washington, Frankfurt, London, Madrid,
+/// Osaka, Sydney, Tokyo, Sao Paulo.
+const SHARES: [u64; 10] = [140, 30, 145, 120, 90, 60, 150, 15, 235, 15];
+
+/// Round trips in milliseconds; the upper half of the published table. Within
+/// a region: between two cities of it, a judgement.
+const ROUND_TRIP_MS: [[u64; 10]; 10] = [
+    [12, 34, 31, 123, 113, 119, 150, 186, 143, 146],
+    [34, 10, 19, 93, 82, 108, 168, 215, 162, 129],
+    [31, 19, 12, 91, 75, 87, 172, 214, 164, 118],
+    [123, 93, 91, 10, 13, 29, 232, 250, 233, 198],
+    [113, 82, 75, 13, 8, 27, 244, 261, 243, 188],
+    [119, 108, 87, 29, 27, 10, 257, 275, 258, 209],
+    [150, 168, 172, 232, 244, 257, 16, 122, 9, 293],
+    [186, 215, 214, 250, 261, 275, 122, 14, 115, 328],
+    [143, 162, 164, 233, 243, 258, 9, 115, 16, 284],
+    [146, 129, 118, 198, 188, 209, 293, 328, 284, 14],
+];
+
+/// A region, as an index of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Region(u8);
+
+impl Region {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        Self(u8::try_from(draw::share(&SHARES, rng)).unwrap_or(0))
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Microseconds one way between two regions.
+pub(crate) const fn between_micros(a: Region, b: Region) -> u64 {
+    ROUND_TRIP_MS[a.index()][b.index()] * 500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_symmetric_and_shares_are_whole() {
+        for (a, row) in ROUND_TRIP_MS.iter().enumerate() {
+            for (b, trip) in row.iter().enumerate() {
+                assert_eq!(*trip, ROUND_TRIP_MS[b][a]);
+            }
+        }
+        assert_eq!(SHARES.iter().sum::<u64>(), 1000);
+    }
+}

@@ -1,0 +1,166 @@
+//! A divided world, hosts behind NATs, and everything at once.
+
+use std::time::Duration;
+
+use super::{close, config, measure};
+use crate::figures::Figures;
+use crate::host::{HostId, Nat};
+use crate::hostile::Behaviour;
+use crate::world::{Kind, Setup, World};
+
+/// A third cannot be heard by the others for ten minutes; then all is well again.
+pub(super) fn partition(peers: u32, seed: u64) -> Figures {
+    let mut world = World::new(Setup::new(peers, seed), config());
+    let mut figures = Figures::default();
+    world.run_for(Duration::from_secs(20));
+    measure::provide(&mut world, 200, Duration::from_secs(30));
+    world.finish_queries(Duration::from_secs(60));
+    let before = measure::records(&std::mem::take(&mut world.done));
+    divide(&mut world, 3);
+    // One way only: what the third sends is lost, what is sent to it arrives.
+    world.block(1, 0);
+    world.run_for(Duration::from_secs(300));
+    measure::find(&mut world, &before, 200, Duration::from_secs(120));
+    measure::provide(&mut world, 200, Duration::from_secs(120));
+    world.finish_queries(Duration::from_secs(90));
+    let done = std::mem::take(&mut world.done);
+    measure::note_finds(&mut figures, "divided", &world, &done, &before);
+    let during = measure::records(&done);
+    world.heal();
+    // A table is refreshed every ten minutes.
+    world.run_for(Duration::from_secs(720));
+    for (name, records, promised) in [("healed_old", &before, 999_000), ("healed_new", &during, 990_000)] {
+        measure::find(&mut world, records, 200, Duration::from_secs(30));
+        world.finish_queries(Duration::from_secs(90));
+        let done = std::mem::take(&mut world.done);
+        let found = measure::note_finds(&mut figures, name, &world, &done, records);
+        figures.promise(found >= promised, || format!("{name}: {found} ppm found the provider"));
+    }
+    close(&mut figures, &world);
+    figures
+}
+
+/// One in so many hosts is on the other side.
+fn divide(world: &mut World, one_in: u64) {
+    for host in 0..world.hosts.len() {
+        world.hosts[host].side = u8::from(world.rng.below(one_in) == 0);
+    }
+}
+
+/// As many clients behind NATs as servers.
+pub(super) fn nat(peers: u32, seed: u64) -> Figures {
+    let mut world = World::new(Setup { clients: peers, ..Setup::new(peers, seed) }, config());
+    let mut figures = Figures::default();
+    world.run_for(Duration::from_secs(20));
+    measure::provide(&mut world, 200, Duration::from_secs(30));
+    world.finish_queries(Duration::from_secs(60));
+    let records = measure::records(&std::mem::take(&mut world.done));
+    let keys: Vec<Vec<u8>> = records.keys().cloned().collect();
+    for _ in 0..200 {
+        world.run_for(Duration::from_millis(150));
+        let Some(key) = world.rng.pick(&keys).cloned() else { break };
+        if let Some(client) = measure::someone(&mut world, |host| host.nat != Nat::Open) {
+            world.query(client, Kind::Providers, &key);
+        }
+    }
+    world.finish_queries(Duration::from_secs(90));
+    let done = std::mem::take(&mut world.done);
+    let found = measure::note_finds(&mut figures, "client_find", &world, &done, &records);
+    figures.promise(found >= 999_000, || format!("{found} ppm of clients found the provider"));
+    // Nobody can be told an address of theirs, so they cannot provide.
+    let Some(client) = measure::someone(&mut world, |host| host.nat == Nat::Symmetric) else {
+        return figures;
+    };
+    let key = measure::new_key(&mut world);
+    world.query(client, Kind::Provide, &key);
+    world.finish_queries(Duration::from_secs(90));
+    let provides = world.done.iter().any(|done| done.report.is_some());
+    world.done.clear();
+    figures.promise(!provides, || "a client without addresses provides".to_owned());
+    // Who looks for a server by its id finds where it is.
+    let mut sought = 0;
+    for _ in 0..100 {
+        world.run_for(Duration::from_millis(150));
+        let server = measure::someone(&mut world, |host| host.nat == Nat::Open);
+        let (Some(server), Some(by)) = (server, measure::someone(&mut world, |_| true)) else { break };
+        let peer = world.host(server).peer;
+        sought += u64::from(server != by && world.query(by, Kind::Peer(peer), peer.as_bytes()));
+    }
+    world.finish_queries(Duration::from_secs(90));
+    let told = std::mem::take(&mut world.done).iter().filter(|done| done.first.is_some()).count() as u64;
+    let found = figures.share("find_peer", told, sought);
+    figures.promise(found >= 990_000, || format!("{found} ppm of servers were found by their id"));
+    let tables = world.hosts.iter().filter_map(|host| host.node.as_ref());
+    let clients = tables
+        .flat_map(|node| node.table())
+        .filter(|info| crate::host::number(&info.peer).is_some_and(|host| world.host(host).nat != Nat::Open));
+    let clients = clients.count();
+    figures.promise(clients == 0, || format!("{clients} clients in tables"));
+    close(&mut figures, &world);
+    figures
+}
+
+/// Everything at once and in haste: loss, churn, liars, wrong calendars,
+/// crashes, a division; and then rest, after which all must be well.
+pub(super) fn storm(peers: u32, seed: u64) -> Figures {
+    let setup = Setup {
+        churn: true,
+        haste: 30,
+        loss_ppm: 20_000,
+        skew: 3_600,
+        clients: peers / 20,
+        hostile: vec![
+            (40, Behaviour::Liar),
+            (20, Behaviour::Silent),
+            (20, Behaviour::Slow(Duration::from_secs(3))),
+            (10, Behaviour::Inventor),
+            (10, Behaviour::Replayer),
+        ],
+        ..Setup::new(peers, seed)
+    };
+    let mut world = World::new(setup, config());
+    let mut figures = Figures::default();
+    measure::provide(&mut world, 40, Duration::from_secs(15));
+    divide(&mut world, 4);
+    world.block(0, 1);
+    measure::provide(&mut world, 20, Duration::from_secs(10));
+    crash(&mut world, 20);
+    world.heal();
+    world.run_for(Duration::from_secs(5));
+    // Quiet: nobody leaves any more.
+    world.calm();
+    world.run_for(Duration::from_secs(10));
+    world.finish_queries(Duration::from_secs(60));
+    let stormy = std::mem::take(&mut world.done);
+    measure::note_provides(&mut figures, &stormy);
+    measure::provide(&mut world, 40, Duration::from_secs(4));
+    world.finish_queries(Duration::from_secs(90));
+    let records = measure::records(&std::mem::take(&mut world.done));
+    figures.promise(records.len() >= 39, || format!("{} of 40 provides stored anything", records.len()));
+    measure::find(&mut world, &records, 100, Duration::from_secs(4));
+    world.finish_queries(Duration::from_secs(90));
+    let done = std::mem::take(&mut world.done);
+    let found = measure::note_finds(&mut figures, "after", &world, &done, &records);
+    figures.promise(found >= 990_000, || format!("{found} ppm found the provider after the storm"));
+    close(&mut figures, &world);
+    figures
+}
+
+/// One in so many hosts fails at once; half of these lose their disks. They
+/// are back after a few seconds.
+fn crash(world: &mut World, one_in: u64) {
+    let all = HostId::try_from(world.hosts.len()).unwrap_or(0);
+    let mut crashed = Vec::new();
+    for host in 8..all {
+        if world.host(host).node.is_some() && world.rng.below(one_in) == 0 {
+            world.stop(host, true);
+            crashed.push(host);
+        }
+    }
+    world.run_for(Duration::from_secs(5));
+    for (index, host) in crashed.into_iter().enumerate() {
+        if !world.host(host).alive {
+            world.restart(host, index % 2 == 0);
+        }
+    }
+}

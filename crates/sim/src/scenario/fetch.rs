@@ -1,0 +1,93 @@
+//! Fetches by nothing but a CID: some providers send wrong blocks, some have
+//! slow disks, some leave, and some getters are behind NATs.
+
+use std::time::Duration;
+
+use peerage_engine::JobId;
+
+use super::{close, config, measure};
+use crate::figures::{Figures, micros};
+use crate::host::{HostId, Nat};
+use crate::hostile::Behaviour;
+use crate::world::{Kind, Setup, World};
+
+/// A file of 24 MiB.
+const LEAVES: u32 = 96;
+const LEAF: u32 = 256 << 10;
+
+pub(super) fn play(peers: u32, seed: u64) -> Figures {
+    // One in ten sends every fourth block wrong.
+    let hostile = vec![(100, Behaviour::Corrupter(4))];
+    let setup = Setup { clients: peers / 5, hostile, ..Setup::new(peers, seed) };
+    let mut world = World::new(setup, config());
+    let mut figures = Figures::default();
+    world.run_for(Duration::from_secs(20));
+    let (root, hashes) = world.add_file(LEAVES, LEAF);
+    let key = root.hash().to_bytes();
+    let mut providers: Vec<HostId> = Vec::new();
+    for n in 0..10u32 {
+        // Three liars, one slow disk, the rest as they are.
+        let liar = n < 3;
+        let wanted = |host: &crate::host::Host| {
+            host.nat == Nat::Open && matches!(host.behaviour, Behaviour::Corrupter(_)) == liar
+        };
+        let Some(host) = measure::someone(&mut world, wanted) else { continue };
+        let disk = Duration::from_millis(if n == 3 { 200 } else { 2 });
+        world.share(host, root, &hashes, disk);
+        world.query(host, Kind::Provide, &key);
+        providers.push(host);
+    }
+    world.finish_queries(Duration::from_secs(60));
+    world.done.clear();
+    let began = world.now;
+    let mut getters: Vec<HostId> = Vec::new();
+    while getters.len() < 20 {
+        let client = getters.len().is_multiple_of(4);
+        let wanted = |host: &crate::host::Host| {
+            host.shelf.is_none() && host.behaviour == Behaviour::Honest && (host.nat != Nat::Open) == client
+        };
+        let Some(host) = measure::someone(&mut world, wanted) else { break };
+        world.fetch(host, JobId(1), root, Duration::from_millis(2));
+        getters.push(host);
+    }
+    world.run_for(Duration::from_secs(2));
+    // Two of the honest providers are gone in the middle of it.
+    for &host in providers.iter().skip(4).take(2) {
+        world.stop(host, true);
+    }
+    let mut took = Vec::new();
+    for _ in 0..1_200 {
+        world.run_for(Duration::from_millis(500));
+        took.clear();
+        for &host in &getters {
+            let shelf = world.host(host).shelf.as_ref();
+            took.extend(
+                shelf.and_then(|shelf| shelf.ended.get(&JobId(1))).map(|ended| (host, ended.is_ok())),
+            );
+        }
+        if took.len() == getters.len() {
+            break;
+        }
+    }
+    let whole = getters.iter().filter(|&&host| world.holds(host, &hashes)).count();
+    let finished = took.iter().filter(|(_, good)| *good).count();
+    figures.share("fetched", finished as u64, getters.len() as u64);
+    figures.promise(finished == getters.len(), || format!("{finished} of {} fetched it", getters.len()));
+    figures.promise(whole >= finished, || format!("{whole} have all blocks, {finished} say so"));
+    figures.set("all_took_us", micros(world.now.since(began)));
+    let (mut wrong, mut duplicates, mut sources) = (0, 0, Vec::new());
+    for &host in &getters {
+        let ended = world.host(host).shelf.as_ref().and_then(|shelf| shelf.ended.get(&JobId(1)));
+        if let Some(Ok(progress)) = ended {
+            wrong += progress.wrong.values().sum::<u64>();
+            duplicates += progress.duplicates;
+            sources.push(progress.received.len() as u64);
+        }
+    }
+    figures.set("wrong_blocks", wrong);
+    figures.set("duplicate_bytes", duplicates);
+    figures.spread("sources", "", sources);
+    figures.promise(wrong > 0, || "nobody was sent a wrong block".to_owned());
+    close(&mut figures, &world);
+    figures
+}

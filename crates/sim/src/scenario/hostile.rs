@@ -1,0 +1,195 @@
+//! Peers that lie, peers around one key, and floods.
+
+use std::time::Duration;
+
+use peerage_dht::Key;
+use peerage_engine::Config;
+
+use super::{close, config, measure};
+use crate::figures::{Chart, Figures, Row, ppm};
+use crate::host::{HostId, Nat};
+use crate::hostile::Behaviour;
+use crate::world::{Kind, Setup, World};
+
+/// Of a thousand, so hostile: most name each other, some say nothing, invent
+/// peers or repeat themselves.
+const MIXED: [(u32, Behaviour); 4] =
+    [(200, Behaviour::Liar), (50, Behaviour::Silent), (25, Behaviour::Inventor), (25, Behaviour::Replayer)];
+
+/// The defaults, with a change to the public DHT.
+fn with(change: impl FnOnce(&mut peerage_dht::Config)) -> Config {
+    let mut config = config();
+    change(&mut config.routing.wan);
+    config
+}
+
+/// Three in ten are hostile; with look-ups as deployed, and on disjoint paths.
+pub(super) fn liars(peers: u32, seed: u64) -> Figures {
+    let mut figures = Figures::default();
+    let mut rows = Vec::new();
+    for (kind, hostile) in [MIXED.to_vec(), vec![(300, Behaviour::Liar)]].into_iter().enumerate() {
+        for paths in [1, 2, 5] {
+            let setup = Setup { hostile: hostile.clone(), ..Setup::new(peers, seed) };
+            let mut world = World::new(setup, with(|dht| dht.paths = paths));
+            let count = 300;
+            world.run_for(Duration::from_secs(20));
+            measure::provide(&mut world, count, Duration::from_secs(60));
+            world.finish_queries(Duration::from_secs(120));
+            let provides = std::mem::take(&mut world.done);
+            let records = measure::records(&provides);
+            measure::find(&mut world, &records, count, Duration::from_secs(60));
+            world.finish_queries(Duration::from_secs(120));
+            let finds = std::mem::take(&mut world.done);
+            let name = format!("{}_paths{paths}", if kind == 0 { "mixed" } else { "liars" });
+            let found = measure::note_finds(&mut figures, &name, &world, &finds, &records);
+            let closest = format!("{name}_closest_honest");
+            let closest = measure::note_closest(&mut figures, &closest, &world, &provides, Kind::Provide);
+            figures.promise(found >= 990_000, || format!("{name}: {found} ppm found the provider"));
+            let mut row = Row::new();
+            row.insert("all_liars".to_owned(), kind as u64);
+            row.insert("paths".to_owned(), paths as u64);
+            row.insert("found_ppm".to_owned(), found);
+            row.insert("closest_honest_ppm".to_owned(), closest);
+            row.insert("messages_mean".to_owned(), figures.values[&format!("{name}_messages_mean")]);
+            row.insert("whole_p50_us".to_owned(), figures.values[&format!("{name}_whole_p50_us")]);
+            rows.push(row);
+            close(&mut figures, &world);
+        }
+    }
+    figures.curves.insert("liars".to_owned(), rows);
+    figures.chart = Some(Chart {
+        title: "30 % hostile: look-ups that found the provider, by disjoint paths".to_owned(),
+        curve: "liars".to_owned(),
+        x: "paths".to_owned(),
+        log_x: false,
+        lines: vec!["found_ppm".to_owned()],
+        group: Some("all_liars".to_owned()),
+        unit: 1_000_000,
+    });
+    figures
+}
+
+/// Keys whose nearest places an attacker takes, by identities and prefixes.
+pub(super) fn eclipse(peers: u32, seed: u64) -> Figures {
+    const KEYS: u32 = 5;
+    const SEEKERS: u32 = 6;
+    let mut world = World::new(Setup::new(peers, seed), config());
+    let mut figures = Figures::default();
+    let mut rows = Vec::new();
+    world.run_for(Duration::from_secs(20));
+    for groups in [1, 4, 1_000] {
+        for identities in [5, 10, 20, 30, 45, 90] {
+            let (before, after) = (
+                attack(&mut world, identities, groups, KEYS, SEEKERS, true),
+                attack(&mut world, identities, groups, KEYS, SEEKERS, false),
+            );
+            let mut row = Row::new();
+            row.insert("identities".to_owned(), identities.into());
+            row.insert("groups".to_owned(), groups.min(identities.into()));
+            row.insert("groups_at_most".to_owned(), groups);
+            row.insert("found_if_provided_before_ppm".to_owned(), before);
+            row.insert("found_if_provided_after_ppm".to_owned(), after);
+            rows.push(row);
+        }
+    }
+    figures.publish(
+        "eclipse",
+        "Sridhar et al. (NDSS 2024): a few dozen Sybils nearest to a CID censor it almost surely, at negligible cost",
+    );
+    close(&mut figures, &world);
+    figures.curves.insert("eclipse".to_owned(), rows);
+    figures.chart = Some(Chart {
+        title: "look-ups that found a provider, by identities nearest to its key".to_owned(),
+        curve: "eclipse".to_owned(),
+        x: "identities".to_owned(),
+        log_x: false,
+        lines: vec!["found_if_provided_after_ppm".to_owned()],
+        group: Some("groups_at_most".to_owned()),
+        unit: 1_000_000,
+    });
+    figures
+}
+
+/// The share of look-ups that find the provider of a key under attack, which
+/// was provided before the attack or after it.
+fn attack(world: &mut World, identities: u32, groups: u64, keys: u32, seekers: u32, before: bool) -> u64 {
+    let mut sybils: Vec<HostId> = Vec::new();
+    let mut records = measure::Records::new();
+    for _ in 0..keys {
+        let key = measure::new_key(world);
+        let Some(provider) = measure::someone(world, |_| true) else { continue };
+        let provided = measure::Provided::now(world, provider);
+        records.insert(key.clone(), provided);
+        if before {
+            world.query(provider, Kind::Provide, &key);
+            world.finish_queries(Duration::from_secs(90));
+        }
+        sybils.extend(world.eclipse(&Key::of(&key), identities, groups, 60));
+        world.run_for(Duration::from_secs(5));
+        if !before {
+            world.query(provider, Kind::Provide, &key);
+            world.finish_queries(Duration::from_secs(90));
+        }
+    }
+    world.done.clear();
+    measure::find(world, &records, keys * seekers, Duration::from_secs(5));
+    world.finish_queries(Duration::from_secs(90));
+    let done = std::mem::take(&mut world.done);
+    let found = done.iter().filter(|done| {
+        let record = records.get(&done.key);
+        record.is_some_and(|record| done.providers.contains(&world.host(record.by).peer))
+    });
+    let share = ppm(found.count() as u64, done.len() as u64);
+    // They are gone before the next attack.
+    for sybil in sybils {
+        world.stop(sybil, false);
+    }
+    share
+}
+
+/// Some send records and questions without end.
+pub(super) fn flood(peers: u32, seed: u64) -> Figures {
+    // Small bounds, so that they are reached.
+    let config = with(|dht| {
+        dht.providers_max = 4_096;
+        dht.providers_per_sender = 512;
+    });
+    let mut world = World::new(Setup::new(peers, seed), config);
+    let mut figures = Figures::default();
+    world.run_for(Duration::from_secs(20));
+    measure::provide(&mut world, 200, Duration::from_secs(30));
+    world.finish_queries(Duration::from_secs(60));
+    let provides = std::mem::take(&mut world.done);
+    let records = measure::records(&provides);
+    let all = HostId::try_from(world.hosts.len()).unwrap_or(0);
+    let victims: Vec<HostId> = (0..all).filter(|&host| world.host(host).node.is_some()).take(8).collect();
+    let mut flooders = Vec::new();
+    for _ in 0..20 {
+        let flooder = world.add_host(Behaviour::Silent, Nat::Open);
+        world.host_mut(flooder).alive = true;
+        flooders.push(flooder);
+    }
+    for &flooder in &flooders {
+        for &victim in &victims {
+            world.approach(flooder, victim);
+        }
+    }
+    world.run_for(Duration::from_secs(5));
+    for _ in 0..3 {
+        for &flooder in &flooders {
+            world.flood(flooder, 1_000);
+        }
+        measure::find(&mut world, &records, 60, Duration::from_secs(2));
+    }
+    world.finish_queries(Duration::from_secs(60));
+    let finds = std::mem::take(&mut world.done);
+    let found = measure::note_finds(&mut figures, "find", &world, &finds, &records);
+    figures.promise(found >= 990_000, || format!("{found} ppm found the provider"));
+    // Floods do not count as much as they send.
+    let kept = victims.iter().filter_map(|&host| world.host(host).node.as_ref());
+    let kept = kept.map(|node| node.stats().provider_records as u64).max().unwrap_or(0);
+    figures.set("most_records_at_a_victim", kept);
+    figures.promise(kept == 4_096, || format!("{kept} records at a victim: the bound was not reached"));
+    close(&mut figures, &world);
+    figures
+}

@@ -1,0 +1,110 @@
+//! What is played, and what must come of it.
+
+mod faults;
+mod fetch;
+mod hostile;
+mod lookup;
+mod measure;
+mod scale;
+
+use std::time::Duration;
+
+use peerage_engine::Config;
+
+use crate::figures::Figures;
+use crate::world::World;
+
+/// Something to play.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub about: &'static str,
+    play: fn(peers: u32, seed: u64) -> Figures,
+}
+
+/// All there are.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "lookup", about: "look-ups and provides among servers that stay", play: lookup::quiet },
+    Scenario {
+        name: "churn",
+        about: "the same with published sessions and returns, and records of up to 4 h",
+        play: lookup::churn,
+    },
+    Scenario { name: "partition", about: "a third cannot be heard for ten minutes", play: faults::partition },
+    Scenario { name: "liars", about: "30 % hostile, by disjoint paths", play: hostile::liars },
+    Scenario {
+        name: "eclipse",
+        about: "identities around a key, by number and prefixes",
+        play: hostile::eclipse,
+    },
+    Scenario { name: "fetch", about: "24 MiB by CID from liars, slow disks and leavers", play: fetch::play },
+    Scenario { name: "nat", about: "as many clients behind NATs as servers", play: faults::nat },
+    Scenario { name: "flood", about: "records and questions without end", play: hostile::flood },
+    Scenario { name: "scale", about: "hops, messages and time from 1,000 servers up", play: scale::play },
+    Scenario { name: "storm", about: "everything at once, then rest; what CI plays", play: faults::storm },
+];
+
+impl Scenario {
+    /// The scenario of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SCENARIOS.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// Plays it. The result depends on nothing else.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
+    #[must_use]
+    pub fn play(&self, peers: u32, seed: u64) -> Figures {
+        let mut figures = (self.play)(peers, seed);
+        figures.scenario = self.name.to_owned();
+        figures.peers = peers;
+        figures.seed = seed;
+        figures
+    }
+}
+
+/// The configuration of simulated peers: the defaults, but that connections
+/// without use go sooner and fewer past ones are remembered, since thousands of
+/// peers share one memory.
+fn config() -> Config {
+    Config {
+        connections_high: 24,
+        connections_low: 12,
+        connection_grace: Duration::from_secs(5),
+        trim_interval: Duration::from_secs(5),
+        reached: 32,
+        pauses: 64,
+        ..Config::default()
+    }
+}
+
+/// What every run says of its world.
+fn close(figures: &mut Figures, world: &World) {
+    world.check_world();
+    figures.events += world.trace.events();
+    figures.simulated_s += world.now.as_nanos() / 1_000_000_000;
+    figures.trace += &format!("{:016x}", world.trace.digest());
+    let counts = &world.counts;
+    for (name, value) in [
+        ("dials", counts.dials),
+        ("dials_failed", counts.dials_failed),
+        ("connections", counts.connections),
+        ("requests", counts.requests),
+        ("responses", counts.responses),
+        ("sessions_begun", counts.joined),
+        ("sessions_ended", counts.left),
+        ("retransmitted", counts.retransmitted),
+        ("bytes", counts.bytes),
+        ("most_table_peers", world.largest.table as u64),
+        ("most_contacts", world.largest.contacts as u64),
+        ("most_requests_open", world.largest.requests as u64),
+        ("most_provider_records", world.largest.records as u64),
+        ("most_connections", world.largest.links as u64),
+    ] {
+        figures.set(&format!("world_{name}"), value);
+    }
+}

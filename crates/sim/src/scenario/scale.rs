@@ -1,0 +1,64 @@
+//! How look-ups grow with the network: hops, messages and time at 1,000 servers
+//! and at each half power of ten more, up to as many as are asked for.
+
+use std::time::Duration;
+
+use super::{close, config, measure};
+use crate::figures::{Chart, Figures, Row};
+use crate::world::{Setup, World};
+
+const SIZES: [u32; 5] = [1_000, 3_162, 10_000, 31_623, 100_000];
+
+pub(super) fn play(peers: u32, seed: u64) -> Figures {
+    let mut figures = Figures::default();
+    let mut rows = Vec::new();
+    for size in SIZES.into_iter().filter(|&size| size < peers).chain([peers]) {
+        rows.push(at_size(size, seed, &mut figures));
+    }
+    if let (Some(first), Some(last)) = (rows.first(), rows.last()) {
+        let (small, large) = (first["hops_mean_milli"], last["hops_mean_milli"]);
+        // log2 of 100 is under 7: more than that many hops more is not logarithmic.
+        figures.promise(large <= small + 4_000, || format!("hops grow from {small} to {large} thousandths"));
+    }
+    figures.curves.insert("scale".to_owned(), rows);
+    figures.chart = Some(Chart {
+        title: "look-ups by servers (hops and messages in the mean)".to_owned(),
+        curve: "scale".to_owned(),
+        x: "peers".to_owned(),
+        log_x: true,
+        lines: vec!["hops_mean_milli".to_owned(), "messages_mean_milli".to_owned()],
+        group: None,
+        unit: 1_000,
+    });
+    figures
+}
+
+fn at_size(size: u32, seed: u64, figures: &mut Figures) -> Row {
+    let mut world = World::new(Setup::new(size, seed), config());
+    let count = 150;
+    measure::provide(&mut world, count, Duration::from_secs(15));
+    world.finish_queries(Duration::from_secs(60));
+    let records = measure::records(&std::mem::take(&mut world.done));
+    measure::find(&mut world, &records, count, Duration::from_secs(15));
+    world.finish_queries(Duration::from_secs(60));
+    let mut part = Figures::default();
+    let done = std::mem::take(&mut world.done);
+    let found = measure::note_finds(&mut part, "find", &world, &done, &records);
+    figures.promise(found >= 990_000, || format!("{found} ppm found at {size} servers"));
+    close(figures, &world);
+    let reports: Vec<_> = done.iter().filter_map(|done| done.report.as_ref()).collect();
+    let milli = |sum: u64| sum * 1_000 / (reports.len() as u64).max(1);
+    let mut row = Row::new();
+    row.insert("peers".to_owned(), size.into());
+    row.insert("hops_mean_milli".to_owned(), milli(reports.iter().map(|r| u64::from(r.hops)).sum()));
+    let asked = reports.iter().map(|report| u64::from(report.progress.asked)).sum();
+    row.insert("messages_mean_milli".to_owned(), milli(asked));
+    row.insert("found_ppm".to_owned(), found);
+    for name in ["hops_p50", "hops_p95", "messages_p50", "messages_p95"] {
+        row.insert(name.to_owned(), part.values[&format!("find_{name}")]);
+    }
+    for name in ["whole_p50_us", "whole_p95_us", "first_provider_p50_us", "first_provider_p95_us"] {
+        row.insert(name.to_owned(), part.values[&format!("find_{name}")]);
+    }
+    row
+}

@@ -1,0 +1,87 @@
+//! What hostile hosts do of their own accord.
+
+use bytes::Bytes;
+use peerage_base::Instant;
+use peerage_dht::{Key, Network, Request, RequestId};
+
+use super::{Event, World};
+use crate::host::{self, HostId, Nat};
+use crate::hostile::Behaviour;
+
+impl World {
+    /// Adds liars whose keys are nearer to `target` than all honest servers',
+    /// with addresses in so many prefixes of their own, and has them make
+    /// themselves known to the `victims` servers nearest to it. Returns them.
+    ///
+    /// Ids are drawn until one fits, as an attacker does with key pairs.
+    pub(crate) fn eclipse(
+        &mut self,
+        target: &Key,
+        identities: u32,
+        groups: u64,
+        victims: usize,
+    ) -> Vec<HostId> {
+        let honest = |host: HostId| self.host(host).behaviour == Behaviour::Honest;
+        let near = self.servers.nearest(target, victims, honest);
+        let nearest = near.first().map_or(0, |&host| target.common_prefix(&self.host(host).key));
+        self.attack += 1;
+        // Each attack has prefixes that nobody else has.
+        let first = 5_000 + self.attack * 256 % 4_000;
+        let mut sybils = Vec::new();
+        for n in 0..identities {
+            let host = self.add_host(Behaviour::Liar, Nat::Open);
+            let peer = loop {
+                let peer = host::peer_id(host, &mut self.rng);
+                if target.common_prefix(&Key::of_peer(&peer)) > nearest {
+                    break peer;
+                }
+            };
+            let addr = self.dealer.in_prefix(first + u64::from(n) % groups.max(1));
+            let at = self.host_mut(host);
+            (at.peer, at.key, at.addr, at.alive) = (peer, Key::of_peer(&peer), addr, true);
+            let key = at.key;
+            self.hostile.insert(key, host);
+            self.servers.insert(key, host);
+            sybils.push(host);
+        }
+        for &sybil in &sybils {
+            for &victim in &near {
+                self.approach(sybil, victim);
+            }
+        }
+        sybils
+    }
+
+    /// A hostile host connects to another.
+    pub(crate) fn approach(&mut self, host: HostId, to: HostId) {
+        let (session, to_session) = (self.host(host).session, self.host(to).session);
+        let trips: u64 = (0..6).map(|_| self.trip_micros(host, to)).sum();
+        let at = self.now + std::time::Duration::from_micros(trips);
+        self.queue.push(at, Event::Dialed { host, session, dial: None, to, to_session });
+    }
+
+    /// Over its connections a host sends requests without end, so many to each,
+    /// a millisecond apart: every other a record of a block that nobody has.
+    pub(crate) fn flood(&mut self, host: HostId, count: u32) {
+        let links: Vec<HostId> = self.host(host).links.iter().map(|link| link.other).collect();
+        let info = self.host(host).info();
+        for to in links {
+            for n in 0..count {
+                let mut key = vec![0; 34];
+                key[..2].copy_from_slice(&[0x12, 0x20]);
+                self.rng.fill(&mut key[2..]);
+                let key = Bytes::from(key);
+                let request = match n % 2 {
+                    0 => Request::AddProvider { key, providers: vec![info.clone()] },
+                    _ => Request::GetProviders { key },
+                };
+                let Some(link) = self.host(host).link(to) else { break };
+                let generation = link.generation;
+                let nanos = self.now.as_nanos() + u64::from(n) * 1_000_000 + 50_000_000;
+                let id = (Network::Wan, RequestId(0));
+                let event = Event::Request { from: host, to, generation, id, request };
+                self.queue.push(Instant::from_nanos(nanos), event);
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Sessions: hosts that leave, come back, and crash.
+
+use std::time::Duration;
+
+use peerage_base::{Instant, Now};
+use peerage_identity::Multiaddr;
+
+use super::{Event, World};
+use crate::draw;
+use crate::host::{HostId, number};
+use crate::node::Node;
+
+/// Peers of the table that are remembered across restarts.
+const REMEMBERED: usize = 64;
+
+/// Hosts that are always there and that everyone knows.
+pub(crate) const BOOTSTRAP: HostId = 8;
+
+impl World {
+    /// Starts the node of a host, at a moment that may lie in the past.
+    pub(super) fn start(&mut self, host: HostId, at: Instant) {
+        let seed = self.rng.next_u64();
+        let now = Now::new(at, self.clock(host).unix);
+        let config = &self.config;
+        let target = &self.hosts[host as usize];
+        let node = Node::new(config, target.peer, target.advertised(), seed, now);
+        let target = self.host_mut(host);
+        target.alive = true;
+        if target.behaviour.has_node() {
+            target.node = Some(Box::new(node));
+        }
+    }
+
+    /// From now on nobody leaves, and who is away stays away.
+    pub(crate) const fn calm(&mut self) {
+        self.calm = true;
+    }
+
+    /// The session ends; when the next begins is drawn.
+    pub(super) fn leave(&mut self, host: HostId) {
+        if self.calm {
+            return;
+        }
+        let silently = self.rng.below(100) < self.setup.silent_percent;
+        self.stop(host, silently);
+        let away = Duration::from_secs(draw::away_seconds(&mut self.rng) / self.setup.haste.max(1));
+        let session = self.host(host).session;
+        self.queue.push(self.now + away, Event::Return { host, session });
+    }
+
+    /// Ends a host's session.
+    pub(crate) fn stop(&mut self, host: HostId, silently: bool) {
+        self.counts.left += 1;
+        self.abandon(host);
+        let table = self.host(host).node.as_ref().map(|node| node.table()).unwrap_or_default();
+        let remembered = table.iter().filter_map(|info| number(&info.peer)).take(REMEMBERED).collect();
+        let at = self.host_mut(host);
+        at.alive = false;
+        at.node = None;
+        at.session += 1;
+        at.wake = None;
+        at.open.clear();
+        at.dialing.clear();
+        at.remembered = remembered;
+        self.drop_links(host, silently);
+    }
+
+    /// A host comes back as it was when it left.
+    pub(super) fn come_back(&mut self, host: HostId) {
+        if self.calm {
+            return;
+        }
+        self.restart(host, true);
+        let here = Duration::from_secs(draw::session_seconds(&mut self.rng) / self.setup.haste.max(1));
+        let session = self.host(host).session;
+        self.queue.push(self.now + here, Event::Leave { host, session });
+    }
+
+    /// Starts a host that was stopped; without its disk it knows only the
+    /// bootstrap peers.
+    pub(crate) fn restart(&mut self, host: HostId, disk: bool) {
+        self.counts.joined += 1;
+        self.start(host, self.now);
+        let remembered = std::mem::take(&mut self.host_mut(host).remembered);
+        let known = remembered.into_iter().filter(|_| disk);
+        let named = |other: HostId| self.host(other).addr.with_peer(self.host(other).peer);
+        let known: Vec<Multiaddr> = known.chain(0..BOOTSTRAP).map(named).collect();
+        self.act(host, |node, now| node.bootstrap(&known, now));
+    }
+}
