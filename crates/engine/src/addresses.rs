@@ -63,7 +63,7 @@ impl Way {
 /// repeats and at most [`ADDRS_MAX`]: where the peer was last reached, then what
 /// reaches furthest, both families of the same reach in turns.
 ///
-/// Addresses that lead to somebody else than `peer` are left out.
+/// Of a known peer they have no `/p2p`; those that lead to somebody else are left out.
 pub(crate) fn ranked(
     peer: Option<PeerId>,
     addrs: &[Multiaddr],
@@ -72,11 +72,12 @@ pub(crate) fn ranked(
     let mut list: Vec<(u8, usize, bool, Multiaddr)> = Vec::new();
     for addr in addrs {
         let theirs = addr.peer_id().is_none() || peer.is_none() || addr.peer_id() == peer;
-        if !theirs || Way::of(addr) != Way::Tcp || list.iter().any(|(.., known)| known == addr) {
+        let addr = if peer.is_some() { addr.without_peer() } else { addr.clone() };
+        if !theirs || Way::of(&addr) != Way::Tcp || list.iter().any(|(.., known)| *known == addr) {
             continue;
         }
         let rank = match addr.scope() {
-            _ if reached.is_some_and(|reached| *reached == addr.without_peer()) => 0,
+            _ if reached.is_some_and(|reached| *reached == addr) => 0,
             Scope::Public | Scope::Dns => 1,
             Scope::Private => 2,
             Scope::LinkLocal => 3,
@@ -85,7 +86,7 @@ pub(crate) fn ranked(
         let v6 = matches!(addr.iter().next(), Some(Protocol::Ip6(_) | Protocol::Ip6Zone(_)));
         // The so-manieth of its family and reach; IPv6 goes first (RFC 8305, section 4).
         let nth = list.iter().filter(|(other, _, family, _)| *other == rank && *family == v6).count();
-        list.push((rank, nth, v6, addr.clone()));
+        list.push((rank, nth, v6, addr));
     }
     list.sort_by_key(|(rank, nth, v6, _)| (*rank, *nth, !v6));
     list.into_iter().map(|(.., addr)| addr).take(ADDRS_MAX).collect()
@@ -149,7 +150,7 @@ mod tests {
         let given: Vec<Multiaddr> =
             ids.iter().map(|id| format!("/ip4/8.8.8.8/tcp/1/p2p/{id}").parse().unwrap()).collect();
         let peer = ids[0].parse().ok();
-        assert_eq!(ranked(peer, &given, None), given[..1]);
+        assert_eq!(ranked(peer, &given, None), [given[0].without_peer()]);
         assert_eq!(ranked(None, &given, None), given);
     }
 }

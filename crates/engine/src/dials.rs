@@ -71,7 +71,8 @@ impl Dials {
     ) -> DialId {
         let any_way = matches!(caller, Caller::Dht(..));
         let addrs = ranked(peer, addrs, peer.and_then(|peer| self.reached.get(&peer)));
-        let trusted: Vec<_> = addrs.iter().filter(|addr| trusted.contains(addr)).cloned().collect();
+        let trusted: Vec<_> =
+            ranked(peer, trusted, None).into_iter().filter(|addr| addrs.contains(addr)).collect();
         let same = |attempt: &Attempt| {
             let exact = attempt.addrs == addrs && attempt.trusted == trusted;
             // A look-up takes any way, but not one that others made up.

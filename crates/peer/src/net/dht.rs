@@ -74,15 +74,19 @@ async fn exchange(
 ) -> Result<Option<Response>, StreamError> {
     let mut stream = control.open(network.protocol()).await.map_err(io::Error::other)?;
     stream.write_chunk(codec::encode_request(request)).await?;
-    stream.finish();
-    if !request.is_answered() {
+    // Our side stays open till then: js drops a request if its end has come
+    // before it began to read.
+    let response = if request.is_answered() {
+        let mut frames = Assembler::new(RESPONSE_MAX);
+        let message = read(net, &mut stream, &mut frames, None).await?.ok_or(StreamError::Ended)?;
+        Some(codec::decode_response(message)?)
+    } else {
         // That it speaks the protocol is all the word that comes.
         stream.negotiated().await?;
-        return Ok(None);
-    }
-    let mut frames = Assembler::new(RESPONSE_MAX);
-    let message = read(net, &mut stream, &mut frames, None).await?.ok_or(StreamError::Ended)?;
-    Ok(Some(codec::decode_response(message)?))
+        None
+    };
+    stream.finish();
+    Ok(response)
 }
 
 /// Answers the requests on a stream that a peer opened, until it ends.
