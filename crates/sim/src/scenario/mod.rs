@@ -6,10 +6,11 @@ mod hostile;
 mod lookup;
 mod measure;
 mod scale;
+mod sweep;
 
 use std::time::Duration;
 
-use peerage_engine::Config;
+use peerage_engine::{Config, Routing};
 
 use crate::figures::Figures;
 use crate::world::World;
@@ -42,6 +43,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "fetch", about: "24 MiB by CID from liars, slow disks and leavers", play: fetch::play },
     Scenario { name: "nat", about: "as many clients behind NATs as servers", play: faults::nat },
     Scenario { name: "flood", about: "records and questions without end", play: hostile::flood },
+    Scenario { name: "provide-sweep", about: "ten CIDs a server, told again over a day", play: sweep::play },
     Scenario { name: "scale", about: "hops, messages and time from 1,000 servers up", play: scale::play },
     Scenario { name: "storm", about: "everything at once, then rest; what CI plays", play: faults::storm },
 ];
@@ -68,10 +70,16 @@ impl Scenario {
 }
 
 /// The configuration of simulated peers: the defaults, but that connections
-/// without use go sooner and fewer past ones are remembered, since thousands of
-/// peers share one memory.
+/// without use go sooner, and fewer past ones and fewer peers that wait for a
+/// place are remembered, since thousands of peers share one memory.
 fn config() -> Config {
+    let mut routing = Routing::default();
+    for dht in [&mut routing.wan, &mut routing.lan] {
+        dht.replacements = 4;
+        dht.bootstrap_max = 16;
+    }
     Config {
+        routing,
         connections_high: 24,
         connections_low: 12,
         connection_grace: Duration::from_secs(5),

@@ -24,7 +24,8 @@ impl World {
         assert!(stats.contacts <= config.contacts_max, "host {host}: {} contacts", stats.contacts);
         assert!(stats.lookups <= config.lookups_max + 1, "host {host}: {} look-ups", stats.lookups);
         let a_lookup = config.parallelism + config.bucket_size;
-        let requests = stats.lookups * a_lookup + config.checks_max + config.candidates_max;
+        let told = stats.announcements * config.announce_window;
+        let requests = stats.lookups * a_lookup + told + config.checks_max + config.candidates_max;
         assert!(stats.requests <= requests, "host {host}: {} requests", stats.requests);
         assert!(stats.provider_records <= config.providers_max, "host {host}: too many records");
         assert!(

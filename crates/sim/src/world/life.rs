@@ -11,7 +11,7 @@ use crate::host::{HostId, number};
 use crate::node::Node;
 
 /// Peers of the table that are remembered across restarts.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 8;
 
 /// Hosts that are always there and that everyone knows.
 pub(crate) const BOOTSTRAP: HostId = 8;
