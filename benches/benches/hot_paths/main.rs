@@ -7,6 +7,7 @@ mod content;
 mod dht;
 mod framing;
 mod noise;
+mod sim;
 mod store;
 mod yamux;
 
@@ -24,6 +25,7 @@ criterion_group!(
     content::bench,
     store::bench,
     bitswap::bench,
-    dht::bench
+    dht::bench,
+    sim::bench
 );
 criterion_main!(hot_paths);

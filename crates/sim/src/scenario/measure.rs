@@ -95,13 +95,24 @@ pub(crate) fn provide(world: &mut World, count: u32, over: Duration) {
 /// Has `count` peers look for keys, spread over a time; each key by somebody
 /// else than who provided it.
 pub(crate) fn find(world: &mut World, records: &Records, count: u32, over: Duration) {
+    find_from(world, records, count, over, |_| true);
+}
+
+/// The same, by those only that may.
+pub(crate) fn find_from(
+    world: &mut World,
+    records: &Records,
+    count: u32,
+    over: Duration,
+    may: impl Fn(&crate::host::Host) -> bool,
+) {
     let step = over / count.max(1);
     let keys: Vec<&Vec<u8>> = records.keys().collect();
     for _ in 0..count {
         world.run_for(step);
         let Some(key) = world.rng.pick(&keys).map(|key| (*key).clone()) else { return };
         let by = world.host(records[&key].by).peer;
-        if let Some(host) = someone(world, |host| host.peer != by) {
+        if let Some(host) = someone(world, |host| host.peer != by && may(host)) {
             world.query(host, Kind::Providers, &key);
         }
     }
@@ -168,8 +179,8 @@ pub(crate) fn note_finds(
     figures.share(&format!("{name}_success"), found as u64, all.len() as u64)
 }
 
-/// Of the k closest honest servers that there are, how many a look-up found:
-/// in parts of a million, over all look-ups of this kind.
+/// Of the honest servers among the k closest that there are, how many a
+/// look-up found: in parts of a million, over all look-ups of this kind.
 pub(crate) fn note_closest(
     figures: &mut Figures,
     name: &str,
@@ -180,11 +191,9 @@ pub(crate) fn note_closest(
     let (mut right, mut all, mut exact, mut count) = (0, 0, 0, 0);
     for done in done.iter().filter(|done| done.kind == kind) {
         let Some(report) = &done.report else { continue };
-        let honest = |host: HostId| {
-            let at = world.host(host);
-            at.alive && at.behaviour.has_node() && at.nat == Nat::Open && host != done.host
-        };
-        let nearest = world.servers.nearest(&Key::of(&done.key), 20, honest);
+        let there = |host: HostId| world.host(host).alive && host != done.host;
+        let mut nearest = world.servers.nearest(&Key::of(&done.key), 20, there);
+        nearest.retain(|&host| world.host(host).behaviour.has_node());
         let hits = nearest.iter().filter(|&&host| {
             let peer = world.host(host).peer;
             report.closest.iter().any(|info| info.peer == peer)
