@@ -6,6 +6,7 @@
 mod finding;
 mod input;
 mod perform;
+mod reaching;
 mod registry;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use crate::net::bitswap_in::Block;
 use crate::net::swarm;
 use crate::served::ServedRoots;
 use finding::Finding;
+pub use input::Reachability;
 pub(crate) use input::{Goal, Input};
 use registry::{Lost, Registry};
 
@@ -178,6 +180,7 @@ impl Brain {
         for job in self.jobs.keys().copied().collect::<Vec<_>>() {
             self.end_job(job, None);
         }
+        self.finding.give_up();
         self.registry.close_all().await;
         if let Some(reply) = self.stopping.take() {
             let _ = reply.send(());

@@ -27,6 +27,10 @@ pub struct Config {
     /// Find and be found on the local network, by mDNS. Not while all
     /// addresses to listen at are loopback ones.
     pub mdns: bool,
+    /// Have the home router pass connections on to us, by PCP, NAT-PMP or UPnP,
+    /// as long as we run. Only if we listen on its network, and have no public
+    /// address of our own.
+    pub portmap: bool,
     /// Routers to ask for providers and peers (`/routing/v1`).
     pub routers: Vec<Router>,
     /// What identify calls this program.
@@ -60,6 +64,7 @@ impl Config {
             bootstrap: Vec::new(),
             seeds: Vec::new(),
             mdns: false,
+            portmap: false,
             routers: Vec::new(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),

@@ -1,5 +1,6 @@
 //! Looking for peers and providers, and telling the DHTs what we have.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use peerage_content::Cid;
@@ -10,7 +11,8 @@ use peerage_identity::{Multiaddr, PeerId};
 use peerage_transport::mdns;
 use tokio::sync::mpsc;
 
-use crate::brain::{Goal, Input};
+use crate::brain::{Goal, Input, Reachability};
+use crate::net::mapping::{Mapping, MappingStatus};
 use crate::net::nearby::Nearby;
 use crate::peer::Peer;
 
@@ -129,14 +131,26 @@ impl Peer {
         mdns.as_ref().map(Nearby::status)
     }
 
+    /// How port mapping goes; `None` if it is off.
+    #[must_use]
+    pub fn mapping_status(&self) -> Option<MappingStatus> {
+        let mapping = self.inner().mapping.lock().unwrap_or_else(PoisonError::into_inner);
+        mapping.as_ref().map(Mapping::status)
+    }
+
     /// The state of the DHTs; empty if we are in none.
     pub async fn dht_status(&self) -> Vec<DhtStatus> {
         self.ask(|reply| Input::DhtStatus { reply }).await.unwrap_or_default()
     }
 
-    /// Servers of the DHTs that answered us: worth remembering for
-    /// [`Config::seeds`](crate::Config::seeds).
-    pub async fn dht_servers(&self) -> Vec<PeerInfo> {
+    /// Servers of the DHTs that answered us. A peer remembers them across
+    /// restarts.
+    pub async fn dht_servers(&self) -> BTreeMap<Network, Vec<PeerInfo>> {
         self.ask(|reply| Input::Servers { reply }).await.unwrap_or_default()
+    }
+
+    /// Whether others can dial us, as far as is known, and at which addresses.
+    pub async fn reachability(&self) -> Reachability {
+        self.ask(|reply| Input::Reachability { reply }).await.unwrap_or_default()
     }
 }

@@ -8,11 +8,23 @@
 #![doc = include_str!("../examples/share_and_get.rs")]
 //! ```
 //!
+//! Peers find each other and what they have in the DHTs, on the local network
+//! ([`Config::mdns`]) and by HTTP routers ([`Config::routers`]). A peer asks
+//! others whether it can be dialled ([`Peer::reachability`]), has its home
+//! router help ([`Config::portmap`]), and remembers servers of the DHTs across
+//! restarts. What is neither announced nor looked for by name
+//! ([`Sources::find`]) is named to nobody:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/find.rs")]
+//! ```
+//!
 //! - `brain`: the one task that owns the engine
 //! - `net`: sockets and streams
 //! - `pool`: the worker threads
 //! - `files`: import and export
 //! - `served`, `tally`: which blocks others may have, and were sent
+//! - `remember`: what a restart begins with
 //! - `peer`, `share`, `get`, `query`, `find`, `keep`: the API
 
 mod brain;
@@ -26,13 +38,14 @@ mod net;
 mod peer;
 mod pool;
 mod query;
+mod remember;
 pub mod router;
 mod served;
 mod share;
 mod tally;
 mod upkeep;
 
-pub use brain::{PeerInfo, Totals};
+pub use brain::{PeerInfo, Reachability, Totals};
 pub use config::{Config, Limits};
 pub use files::export::ExportError;
 pub use files::import::{ImportError, ImportProgress, Remark, Remarks};
@@ -41,6 +54,7 @@ pub use get::{Done, Get, GetError, GetEvent, GetOptions};
 pub use keep::{PinError, ServingKept};
 pub use link::*;
 pub use net::dial::DialError;
+pub use net::mapping::MappingStatus;
 pub use peer::{Peer, PingError, Pinger, StartError};
 pub use query::{Query, QueryError, Reading};
 pub use share::{AddError, AddOptions, Added, Share, only_hash};
@@ -48,7 +62,8 @@ pub use share::{AddError, AddOptions, Added, Share, only_hash};
 pub use peerage_dht::sweep::{Cursor, Stats as SweepStats};
 pub use peerage_dht::{End, Mode, Network, PeerInfo as FoundPeer, Progress as FindProgress, Report};
 pub use peerage_engine::{
-    Announcements, DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Share as Progress, Source,
-    Sources,
+    Announcements, DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Reach, Share as Progress,
+    Source, Sources, Verdict,
 };
 pub use peerage_transport::mdns::Status as MdnsStatus;
+pub use peerage_transport::portmap::Failure as MappingFailure;

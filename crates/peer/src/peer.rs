@@ -13,22 +13,29 @@ use peerage_identity::keyfile::{self, KeyFileError};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_store::{LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
 use peerage_transport::tcp::{ListenError, Listener};
-use peerage_transport::{Clock, Control, perf, ping};
+use peerage_transport::{Clock, Control, perf, ping, portmap};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::config::Config;
 use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
+use crate::net::mapping::Mapping;
 use crate::net::nearby::Nearby;
 use crate::net::{Net, accept, connection};
 use crate::pool::Pool;
+use crate::remember;
 use crate::served::{Blocks, ServedRoots, Serving};
 use crate::upkeep::upkeep;
 
 /// The key's file in the repository.
 const KEY_FILE: &str = "key";
+
+/// How long noting whom to begin with the next time may hold up the end. What
+/// takes longer is done before the store is closed, while others are told goodbye.
+const NOTE: Duration = Duration::from_millis(300);
 
 /// Why a peer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +94,7 @@ pub(crate) struct Inner {
     next_job: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) mdns: Mutex<Option<Nearby>>,
+    pub(crate) mapping: Mutex<Option<Mapping>>,
     brain: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<RepoLock>>,
 }
@@ -101,8 +109,13 @@ impl Peer {
         let lock = RepoLock::acquire(&config.repo, &config.command)?;
         let (repo, store_config) = (config.repo.clone(), config.store.clone());
         let keypair = keyfile::load_or_create(&config.repo.join(KEY_FILE))?;
-        let opened = tokio::task::spawn_blocking(move || Store::open(&repo, store_config)).await;
-        let (store, report) = opened.map_err(io::Error::other)??;
+        let open = move || {
+            let (store, report) = Store::open(&repo, store_config)?;
+            let remembered = remember::read(&store);
+            Ok::<_, OpenError>((store, report, remembered))
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        let (store, report, remembered) = opened.map_err(io::Error::other)??;
         let threads = if config.workers > 0 { config.workers } else { cores() };
         let pool = Pool::start(threads, config.worker_slowdown)?;
         let (inbox, inputs) = mpsc::unbounded_channel();
@@ -124,6 +137,7 @@ impl Peer {
         engine.routing.near = config.mdns && !alone;
         engine.routing.routers = !config.routers.is_empty();
         let mdns = engine.routing.near.then(|| Nearby::start(&net));
+        let mapping = (config.portmap && !alone).then(|| Mapping::start(&net, portmap::Config::default()));
         let engine = Engine::new(id, engine, config.exchange.clone(), seed()?, now);
         let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
         let brain = tokio::spawn(brain.run(inputs));
@@ -135,7 +149,10 @@ impl Peer {
         tasks.push(tokio::spawn(upkeep(store.clone(), pool.clone())));
         net.tell(Input::Listen { addrs: net.local.listen() });
         net.tell(Input::Bootstrap { addrs: config.bootstrap.clone(), by_user: true });
-        net.tell(Input::Bootstrap { addrs: config.seeds.clone(), by_user: false });
+        // In one, as each begins with whom it is given.
+        let seeds = [&config.seeds[..], &remembered].concat();
+        net.tell(Input::Bootstrap { addrs: seeds, by_user: false });
+        tasks.push(tokio::spawn(remember::keep_noting(Arc::clone(&net), store.clone())));
         let kept = Arc::new(KeptRoots::new(store.clone(), served.clone(), Arc::clone(&net)));
         Ok(Self(Arc::new(Inner {
             id,
@@ -149,6 +166,7 @@ impl Peer {
             next_job: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
             mdns: Mutex::new(mdns),
+            mapping: Mutex::new(mapping),
             brain: Mutex::new(Some(brain)),
             lock: Mutex::new(Some(lock)),
         })))
@@ -164,10 +182,12 @@ impl Peer {
         self.0.id
     }
 
-    /// Concrete addresses that can be dialled, each with `/p2p/` and the id.
+    /// Concrete addresses that can be dialled, each with `/p2p/` and the id:
+    /// first those at which others have reached us from outside, then those of
+    /// this machine.
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
-        self.0.net.local.listen().into_iter().map(|addr| addr.with_peer(self.0.id)).collect()
+        self.0.net.local.addrs().into_iter().map(|addr| addr.with_peer(self.0.id)).collect()
     }
 
     /// Where it listens: the ports are those that it got, an unspecified IP stays.
@@ -299,18 +319,33 @@ impl Peer {
         self.with_store(Store::sync).await
     }
 
-    /// Says goodbye to everyone, does what was begun on the disk, makes the
-    /// store durable and lets go of the repository. Takes well under a second,
-    /// unless packs are being merged.
+    /// Notes whom to begin with the next time, takes back what others were
+    /// told of us (the local network, the router), says goodbye to everyone,
+    /// does what was begun on the disk, makes the store durable and lets go of
+    /// the repository. Takes well under a second, unless packs are being merged
+    /// or the router is slow, which is given a second.
     pub async fn shutdown(&self) {
         for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
         let mdns = self.0.mdns.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mdns) = mdns {
-            mdns.close().await;
-        }
-        self.ask(|reply| Input::Stop { reply }).await;
+        let mapping = self.0.mapping.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let leave = async {
+            if let Some(mdns) = mdns {
+                mdns.close().await;
+            }
+        };
+        let unmap = async {
+            if let Some(mapping) = mapping {
+                mapping.close().await;
+            }
+        };
+        let stop = async {
+            // While there are peers in the tables.
+            drop(timeout(NOTE, remember::note_now(&self.0.net, &self.0.store)).await);
+            self.ask(|reply| Input::Stop { reply }).await;
+        };
+        tokio::join!(leave, unmap, stop);
         let brain = self.0.brain.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(brain) = brain {
             drop(brain.await);

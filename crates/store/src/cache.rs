@@ -259,6 +259,12 @@ impl Store {
         let _done = self.inner.cache.call(move |db| db.open_tree(name)?.remove(key).map(drop));
     }
 
+    /// Hands what the tables remember to the system, which otherwise happens
+    /// now and then. False if the cache is lost.
+    pub fn flush_tables(&self) -> bool {
+        self.inner.cache.call(|db| db.flush().map(drop)).is_some()
+    }
+
     /// Up to `limit` keys and values in the order of their keys.
     #[must_use]
     pub fn table_iter(&self, table: &str, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -66,6 +66,9 @@ impl Engine {
         if self.routing.sides.iter().any(|side| side.flights.values().any(asked)) {
             return true;
         }
+        if self.reachability.is_busy_with(peer) {
+            return true;
+        }
         let stats = self.exchange.peer_stats(peer);
         stats.held_wants > 0 || stats.live_wants > 0
     }

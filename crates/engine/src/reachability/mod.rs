@@ -262,6 +262,12 @@ impl Reachability {
         }
     }
 
+    /// True while this peer is asked, or waits to be dialled.
+    #[must_use]
+    pub fn is_busy_with(&self, peer: &PeerId) -> bool {
+        self.probes.values().any(|under_way| under_way.probe.peer == *peer) || self.serving.serves(peer)
+    }
+
     /// Whether others can dial us, as it was told last.
     #[must_use]
     pub fn reach(&self) -> &Reach {

@@ -128,6 +128,11 @@ impl Serving {
         }
     }
 
+    /// True while one of the peer's requests is under way.
+    pub(super) fn serves(&self, peer: &PeerId) -> bool {
+        self.running.iter().any(|(_, other)| other == peer)
+    }
+
     fn forget(&mut self, config: &ReachabilityConfig, now: Instant) {
         while self.recent.front().is_some_and(|served| now.since(served.at) >= MINUTE) {
             self.recent.pop_front();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use peerage_base::Now;
 use peerage_dht::{Network, RequestId};
-use peerage_engine::{AskId, DialId, FindEvent, FindId, Output};
+use peerage_engine::{AskId, DialId, FindEvent, FindId, Output, ProbeId};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::input::Goal;
 use super::{Brain, Input};
-use crate::net::{dht, dial, identity, routers};
+use crate::net::{dht, dial, routers};
 
 /// What is under way to find peers.
 #[derive(Default)]
@@ -21,12 +21,43 @@ pub(super) struct Finding {
     dials: HashMap<DialId, AbortHandle>,
     finds: HashMap<FindId, mpsc::UnboundedSender<FindEvent>>,
     routers: HashMap<AskId, AbortHandle>,
+    probes: HashMap<ProbeId, AbortHandle>,
+    /// What we say of ourselves is new, and nobody was told.
+    changed: bool,
 }
 
 impl Finding {
     /// An attempt to connect is over.
     pub(super) fn dialled(&mut self, dial: DialId) {
         self.dials.remove(&dial);
+    }
+
+    /// A peer is asked to dial us.
+    pub(super) fn probing(&mut self, probe: ProbeId, task: AbortHandle) {
+        self.probes.insert(probe, task);
+    }
+
+    /// It has answered.
+    pub(super) fn probed(&mut self, probe: ProbeId) {
+        self.probes.remove(&probe);
+    }
+
+    /// What we say of ourselves is new.
+    pub(super) fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// True once after that.
+    pub(super) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Gives up all that is under way.
+    pub(super) fn give_up(&mut self) {
+        let asks = self.asks.drain().map(|(_, task)| task).chain(self.dials.drain().map(|(_, task)| task));
+        let rest = self.routers.drain().map(|(_, task)| task);
+        let probes = self.probes.drain().map(|(_, task)| task);
+        asks.chain(rest).chain(probes).for_each(|task| task.abort());
     }
 }
 
@@ -81,10 +112,10 @@ impl Brain {
             Input::DhtStatus { reply } => drop(reply.send(self.engine.dht_status())),
             Input::Servers { reply } => {
                 let networks = [Network::Wan, Network::Lan];
-                let servers = networks.into_iter().flat_map(|network| self.engine.servers(network));
+                let servers = networks.into_iter().map(|network| (network, self.engine.servers(network)));
                 drop(reply.send(servers.collect()));
             }
-            _ => {}
+            other => self.hear_of_reach(other, now),
         }
     }
 
@@ -115,10 +146,10 @@ impl Brain {
             }
             Output::ServeDht { wan, lan } => {
                 self.net.local.set_dhts(wan, lan);
-                for (control, addr) in self.registry.connections() {
-                    tokio::spawn(identity::push(Arc::clone(&self.net), control.clone(), addr.clone()));
-                }
+                self.finding.changed();
             }
+            Output::Probe(probe) => self.probe(probe),
+            Output::ReachChanged { reach } => self.change_reach(reach),
             Output::Find { find, event } => {
                 let over = matches!(event, FindEvent::Finished(_));
                 if let Some(events) = self.finding.finds.get(&find) {
@@ -137,7 +168,26 @@ impl Brain {
                     task.abort();
                 }
             }
-            _ => {}
+            // `perform` has done these; named, so that a new one is not forgotten.
+            Output::SendMessage { .. }
+            | Output::Lookup { .. }
+            | Output::ServeBlock { .. }
+            | Output::CheckHeld { .. }
+            | Output::TakeLocal { .. }
+            | Output::MakeDir { .. }
+            | Output::OpenFile { .. }
+            | Output::FinishFile { .. }
+            | Output::MakeSymlink { .. }
+            | Output::Write { .. }
+            | Output::StoreBlock { .. }
+            | Output::Release { .. }
+            | Output::QueryBlock { .. }
+            | Output::FetchFinished { .. }
+            | Output::JobFailed { .. }
+            | Output::Disconnect { .. }
+            | Output::AskSwarm { .. }
+            | Output::AnswerSwarm { .. }
+            | Output::PeerProgressed { .. } => {}
         }
     }
 }

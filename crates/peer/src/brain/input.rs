@@ -1,13 +1,14 @@
 //! What reaches the brain: everything that happened, and what the API asks for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use peerage_content::Cid;
 use peerage_dht::sweep::{Cursor, SweepError};
 use peerage_dht::{Answer, Failure, Network, Request, Response};
 use peerage_engine::{
-    Announcements, AskId, Connected, DhtStatus, DialId, FindEvent, FindId, ItemId, JobId, JobProgress,
-    Record, Sources, Target,
+    Announcements, AskId, Connected, DhtStatus, DialId, DialRequest, FindEvent, FindId, ItemId, JobId,
+    JobProgress, ProbeAnswer, ProbeId, Reach, Record, Sources, Target, Verdict,
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{JobEvents, PeerInfo, Totals, Watcher};
 use crate::files::export::{Export, ExportError};
 use crate::net::bitswap_in::Block;
-use crate::net::swarm;
+use crate::net::{autonat, swarm};
 use crate::pool::Room;
 use crate::served::SentAll;
 
@@ -28,6 +29,17 @@ pub(crate) enum Goal {
     Find(Target),
     /// Tell that we have a block.
     Provide(Cid),
+}
+
+/// Whether others can dial us, and what is known of each address of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reachability {
+    /// Whether they can, and where.
+    pub reach: Reach,
+    /// Every address that is tested, without `/p2p`: those that we listen at,
+    /// that a port mapper holds open, and that peers see. Empty if none is
+    /// worth a test, as without any public address.
+    pub addrs: Vec<(Multiaddr, Verdict)>,
 }
 
 /// Something that happened, or that someone wants.
@@ -162,6 +174,26 @@ pub(crate) enum Input {
     RoutersDone {
         ask: AskId,
     },
+    // Whether others can dial us, and dialling for them.
+    Probed {
+        probe: ProbeId,
+        answer: ProbeAnswer,
+    },
+    DialRequested {
+        request: DialRequest,
+        reply: oneshot::Sender<autonat::Decided>,
+    },
+    /// A peer that asked to be dialled has its answer, or wants none.
+    DialledFor {
+        peer: PeerId,
+    },
+    /// What the port mapper holds open.
+    Mapped {
+        addrs: Vec<Multiaddr>,
+    },
+    Reachability {
+        reply: oneshot::Sender<Reachability>,
+    },
     // What the API asks for.
     Listen {
         addrs: Vec<Multiaddr>,
@@ -197,7 +229,7 @@ pub(crate) enum Input {
         reply: oneshot::Sender<Vec<DhtStatus>>,
     },
     Servers {
-        reply: oneshot::Sender<Vec<peerage_dht::PeerInfo>>,
+        reply: oneshot::Sender<BTreeMap<Network, Vec<peerage_dht::PeerInfo>>>,
     },
     Fetch {
         job: JobId,

@@ -18,6 +18,7 @@ impl Brain {
         while let Some(output) = self.engine.poll_output() {
             self.perform(output);
         }
+        self.tell_of_us();
     }
 
     fn perform(&mut self, output: Output) {

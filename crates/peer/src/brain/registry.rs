@@ -85,7 +85,9 @@ impl Registry {
         all.filter(|live| group_matches(&live.addr, group)).count()
     }
 
-    /// Keeps what identify told; true if the peer is connected. Starts its
+    /// Keeps what identify told; false if the peer is not connected, or told
+    /// more or later things before: a connection that says nothing, as one that
+    /// is made only to find out whether we can be dialled, takes nothing back. Starts its
     /// writers the first time that it turns out to speak Bitswap.
     pub(super) fn identify(
         &mut self,
@@ -95,8 +97,13 @@ impl Registry {
         protocols: Protocols,
     ) -> bool {
         let Some(entry) = self.peers.get_mut(&peer) else { return false };
-        if info.is_some() {
-            entry.info = info;
+        let seq = |info: &identify::Info| info.record(&peer).map_or(0, |record| record.seq);
+        match (&info, &entry.info) {
+            (None, Some(_)) => return false,
+            // What it pushed has overtaken what it was asked for before.
+            (Some(new), Some(known)) if seq(new) < seq(known) => return false,
+            (None, None) => {}
+            (Some(_), _) => entry.info = info,
         }
         entry.bitswap = protocols.bitswap.or(entry.bitswap);
         entry.start_writers(net);

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use peerage_identity::Multiaddr;
 use peerage_transport::tcp::Listener;
 use peerage_transport::{Role, upgrade};
 use tokio::task::AbortHandle;
 
-use super::{Net, connection};
+use super::Net;
+use super::connection::{self, Made};
 
 /// Pause after the system refused a socket (too many open files), so that the
 /// loop does not spin.
@@ -74,6 +76,7 @@ pub(crate) async fn accept(net: Arc<Net>, listener: Listener, handshakes: Handsh
         let (net, ours) = (Arc::clone(&net), handshakes.clone());
         let (noted, begun) = tokio::sync::oneshot::channel::<()>();
         let task = tokio::spawn(async move {
+            let local = socket.local_addr().ok().map(Multiaddr::from_tcp_addr);
             // Not before it is noted, or it could end unseen.
             drop(begun.await);
             let upgraded = upgrade(
@@ -90,7 +93,10 @@ pub(crate) async fn accept(net: Arc<Net>, listener: Listener, handshakes: Handsh
             }
             match upgraded {
                 // A task of its own: no handshake's fate is the connection's.
-                Ok(made) => drop(tokio::spawn(connection::run(net, made, addr, None, false))),
+                Ok(connection) => {
+                    let made = Made { addr, local, dial: None, by_user: false, outbound: false };
+                    tokio::spawn(connection::run(net, connection, made));
+                }
                 Err(error) => tracing::debug!(%addr, %error, "a handshake failed"),
             }
         });

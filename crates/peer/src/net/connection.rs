@@ -10,43 +10,31 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Net, streams};
+use super::Net;
+use super::streams::{self, Origin};
 use crate::brain::Input;
 
 /// Numbers connections over the life of the process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Runs a connection that someone opened to us.
-pub(super) async fn run(
-    net: Arc<Net>,
-    made: Connection<TcpStream>,
-    addr: Multiaddr,
-    dial: Option<DialId>,
-    by_user: bool,
-) {
-    run_either(net, made, addr, dial, by_user, false).await;
+/// Which connection it is.
+pub(super) struct Made {
+    /// The address of the other side.
+    pub(super) addr: Multiaddr,
+    /// Our own, if the other side opened it.
+    pub(super) local: Option<Multiaddr>,
+    /// The engine's attempt that led here.
+    pub(super) dial: Option<DialId>,
+    /// The user asked for it.
+    pub(super) by_user: bool,
+    /// We opened it.
+    pub(super) outbound: bool,
 }
 
-/// Runs a connection that we opened.
-pub(super) async fn run_dialled(
-    net: Arc<Net>,
-    made: Connection<TcpStream>,
-    addr: Multiaddr,
-    dial: Option<DialId>,
-    by_user: bool,
-) {
-    run_either(net, made, addr, dial, by_user, true).await;
-}
-
-async fn run_either(
-    net: Arc<Net>,
-    made: Connection<TcpStream>,
-    addr: Multiaddr,
-    dial: Option<DialId>,
-    by_user: bool,
-    outbound: bool,
-) {
-    let Connection { peer, control, mut incoming, driver, .. } = made;
+/// Runs a connection.
+pub(super) async fn run(net: Arc<Net>, connection: Connection<TcpStream>, made: Made) {
+    let Made { addr, local, dial, by_user, outbound } = made;
+    let Connection { peer, control, mut incoming, driver, .. } = connection;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(%peer, %addr, outbound, "connected");
     let connected = Connected { peer, addr: addr.clone(), dial, by_user, outbound };
@@ -54,8 +42,9 @@ async fn run_either(
     let driver = tokio::spawn(driver);
     let identifying = tokio::spawn(identify_peer(Arc::clone(&net), control.clone()));
     let pings = Arc::new(Semaphore::new(net.limits.ping_streams));
+    let origin = Origin { control: control.clone(), addr: addr.clone(), local, pings };
     while let Some(stream) = incoming.next().await {
-        tokio::spawn(streams::serve(Arc::clone(&net), peer, addr.clone(), stream, Arc::clone(&pings)));
+        tokio::spawn(streams::serve(Arc::clone(&net), origin.clone(), stream));
     }
     let end = control.ended().await;
     tracing::debug!(%peer, %addr, %end, "disconnected");

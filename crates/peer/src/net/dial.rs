@@ -91,8 +91,14 @@ pub(crate) async fn connect(
     match made {
         Ok(Some((made, addr))) => {
             let control = made.control.clone();
-            let addr = addr.without_peer();
-            tokio::spawn(connection::run_dialled(Arc::clone(net), made, addr, dial, dial.is_none()));
+            let which = connection::Made {
+                addr: addr.without_peer(),
+                local: None,
+                dial,
+                by_user: dial.is_none(),
+                outbound: true,
+            };
+            tokio::spawn(connection::run(Arc::clone(net), made, which));
             return Ok(control);
         }
         Ok(None) => {}

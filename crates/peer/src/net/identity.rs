@@ -7,20 +7,22 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use peerage_dht::Network;
-use peerage_engine::SWARM_PROTOCOL;
-use peerage_exchange::Version;
+use peerage_engine::{AutonatVersion as Version, Reach, SWARM_PROTOCOL};
+use peerage_exchange::Version as Bitswap;
 use peerage_identity::{Keypair, Multiaddr, PeerRecord, Scope};
+use peerage_transport::autonat::{v1, v2};
 use peerage_transport::{Control, identify, perf, ping};
 use tokio::time::timeout;
 
 use super::Net;
+use crate::config::Config;
 
 /// Addresses in one message: what deployed peers keep is more, and a message
 /// of 4 KiB holds this many with room for the rest.
 const ADDRS_MAX: usize = 24;
 
 /// The Bitswaps that we speak, the newest first.
-const VERSIONS: [Version; 3] = [Version::V1_2, Version::V1_1, Version::V1_0];
+const VERSIONS: [Bitswap; 3] = [Bitswap::V1_2, Bitswap::V1_1, Bitswap::V1_0];
 
 /// What this peer is and where it listens.
 #[derive(Clone)]
@@ -28,8 +30,32 @@ pub(crate) struct LocalInfo {
     keypair: Keypair,
     agent: String,
     perf: bool,
-    listen: Arc<RwLock<Vec<Multiaddr>>>,
+    /// Private addresses are tested and dialled, for tests.
+    private_addresses: bool,
+    addrs: Arc<RwLock<Addrs>>,
     dhts: Arc<Dhts>,
+}
+
+/// Where we are.
+#[derive(Debug, Default)]
+struct Addrs {
+    /// Concrete addresses of this machine.
+    listen: Vec<Multiaddr>,
+    /// Whether others can dial us, and where.
+    reach: Reach,
+}
+
+impl Addrs {
+    /// Those at which we were reached first, as they are sure; without repeats.
+    fn all(&self) -> Vec<Multiaddr> {
+        let reached = match &self.reach {
+            Reach::Public(addrs) => &addrs[..],
+            Reach::Private | Reach::Unknown => &[],
+        };
+        let mut all = reached.to_vec();
+        all.extend(self.listen.iter().filter(|addr| !reached.contains(addr)).cloned());
+        all
+    }
 }
 
 /// The DHTs in which we answer.
@@ -40,12 +66,34 @@ struct Dhts {
 }
 
 impl LocalInfo {
-    pub(crate) fn new(keypair: Keypair, agent: String, perf: bool) -> Self {
-        Self { keypair, agent, perf, listen: Arc::default(), dhts: Arc::default() }
+    pub(crate) fn new(keypair: Keypair, config: &Config) -> Self {
+        Self {
+            keypair,
+            agent: config.agent.clone(),
+            perf: config.perf,
+            private_addresses: config.engine.reachability.private_addresses,
+            addrs: Arc::default(),
+            dhts: Arc::default(),
+        }
     }
 
     pub(crate) fn set_listen(&self, addrs: Vec<Multiaddr>) {
-        *self.listen.write().unwrap_or_else(PoisonError::into_inner) = addrs;
+        self.addrs.write().unwrap_or_else(PoisonError::into_inner).listen = addrs;
+    }
+
+    /// Says whether others can dial us, and where.
+    pub(crate) fn set_reach(&self, reach: Reach) {
+        self.addrs.write().unwrap_or_else(PoisonError::into_inner).reach = reach;
+    }
+
+    /// Whether we dial those that ask for it, by this AutoNAT. Who listens for
+    /// nobody, or on this machine alone, only fetches something and leaves. By
+    /// v1 only if others may be able to dial us: that is all that it tells
+    /// apart, and our failure would be taken for the asker's.
+    pub(crate) fn dials(&self, version: Version) -> bool {
+        let addrs = self.addrs.read().unwrap_or_else(PoisonError::into_inner);
+        let beyond = |addr: &Multiaddr| self.private_addresses || addr.scope() != Scope::Loopback;
+        addrs.listen.iter().any(beyond) && (version == Version::V2 || addrs.reach != Reach::Private)
     }
 
     /// Says in which DHTs we answer others.
@@ -62,9 +110,14 @@ impl LocalInfo {
         }
     }
 
-    /// Concrete addresses, without `/p2p`.
+    /// Concrete addresses of this machine, without `/p2p`.
     pub(crate) fn listen(&self) -> Vec<Multiaddr> {
-        self.listen.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.addrs.read().unwrap_or_else(PoisonError::into_inner).listen.clone()
+    }
+
+    /// The same, and before them those at which others have reached us.
+    pub(crate) fn addrs(&self) -> Vec<Multiaddr> {
+        self.addrs.read().unwrap_or_else(PoisonError::into_inner).all()
     }
 
     /// The addresses that a peer at `remote` may make use of: a loopback peer
@@ -75,7 +128,7 @@ impl LocalInfo {
             (Scope::Private | Scope::LinkLocal, Scope::Private | Scope::Public) => true,
             (_, scope) => scope == Scope::Public,
         };
-        self.listen().into_iter().filter(fits).take(ADDRS_MAX).collect()
+        self.addrs().into_iter().filter(fits).take(ADDRS_MAX).collect()
     }
 
     /// The identify message for a peer that we see at `observed`.
@@ -95,9 +148,15 @@ impl LocalInfo {
 
     fn protocols(&self) -> Vec<String> {
         let mut list = vec![identify::PROTOCOL, identify::PUSH_PROTOCOL, ping::PROTOCOL, SWARM_PROTOCOL];
-        list.extend(VERSIONS.map(Version::protocol));
+        list.extend(VERSIONS.map(Bitswap::protocol));
         let dhts = [Network::Wan, Network::Lan].into_iter().filter(|network| self.serves(*network));
         list.extend(dhts.map(Network::protocol));
+        for (version, protocol) in [(Version::V1, v1::PROTOCOL), (Version::V2, v2::DIAL_PROTOCOL)] {
+            list.extend(self.dials(version).then_some(protocol));
+        }
+        if !self.listen().is_empty() {
+            list.push(v2::BACK_PROTOCOL);
+        }
         if self.perf {
             list.push(perf::PROTOCOL);
         }
@@ -107,7 +166,7 @@ impl LocalInfo {
     /// A signed record with the addresses of exactly this scope; none without such addresses.
     pub(crate) fn record_for(&self, scope: Scope) -> Option<Bytes> {
         let addrs: Vec<_> =
-            self.listen().into_iter().filter(|addr| addr.scope() == scope).take(ADDRS_MAX).collect();
+            self.addrs().into_iter().filter(|addr| addr.scope() == scope).take(ADDRS_MAX).collect();
         (!addrs.is_empty()).then(|| PeerRecord::seal(&self.keypair, seq(), &addrs).into())
     }
 }

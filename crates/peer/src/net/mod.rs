@@ -5,12 +5,14 @@
 //! the brain as an [`Input`], and what is to be said comes from there.
 
 pub(crate) mod accept;
+pub(crate) mod autonat;
 pub(crate) mod bitswap_in;
 pub(crate) mod bitswap_out;
 pub(crate) mod connection;
 pub(crate) mod dht;
 pub(crate) mod dial;
 pub(crate) mod identity;
+pub(crate) mod mapping;
 pub(crate) mod nearby;
 pub(crate) mod routers;
 pub(crate) mod streams;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use peerage_base::SharedBudget;
 use peerage_identity::Keypair;
+use peerage_transport::autonat::v2::DialBacks;
 use tokio::sync::mpsc;
 
 use crate::brain::Input;
@@ -38,6 +41,8 @@ pub(crate) struct Net {
     pub(crate) transport: peerage_transport::Config,
     pub(crate) perf: bool,
     pub(crate) local: LocalInfo,
+    /// Probes that wait for a number to be brought back.
+    pub(crate) backs: DialBacks,
     pub(crate) routers: Vec<Router>,
 }
 
@@ -49,7 +54,8 @@ impl Net {
         inbox: mpsc::UnboundedSender<Input>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            local: LocalInfo::new(keypair.clone(), config.agent.clone(), config.perf),
+            local: LocalInfo::new(keypair.clone(), config),
+            backs: DialBacks::new(),
             keypair,
             inbox,
             pool,

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use peerage_dht::Network;
-use peerage_engine::SWARM_PROTOCOL;
+use peerage_engine::{AutonatVersion, SWARM_PROTOCOL};
 use peerage_exchange::Version;
-use peerage_identity::{Multiaddr, PeerId};
+use peerage_identity::Multiaddr;
+use peerage_transport::autonat::{v1, v2};
 use peerage_transport::yamux::{ResetCode, StreamClass};
-use peerage_transport::{Stream, identify, perf, ping};
+use peerage_transport::{Control, Stream, identify, perf, ping};
 use tokio::sync::Semaphore;
 
-use super::{Net, bitswap_in, dht, swarm};
+use super::{Net, autonat, bitswap_in, dht, swarm};
 use crate::brain::Input;
 
 enum Protocol {
@@ -20,12 +21,26 @@ enum Protocol {
     Bitswap(Version),
     Swarm,
     Dht(Network),
+    Autonat(AutonatVersion),
+    DialBack,
     Perf,
+}
+
+/// The connection on which a stream was opened.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) control: Control,
+    /// The address of the other side.
+    pub(super) addr: Multiaddr,
+    /// Our address, if the peer opened the connection.
+    pub(super) local: Option<Multiaddr>,
+    /// Answers to pings that may run at once.
+    pub(super) pings: Arc<Semaphore>,
 }
 
 impl Protocol {
     /// What `name` is, if we serve it.
-    fn of(name: &str, net: &Net) -> Option<Self> {
+    fn of(name: &str, net: &Net, origin: &Origin) -> Option<Self> {
         let dhts = [Network::Wan, Network::Lan];
         let dht = dhts.into_iter().find(|network| network.protocol() == name);
         if let Some(network) = dht {
@@ -36,6 +51,10 @@ impl Protocol {
             identify::PUSH_PROTOCOL => Self::IdentifyPush,
             ping::PROTOCOL => Self::Ping,
             SWARM_PROTOCOL => Self::Swarm,
+            v1::PROTOCOL if net.local.dials(AutonatVersion::V1) => Self::Autonat(AutonatVersion::V1),
+            v2::DIAL_PROTOCOL if net.local.dials(AutonatVersion::V2) => Self::Autonat(AutonatVersion::V2),
+            // Over a connection of our own making it would show nothing.
+            v2::BACK_PROTOCOL if origin.local.is_some() => Self::DialBack,
             perf::PROTOCOL if net.perf => Self::Perf,
             other => Self::Bitswap(Version::of_protocol(other)?),
         })
@@ -43,14 +62,11 @@ impl Protocol {
 }
 
 /// Negotiates and serves one stream.
-pub(super) async fn serve(
-    net: Arc<Net>,
-    peer: PeerId,
-    addr: Multiaddr,
-    mut stream: Stream,
-    pings: Arc<Semaphore>,
-) {
-    let protocol = match stream.accept(|name| Protocol::of(name, &net)).await {
+pub(super) async fn serve(net: Arc<Net>, origin: Origin, mut stream: Stream) {
+    let protocol = stream.accept(|name| Protocol::of(name, &net, &origin)).await;
+    let Origin { control, addr, local, pings } = origin;
+    let peer = control.peer();
+    let protocol = match protocol {
         Ok(protocol) => protocol,
         Err(error) => {
             tracing::debug!(%peer, %error, "a stream was not negotiated");
@@ -85,6 +101,16 @@ pub(super) async fn serve(
         }
         Protocol::Swarm => swarm::serve(net, peer, addr.scope(), stream).await,
         Protocol::Dht(network) => dht::serve(net, peer, network, stream).await,
+        Protocol::Autonat(version) => tokio::select! {
+            () = autonat::serve(net, peer, addr, version, stream) => {}
+            // Nobody waits for the answer any more.
+            _ = control.ended() => {}
+        },
+        Protocol::DialBack => {
+            if let Some(local) = local {
+                autonat::take_number(net, peer, local, stream).await;
+            }
+        }
         Protocol::Perf => match perf::serve(&mut stream).await {
             Ok(_) => stream.finish(),
             Err(error) => tracing::debug!(%peer, %error, "a perf run ended"),
