@@ -21,8 +21,9 @@ pub(crate) struct Node {
 }
 
 /// What others learn of a peer by identify.
-pub(crate) fn protocols(serves: bool) -> Protocols {
-    Protocols { bitswap: Some(Version::V1_2), wan_dht: serves, lan_dht: serves, ..Protocols::default() }
+pub(crate) fn protocols(serves: bool, bitswap: bool) -> Protocols {
+    let bitswap = bitswap.then_some(Version::V1_2);
+    Protocols { bitswap, wan_dht: serves, lan_dht: serves, ..Protocols::default() }
 }
 
 impl Node {
@@ -53,8 +54,8 @@ impl Node {
             .handle_connected(&Connected { peer, addr, dial, by_user: false, outbound: dial.is_some() }, now);
     }
 
-    pub(crate) fn identified(&mut self, peer: PeerId, server: bool, addrs: Vec<Multiaddr>, now: Now) {
-        let identified = Identified { protocols: protocols(server), addrs, observed: None };
+    pub(crate) fn identified(&mut self, peer: PeerId, protocols: Protocols, addrs: Vec<Multiaddr>, now: Now) {
+        let identified = Identified { protocols, addrs, observed: None };
         self.engine.handle_identified(peer, &identified, now);
     }
 

@@ -18,7 +18,7 @@ const LEAF: u32 = 256 << 10;
 pub(super) fn play(peers: u32, seed: u64) -> Figures {
     // One in ten sends every fourth block wrong.
     let hostile = vec![(100, Behaviour::Corrupter(4))];
-    let setup = Setup { clients: peers / 5, hostile, ..Setup::new(peers, seed) };
+    let setup = Setup { clients: peers / 5, hostile, blocks: true, ..Setup::new(peers, seed) };
     let mut world = World::new(setup, config());
     let mut figures = Figures::default();
     world.run_for(Duration::from_secs(20));

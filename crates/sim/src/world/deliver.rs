@@ -9,7 +9,7 @@ use peerage_identity::PeerId;
 use super::{Event, World};
 use crate::host::{HostId, Nat, number};
 use crate::hostile::Behaviour;
-use crate::node::{Asked, Node};
+use crate::node::{Asked, Node, protocols};
 
 impl World {
     pub(super) fn deliver(&mut self, event: Event) {
@@ -122,8 +122,9 @@ impl World {
             return;
         }
         let at = self.host(other);
-        let (peer, addrs, server) = (at.peer, at.advertised(), at.nat == Nat::Open);
-        self.act(host, |node, now| node.identified(peer, server, addrs, now));
+        let (peer, addrs) = (at.peer, at.advertised());
+        let protocols = protocols(at.nat == Nat::Open, self.setup.blocks);
+        self.act(host, |node, now| node.identified(peer, protocols, addrs, now));
     }
 
     /// A request has arrived.

@@ -39,6 +39,9 @@ pub(crate) struct Setup {
     pub(crate) clients: u32,
     /// Of a thousand servers, so many behave so.
     pub(crate) hostile: Vec<(u32, Behaviour)>,
+    /// There are blocks: peers offer Bitswap. Otherwise they do not, since the
+    /// engine keeps some 400 bytes for each connection that could use it.
+    pub(crate) blocks: bool,
     /// Calendars are off by up to so many seconds.
     pub(crate) skew: i64,
 }
@@ -56,6 +59,7 @@ impl Setup {
             loss_ppm: 1_000,
             clients: 0,
             hostile: Vec::new(),
+            blocks: false,
             skew: 0,
         }
     }
