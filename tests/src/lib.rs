@@ -9,6 +9,7 @@ pub mod data;
 pub mod liar;
 pub mod peer;
 pub mod process;
+pub mod router;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 
 pub use peer::{Peer, Sharing};
 pub use process::{Ended, Process};
+pub use router::Router;
 
 /// Names the program to test instead of the one that was built with the tests.
 pub const BIN: &str = "PEERAGE_BIN";

@@ -34,9 +34,8 @@ pub(crate) trait Opener {
     type Owned: Owned;
 
     /// Opens `repo` and starts a peer on it, as `flags` say, and where they
-    /// say nothing, the environment. `required` tells whether it is of use
-    /// without a network.
-    async fn open(&self, repo: &Path, flags: &Network, required: bool) -> Result<Self::Owned, OpenError>;
+    /// say nothing, the environment. `request` is what it is opened for.
+    async fn open(&self, repo: &Path, flags: &Network, request: &Request) -> Result<Self::Owned, OpenError>;
 }
 
 /// A repository that this process owns, with its peer.
@@ -88,8 +87,7 @@ impl<O: Opener> Execution<'_, O> {
         #[cfg(unix)]
         let (mut silent_since, mut agreed) = (None, false);
         loop {
-            let required = story.request().needs_network();
-            let held = match self.opener.open(self.repo, &flags, required).await {
+            let held = match self.opener.open(self.repo, &flags, story.request()).await {
                 Ok(owned) => return self.own(owned, story).await,
                 Err(OpenError::Failed(failure)) if taken_over && failure.kind == Kind::Network => {
                     // An address of the owner's that is gone or taken ends nothing.

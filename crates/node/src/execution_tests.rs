@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use crate::api::{Event, Failure, Kind, Network, NoticeKind, Request};
+use crate::api::{Event, Failure, Kind, Network, NoticeKind, Provide, Request};
 use crate::backend::{Backend, Cancel, Canceller, Sink};
 use crate::execution::{Execution, OpenError, Opener, Owned};
 use crate::render::{Json, Output};
@@ -44,7 +44,7 @@ struct Peer {
 impl Opener for Process {
     type Owned = Repository;
 
-    async fn open(&self, _repo: &Path, flags: &Network, _required: bool) -> Result<Repository, OpenError> {
+    async fn open(&self, _repo: &Path, flags: &Network, _request: &Request) -> Result<Repository, OpenError> {
         if self.world.locked.swap(true, Ordering::SeqCst) {
             return Err(OpenError::Held { pid: Some(4711), command: "peerage\u{1b} up".into() });
         }
@@ -82,7 +82,7 @@ impl Backend for Peer {
         self.world.started.lock().unwrap().push((self.name.to_owned(), request.name()));
         self.world.changed.notify_waiters();
         match request {
-            Request::Up => {
+            Request::Up { .. } => {
                 let (peer_id, reachability) = (self.name.to_owned(), "unknown".to_owned());
                 let ready = Event::Ready {
                     peer_id,
@@ -174,7 +174,14 @@ async fn a_second_command_goes_through_the_owner() {
     let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
     let (end_owner, cancel_owner) = Canceller::new();
     let (_end_second, cancel_second) = Canceller::new();
-    let owner = run(&world, repo.path(), "a", Network::default(), Request::Up, cancel_owner);
+    let owner = run(
+        &world,
+        repo.path(),
+        "a",
+        Network::default(),
+        Request::Up { provide: Provide::Roots },
+        cancel_owner,
+    );
     let second = async {
         world.until_started("a", "up").await;
         let found =
@@ -202,7 +209,15 @@ async fn an_attached_command_takes_over_when_the_owner_ends() {
     let owner = run(&world, repo.path(), "a", Network::default(), Request::Verify, cancel_owner);
     let second = async {
         world.until_started("a", "verify").await;
-        run(&world, repo.path(), "b", Network::default(), Request::Up, cancel_second).await
+        run(
+            &world,
+            repo.path(),
+            "b",
+            Network::default(),
+            Request::Up { provide: Provide::Roots },
+            cancel_second,
+        )
+        .await
     };
     let conductor = async {
         world.until_started("a", "up").await;
@@ -229,10 +244,25 @@ async fn who_takes_over_does_without_an_address_that_is_gone() {
     world.address_gone.store(true, Ordering::SeqCst);
     let (end_owner, cancel_owner) = Canceller::new();
     let (end_second, cancel_second) = Canceller::new();
-    let owner = run(&world, repo.path(), "a", Network::default(), Request::Up, cancel_owner);
+    let owner = run(
+        &world,
+        repo.path(),
+        "a",
+        Network::default(),
+        Request::Up { provide: Provide::Roots },
+        cancel_owner,
+    );
     let second = async {
         world.until_started("a", "up").await;
-        run(&world, repo.path(), "b", Network::default(), Request::Up, cancel_second).await
+        run(
+            &world,
+            repo.path(),
+            "b",
+            Network::default(),
+            Request::Up { provide: Provide::Roots },
+            cancel_second,
+        )
+        .await
     };
     let conductor = async {
         world.until_started_by_anyone("up", 2).await;
@@ -254,7 +284,7 @@ async fn a_command_goes_on_with_a_second_owner() {
     let command = |index: usize, name, flags, request| {
         run(&world, repo.path(), name, flags, request, ends[index].1.clone())
     };
-    let first = command(0, "a", given.clone(), Request::Up);
+    let first = command(0, "a", given.clone(), Request::Up { provide: Provide::Roots });
     let second = async {
         world.until_started("a", "up").await;
         command(1, "b", Network::default(), Request::Verify).await
@@ -293,7 +323,8 @@ async fn an_owner_that_does_not_answer_is_named() {
 async fn a_failure_ends_the_command_and_gives_the_repository_back() {
     let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
     let (_canceller, cancel) = Canceller::new();
-    let (result, out, _) = run(&world, repo.path(), "a", Network::default(), Request::Peers, cancel).await;
+    let (result, out, _) =
+        run(&world, repo.path(), "a", Network::default(), Request::Peers { dht: false }, cancel).await;
     assert_eq!(result.unwrap_err().kind, Kind::NotFound);
     assert_eq!(out, "");
     assert!(!world.locked.load(Ordering::SeqCst));

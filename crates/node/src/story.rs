@@ -2,6 +2,7 @@
 //! that executed it ends and another one starts it again: nothing is said
 //! twice, and no byte is printed twice.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::api::{Event, Failure, NoticeKind, Request};
@@ -18,11 +19,13 @@ pub(crate) struct Story {
     repeated: u64,
     /// Bytes of a file that were printed.
     bytes: u64,
+    /// Peers that were found, in no order: what is repeated is known by its id.
+    found: BTreeSet<String>,
 }
 
 impl Story {
     pub(crate) fn new(request: Request) -> Self {
-        Self { request, ready: false, done: None, items: 0, repeated: 0, bytes: 0 }
+        Self { request, ready: false, done: None, items: 0, repeated: 0, bytes: 0, found: BTreeSet::new() }
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -55,6 +58,11 @@ impl Story {
                 self.done = Some(Instant::now());
             }
             Event::Data(data) => self.bytes += data.bytes.len() as u64,
+            Event::Provider(peer)
+                if !self.found.insert(format!("{} {}", peer.peer_id, peer.addrs.is_empty())) =>
+            {
+                return None;
+            }
             // In a defined order, so what was said is what comes first.
             Event::Entry(_) | Event::Added { .. } | Event::Pin { .. } | Event::Share { .. } => {
                 if self.repeated > 0 {
@@ -72,7 +80,7 @@ impl Story {
     pub(crate) fn take_over(&mut self) -> Option<Event> {
         self.repeated = self.items;
         let message = "the process that owned the repository ended; this one goes on";
-        let lasting = matches!(self.request, Request::Share(_) | Request::Get(_) | Request::Up);
+        let lasting = matches!(self.request, Request::Share(_) | Request::Get(_) | Request::Up { .. });
         lasting.then(|| Event::notice(NoticeKind::TookOver, message))
     }
 
@@ -126,7 +134,7 @@ mod tests {
             link: None,
             shares: vec![],
         };
-        let mut story = Story::new(Request::Up);
+        let mut story = Story::new(Request::Up { provide: crate::api::Provide::Roots });
         assert!(story.tell(ready()).is_some());
         assert!(matches!(story.take_over(), Some(Event::Notice { .. })));
         assert!(story.tell(ready()).is_none());

@@ -103,12 +103,13 @@ impl Peer {
     }
 
     /// Tells the DHTs that we have a block, as soon as they have a peer and
-    /// again every day, as long as the result lives. With `known` that was done
-    /// by an earlier run, so that its turn is waited for.
+    /// again every day, as long as the result lives. Those in `known` an earlier
+    /// run has told, so that its turn is waited for.
     ///
     /// # Errors
     /// As much is announced as may be.
-    pub async fn announce(&self, cid: Cid, known: bool) -> Result<Announcing, AnnounceError> {
+    pub async fn announce(&self, cid: Cid, known: &[Network]) -> Result<Announcing, AnnounceError> {
+        let known = known.to_vec();
         let taken = self.ask(|reply| Input::Announce { cid, known, reply }).await;
         taken.unwrap_or(Ok(())).map_err(AnnounceError)?;
         Ok(Announcing { peer: self.clone(), cid })

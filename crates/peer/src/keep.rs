@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use peerage_content::{Cid, Walk, hash};
 use peerage_store::{Pin, PinKind, Root, RootEntry, RootId, RootKind, RootSetBuilder, Store, WriteError};
 
+use tokio::sync::watch;
+
 use crate::net::Net;
 use crate::peer::{Peer, ServedRoot};
 use crate::query::{AHEAD, QueryError};
@@ -33,6 +35,8 @@ pub(crate) struct KeptRoots {
     served: ServedRoots,
     net: Arc<Net>,
     now: Mutex<ServedNow>,
+    /// The roots of the store are others.
+    changes: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -47,7 +51,7 @@ pub struct ServingKept(Arc<KeptRoots>);
 
 impl KeptRoots {
     pub(crate) fn new(store: Store, served: ServedRoots, net: Arc<Net>) -> Self {
-        Self { store, served, net, now: Mutex::default() }
+        Self { store, served, net, now: Mutex::default(), changes: watch::Sender::new(()) }
     }
 
     /// Another run begins, or one ends.
@@ -60,6 +64,7 @@ impl KeptRoots {
     /// Serves what the store keeps by now, and nothing else.
     fn renew(&self) {
         self.follow(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changes.send_replace(());
     }
 
     /// Under the lock, so that whoever comes last goes by the newest roots.
@@ -108,6 +113,12 @@ impl Peer {
     #[must_use]
     pub fn shares(&self) -> Vec<RootEntry> {
         self.store().roots()
+    }
+
+    /// Hears when roots or pins are added or removed.
+    #[must_use]
+    pub fn root_changes(&self) -> watch::Receiver<()> {
+        self.inner().kept.changes.subscribe()
     }
 
     /// Serves every kept root and pin, as `up` does, until this is dropped:

@@ -60,7 +60,9 @@ pub use query::{Query, QueryError, Reading};
 pub use share::{AddError, AddOptions, Added, Share, only_hash};
 
 pub use peerage_dht::sweep::{Cursor, Stats as SweepStats};
-pub use peerage_dht::{End, Mode, Network, PeerInfo as FoundPeer, Progress as FindProgress, Report};
+pub use peerage_dht::{
+    End, Key, LookupError, Mode, Network, PeerInfo as FoundPeer, Progress as FindProgress, Report,
+};
 pub use peerage_engine::{
     Announcements, DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Reach, Share as Progress,
     Source, Sources, Verdict,

@@ -36,6 +36,9 @@ pub struct AddOptions {
     pub any_name: bool,
     /// One folder around all paths.
     pub wrap: bool,
+    /// Everybody may find it: of a root that [`Peer::share`] keeps, this is
+    /// remembered. It announces nothing by itself.
+    pub announce: bool,
 }
 
 /// What was added.
@@ -142,7 +145,7 @@ impl Peer {
                     kind: RootKind::Shared,
                     path: added.paths.first().filter(|_| added.paths.len() == 1).cloned(),
                     name: added.name.clone().unwrap_or_default(),
-                    announce: false,
+                    announce: options.announce,
                     keep: true,
                     size: added.dag_size,
                     tree: imported.trees.first().copied(),

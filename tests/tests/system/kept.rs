@@ -43,9 +43,9 @@ fn what_is_added_is_pinned() -> Result<()> {
         let cid = field(&added, "cid")?;
         let pins = peer.run(&["pin", "ls"])?.with_status(0)?.events()?;
         ensure!(pins.iter().any(|pin| pin["cid"] == cid && pin["name"] == "file"), "{pins:?}");
-        // Nobody was told of it.
+        // That is what `up` announces.
         let shares = peer.run(&["shares"])?.with_status(0)?.events()?;
-        ensure!(shares.iter().any(|share| share["cid"] == cid && share["announced"] == false), "{shares:?}");
+        ensure!(shares.iter().any(|share| share["cid"] == cid && share["announced"] == true), "{shares:?}");
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 //! seconds; `cargo xtask proof` does the same with the real ones.
 
 mod again;
+mod announcing;
 mod commands;
 mod ending;
+mod finding;
 mod identical;
 mod inside;
 mod kept;
@@ -12,6 +14,7 @@ mod once;
 mod ownership;
 mod resume;
 mod serving;
+mod standing;
 mod statuses;
 mod up;
 mod wrong_blocks;

@@ -1,6 +1,8 @@
 //! What we tell the DHTs that we have: again and again, spread over a day, by
 //! the sweep of each DHT.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use peerage_base::Now;
 use peerage_content::Cid;
@@ -19,22 +21,24 @@ pub struct Announcements {
     pub online: bool,
     /// Its figures.
     pub stats: Stats,
+    /// How long until the next turn, if that is known.
+    pub due_in: Option<Duration>,
     /// Where it is, for [`Engine::resume_announcing`].
     pub cursor: Cursor,
 }
 
 impl Engine {
     /// Tells the DHTs that we have a block: as soon as they have a peer, and
-    /// from then on every so often. With `known` an earlier run has told it,
+    /// from then on every so often. Those in `known` an earlier run has told it,
     /// so that its turn is waited for. To be undone as often as it is done.
     ///
     /// # Errors
     /// If there are as many already as may be.
-    pub fn announce(&mut self, cid: &Cid, known: bool, now: Now) -> Result<(), SweepError> {
+    pub fn announce(&mut self, cid: &Cid, known: &[Network], now: Now) -> Result<(), SweepError> {
         let multihash = cid.hash().to_bytes();
         let mut taken = Ok(());
         for side in &mut self.routing.sides {
-            let new = match known {
+            let new = match known.contains(&side.network) {
                 true => side.sweep.insert(&multihash, now),
                 false => side.sweep.announce(&multihash, now),
             };
@@ -73,11 +77,15 @@ impl Engine {
     #[must_use]
     pub fn announcements(&self, now: Now) -> Vec<Announcements> {
         let sides = self.routing.sides.iter();
-        let each = sides.map(|side| Announcements {
-            network: side.network,
-            online: side.is_online(),
-            stats: side.sweep.stats(now),
-            cursor: side.sweep.cursor(),
+        let each = sides.map(|side| {
+            let stats = side.sweep.stats(now);
+            Announcements {
+                network: side.network,
+                online: side.is_online(),
+                stats,
+                due_in: stats.next_due.map(|due| due.since(now.instant)),
+                cursor: side.sweep.cursor(),
+            }
         });
         each.collect()
     }

@@ -279,7 +279,7 @@ fn what_is_announced_is_found_a_second_after_the_first_peer() {
     let sharer = world.add(6);
     world.share(sharer, &dag);
     let now = world.clock();
-    world.peers[sharer].engine.announce(&dag.root, false, now).expect("room");
+    world.peers[sharer].engine.announce(&dag.root, &[], now).expect("room");
     world.perform_all(sharer);
     world.join([sharer]);
     world.run_for(100);

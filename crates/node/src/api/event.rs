@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::{DhtPeer, Finished, Located, Provided, Status};
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -38,8 +40,33 @@ pub(crate) enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         via: Vec<Via>,
     },
-    /// `get` looks for someone who has it.
-    Searching { asked: u64, message: String },
+    /// A look-up goes on, of `find` and the like, or of a `get` that needs someone who has it.
+    Searching {
+        /// Peers of the DHTs.
+        asked: u64,
+        message: String,
+        /// Peers found that have it, or that are it.
+        #[serde(default)]
+        found: u64,
+        /// Bits of the distance between what is looked for and the closest
+        /// peer that answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        closest_bits: Option<u64>,
+    },
+    /// `find`: someone who has it.
+    Provider(Located),
+    /// `find-peer`: where the peer is.
+    Located(Located),
+    /// `provide`: what became of it in one DHT.
+    Provided(Provided),
+    /// `find`, `find-peer` and `provide`: the look-up is over.
+    Finished(Finished),
+    /// `peers --dht`.
+    DhtPeer(DhtPeer),
+    /// `status`.
+    Status(Box<Status>),
+    /// `share`: servers of a DHT were told of a root, by now.
+    Announced { cid: String },
     /// `get`: the data is in place.
     Done {
         cid: String,
@@ -146,6 +173,9 @@ pub(crate) struct SharedRoot {
     pub(crate) cid: String,
     pub(crate) link: String,
     pub(crate) size: u64,
+    /// Whether everybody may find it.
+    #[serde(default)]
+    pub(crate) announced: bool,
 }
 
 /// A source of a `get`.
@@ -223,6 +253,8 @@ pub(crate) enum NoticeKind {
     LinkCut,
     /// Who can reach us.
     Reachability,
+    /// What others can find.
+    Announced,
     /// Another process owned the repository and ended.
     TookOver,
     /// The index was rebuilt, or the like.

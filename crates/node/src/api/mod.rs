@@ -6,6 +6,7 @@
 mod event;
 mod failure;
 mod folder;
+mod network;
 mod request;
 
 pub(crate) use event::{
@@ -13,6 +14,11 @@ pub(crate) use event::{
 };
 pub(crate) use failure::{Failure, Kind};
 pub(crate) use folder::Folder;
+pub(crate) use network::{
+    Announcements, BucketState, Connections, DhtPeer, DhtState, Finished, Located, LookupReport,
+    MappingState, MdnsState, Place, Provided, Status, StoreState,
+};
 pub(crate) use request::{
-    Add, Cat, Get, Network, PathText, Pin, Ping, Profile, Request, Share, Source, StatTarget, Unpin, Unshare,
+    Add, Cat, Dht, Find, Get, Network, PathText, Pin, Ping, Profile, Provide, Request, Share, Source,
+    StatTarget, Unpin, Unshare,
 };

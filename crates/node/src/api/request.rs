@@ -22,11 +22,26 @@ pub(crate) enum Request {
     Ls(StatTarget),
     Stat(StatTarget),
     Cat(Cat),
-    Up,
+    Up {
+        #[serde(default)]
+        provide: Provide,
+    },
     Id,
     Ping(Ping),
-    Connect { address: String },
-    Peers,
+    Connect {
+        address: String,
+    },
+    Peers {
+        dht: bool,
+    },
+    Find(Find),
+    FindPeer {
+        peer: String,
+    },
+    Provide {
+        cid: String,
+    },
+    Status,
     PinAdd(Pin),
     PinRm(Unpin),
     PinLs,
@@ -45,11 +60,15 @@ impl Request {
             Self::Ls(_) => "ls",
             Self::Stat(_) => "stat",
             Self::Cat(_) => "cat",
-            Self::Up => "up",
+            Self::Up { .. } => "up",
             Self::Id => "id",
             Self::Ping(_) => "ping",
             Self::Connect { .. } => "connect",
-            Self::Peers => "peers",
+            Self::Peers { .. } => "peers",
+            Self::Find(_) => "find",
+            Self::FindPeer { .. } => "find-peer",
+            Self::Provide { .. } => "provide",
+            Self::Status => "status",
             Self::PinAdd(_) => "pin add",
             Self::PinRm(_) => "pin rm",
             Self::PinLs => "pin ls",
@@ -76,7 +95,7 @@ impl Request {
 
     /// Whether Ctrl-C is how it ends, so that its exit status is 0 then.
     pub(crate) const fn runs_until_interrupted(&self) -> bool {
-        matches!(self, Self::Share(_) | Self::Up)
+        matches!(self, Self::Share(_) | Self::Up { .. })
     }
 
     /// Whether it is done for when nobody reads what it prints.
@@ -87,10 +106,19 @@ impl Request {
                 | Self::Stat(_)
                 | Self::Cat(_)
                 | Self::Ping(_)
-                | Self::Peers
+                | Self::Peers { .. }
+                | Self::Find(_)
+                | Self::FindPeer { .. }
+                | Self::Status
                 | Self::Shares
                 | Self::PinLs
         )
+    }
+
+    /// Whether it ends at once, so that nobody needs to hear of it. Who is
+    /// attached meanwhile takes over.
+    pub(crate) const fn is_brief(&self) -> bool {
+        matches!(self, Self::Shares | Self::Unshare(_) | Self::Id | Self::PinRm(_) | Self::PinLs)
     }
 
     /// Whether it has to reach other peers, or be reached by them.
@@ -101,15 +129,19 @@ impl Request {
             | Self::Ls(_)
             | Self::Stat(_)
             | Self::Cat(_)
-            | Self::Up
+            | Self::Up { .. }
             | Self::Ping(_)
             | Self::Connect { .. }
-            | Self::Peers
+            | Self::Peers { .. }
+            | Self::Find(_)
+            | Self::FindPeer { .. }
+            | Self::Provide { .. }
             | Self::PinAdd(_) => true,
             Self::Shares
             | Self::Unshare(_)
             | Self::Add(_)
             | Self::Id
+            | Self::Status
             | Self::PinRm(_)
             | Self::PinLs
             | Self::Verify => false,
@@ -121,6 +153,8 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Share {
     pub(crate) paths: Vec<PathText>,
+    /// Everybody may find it.
+    pub(crate) announce: bool,
     pub(crate) keep: bool,
     pub(crate) once: bool,
     pub(crate) separate: bool,
@@ -208,6 +242,27 @@ pub(crate) struct Ping {
     pub(crate) count: u32,
 }
 
+/// `find`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Find {
+    pub(crate) cid: String,
+    /// Providers after which it ends.
+    pub(crate) limit: Option<u32>,
+}
+
+/// What `up` announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Provide {
+    /// Every block of the pins and of announced shares
+    All,
+    /// Every block of the pins, and the roots of announced shares
+    Pinned,
+    /// The roots of the pins and of announced shares
+    #[default]
+    Roots,
+}
+
 /// `pin add`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pin {
@@ -225,9 +280,30 @@ pub(crate) struct Unpin {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Network {
     pub(crate) listen: Vec<String>,
-    /// Empty: nobody.
+    /// Empty: nobody. `None`: the public network's, or nobody's if all of
+    /// `listen` is loopback.
     pub(crate) bootstrap: Option<Vec<String>>,
+    pub(crate) dht: Option<Dht>,
+    pub(crate) dht_private_addresses: bool,
+    /// URLs.
+    pub(crate) routers: Vec<String>,
+    pub(crate) no_mdns: bool,
     pub(crate) perf: bool,
+}
+
+/// The part that a peer takes in the DHTs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Dht {
+    /// Ask nobody, answer nobody
+    Off,
+    /// Ask, and answer nobody
+    Client,
+    /// Ask and answer
+    Server,
+    /// Answer on the local network, and on the public one while reachable from there
+    #[default]
+    Auto,
 }
 
 /// An absolute path. As JSON a string, or, where it is not UTF-8, its bytes in base64.
@@ -314,7 +390,13 @@ mod tests {
             overwrite: false,
             unsafe_symlinks: false,
         };
-        for request in [Request::Get(get), Request::Up, Request::Connect { address: "a".into() }] {
+        for request in [
+            Request::Get(get),
+            Request::Up { provide: Provide::Pinned },
+            Request::Connect { address: "a".into() },
+            Request::Find(Find { cid: "b".into(), limit: Some(3) }),
+            Request::Status,
+        ] {
             let json = serde_json::to_string(&request).unwrap();
             assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request, "{json}");
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
-use super::values;
-use crate::api::Profile;
+use super::values::{self, DhtFlag};
+use crate::api::{Profile, Provide};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -18,8 +18,7 @@ pub(crate) enum Command {
     Ls(LsArgs),
     Stat(StatArgs),
     Cat(CatArgs),
-    /// Run the peer until interrupted: serve pins and kept shares
-    Up,
+    Up(UpArgs),
     /// Print this peer's id and addresses
     Id,
     Ping(PingArgs),
@@ -30,7 +29,16 @@ pub(crate) enum Command {
         address: String,
     },
     /// List the peers connected now
-    Peers,
+    Peers {
+        /// Those in the routing tables of the DHTs instead
+        #[arg(long, num_args = 0, default_missing_value = "table", value_parser = values::dht_table())]
+        dht: Option<DhtFlag>,
+    },
+    Find(FindArgs),
+    FindPeer(FindPeerArgs),
+    Provide(ProvideArgs),
+    /// Say how this peer stands: addresses, connections, DHTs, announcements, store
+    Status,
     #[command(subcommand)]
     Pin(PinCommand),
     /// Read every block back and check it against its hash
@@ -47,16 +55,23 @@ pub(crate) enum Command {
 
 /// Serve files or folders until interrupted, and print the link to them
 ///
-/// Nothing is copied: the files are read where they are. Only who has the link can find them.
+/// Nothing is copied: the files are read where they are. Only who has the link can find them,
+/// unless --announce says otherwise.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  peerage share photo.jpg\n  peerage share --once ~/project     end when \
-                        one peer has everything\n  peerage share a.txt b.txt          one link for both"
+                        one peer has everything\n  peerage share a.txt b.txt          one link for both\n  \
+                        peerage share --announce iso/      everybody can find it"
 )]
 pub(crate) struct ShareArgs {
     /// Files and folders; several become one folder
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// Put it on the DHT: everybody can find and fetch it
+    ///
+    /// With --keep, `peerage up` goes on announcing it.
+    #[arg(long)]
+    pub(super) announce: bool,
     /// Keep it shared: `peerage up` serves it later
     #[arg(long)]
     pub(super) keep: bool,
@@ -197,6 +212,53 @@ pub(crate) struct PingArgs {
     /// How many times
     #[arg(short = 'n', long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) count: u32,
+}
+
+/// Run the peer until interrupted: serve and announce pins and kept shares
+///
+/// Shares are served to who has their link; only those of `share --announce --keep`, and pins,
+/// are announced.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// What to announce to the DHTs
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    pub(super) provide: Provide,
+}
+
+/// Find the peers that have some content
+///
+/// Asks the DHTs, the routers of --router and the local network, which thereby learn that it is
+/// looked for. Exit status 3 if nobody is found.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  peerage find --limit 5 bafy..")]
+pub(crate) struct FindArgs {
+    /// CID, or a link to the whole of it
+    #[arg(value_name = "CID")]
+    pub(super) cid: String,
+    /// End after so many peers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: Option<u32>,
+}
+
+/// Find the addresses of a peer
+///
+/// Exit status 3 if it is not found.
+#[derive(Debug, Args)]
+pub(crate) struct FindPeerArgs {
+    /// Its id
+    #[arg(value_name = "PEERID")]
+    pub(super) peer: String,
+}
+
+/// Tell the DHTs once that this peer has some content
+///
+/// They forget it after a day or two. It can be fetched from here while `peerage up` serves it,
+/// which announces pins by itself, again and again.
+#[derive(Debug, Args)]
+pub(crate) struct ProvideArgs {
+    /// CID of a block that the repository holds
+    #[arg(value_name = "CID")]
+    pub(super) cid: String,
 }
 
 /// Keep content in the repository

@@ -13,6 +13,7 @@ pub(crate) use commands::Command;
 pub(crate) use request::{Action, Terminal, link_from_input};
 
 use crate::api::Network;
+use values::DhtFlag;
 
 /// Share files and folders directly between peers.
 #[derive(Debug, Parser)]
@@ -61,9 +62,22 @@ pub(crate) struct NetworkFlags {
     #[arg(long, global = true, value_name = "MADDR", value_parser = values::multiaddr)]
     listen: Vec<String>,
 
-    /// Peer to connect to at start, repeatable, or `none` (or set PEERAGE_BOOTSTRAP)
+    /// Peer to begin with, repeatable, or `none` (or set PEERAGE_BOOTSTRAP) [default: the public
+    /// network's, or none if every --listen is of loopback]
     #[arg(long, global = true, value_name = "MADDR|none", value_parser = values::bootstrap, value_delimiter = ',')]
     bootstrap: Option<Vec<String>>,
+
+    /// Part in the DHTs, where peers and content are found [default: auto]
+    #[arg(long, global = true, value_name = "MODE", value_parser = values::dht_mode())]
+    dht: Option<DhtFlag>,
+
+    /// Use private and loopback addresses in the public DHT's protocol, too: for tests
+    #[arg(long, global = true)]
+    dht_private_addresses: bool,
+
+    /// HTTP router (/routing/v1) to ask for peers as well, repeatable
+    #[arg(long = "router", global = true, value_name = "URL", value_parser = values::router)]
+    routers: Vec<String>,
 
     /// Stay silent on the local network (or set PEERAGE_MDNS=off)
     #[arg(long, global = true)]
@@ -78,10 +92,18 @@ impl NetworkFlags {
     /// The flags alone. The environment is asked where they say nothing, by
     /// the process that opens the repository.
     pub(crate) fn into_network(self) -> Network {
-        // There is nothing to be silent about before multicast discovery exists.
-        let _ = self.no_mdns;
-        let bootstrap = self.bootstrap.map(values::without_none);
-        Network { listen: self.listen, bootstrap, perf: self.perf }
+        Network {
+            listen: self.listen,
+            bootstrap: self.bootstrap.map(values::without_none),
+            dht: match self.dht {
+                Some(DhtFlag::Mode(mode)) => Some(mode),
+                Some(DhtFlag::Table) | None => None,
+            },
+            dht_private_addresses: self.dht_private_addresses,
+            routers: self.routers,
+            no_mdns: self.no_mdns,
+            perf: self.perf,
+        }
     }
 }
 
@@ -110,6 +132,7 @@ pub(crate) fn repository(flag: Option<PathBuf>) -> Result<PathBuf, crate::api::F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Dht;
     use clap::CommandFactory as _;
 
     #[test]
@@ -136,6 +159,10 @@ mod tests {
                 "ping",
                 "connect",
                 "peers",
+                "find",
+                "find-peer",
+                "provide",
+                "status",
                 "pin",
                 "verify",
                 "completions"
@@ -160,7 +187,7 @@ mod tests {
     #[test]
     fn bootstrap_none_means_nobody() {
         let cli = Cli::try_parse_from(["peerage", "up", "--bootstrap", "none", "--no-mdns"]).unwrap();
-        let network = Network { bootstrap: Some(vec![]), ..Network::default() };
+        let network = Network { bootstrap: Some(vec![]), no_mdns: true, ..Network::default() };
         assert_eq!(cli.globals.network.into_network(), network);
         assert!(Cli::try_parse_from(["peerage", "up", "--bootstrap", "nobody"]).is_err());
         assert!(Cli::try_parse_from(["peerage", "up", "--listen", "localhost:1"]).is_err());
@@ -179,8 +206,39 @@ mod tests {
     }
 
     #[test]
+    fn how_peers_are_found() {
+        let line = [
+            "peerage",
+            "--dht",
+            "client",
+            "find",
+            "x",
+            "--router=http://127.0.0.1:1",
+            "--router=https://a.b",
+        ];
+        let network = Cli::try_parse_from(line).unwrap().globals.network.into_network();
+        let routers = vec!["http://127.0.0.1:1".to_owned(), "https://a.b".to_owned()];
+        assert_eq!(network, Network { dht: Some(Dht::Client), routers, ..Network::default() });
+        // Beside `peers` the flag has another meaning, and the mode comes first.
+        for (line, dht) in [
+            (&["peerage", "peers", "--dht"][..], None),
+            (&["peerage", "--dht", "client", "peers"], Some(Dht::Client)),
+        ] {
+            assert_eq!(
+                Cli::try_parse_from(line).unwrap().globals.network.into_network().dht,
+                dht,
+                "{line:?}"
+            );
+        }
+        for wrong in [["--dht", "on"], ["--router", "ftp://a"], ["--router", "a b"]] {
+            let line = [&["peerage", "up"][..], &wrong].concat();
+            assert!(Cli::try_parse_from(line).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn flags_of_later_work_are_not_offered() {
-        for flag in ["--announce", "--max-up", "--dht"] {
+        for flag in ["--max-up", "--max-down", "--relay"] {
             assert!(Cli::try_parse_from(["peerage", "share", "x", flag]).is_err(), "{flag}");
         }
     }

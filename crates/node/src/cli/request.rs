@@ -6,11 +6,13 @@ use std::path::{Component, Path, PathBuf};
 
 use clap_complete::Shell;
 use peerage_content::name::escape;
+use peerage_identity::{Multiaddr, PeerId};
 
 use super::commands::{Command, PinCommand, SharesCommand, SourceArgs};
+use super::values::DhtFlag;
 use crate::api::{
-    Add, Cat, Event, Failure, Folder, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share, Source,
-    StatTarget, Unpin, Unshare,
+    Add, Cat, Event, Failure, Find, Folder, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share,
+    Source, StatTarget, Unpin, Unshare,
 };
 use peerage_peer::{LINK_MAX, Link};
 
@@ -40,6 +42,7 @@ impl Command {
         let request = match self {
             Self::Share(args) => Request::Share(Share {
                 paths: absolute_all(&args.paths)?,
+                announce: args.announce,
                 keep: args.keep,
                 once: args.once,
                 separate: args.separate,
@@ -94,11 +97,15 @@ impl Command {
                 source: source(&args.target.link, args.target.source, terminal)?.1,
                 offset: 0,
             }),
-            Self::Up => Request::Up,
+            Self::Up(args) => Request::Up { provide: args.provide },
             Self::Id => Request::Id,
             Self::Ping(args) => Request::Ping(Ping { target: ping_target(args.target)?, count: args.count }),
             Self::Connect { address } => Request::Connect { address },
-            Self::Peers => Request::Peers,
+            Self::Peers { dht } => Request::Peers { dht: dht == Some(DhtFlag::Table) },
+            Self::Find(args) => Request::Find(Find { cid: findable(&args.cid)?, limit: args.limit }),
+            Self::FindPeer(args) => Request::FindPeer { peer: peer_id(&args.peer)? },
+            Self::Provide(args) => Request::Provide { cid: findable(&args.cid)? },
+            Self::Status => Request::Status,
             Self::Pin(PinCommand::Add { links, name, source: args }) => {
                 let sources = links
                     .iter()
@@ -206,8 +213,33 @@ fn share_target(text: &str) -> Result<String, Failure> {
     Ok(absolute(Path::new(text))?.to_string_lossy().into_owned())
 }
 
+/// The CID that others may be told of: all of a link, which does not say otherwise.
+fn findable(text: &str) -> Result<String, Failure> {
+    let link = parse_link(text)?;
+    if !link.path.is_empty() {
+        let path = escape(&link.path.join("/"));
+        return Err(Failure::usage(format!(
+            "{path} is below a root: name its own CID, as `peerage ls` prints it"
+        )));
+    }
+    if !link.find {
+        return Err(Failure::usage(
+            "this link is of a share that is not announced (find=no): only who has the link is to know of it",
+        ));
+    }
+    Ok(link.cid.to_string())
+}
+
+/// A peer's id, or the one at the end of an address.
+fn peer_id(text: &str) -> Result<String, Failure> {
+    let id = text.parse::<PeerId>().ok();
+    let id = id.or_else(|| text.parse::<Multiaddr>().ok()?.peer_id());
+    let wrong = || Failure::usage(format!("`{}` is no peer id, such as 12D3KooW..", escape(text)));
+    id.map(|id| id.to_string()).ok_or_else(wrong)
+}
+
 fn ping_target(text: String) -> Result<String, Failure> {
-    if text.parse::<peerage_identity::PeerId>().is_ok() {
+    if text.parse::<PeerId>().is_ok() {
         return Ok(text);
     }
     match super::values::multiaddr(&text) {
@@ -236,6 +268,7 @@ pub(crate) fn link_from_input(input: impl BufRead) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Provide;
     use crate::cli::Cli;
     use clap::Parser as _;
     use std::time::Duration;
@@ -377,6 +410,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_for() {
+        let find = |args: &[&str]| action_with(args, "").0;
+        let link = format!("ipfs://{CID}?name=a.txt&{HINT}");
+        for text in [CID, &format!("/ipfs/{CID}"), &link] {
+            let request = Request::Find(Find { cid: CID.into(), limit: Some(2) });
+            assert_eq!(find(&["find", text, "--limit", "2"]), Ok(Action::Request(request)), "{text}");
+            assert_eq!(find(&["provide", text]), Ok(Action::Request(Request::Provide { cid: CID.into() })));
+        }
+        let private = format!("{link}&find=no");
+        for (text, kind) in
+            [(&private, Kind::Usage), (&format!("{CID}/a"), Kind::Usage), (&"x".to_owned(), Kind::BadLink)]
+        {
+            for command in ["find", "provide"] {
+                assert_eq!(find(&[command, text]).unwrap_err().kind, kind, "{text}");
+            }
+        }
+        let id = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+        for text in [id, &format!("/ip4/192.0.2.1/tcp/1/p2p/{id}")] {
+            assert_eq!(
+                find(&["find-peer", text]),
+                Ok(Action::Request(Request::FindPeer { peer: id.into() }))
+            );
+        }
+        assert_eq!(find(&["find-peer", "/ip4/192.0.2.1/tcp/1"]).unwrap_err().kind, Kind::Usage);
+    }
+
+    #[test]
     fn only_hash_needs_no_repository() {
         assert!(matches!(action_with(&["add", "--only-hash", "a"], "").0, Ok(Action::OnlyHash(_))));
         let line = ["add", "a", "--profile", "unixfs-v0-2015"];
@@ -391,9 +451,13 @@ mod tests {
         for (line, request) in [
             (&["shares"][..], Request::Shares),
             (&["shares", "ls"], Request::Shares),
-            (&["up"], Request::Up),
+            (&["up"], Request::Up { provide: Provide::Roots }),
+            (&["up", "--provide", "pinned"], Request::Up { provide: Provide::Pinned }),
+            (&["status"], Request::Status),
+            (&["peers", "--dht"], Request::Peers { dht: true }),
+            (&["--dht", "off", "peers"], Request::Peers { dht: false }),
             (&["id"], Request::Id),
-            (&["peers"], Request::Peers),
+            (&["peers"], Request::Peers { dht: false }),
             (&["pin", "ls"], Request::PinLs),
             (&["verify"], Request::Verify),
         ] {

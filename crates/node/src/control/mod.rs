@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::{Event, Failure, Network, Request};
 
 /// Of the messages below. Another number: another program, and no guessing.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// Longest line, in bytes. 4 MiB: a command line is at most 2 MiB on Linux,
 /// and JSON may double it.
@@ -89,13 +89,26 @@ impl Welcome {
         if !flags.listen.iter().all(known) {
             return differs("--listen");
         }
-        let set = |network: &Network| network.bootstrap.iter().flatten().cloned().collect::<BTreeSet<_>>();
-        if flags.bootstrap.is_some() && set(flags) != set(&self.network) {
+        let set = |list: &Vec<String>| list.iter().cloned().collect::<BTreeSet<_>>();
+        if flags.bootstrap.is_some()
+            && flags.bootstrap.as_ref().map(set) != self.network.bootstrap.as_ref().map(set)
+        {
             return differs("--bootstrap");
         }
-        if flags.perf && !self.network.perf {
-            return differs("--perf");
+        if !flags.routers.is_empty() && set(&flags.routers) != set(&self.network.routers) {
+            return differs("--router");
         }
-        Ok(())
+        if flags.dht.is_some_and(|dht| dht != self.network.dht.unwrap_or_default()) {
+            return differs("--dht");
+        }
+        let switches = [
+            ("--dht-private-addresses", flags.dht_private_addresses, self.network.dht_private_addresses),
+            ("--no-mdns", flags.no_mdns, self.network.no_mdns),
+            ("--perf", flags.perf, self.network.perf),
+        ];
+        match switches.iter().find(|(_, ours, theirs)| *ours && !theirs) {
+            Some((flag, ..)) => differs(flag),
+            None => Ok(()),
+        }
     }
 }

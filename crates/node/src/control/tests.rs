@@ -7,7 +7,9 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 use super::{Attached, CLIENTS_MAX, ConnectError, Outcome, PROTOCOL, Server, Welcome, passing, server};
-use crate::api::{Cat, Data, Event, Failure, Folder, Get, Kind, Network, PathText, PinKind, Request, Source};
+use crate::api::{
+    Cat, Data, Dht, Event, Failure, Folder, Get, Kind, Network, PathText, PinKind, Provide, Request, Source,
+};
 use crate::backend::{Backend, Cancel, Canceller, Sink};
 
 /// Answers a few commands, and notes what happened.
@@ -34,7 +36,7 @@ impl Backend for Fake {
                 }
                 Ok(())
             }
-            Request::Up => {
+            Request::Up { .. } => {
                 cancel.cancelled().await;
                 self.cancelled.notify_one();
                 out.send(Event::Closed { sent_bytes: 1, received_bytes: 2 }).await;
@@ -129,7 +131,8 @@ async fn cancelling_ends_the_command_in_order() {
         running.backend.started.notified().await;
         canceller.cancel();
     };
-    let ((outcome, events), ()) = tokio::join!(running.run(Request::Up, &cancel), cancel_once_it_runs);
+    let ((outcome, events), ()) =
+        tokio::join!(running.run(Request::Up { provide: Provide::Roots }, &cancel), cancel_once_it_runs);
     assert_eq!(outcome, Outcome::Finished(Ok(())));
     assert_eq!(events, [Event::Closed { sent_bytes: 1, received_bytes: 2 }]);
 }
@@ -139,7 +142,7 @@ async fn a_client_that_goes_away_cancels_its_request() {
     let running = serve();
     let (_canceller, cancel) = Canceller::new();
     tokio::select! {
-        _ = running.run(Request::Up, &cancel) => panic!("it runs until cancelled"),
+        _ = running.run(Request::Up { provide: Provide::Roots }, &cancel) => panic!("it runs until cancelled"),
         () = running.backend.started.notified() => {}
     }
     running.backend.cancelled.notified().await;
@@ -153,7 +156,8 @@ async fn an_owner_that_ends_says_no_last_word() {
         running.backend.started.notified().await;
         running.end.cancel();
     };
-    let ((outcome, events), ()) = tokio::join!(running.run(Request::Up, &cancel), end_once_it_runs);
+    let ((outcome, events), ()) =
+        tokio::join!(running.run(Request::Up { provide: Provide::Roots }, &cancel), end_once_it_runs);
     assert_eq!((outcome, events), (Outcome::OwnerEnded, vec![]));
     running.task.await.unwrap();
     assert!(!running.repo.path().join("control").exists());
@@ -266,4 +270,19 @@ fn flags_that_differ_are_wrong_usage_and_name_the_pid() {
         assert_eq!(failure.kind.exit_code(), 2);
         assert!(failure.message.contains("4711"), "{failure}");
     }
+    let dht = |mode| Network { dht: Some(mode), ..nothing() };
+    let routers = |urls: &[&str]| Network { routers: texts(urls), ..nothing() };
+    welcome.network.routers = texts(&["http://a", "http://b"]);
+    for fine in [dht(Dht::Auto), routers(&["http://b", "http://a"])] {
+        assert_eq!(welcome.agrees_with(&fine), Ok(()));
+    }
+    let private = Network { dht_private_addresses: true, ..nothing() };
+    let silent = Network { no_mdns: true, ..nothing() };
+    for wrong in [dht(Dht::Off), routers(&["http://a"]), private, silent.clone()] {
+        assert!(welcome.agrees_with(&wrong).is_err(), "{wrong:?}");
+    }
+    // The public network's peers are not the same as none.
+    welcome.network = Network { bootstrap: None, no_mdns: true, ..nothing() };
+    assert_eq!(welcome.agrees_with(&silent), Ok(()));
+    assert!(welcome.agrees_with(&bootstrap(&[])).is_err());
 }

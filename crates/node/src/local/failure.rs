@@ -2,8 +2,8 @@
 
 use peerage_identity::keyfile::KeyFileError;
 use peerage_peer::{
-    AddError, DialError, ExportError, GetError, ImportError, JobError, PinError, PingError, QueryError,
-    StartError,
+    AddError, DialError, ExportError, GetError, ImportError, JobError, NotFound, PinError, PingError,
+    QueryError, StartError,
 };
 use peerage_store::{LockError, OpenError, WriteError};
 
@@ -16,6 +16,11 @@ pub(super) trait Fails: ToString {
     fn failure(&self) -> Failure {
         Failure::new(self.kind(), self.to_string())
     }
+
+    /// What was tried, if nobody who can be reached has it.
+    fn not_found(&self) -> Option<&NotFound> {
+        None
+    }
 }
 
 impl Fails for JobError {
@@ -26,6 +31,13 @@ impl Fails for JobError {
             Self::Unwantable { .. } => Kind::BadLink,
             Self::Malformed { .. } | Self::Name { .. } => Kind::Content,
             _ => Kind::Failed,
+        }
+    }
+
+    fn not_found(&self) -> Option<&NotFound> {
+        match self {
+            Self::NotFound(tried) => Some(tried),
+            _ => None,
         }
     }
 }
@@ -62,6 +74,13 @@ impl Fails for GetError {
             Self::Stopped => Kind::Interrupted,
         }
     }
+
+    fn not_found(&self) -> Option<&NotFound> {
+        match self {
+            Self::Job(error) => error.not_found(),
+            _ => None,
+        }
+    }
 }
 
 impl Fails for QueryError {
@@ -71,6 +90,13 @@ impl Fails for QueryError {
             Self::Path { .. } => Kind::NotFound,
             Self::Stopped => Kind::Interrupted,
             _ => Kind::Content,
+        }
+    }
+
+    fn not_found(&self) -> Option<&NotFound> {
+        match self {
+            Self::Job(error) => error.not_found(),
+            _ => None,
         }
     }
 }
@@ -103,6 +129,13 @@ impl Fails for PinError {
             Self::Query(error) => error.kind(),
             Self::Walk(_) => Kind::Content,
             Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn not_found(&self) -> Option<&NotFound> {
+        match self {
+            Self::Query(error) => error.not_found(),
+            _ => None,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use peerage_content::name;
 use peerage_identity::{Multiaddr, PeerId};
-use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, Peer, Sources};
+use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, NotFound, Peer, Sources};
 
-use super::failure::Fails as _;
+use super::failure::Fails;
 use crate::api::{self, Event, Failure, Folder, Kind, NoticeKind, Via};
 use crate::backend::{Cancel, Sink};
 
@@ -32,13 +32,43 @@ pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> 
     Ok((link, Sources { hints, ask_connected, find, anchor, wait: source.wait }))
 }
 
+/// Why nothing came of a link. Where nobody could even be asked, what to do about that.
+pub(super) async fn failed(peer: &Peer, source: &api::Source, error: impl Fails) -> Failure {
+    let nobody = |tried: &NotFound| *tried == NotFound::default();
+    if !error.not_found().is_some_and(nobody) {
+        return error.failure();
+    }
+    let find = source.link.parse().is_ok_and(|link: Link| link.find);
+    let message = if source.offline {
+        "not all of it is here; leave out --offline, and others are asked"
+    } else if !find {
+        "not all of it is here, and nobody else may be asked: this share is not announced (find=no), and its link \
+         names no peer; take the whole link, or name a peer with --from"
+    } else {
+        match peer.dht_status().await.iter().map(|dht| dht.stats.table_peers).reduce(|a, b| a + b) {
+            None => {
+                "not all of it is here, and there is nobody to ask: name a peer with --from, or leave out --dht off"
+            }
+            Some(0) => {
+                "not all of it is here, and there is nobody to ask: name a peer with --from, or one of the DHT to \
+                 begin with by --bootstrap"
+            }
+            Some(_) => "not found: the DHT names nobody who has it; if you know a peer, name it with --from",
+        }
+    };
+    Failure::new(Kind::NotFound, message)
+}
+
 pub(super) async fn get(peer: &Peer, request: api::Get, out: &Sink, cancel: &Cancel) -> Result<(), Failure> {
     let (link, sources) = sources(&request.source)?;
     let root = if link.path.is_empty() {
         link.cid
     } else {
         let mut query = peer.query(link.cid, sources.clone());
-        query.resolve(link.cid, &link.path).await.map_err(|error| error.failure())?
+        match query.resolve(link.cid, &link.path).await {
+            Ok(root) => root,
+            Err(error) => return Err(failed(peer, &request.source, error).await),
+        }
     };
     let options = GetOptions {
         sources,
@@ -50,7 +80,7 @@ pub(super) async fn get(peer: &Peer, request: api::Get, out: &Sink, cancel: &Can
         keep: request.keep,
     };
     let mut get = peer.get(root, options).await.map_err(|error| error.failure())?;
-    let astray = follow(peer, &mut get, out).await?;
+    let astray = follow(peer, &request.source, &mut get, out).await?;
     if let Some(time) = request.seed_for.filter(|_| !astray) {
         seed(time, cancel).await?;
     }
@@ -65,15 +95,18 @@ async fn seed(time: Duration, cancel: &Cancel) -> Result<(), Failure> {
 }
 
 /// Tells how it goes; true at the end if the path does not lead to what came.
-async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<bool, Failure> {
+async fn follow(peer: &Peer, source: &api::Source, get: &mut Get, out: &Sink) -> Result<bool, Failure> {
     let mut named = BTreeSet::new();
     loop {
-        match get.next_event().await.map_err(|error| error.failure())? {
+        let event = match get.next_event().await {
+            Ok(event) => event,
+            Err(error) => return Err(failed(peer, source, error).await),
+        };
+        match event {
             Some(GetEvent::Progress(progress)) => {
                 name_liars(&progress, &mut named, out).await;
                 if progress.sources == 0 && progress.fetch.bytes == 0 {
-                    let message = "looking for someone who has it".to_owned();
-                    out.send(Event::Searching { asked: 0, message }).await;
+                    out.send(searching(&progress)).await;
                     continue;
                 }
                 let via = via(peer, &progress).await;
@@ -117,6 +150,17 @@ async fn follow(peer: &Peer, get: &mut Get, out: &Sink) -> Result<bool, Failure>
             }
             None => return Ok(false),
         }
+    }
+}
+
+/// How far the look-ups for sources are.
+fn searching(progress: &JobProgress) -> Event {
+    let seek = progress.seek.unwrap_or_default();
+    Event::Searching {
+        asked: u64::from(seek.asked),
+        message: "looking for someone who has it".to_owned(),
+        found: seek.providers as u64,
+        closest_bits: (seek.asked > 0).then_some(seek.closest_bits as u64),
     }
 }
 

@@ -4,7 +4,7 @@ use peerage_content::{Cid, Node, codec, name};
 use peerage_peer::{Peer, Query};
 
 use super::failure::Fails as _;
-use super::get::sources;
+use super::get::{failed, sources};
 use crate::api::{self, Data, Entry, EntryKind, Event, Failure, Kind};
 use crate::backend::Sink;
 
@@ -20,13 +20,24 @@ const OPENED_MAX: usize = 256;
 async fn look(peer: &Peer, source: &api::Source) -> Result<(Query, Cid, Option<String>), Failure> {
     let (link, sources) = sources(source)?;
     let mut query = peer.query(link.cid, sources);
-    let at = query.resolve(link.cid, &link.path).await.map_err(|error| error.failure())?;
+    let at = match query.resolve(link.cid, &link.path).await {
+        Ok(at) => at,
+        Err(error) => return Err(failed(peer, source, error).await),
+    };
     Ok((query, at, link.path.last().cloned().or(link.name)))
+}
+
+/// The block that the path leads to, and its length in bytes.
+async fn root(peer: &Peer, source: &api::Source, query: &mut Query, at: Cid) -> Result<(Node, u64), Failure> {
+    match query.node(at).await {
+        Ok((node, data)) => Ok((node, data.len() as u64)),
+        Err(error) => Err(failed(peer, source, error).await),
+    }
 }
 
 pub(super) async fn ls(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, _) = look(peer, &target.source).await?;
-    let (node, _) = query.node(at).await.map_err(|error| error.failure())?;
+    let (node, _) = root(peer, &target.source, &mut query, at).await?;
     if !matches!(node, Node::Directory { .. } | Node::Shard { .. }) {
         out.send(Event::Entry(entry(None, at, Some(&node), None))).await;
         return Ok(());
@@ -68,8 +79,7 @@ fn kind_of(node: &Node) -> EntryKind {
 
 pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, _) = look(peer, &target.source).await?;
-    let (node, data) = query.node(at).await.map_err(|error| error.failure())?;
-    let own = data.len() as u64;
+    let (node, own) = root(peer, &target.source, &mut query, at).await?;
     let (mut entries, mut dag_size) = (None, None);
     match kind_of(&node) {
         EntryKind::Directory => {
@@ -108,7 +118,7 @@ fn target_of(node: &Node) -> Option<String> {
 
 pub(super) async fn cat(peer: &Peer, request: api::Cat, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, called) = look(peer, &request.source).await?;
-    let (node, _) = query.node(at).await.map_err(|error| error.failure())?;
+    let (node, _) = root(peer, &request.source, &mut query, at).await?;
     if kind_of(&node) != EntryKind::File {
         let called = name::escape(&called.unwrap_or_else(|| at.to_string()));
         return Err(Failure::new(Kind::Content, format!("{called} is not a file; see `peerage ls`")));

@@ -1,14 +1,17 @@
 //! Requests executed on this process's own peer. One file a group of
 //! commands; this one opens the repository and says who does what.
 
+mod announce;
 mod failure;
 mod files;
+mod find;
 mod get;
 mod look;
 mod network;
 mod open;
 mod pins;
 mod share;
+mod status;
 
 use std::sync::Arc;
 
@@ -40,10 +43,10 @@ impl Opener for Repositories {
         &self,
         repo: &std::path::Path,
         flags: &Network,
-        required: bool,
+        request: &Request,
     ) -> Result<Local, OpenError> {
         let network = open::network(repo, flags)?;
-        let (peer, taken) = open::peer(repo, &network, required).await?;
+        let (peer, taken) = open::peer(repo, &network, request).await?;
         Ok(Local { peer, network, taken })
     }
 }
@@ -80,7 +83,7 @@ impl Backend for Local {
         let work = async {
             match request {
                 Request::Share(share) => share::share(peer, share, &out, &cancel).await,
-                Request::Up => share::up(peer, &out, &cancel).await,
+                Request::Up { provide } => share::up(peer, provide, &out, &cancel).await,
                 Request::Get(get) => get::get(peer, get, &out, &cancel).await,
                 Request::Shares => share::list(peer, &out).await,
                 Request::Unshare(unshare) => share::remove(peer, unshare, &out).await,
@@ -91,7 +94,12 @@ impl Backend for Local {
                 Request::Id => network::id(peer, &out).await,
                 Request::Ping(ping) => network::ping(peer, ping, &out).await,
                 Request::Connect { address } => network::connect(peer, &address, &out).await,
-                Request::Peers => network::peers(peer, &out).await,
+                Request::Peers { dht: false } => network::peers(peer, &out).await,
+                Request::Peers { dht: true } => status::dht_peers(peer, &out).await,
+                Request::Find(find) => find::find(peer, find, &out).await,
+                Request::FindPeer { peer: id } => find::find_peer(peer, &id, &out).await,
+                Request::Provide { cid } => find::provide(peer, &cid, &out).await,
+                Request::Status => status::status(peer, &out).await,
                 Request::PinAdd(pin) => pins::add(peer, pin, &out).await,
                 Request::PinRm(unpin) => pins::remove(peer, unpin, &out).await,
                 Request::PinLs => pins::list(peer, &out).await,

@@ -1,16 +1,17 @@
 //! Starting the peer of a repository: where it listens, and what its user is
 //! told of its opening.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::Path;
 
-use peerage_identity::Multiaddr;
-use peerage_peer::{Config, Peer, StartError};
+use peerage_identity::{Multiaddr, Scope};
+use peerage_peer::router::Router;
+use peerage_peer::{Config, DhtMode, Peer, StartError, public_peers};
 use peerage_store::{Change, LockError, Notice, Owner, RepoLock};
 
 use super::failure::Fails as _;
-use crate::api::{Event, Failure, Kind, Network, NoticeKind};
+use crate::api::{Dht, Event, Failure, Kind, Network, NoticeKind, Request};
 use crate::backend::Sink;
 use crate::cli::values;
 use crate::execution::OpenError;
@@ -27,15 +28,54 @@ const BOOTSTRAP: &str = "PEERAGE_BOOTSTRAP";
 /// Stretches the workers' time, for tests of slow machines.
 const SLOW_WORKERS: &str = "PEERAGE_TEST_WORKER_SLOWDOWN";
 
+/// Silences the local network, as `--no-mdns` does.
+const MDNS: &str = "PEERAGE_MDNS";
+
 /// What the flags say, and where they say nothing, the environment. That is
 /// not used if another process owns `repo`: then that one's counts.
 pub(super) fn network(repo: &Path, flags: &Network) -> Result<Network, OpenError> {
-    let bootstrap = match &flags.bootstrap {
-        Some(given) => given.clone(),
-        None => bootstrap(&std::env::var_os(BOOTSTRAP).unwrap_or_default())
-            .map_err(|failure| RepoLock::holder(repo).map_or(OpenError::Failed(failure), held))?,
-    };
-    Ok(Network { bootstrap: Some(bootstrap), ..flags.clone() })
+    let variable = |name: &str| std::env::var_os(name);
+    completed(flags, variable)
+        .map_err(|failure| RepoLock::holder(repo).map_or(OpenError::Failed(failure), held))
+}
+
+/// Flags, completed by the environment, and by what follows from them.
+fn completed(flags: &Network, variable: impl Fn(&str) -> Option<OsString>) -> Result<Network, Failure> {
+    let mut network = flags.clone();
+    if network.bootstrap.is_none()
+        && let Some(value) = variable(BOOTSTRAP)
+    {
+        network.bootstrap = Some(bootstrap(&value)?);
+    }
+    if !network.no_mdns
+        && let Some(value) = variable(MDNS)
+    {
+        network.no_mdns = is_off(&value)?;
+    }
+    if is_alone(&network) {
+        // Nobody else would hear it.
+        network.no_mdns = true;
+    }
+    Ok(network)
+}
+
+/// Whether only this machine can reach it.
+fn is_alone(network: &Network) -> bool {
+    let is_loopback =
+        |text: &String| text.parse::<Multiaddr>().is_ok_and(|addr| addr.scope() == Scope::Loopback);
+    !network.listen.is_empty() && network.listen.iter().all(is_loopback)
+}
+
+/// What [`MDNS`] says.
+fn is_off(variable: &OsStr) -> Result<bool, Failure> {
+    match variable.to_str() {
+        Some("off") => Ok(true),
+        Some("" | "on") => Ok(false),
+        _ => {
+            let value = peerage_content::name::escape(&variable.to_string_lossy());
+            Err(Failure::usage(format!("{MDNS}: `{value}` is neither on nor off")))
+        }
+    }
 }
 
 /// The peers that [`BOOTSTRAP`] names.
@@ -48,24 +88,28 @@ fn held(owner: Owner) -> OpenError {
     OpenError::Held { pid: owner.pid, command: owner.command }
 }
 
-/// Starts the peer. `required` says whether it must be reachable. Beside it
+/// Starts the peer that is to do what `request` asks first. Beside it
 /// comes the port that it should have and that another program has.
 pub(super) async fn peer(
     repo: &Path,
     network: &Network,
-    required: bool,
+    request: &Request,
 ) -> Result<(Peer, Option<u16>), OpenError> {
-    let mut config = Config::new(repo);
+    let mut config = configuration(repo, network)?;
+    // What serves for long asks the router for a way in, which takes its time to give it back.
+    config.portmap = request.runs_until_interrupted();
+    if request.is_brief() {
+        config.seeds.clear();
+        config.mdns = false;
+    }
     config.command = command_line();
-    config.perf = network.perf;
-    config.bootstrap = parse(network.bootstrap.as_deref().unwrap_or_default())?;
     config.worker_slowdown =
         std::env::var(SLOW_WORKERS).ok().and_then(|text| text.parse().ok()).unwrap_or(config.worker_slowdown);
     let given = parse(&network.listen)?;
     let port = Port::of(repo);
     let kept = Some(port.number).filter(|_| given.is_empty() && !port.is_new);
     let mut choices = if given.is_empty() { defaults(&[port.number, draw(), 0]) } else { vec![given] };
-    if !required {
+    if !request.needs_network() {
         choices.push(Vec::new());
     }
     let mut last = None;
@@ -85,6 +129,30 @@ pub(super) async fn peer(
     let failure =
         last.map_or_else(|| Failure::new(Kind::Failed, "nowhere to listen"), |error| error.failure());
     Err(OpenError::Failed(failure))
+}
+
+/// How the network flags set up a peer, but for where it listens.
+fn configuration(repo: &Path, network: &Network) -> Result<Config, OpenError> {
+    let mut config = Config::new(repo);
+    config.perf = network.perf;
+    match &network.bootstrap {
+        Some(peers) => config.bootstrap = parse(peers)?,
+        None if is_alone(network) => {}
+        None => config.seeds = public_peers(),
+    }
+    config.mdns = !network.no_mdns;
+    let router = |url: &String| Router::new(url).map_err(|error| Failure::usage(format!("{url}: {error}")));
+    config.routers =
+        network.routers.iter().map(router).collect::<Result<_, _>>().map_err(OpenError::Failed)?;
+    let routing = &mut config.engine.routing;
+    routing.mode = match network.dht.unwrap_or_default() {
+        Dht::Off => DhtMode::Off,
+        Dht::Client => DhtMode::Client,
+        Dht::Server => DhtMode::Server,
+        Dht::Auto => DhtMode::Auto,
+    };
+    routing.wan.private_addresses = network.dht_private_addresses;
+    Ok(config)
 }
 
 /// All addresses on the first of the ports that is free. Systems without IPv6
@@ -238,6 +306,56 @@ mod tests {
         );
         assert!(listens(&choices[0], 50_000) && listens(&choices[1], 50_000) && listens(&[], 50_000));
         assert!(!listens(&choices[2], 50_000));
+    }
+
+    fn network(flags: &Network, variables: &[(&str, &str)]) -> Result<Network, Failure> {
+        completed(flags, |name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    fn listening(addrs: &[&str]) -> Network {
+        Network { listen: addrs.iter().map(|&addr| addr.to_owned()).collect(), ..Network::default() }
+    }
+
+    #[test]
+    fn flags_beat_the_environment_and_loopback_is_alone() {
+        let everywhere = network(&Network::default(), &[]).unwrap();
+        assert_eq!((everywhere.bootstrap, everywhere.no_mdns), (None, false));
+        for alone in [&["/ip4/127.0.0.1/tcp/0"][..], &["/ip6/::1/tcp/0", "/ip4/127.0.0.2/tcp/1"]] {
+            let alone = network(&listening(alone), &[(MDNS, "on")]).unwrap();
+            assert_eq!((&alone.bootstrap, alone.no_mdns), (&None, true));
+            assert_eq!(configuration(Path::new("/r"), &alone).unwrap().seeds, []);
+        }
+        let mixed = listening(&["/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.1/tcp/0"]);
+        let mixed = network(&mixed, &[(BOOTSTRAP, "none"), (MDNS, "off")]).unwrap();
+        assert_eq!((mixed.bootstrap, mixed.no_mdns), (Some(vec![]), true));
+        let flags = Network { bootstrap: Some(vec!["/ip4/192.0.2.1/tcp/1".into()]), ..Network::default() };
+        let given = network(&flags, &[(BOOTSTRAP, "nonsense"), (MDNS, "")]).unwrap();
+        assert_eq!(given, flags);
+        let failure = network(&Network::default(), &[(MDNS, "no")]).unwrap_err();
+        assert!(failure.kind == Kind::Usage && failure.message.contains(MDNS), "{failure}");
+    }
+
+    #[test]
+    fn whom_a_peer_begins_with() {
+        let of = |network: &Network| configuration(Path::new("/r"), network).unwrap();
+        let public = of(&Network::default());
+        assert_eq!((public.seeds, public.bootstrap, public.mdns), (public_peers(), vec![], true));
+        let none = of(&Network { bootstrap: Some(vec![]), no_mdns: true, ..Network::default() });
+        assert_eq!((none.seeds, none.bootstrap, none.mdns), (vec![], vec![], false));
+        let flags = Network {
+            bootstrap: Some(vec!["/ip4/192.0.2.1/tcp/1".into()]),
+            dht: Some(Dht::Client),
+            dht_private_addresses: true,
+            routers: vec!["http://127.0.0.1:1".into()],
+            ..Network::default()
+        };
+        let named = of(&flags);
+        assert!(named.seeds.is_empty() && named.bootstrap.len() == 1 && named.routers.len() == 1);
+        assert_eq!(named.engine.routing.mode, DhtMode::Client);
+        assert!(named.engine.routing.wan.private_addresses);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use peerage_content::name;
 use peerage_peer::{Link, Peer};
 
 use super::failure::Fails as _;
-use super::get::sources;
+use super::get::{failed, sources};
 use super::share::whole;
 use crate::api::{self, Event, Failure, Kind, PinKind};
 use crate::backend::Sink;
@@ -13,10 +13,15 @@ pub(super) async fn add(peer: &Peer, request: api::Pin, out: &Sink) -> Result<()
     for source in &request.sources {
         let (link, sources) = sources(source)?;
         let mut query = peer.query(link.cid, sources.clone());
-        let at = query.resolve(link.cid, &link.path).await.map_err(|error| error.failure())?;
+        let at = match query.resolve(link.cid, &link.path).await {
+            Ok(at) => at,
+            Err(error) => return Err(failed(peer, source, error).await),
+        };
         drop(query);
         let called = request.name.clone().unwrap_or_default();
-        peer.pin(at, &called, true, sources).await.map_err(|error| error.failure())?;
+        if let Err(error) = peer.pin(at, &called, true, sources).await {
+            return Err(failed(peer, source, error).await);
+        }
         out.send(Event::Pinned { cid: at.to_string(), name: called }).await;
     }
     Ok(())

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use peerage_content::{Cid, name};
 use peerage_identity::{Multiaddr, PeerId, Scope};
-use peerage_peer::{Added, Link, Peer, Remark};
+use peerage_peer::{Added, Link, Peer, Reach, Remark};
 use peerage_store::{RootEntry, RootKind};
 
+use super::announce::Announcer;
 use super::failure::Fails as _;
 use super::{files, open};
 use crate::api::{self, Event, Failure, Kind, NoticeKind, SharedRoot};
@@ -30,6 +31,7 @@ pub(super) async fn share(
     let options = peerage_peer::AddOptions {
         hidden: true,
         preserve: request.preserve,
+        announce: request.announce,
         wrap: !request.separate && paths.len() > 1,
         ..peerage_peer::AddOptions::default()
     };
@@ -42,22 +44,36 @@ pub(super) async fn share(
     for root in share.roots() {
         remarks(root, request.preserve, out).await;
     }
-    let shares: Vec<SharedRoot> = share.roots().iter().map(|root| shared(peer, root)).collect();
+    let shares: Vec<SharedRoot> =
+        share.roots().iter().map(|root| shared(peer, root, request.announce)).collect();
     let total = share.roots().iter().map(|root| root.dag_size).sum::<u64>();
     out.send(Event::Ready {
         peer_id: peer.id().to_string(),
         addrs: strings(&peer.listen_addrs()),
-        reachability: reachability(&peer.listen_addrs()).to_owned(),
+        reachability: reachability(peer).await.to_owned(),
         cid: shares.first().map(|share| share.cid.clone()),
         link: shares.first().map(|share| share.link.clone()),
         shares,
     })
     .await;
-    reach(&peer.listen_addrs(), out).await;
+    reach(peer, out).await;
+    if request.announce {
+        let message = "it is announced: everybody can find and fetch it, by its link or by its CID alone";
+        out.send(Event::notice(NoticeKind::Announced, message)).await;
+    }
     if share.sends_nothing() {
         let message = "there is nothing to send: the link alone is enough".to_owned();
         out.send(Event::notice(NoticeKind::Other, message)).await;
     }
+    let before = records(peer).await;
+    let mut announcing = Vec::new();
+    for root in share.roots().iter().filter(|_| request.announce) {
+        match peer.announce(root.cid, &[]).await {
+            Ok(one) => announcing.push(one),
+            Err(error) => return Err(Failure::new(Kind::Failed, error.to_string())),
+        }
+    }
+    let mut told = !request.announce;
     let roots = share.roots().iter().map(|root| root.cid).collect();
     let mut watch = Watch { fetchers: BTreeMap::new(), roots, total };
     let mut tick = tokio::time::interval(TICK);
@@ -67,6 +83,12 @@ pub(super) async fn share(
             _ = tick.tick() => {
                 watch.look(peer, out).await;
                 open::notices(peer, out).await;
+                if !told && records(peer).await - before >= announcing.len() as u64 {
+                    told = true;
+                    for root in share.roots() {
+                        out.send(Event::Announced { cid: root.cid.to_string() }).await;
+                    }
+                }
             }
             Some((root, who, progress)) = share.next_progress() => {
                 watch.note(root, who, progress.complete);
@@ -80,6 +102,11 @@ pub(super) async fn share(
     open::notices(peer, out).await;
     closed(peer, out).await;
     Ok(())
+}
+
+/// How many records servers of the DHTs were sent.
+async fn records(peer: &Peer) -> u64 {
+    peer.announcements().await.iter().map(|state| state.stats.records).sum()
 }
 
 /// Those who fetch. Bytes sent say nothing about what a peer has: some are
@@ -154,25 +181,37 @@ impl Watch {
     }
 }
 
-pub(super) async fn up(peer: &Peer, out: &Sink, cancel: &Cancel) -> Result<(), Failure> {
+pub(super) async fn up(
+    peer: &Peer,
+    provide: api::Provide,
+    out: &Sink,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
     let served = peer.serve_kept();
     out.send(Event::Ready {
         peer_id: peer.id().to_string(),
         addrs: strings(&peer.listen_addrs()),
-        reachability: reachability(&peer.listen_addrs()).to_owned(),
+        reachability: reachability(peer).await.to_owned(),
         cid: None,
         link: None,
         shares: Vec::new(),
     })
     .await;
+    let mut announcer = Announcer::new(peer, provide);
     let mut tick = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => break,
-            _ = tick.tick() => open::notices(peer, out).await,
+    {
+        let announcing = announcer.run(out);
+        tokio::pin!(announcing);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                _ = tick.tick() => open::notices(peer, out).await,
+                () = &mut announcing => break,
+            }
         }
     }
-    drop(served);
+    announcer.remember().await;
+    drop((announcer, served));
     closed(peer, out).await;
     Ok(())
 }
@@ -195,8 +234,7 @@ pub(super) async fn list(peer: &Peer, out: &Sink) -> Result<(), Failure> {
             cid: root.cid.to_string(),
             size: root.size,
             why: why.to_owned(),
-            // Nothing announces yet; what may be one day is no one's business now.
-            announced: false,
+            announced: root.keep && root.announce,
         })
         .await;
     }
@@ -241,18 +279,19 @@ pub(super) fn whole(link: &Link) -> Result<(), Failure> {
     Err(Failure::usage(format!("{path} is below a root: name the root's CID alone, as it is listed")))
 }
 
-fn shared(peer: &Peer, root: &Added) -> SharedRoot {
+fn shared(peer: &Peer, root: &Added, announced: bool) -> SharedRoot {
     let mut link = Link::new(root.cid);
     if let Some(name) = &root.name {
         link.set_name(name);
     }
-    link.find = false;
+    link.find = announced;
     link.providers = hints(&peer.listen_addrs());
     SharedRoot {
         path: root.paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(" "),
         cid: root.cid.to_string(),
         link: link.to_string(),
         size: root.size,
+        announced,
     }
 }
 
@@ -266,13 +305,23 @@ fn hints(addrs: &[Multiaddr]) -> Vec<Multiaddr> {
     hints
 }
 
-fn reachability(addrs: &[Multiaddr]) -> &'static str {
-    // Whether a public address is reached from outside is for others to say.
-    if addrs.iter().any(|addr| addr.scope() == Scope::Public) { "unknown" } else { "private" }
+/// What others say; and until one says anything, what our addresses do.
+pub(super) async fn reachability(peer: &Peer) -> &'static str {
+    let is_public = |addr: &Multiaddr| addr.scope() == Scope::Public;
+    match peer.reachability().await.reach {
+        Reach::Public(_) => "public",
+        Reach::Private => "private",
+        Reach::Unknown if peer.listen_addrs().iter().any(is_public) => "unknown",
+        Reach::Unknown => "private",
+    }
 }
 
 /// Says in words who can fetch, and what to do for the others.
-async fn reach(addrs: &[Multiaddr], out: &Sink) {
+async fn reach(peer: &Peer, out: &Sink) {
+    if matches!(peer.reachability().await.reach, Reach::Public(_)) {
+        return;
+    }
+    let addrs = peer.listen_addrs();
     let port = |scope: Scope| {
         let addr = addrs.iter().find(|addr| addr.scope() == scope)?;
         addr.to_tcp_addr().map(|socket| socket.port())
@@ -293,7 +342,7 @@ async fn reach(addrs: &[Multiaddr], out: &Sink) {
     out.send(Event::notice(NoticeKind::Reachability, message)).await;
 }
 
-fn strings(addrs: &[Multiaddr]) -> Vec<String> {
+pub(super) fn strings(addrs: &[Multiaddr]) -> Vec<String> {
     addrs.iter().map(ToString::to_string).collect()
 }
 

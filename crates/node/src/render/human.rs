@@ -7,6 +7,7 @@ use peerage_content::name::escape;
 
 use super::Render;
 use super::bars::Bars;
+use super::network::{self, DHT_PEERS, FOUND};
 use super::table::{Align, Table};
 use super::text::{bytes, millis, plural, rate, seconds, tame};
 use crate::api::{Data, Entry, EntryKind, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
@@ -56,13 +57,9 @@ impl Human {
                     bars.advance(*bytes, *total, sources_text(*sources, via));
                 }
             }
-            Event::Searching { asked, message } => {
+            Event::Searching { asked, message, found, closest_bits } => {
                 if let Some(bars) = bars {
-                    let asked = match asked {
-                        0 => String::new(),
-                        asked => format!(", {} asked", plural(*asked, "peer", "peers")),
-                    };
-                    bars.spin(format!("{}{asked}", tame(message)));
+                    bars.spin(network::searching_text(message, *asked, *found, *closest_bits));
                 }
             }
             Event::Served { peer, addr, bytes, total, complete: false } => {
@@ -78,7 +75,12 @@ impl Human {
     /// Whether the table goes on with this event; if not, it is printed first.
     fn end_table_before(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<()> {
         match event {
-            Event::Entry(_) | Event::Peer(_) | Event::Pin { .. } | Event::Share { .. } => Ok(()),
+            Event::Entry(_)
+            | Event::Peer(_)
+            | Event::Provider(_)
+            | Event::DhtPeer(_)
+            | Event::Pin { .. }
+            | Event::Share { .. } => Ok(()),
             _ => self.table.take().map_or(Ok(()), |mut table| table.flush(out)),
         }
     }
@@ -160,6 +162,17 @@ impl Human {
                 let path = path.map(|path| format!(" {}", escape(&path))).unwrap_or_default();
                 writeln!(out, "no longer shared:{path} {cid}")?;
             }
+            Event::Provider(peer) => {
+                // As they come: a look-up may take a minute.
+                self.row(FOUND.0, FOUND.1, network::found_row(&peer), out)?;
+                self.table.as_mut().map_or(Ok(()), |table| table.flush(out))?;
+            }
+            Event::DhtPeer(peer) => {
+                self.row(DHT_PEERS.0, DHT_PEERS.1, network::dht_peer_row(&peer), out)?;
+            }
+            Event::Located(peer) => network::print_located(&peer, out)?,
+            Event::Provided(provided) => network::print_provided(&provided, out)?,
+            Event::Status(status) => network::print_status(&status, out)?,
             Event::Bad(bad) => {
                 let path = bad.path.map(|path| format!(" of {}", escape(&path))).unwrap_or_default();
                 writeln!(out, "bad: {}{path}: {}", bad.cid, tame(&bad.problem))?;
@@ -176,6 +189,8 @@ impl Human {
             Event::Importing { .. }
             | Event::Progress { .. }
             | Event::Searching { .. }
+            | Event::Finished(_)
+            | Event::Announced { .. }
             | Event::Notice { .. }
             | Event::Unknown => {}
         }
@@ -220,8 +235,7 @@ impl Render for Human {
         if self.progress(&event) {
             return Ok(());
         }
-        if let Event::Notice { message, .. } = &event {
-            let text = format!("note: {}\n", tame(message));
+        if let Some(text) = aside(&event) {
             let mut print = || drop(err.write_all(text.as_bytes()));
             match &self.bars {
                 Some(bars) => bars.suspend(print),
@@ -279,6 +293,16 @@ impl Render for Human {
             bars.clear_all();
         }
         drop(writeln!(err, "peerage: {}", tame(&failure.message)));
+    }
+}
+
+/// What is said beside the results.
+fn aside(event: &Event) -> Option<String> {
+    match event {
+        Event::Notice { message, .. } => Some(format!("note: {}\n", tame(message))),
+        Event::Announced { cid } => Some(format!("announced: {cid}\n")),
+        Event::Finished(finished) => Some(format!("{}\n", network::finished_text(finished))),
+        _ => None,
     }
 }
 
@@ -364,6 +388,7 @@ mod tests {
             cid: "bafyx".into(),
             link: "ipfs://bafyx?name=a%20b&find=no".into(),
             size: 1_500_000,
+            announced: false,
         };
         let (out, err) = printed(vec![
             Event::Importing { bytes: 1, total: Some(2), path: None },

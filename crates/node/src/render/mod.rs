@@ -5,6 +5,7 @@
 mod bars;
 mod human;
 mod json;
+mod network;
 mod output;
 mod table;
 mod text;

@@ -102,7 +102,7 @@ impl Brain {
             }
             Input::Announce { cid, known, reply } => {
                 // Whoever asked may be gone.
-                let _ = reply.send(self.engine.announce(&cid, known, now));
+                let _ = reply.send(self.engine.announce(&cid, &known, now));
             }
             Input::Unannounce { cid } => self.engine.unannounce(&cid),
             Input::ResumeAnnouncing { network, cursor } => {

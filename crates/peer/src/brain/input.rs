@@ -212,7 +212,7 @@ pub(crate) enum Input {
     },
     Announce {
         cid: Cid,
-        known: bool,
+        known: Vec<Network>,
         reply: oneshot::Sender<Result<(), SweepError>>,
     },
     Unannounce {

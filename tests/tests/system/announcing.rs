@@ -1,0 +1,174 @@
+//! `share --announce`, and what `up` announces: what is not announced is found
+//! by nobody.
+
+use anyhow::{Context as _, Result, ensure};
+use peerage_tests::peer::{field, number, text};
+use peerage_tests::{MIB, Peer, Place, Sharing, data};
+use serde_json::Value;
+
+/// A `share` or `up` that knows the one in the middle.
+fn start(peer: &Peer, middle: &Sharing, args: &[&str]) -> Result<Sharing> {
+    Sharing::start(peer.command(&[args, &["--bootstrap", &middle.addr()?]].concat()))
+}
+
+/// The exit status of `find` by a peer that knows the one in the middle.
+fn find(place: &Place, middle: &Sharing, cid: &str, status: i32) -> Result<()> {
+    // No server: it will be gone when the next is told.
+    let args = ["find", cid, "--dht", "client", "--bootstrap", &middle.addr()?];
+    place.peer("finder").run(&args)?.with_status(status)?;
+    Ok(())
+}
+
+/// How the announcing of a running peer stands on the LAN.
+fn announcements(peer: &Peer) -> Result<Value> {
+    let status = peer.run_attached(&["status"])?.with_status(0)?.event("status")?;
+    let all = status["announcements"].as_array().context("no announcements")?;
+    all.iter().find(|one| one["network"] == "lan").cloned().context("none for the LAN")
+}
+
+/// Waits until all of `keys` were told.
+fn until_told(peer: &Peer, owner: &mut Sharing, keys: u64) -> Result<Value> {
+    loop {
+        let state = announcements(peer)?;
+        let told = number(&state, "keys")? == keys && number(&state, "backlog")? == 0;
+        if told && state["online"] == true {
+            return Ok(state);
+        }
+        ensure!(owner.process.is_running()?, "it ended");
+    }
+}
+
+/// Records that the one in the middle keeps.
+fn records(middle: &Peer) -> Result<u64> {
+    let status = middle.run_attached(&["status"])?.with_status(0)?.event("status")?;
+    let all = status["dht"].as_array().context("no DHTs")?;
+    Ok(all.iter().filter_map(|dht| dht["provider_records"].as_u64()).sum())
+}
+
+#[test]
+fn a_share_is_found_by_its_link_only() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, MIB, 1)?;
+    let middle = place.peer("middle").up()?;
+    let sharer = place.peer("sharer");
+    let mut sharing = start(&sharer, &middle, &["share", "--keep", text(&file)])?;
+    let (link, cid) = (sharing.link()?, sharing.cid()?);
+    ensure!(
+        link.contains("find=no") && sharing.ready["shares"][0]["announced"] == false,
+        "{}",
+        sharing.ready
+    );
+    // Whoever fetches it tells nobody either.
+    let dest = place.path("dest");
+    let get = ["get", &link, "-o", text(&dest), "--dht", "client", "--bootstrap", &middle.addr()?];
+    place.peer("getter").run(&get)?.with_status(0)?.event("done")?;
+    find(&place, &middle, &cid, 3)?;
+    // A peer that has everything ready to announce has nothing to announce.
+    until_told(&sharer, &mut sharing, 0)?;
+    sharing.close()?;
+    let mut up = start(&sharer, &middle, &["up", "--provide", "all"])?;
+    until_told(&sharer, &mut up, 0)?;
+    let share = sharer.run_attached(&["shares"])?.with_status(0)?.event("share")?;
+    ensure!(share["announced"] == false, "{share}");
+    find(&place, &middle, &cid, 3)?;
+    ensure!(records(&place.peer("middle"))? == 0, "a record was kept");
+    up.close()?;
+    middle.close()?;
+    Ok(())
+}
+
+#[test]
+fn an_announced_share_is_found_by_everybody() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, MIB, 1)?;
+    let middle = place.peer("middle").up()?;
+    let mut sharing = start(&place.peer("sharer"), &middle, &["share", "--announce", text(&file)])?;
+    let (link, cid) = (sharing.link()?, sharing.cid()?);
+    ensure!(
+        !link.contains("find=no") && sharing.ready["shares"][0]["announced"] == true,
+        "{}",
+        sharing.ready
+    );
+    let announced = sharing.process.wait_for("announced")?;
+    ensure!(announced["cid"] == cid.as_str(), "{announced}");
+    find(&place, &middle, &cid, 0)?;
+    let dest = place.path("dest");
+    let get = ["get", &cid, "-o", text(&dest), "--dht", "client", "--bootstrap", &middle.addr()?];
+    place.peer("getter").run(&get)?.with_status(0)?.event("done")?;
+    data::assert_same(&file, &dest)?;
+    sharing.process.interrupt()?;
+    let words = sharing.process.finish()?.with_status(0)?.stderr;
+    ensure!(words.contains("everybody"), "{words}");
+    middle.close()?;
+    Ok(())
+}
+
+/// Pins and announced shares, as they come and go.
+#[test]
+fn what_up_announces() -> Result<()> {
+    let place = Place::new()?;
+    let (pinned, shared) = (place.path("pinned"), place.path("shared"));
+    data::random(&pinned, 3 * MIB, 1)?;
+    data::random(&shared, 2 * MIB, 2)?;
+    let middle = place.peer("middle").up()?;
+    let peer = place.peer("a");
+    let pin = field(&peer.run(&["add", text(&pinned)])?.with_status(0)?.event("added")?, "cid")?;
+    let mut up = start(&peer, &middle, &["up"])?;
+    until_told(&peer, &mut up, 1)?;
+    find(&place, &middle, &pin, 0)?;
+    // A share that is kept announced stays so when it ends.
+    let mut share = peer.plain(&["share", "--announce", "--keep", text(&shared)]);
+    share.arg("--json");
+    let share = Sharing::start(share)?;
+    let cid = share.cid()?;
+    share.close()?;
+    until_told(&peer, &mut up, 2)?;
+    find(&place, &middle, &cid, 0)?;
+    let lines = peer.run_attached(&["shares"])?.with_status(0)?.events()?;
+    let announced = |cid: &str| lines.iter().any(|line| line["cid"] == cid && line["announced"] == true);
+    ensure!(announced(&cid) && announced(&pin), "{lines:?}");
+    let state = announcements(&peer)?;
+    ensure!(number(&state, "records")? >= 2 && state["next_due_seconds"].is_number(), "{state}");
+    up.close()?;
+
+    // Every block: the root and 3 leaves of the pin; and the root and 2 leaves of the share.
+    for (what, keys) in [("pinned", 5), ("all", 7), ("roots", 2)] {
+        let mut up = start(&peer, &middle, &["up", "--provide", what])?;
+        until_told(&peer, &mut up, keys)?;
+        up.close()?;
+    }
+    // What an earlier run told waits for its turn.
+    let mut up = start(&peer, &middle, &["up"])?;
+    let state = until_told(&peer, &mut up, 2)?;
+    ensure!(number(&state, "records")? == 0, "told again: {state}");
+    peer.run_attached(&["shares", "rm", &cid])?.with_status(0)?;
+    until_told(&peer, &mut up, 1)?;
+    peer.run_attached(&["pin", "rm", &pin])?.with_status(0)?;
+    until_told(&peer, &mut up, 0)?;
+    up.close()?;
+    middle.close()?;
+    Ok(())
+}
+
+/// Whoever knew servers of the DHT needs nobody else to begin with.
+#[test]
+fn servers_are_remembered() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 1000, 1)?;
+    let middle = place.peer("middle").up()?;
+    let sharer = place.peer("sharer");
+    let mut sharing = start(&sharer, &middle, &["share", "--announce", text(&file)])?;
+    sharing.process.wait_for("announced")?;
+    let cid = sharing.cid()?;
+    find(&place, &middle, &cid, 0)?;
+    let finder = place.peer("finder");
+    let gone = "/ip4/127.0.0.1/tcp/1";
+    finder.run(&["find", &cid, "--bootstrap", gone])?.with_status(0)?;
+    finder.run(&["find", &cid, "--bootstrap", "none"])?.with_status(0)?;
+    sharing.close()?;
+    middle.close()?;
+    Ok(())
+}
