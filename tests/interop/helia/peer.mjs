@@ -2,7 +2,7 @@
 // A Helia (js-libp2p) peer that the interop tests drive, on loopback only and
 // with its blocks in memory: TCP, Noise, yamux, identify, ping and Bitswap.
 //
-//   node peer.mjs
+//   node peer.mjs [lan|wan]     also a server of that DHT
 //
 // Prints {"event":"ready","peer_id":..,"addrs":[..]} when it is up, then
 // answers each line of stdin with one JSON line, {"cmd":..,"ok":true,..} or
@@ -18,6 +18,10 @@
 //   adddir PATH v1|v0         a folder
 //   get CID[/PATH] DEST       a file
 //   getdir CID DEST           a folder, to a new DEST
+//   provide CID               tell the DHT
+//   findprovs CID             what the DHT says of it
+//   findpeer PEER             where the DHT says it is
+//   dhtpeers                  who is in the routing table
 //   quit
 import './polyfill.mjs' // before everything that needs it
 import fs from 'node:fs'
@@ -34,6 +38,7 @@ import { noise } from '@libp2p/noise'
 import { yamux } from '@libp2p/yamux'
 import { identify, identifyPush } from '@libp2p/identify'
 import { ping } from '@libp2p/ping'
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -47,6 +52,19 @@ const answer = line => fs.writeSync(1, JSON.stringify(line, (_, v) => typeof v =
 console.log = console.info = console.error // stdout carries answers and nothing else
 const deadline = () => AbortSignal.timeout(COMMAND_SECONDS * 1000)
 
+const dht = process.argv[2]
+const protocols = { lan: '/ipfs/lan/kad/1.0.0', wan: '/ipfs/kad/1.0.0' }
+const services = { identify: identify(), identifyPush: identifyPush(), ping: ping() }
+if (dht != null) {
+  services.dht = kadDHT({
+    protocol: protocols[dht],
+    clientMode: false,
+    peerInfoMapper: passthroughMapper, // the default keeps loopback addresses out
+    allowQueryWithZeroPeers: true, // or a query waits for the first peer
+    initialQuerySelfInterval: 500
+  })
+}
+
 const helia = await withBitswap(withLibp2pLight(createHeliaLight({
   blockstore: new MemoryBlockstore(),
   datastore: new MemoryDatastore()
@@ -58,9 +76,10 @@ const helia = await withBitswap(withLibp2pLight(createHeliaLight({
   streamMuxers: [yamux()],
   peerDiscovery: [],
   connectionGater: { denyDialMultiaddr: () => false }, // the default refuses loopback
-  services: { identify: identify(), identifyPush: identifyPush(), ping: ping() }
+  services
 })).start()
 const libp2p = helia.libp2p
+await libp2p.services.dht?.setMode('server')
 const files = unixfs(helia)
 
 // Written out, since the named profiles of @helia/unixfs give way to its own defaults.
@@ -132,6 +151,23 @@ const commands = {
   async ping (who) {
     const target = who.startsWith('/') ? multiaddr(who) : peerIdFromString(who)
     return { ms: await libp2p.services.ping.ping(target, { signal: deadline() }) }
+  },
+  async provide (cid) {
+    await helia.routing.provide(CID.parse(cid), { signal: deadline() })
+  },
+  async findprovs (cid) {
+    const peers = []
+    for await (const provider of helia.routing.findProviders(CID.parse(cid), { signal: AbortSignal.timeout(20_000) })) {
+      peers.push(String(provider.id))
+    }
+    return { peers }
+  },
+  async findpeer (peer) {
+    const found = await libp2p.peerRouting.findPeer(peerIdFromString(peer), { signal: deadline(), useCache: false })
+    return { addrs: found.multiaddrs.map(String) }
+  },
+  async dhtpeers () {
+    return { peers: [...libp2p.services.dht.routingTable.kb.toIterable()].map(peer => peer.peerId.toString()) }
   },
   async add (file, profile) {
     const cid = await files.addByteStream(fs.createReadStream(file, { highWaterMark: 1 << 20 }), profiles[profile]())

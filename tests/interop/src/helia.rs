@@ -2,12 +2,34 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::process::{Process, START};
+use crate::process::{COMMAND, Process, START};
 use crate::{path_from_env, text, texts};
+
+/// Between two looks at a routing table, which tells of no change itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The DHT that a Helia is a server of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dht {
+    /// `/ipfs/kad/1.0.0`.
+    Wan,
+    /// `/ipfs/lan/kad/1.0.0`.
+    Lan,
+}
+
+impl Dht {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Wan => "wan",
+            Self::Lan => "lan",
+        }
+    }
+}
 
 /// How Helia lays out what it adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +65,17 @@ impl Helia {
     /// # Errors
     /// If it is not installed or does not come up.
     pub fn start() -> Result<Self> {
+        Self::start_in(None)
+    }
+
+    /// Starts one that is also a server of a DHT.
+    ///
+    /// # Errors
+    /// As [`Helia::start`].
+    pub fn start_in(dht: Option<Dht>) -> Result<Self> {
         let script = path_from_env("PEERAGE_INTEROP_HELIA")?.join("peer.mjs");
         let mut command = Command::new("node");
-        command.arg(script);
+        command.arg(script).args(dht.map(Dht::word));
         let process = Process::spawn("Helia", command)?;
         let ready = process.wait_for("ready", START)?;
         let addr = texts(&ready, "addrs")?.remove(0);
@@ -74,6 +104,47 @@ impl Helia {
     /// If no answer comes.
     pub fn ping(&mut self, peer: &str) -> Result<()> {
         self.process.ask(&["ping", peer]).map(|_| ())
+    }
+
+    /// Tells its DHT that it has a block.
+    ///
+    /// # Errors
+    /// If nobody takes the word.
+    pub fn provide(&mut self, cid: &str) -> Result<()> {
+        self.process.ask(&["provide", cid]).map(|_| ())
+    }
+
+    /// Who has a block, by its DHT.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn find_providers(&mut self, cid: &str) -> Result<Vec<String>> {
+        texts(&self.process.ask(&["findprovs", cid])?, "peers")
+    }
+
+    /// Where a peer is, by its DHT.
+    ///
+    /// # Errors
+    /// If nobody knows.
+    pub fn find_peer(&mut self, peer_id: &str) -> Result<Vec<String>> {
+        texts(&self.process.ask(&["findpeer", peer_id])?, "addrs")
+    }
+
+    /// Waits until so many are in its routing table.
+    ///
+    /// # Errors
+    /// If they do not come.
+    pub fn wait_for_peers(&mut self, count: usize) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let line = self.process.ask(&["dhtpeers"])?;
+            let known = line["peers"].as_array().map_or(0, Vec::len);
+            if known >= count {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < COMMAND, "{known} peers in the table, not {count}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Adds a file or folder and returns its CID.

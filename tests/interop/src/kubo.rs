@@ -72,6 +72,14 @@ impl Kubo {
         self.process.ask(&["connect", addr]).map(|_| ())
     }
 
+    /// Where a peer is, by its DHTs.
+    ///
+    /// # Errors
+    /// If nobody knows.
+    pub fn find_peer(&mut self, peer_id: &str) -> Result<Vec<String>> {
+        texts(&self.process.ask(&["findpeer", peer_id])?, "addrs")
+    }
+
     /// The peers it is connected to.
     ///
     /// # Errors

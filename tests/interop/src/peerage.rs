@@ -25,6 +25,8 @@ pub struct Peerage {
     bin: PathBuf,
     repo: TempDir,
     slowdown: Option<u32>,
+    /// Peers of the DHT to begin with, and flags of the network.
+    network: Vec<String>,
 }
 
 /// A running `share`, `up` or `get --seed-for`.
@@ -45,6 +47,7 @@ impl Peerage {
             bin: path_from_env("PEERAGE_BIN")?,
             repo: TempDir::with_prefix("peerage-")?,
             slowdown: None,
+            network: Vec::new(),
         })
     }
 
@@ -54,6 +57,16 @@ impl Peerage {
     /// As [`Peerage::new`].
     pub fn with_slow_workers(times: u32) -> Result<Self> {
         Ok(Self { slowdown: Some(times), ..Self::new()? })
+    }
+
+    /// The same in a DHT that these peers are in already, with these flags.
+    ///
+    /// # Errors
+    /// As [`Peerage::new`].
+    pub fn in_dht(peers: &[&str], flags: &[&str]) -> Result<Self> {
+        let peers = peers.iter().flat_map(|peer| ["--bootstrap", peer]);
+        let network = flags.iter().copied().chain(peers).map(str::to_owned).collect();
+        Ok(Self { network, ..Self::new()? })
     }
 
     /// Where its repository is.
@@ -81,7 +94,7 @@ impl Peerage {
 
     fn networked(&self, args: &[&str]) -> Command {
         let mut command = self.command(args);
-        command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+        command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]).args(&self.network);
         command
     }
 
@@ -118,6 +131,34 @@ impl Peerage {
     pub fn share_once(&self, path: &Path) -> Result<Serving> {
         let path = path.to_str().context("a UTF-8 path")?;
         Serving::start("peerage share --once", self.networked(&["share", "--once", path]), "ready", START)
+    }
+
+    /// Shares `path`, and tells the DHT, until interrupted.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn share_announced(&self, path: &Path) -> Result<Serving> {
+        let path = path.to_str().context("a UTF-8 path")?;
+        Serving::start("peerage share --announce", self.networked(&["share", "--announce", path]), "ready", START)
+    }
+
+    /// Serves what it has until interrupted.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn up(&self) -> Result<Serving> {
+        Serving::start("peerage up", self.networked(&["up"]), "ready", START)
+    }
+
+    /// Fetches `cid` from whoever the DHT names; returns the line `done`.
+    ///
+    /// # Errors
+    /// If the fetch fails.
+    pub fn get_by_cid(&self, cid: &str, dest: &Path) -> Result<Value> {
+        let dest = dest.to_str().context("a UTF-8 path")?;
+        let lines = self.run(&["get", cid, "-o", dest])?;
+        let done = lines.into_iter().find(|line| line["event"] == "done");
+        done.context("`get` succeeded without the event `done`")
     }
 
     /// Fetches `cid` from the peer at `from` to `dest`; returns the line `done`.
