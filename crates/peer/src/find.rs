@@ -61,11 +61,14 @@ impl Drop for Find {
 pub struct Announcing {
     peer: Peer,
     cid: Cid,
+    taken: bool,
 }
 
 impl Drop for Announcing {
     fn drop(&mut self) {
-        self.peer.tell(Input::Unannounce { cid: self.cid });
+        if self.taken {
+            self.peer.tell(Input::Unannounce { cid: self.cid });
+        }
     }
 }
 
@@ -110,9 +113,15 @@ impl Peer {
     /// As much is announced as may be.
     pub async fn announce(&self, cid: Cid, known: &[Network]) -> Result<Announcing, AnnounceError> {
         let known = known.to_vec();
+        // Before it is known whether it is taken: who does not wait for that
+        // leaves nothing behind.
+        let mut announcing = Announcing { peer: self.clone(), cid, taken: true };
         let taken = self.ask(|reply| Input::Announce { cid, known, reply }).await;
-        taken.unwrap_or(Ok(())).map_err(AnnounceError)?;
-        Ok(Announcing { peer: self.clone(), cid })
+        if let Some(Err(error)) = taken {
+            announcing.taken = false;
+            return Err(AnnounceError(error));
+        }
+        Ok(announcing)
     }
 
     /// How the announcing stands; empty if we are in no DHT.

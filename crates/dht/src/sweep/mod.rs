@@ -108,8 +108,9 @@ impl Sweep {
             return Err(SweepError::Full);
         }
         let new = self.insert_key(key, hash.clone());
-        self.later.remove(&key);
-        if room && (new || listed) {
+        // One that failed is tried again now, not when its time comes.
+        let failed = self.later.remove(&key).is_some();
+        if room && (new || listed || failed) {
             self.soon.insert(key, hash);
         }
         self.pump(now);

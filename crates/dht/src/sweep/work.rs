@@ -233,7 +233,17 @@ impl Sweep {
             return;
         }
         for (key, wire, _) in job.into_results() {
-            self.soon.extend(Multihash::new(&wire).map(|hash| (key, hash)));
+            if self.is_wanted(&key) && self.soon.len() < self.config.waiting_max {
+                self.soon.extend(Multihash::new(&wire).map(|hash| (key, hash)));
+            }
+        }
+    }
+
+    /// False if the key was removed meanwhile.
+    fn is_wanted(&self, key: &Key) -> bool {
+        match &self.keys {
+            Keys::Held(map) => map.contains_key(key),
+            Keys::Listed(_) => true,
         }
     }
 
@@ -297,10 +307,7 @@ impl Sweep {
                 continue;
             }
             self.stats.keys_failed += 1;
-            let wanted = match &self.keys {
-                Keys::Held(map) => map.contains_key(&key),
-                Keys::Listed(_) => true,
-            };
+            let wanted = self.is_wanted(&key);
             if wanted && self.later.len() < self.config.waiting_max {
                 self.later.extend(Multihash::new(&wire).map(|hash| (key, hash)));
             }

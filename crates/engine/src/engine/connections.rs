@@ -59,7 +59,7 @@ impl Engine {
         if entry.by_user || young(entry.since, grace) || young(entry.used, grace) {
             return true;
         }
-        if self.jobs.values().any(|job| job.search.wants(peer)) {
+        if self.jobs.values().any(|job| job.search.uses(peer)) {
             return true;
         }
         let asked = |flight: &Flight| matches!(flight, Flight::Asked { peer: asked } if asked == peer);

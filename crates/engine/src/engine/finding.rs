@@ -110,7 +110,7 @@ impl Engine {
     /// that the link names.
     fn learn_near(&mut self, job: JobId, peer: PeerId, addrs: &[Multiaddr], now: Now) {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let room = entry.search.find && entry.search.learned() < self.config.neighbours;
+        let room = entry.search.find && entry.search.learned(Origin::Near) < self.config.neighbours;
         if room || entry.search.names(&peer) {
             entry.search.add(Some(peer), addrs.to_vec(), Origin::Near, now.instant, &self.config);
             self.adopt(job, peer, now);
@@ -136,6 +136,7 @@ impl Engine {
             let goal = Goal::Find(Target::Providers(entry.search.anchor.unwrap_or(entry.root)));
             let (seek, ask) = self.routing.seek(goal, Owner::Job(job), &self.config, now);
             entry.seek = Some(seek);
+            entry.looked_for.clear();
             self.outputs.extend(ask.map(|(ask, target)| Output::AskRouters { ask, target }));
         }
         if let Some(seek) = entry.seek.take_if(|seek| self.routing.is_over(seek)) {
@@ -224,6 +225,9 @@ impl Engine {
             while let Some(output) = self.routing.side(network).and_then(|side| side.dht.poll_output()) {
                 moved = true;
                 self.route_dht(network, output, now);
+                if let Some(side) = self.routing.side(network) {
+                    side.bootstrapping |= side.dht.is_bootstrapping();
+                }
             }
             let Some(side) = self.routing.side(network) else { continue };
             let waits = std::mem::replace(&mut side.bootstrapping, side.dht.is_bootstrapping());

@@ -192,7 +192,8 @@ impl Engine {
             }
             for record in &records {
                 let Some(entry) = self.jobs.get_mut(&job) else { break };
-                if record.peer == self.local || entry.search.learned() >= self.config.neighbours {
+                if record.peer == self.local || entry.search.learned(Origin::Swarm) >= self.config.neighbours
+                {
                     continue;
                 }
                 let addrs = record.addrs.clone();

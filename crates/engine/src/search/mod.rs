@@ -143,7 +143,8 @@ impl Search {
         if self.candidates.len() >= config.candidates {
             // Who cannot be reached makes room for those that look-ups find.
             // One getter is not to have us dial whomever it likes for ever.
-            let lost = self.candidates.iter().position(Candidate::is_lost);
+            let spare = |c: &Candidate| c.origin != Origin::Hint && (c.is_lost() || c.is_nowhere());
+            let lost = self.candidates.iter().position(spare);
             let Some(lost) = lost.filter(|_| origin != Origin::Swarm) else { return };
             self.candidates.remove(lost);
         }
@@ -177,17 +178,21 @@ impl Search {
         self.candidates.iter().filter(lost).filter_map(|c| c.peer)
     }
 
-    /// Peers that were learned from others and may be of use.
-    pub(crate) fn learned(&self) -> usize {
-        self.candidates
-            .iter()
-            .filter(|c| c.origin != Origin::Hint && c.state != CandidateState::Hopeless)
-            .count()
+    /// Peers that were learned in this way and may be of use.
+    pub(crate) fn learned(&self, origin: Origin) -> usize {
+        self.candidates.iter().filter(|c| c.origin == origin && c.state != CandidateState::Hopeless).count()
     }
 
     /// True if this job wants to use `peer`.
     pub(crate) fn wants(&self, peer: &PeerId) -> bool {
         !self.liars.contains(peer) && self.candidates.iter().any(|c| c.peer.as_ref() == Some(peer))
+    }
+
+    /// True if `peer` gives this job something, or may be about to.
+    pub(crate) fn uses(&self, peer: &PeerId) -> bool {
+        let connected = |c: &Candidate| c.state == CandidateState::Connected && c.peer.as_ref() == Some(peer);
+        self.sources.contains(peer)
+            || (!self.without.contains_key(peer) && self.candidates.iter().any(connected))
     }
 
     pub(crate) fn sources(&self) -> &BTreeSet<PeerId> {
@@ -337,14 +342,19 @@ impl Search {
         mut dial: impl FnMut(Option<PeerId>, &[Multiaddr], &[Multiaddr]) -> DialId,
     ) {
         let mut dialing = self.dialing();
-        for candidate in &mut self.candidates {
-            if dialing >= config.dials_per_job {
-                break;
-            }
-            if candidate.is_dialable() && candidate.next_try <= now {
-                let addrs: Vec<_> = candidate.addrs().cloned().collect();
-                candidate.state = CandidateState::Dialing(dial(candidate.peer, &addrs, candidate.hints()));
-                dialing += 1;
+        // Who was not tried yet goes before who was, or a crowd that is not
+        // there would take the time of those that are.
+        for tried in [false, true] {
+            for candidate in self.candidates.iter_mut().filter(|c| (c.failures > 0) == tried) {
+                if dialing >= config.dials_per_job {
+                    return;
+                }
+                if candidate.is_dialable() && candidate.next_try <= now {
+                    let addrs: Vec<_> = candidate.addrs().cloned().collect();
+                    let dial = dial(candidate.peer, &addrs, candidate.hints());
+                    candidate.state = CandidateState::Dialing(dial);
+                    dialing += 1;
+                }
             }
         }
     }

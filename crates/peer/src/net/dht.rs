@@ -78,7 +78,9 @@ async fn exchange(
     // before it began to read.
     let response = if request.is_answered() {
         let mut frames = Assembler::new(RESPONSE_MAX);
-        let message = read(net, &mut stream, &mut frames, None).await?.ok_or(StreamError::Ended)?;
+        let mut rest = Bytes::new();
+        let message = read(net, &mut stream, &mut frames, &mut rest, None).await?;
+        let message = message.ok_or(StreamError::Ended)?;
         Some(codec::decode_response(message)?)
     } else {
         // That it speaks the protocol is all the word that comes.
@@ -110,7 +112,9 @@ async fn answer_all(
     stream: &mut Stream,
 ) -> Result<bool, StreamError> {
     let mut frames = Assembler::new(REQUEST_MAX);
-    while let Some(message) = read(net, stream, &mut frames, Some(IDLE)).await? {
+    // go writes several requests that have no answer one behind the other.
+    let mut rest = Bytes::new();
+    while let Some(message) = read(net, stream, &mut frames, &mut rest, Some(IDLE)).await? {
         let request = codec::decode_request(message)?;
         let (reply, answer) = oneshot::channel();
         net.tell(Input::DhtRequested { network, peer, request: request.clone(), reply });
@@ -128,25 +132,30 @@ async fn answer_all(
 }
 
 /// The next message; none at the end of the stream. Once its first byte has
-/// come it must be whole within the time that any message may take.
+/// come it must be whole within the time that any message may take. What came
+/// with it of the following ones is `rest`.
 async fn read(
     net: &Net,
     stream: &mut Stream,
     frames: &mut Assembler,
+    rest: &mut Bytes,
     idle: Option<Duration>,
 ) -> Result<Option<Bytes>, StreamError> {
     let mut deadline = idle.map(|idle| Instant::now() + idle);
     let mut begun = false;
     loop {
-        let next = match deadline {
-            Some(at) => timeout_at(at, stream.read_chunk(CHUNK)).await.map_err(|_| StreamError::Slow)??,
-            None => stream.read_chunk(CHUNK).await?,
-        };
-        let Some(mut chunk) = next else { return Ok(None) };
-        // What follows a message belongs to the next; go waits for its answer
-        // before it asks again, so there is none.
-        if let Some(message) = frames.push(&mut chunk)? {
-            stream.hold(0)?;
+        if rest.is_empty() {
+            let next = match deadline {
+                Some(at) => {
+                    timeout_at(at, stream.read_chunk(CHUNK)).await.map_err(|_| StreamError::Slow)??
+                }
+                None => stream.read_chunk(CHUNK).await?,
+            };
+            let Some(chunk) = next else { return Ok(None) };
+            *rest = chunk;
+        }
+        if let Some(message) = frames.push(rest)? {
+            stream.hold(rest.len())?;
             return Ok(Some(message));
         }
         stream.hold(frames.buffered())?;

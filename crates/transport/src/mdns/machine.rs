@@ -166,7 +166,7 @@ impl Machine {
             Ok(Message::Answer(answer)) => {
                 answer.gone.iter().for_each(|instance| self.table.forget(instance, from.ip()));
                 for said in answer.peers {
-                    self.handle_announcement(said, from.ip(), now);
+                    self.handle_announcement(said, link, from.ip(), now);
                 }
                 self.schedule(now);
             }
@@ -213,13 +213,17 @@ impl Machine {
         self.outputs.push_back(Output::Send { link: id, to: Some(from), packet });
     }
 
-    fn handle_announcement(&mut self, mut said: Announcement, from: IpAddr, now: Instant) {
+    fn handle_announcement(&mut self, mut said: Announcement, link: LinkId, from: IpAddr, now: Instant) {
         if said.peer == self.local || said.instance == self.instance {
             return;
         }
-        let own = self.links.values().any(|link| link.nets.iter().any(|(ip, _)| *ip == from));
+        let Some(nets) = self.links.get(&link).map(|link| &link.nets) else { return };
+        // Of IPv6 a neighbour may pretend to have our own address.
+        let own = |link: &Link| link.nets.iter().any(|(ip, _)| *ip == from && ip.is_ipv4());
+        let own = self.links.values().any(own);
         said.addrs.retain(|addr| match addr.scope() {
-            Scope::Private | Scope::Public => true,
+            // Of this network, or a neighbour could have us dial anywhere.
+            Scope::Private | Scope::Public => addr.to_tcp_addr().is_some_and(|at| on_link(nets, at.ip())),
             // It is on this machine, as we are.
             Scope::Loopback => own && addr.dns().is_none(),
             // Means nothing without the interface; names and relays lead elsewhere.
@@ -299,8 +303,12 @@ impl Machine {
                 self.timers.cancel(&Timer::Expire);
             }
         }
-        match self.asked.and_then(|asked| self.table.next_refresh(asked)) {
-            Some(at) => self.timers.set(Timer::Refresh, at.max(now)),
+        let refresh = self.asked.and_then(|asked| Some((asked, self.table.next_refresh(asked)?)));
+        match refresh {
+            // At least so far apart, whoever says what (RFC 6762, section 5.2).
+            Some((asked, at)) => {
+                self.timers.set(Timer::Refresh, at.max(now).max(asked + self.config.first_interval));
+            }
             None => {
                 self.timers.cancel(&Timer::Refresh);
             }
