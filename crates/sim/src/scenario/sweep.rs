@@ -30,7 +30,8 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
         let Ok(hash) = Multihash::from_bytes(key) else { continue };
         let cid = Cid::new_v1(0x55, hash);
         // Told a day ago, by an earlier run.
-        let taken = world.act(host, |node, now| node.engine.announce(&cid, true, now));
+        let taken =
+            world.act(host, |node, now| node.engine.announce(&cid, &[Network::Wan, Network::Lan], now));
         figures.promise(matches!(taken, Some(Ok(()))), || "a CID was not taken".to_owned());
     }
     let began = world.now;
