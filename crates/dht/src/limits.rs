@@ -54,6 +54,11 @@ pub const ADDRS_KEPT_MAX: usize = 16;
 /// Providers that we put into one response, drawn by chance if there are more.
 pub const PROVIDERS_ANSWERED: usize = 64;
 
+/// Providers that a look-up takes from one response, drawn by chance if there
+/// are more: the 20 closest together, liars among them, cannot fill
+/// [`PROVIDERS_FOUND_MAX`]. A judgement.
+pub const PROVIDERS_TAKEN: usize = 32;
+
 /// Providers that one look-up tells of; who has found as many has enough.
 pub const PROVIDERS_FOUND_MAX: usize = 1024;
 

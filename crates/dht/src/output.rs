@@ -169,6 +169,9 @@ pub enum Failure {
     Unsupported,
     /// It answered what cannot be read.
     Malformed,
+    /// Nobody tried: it could not be reached a short while ago. It says nothing
+    /// new of the peer.
+    NotTried,
 }
 
 /// What to answer on a stream.

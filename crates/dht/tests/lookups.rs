@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_base::Now;
+use peerage_dht::limits::{PROVIDERS_FOUND_MAX, PROVIDERS_TAKEN};
 use peerage_dht::{
     Config, End, LookupError, LookupId, Output, PeerInfo, Record, Report, Request, Response, Validator,
     ValueError,
@@ -349,4 +350,34 @@ fn waking_early_changes_nothing() {
     single.dht.handle_timeout(now);
     assert_eq!(single.outputs(), []);
     assert_eq!(single.dht.poll_timeout(), next);
+}
+
+#[test]
+fn nobody_fills_a_lookup_with_providers_of_its_own() {
+    let mut single = Single::new(Config::default());
+    single.learn(30);
+    let lookup = single.dht.find_providers(&multihash(7), single.now()).unwrap();
+    // One names the right one, the others each a crowd.
+    single.answer_all(|peer, _| {
+        let from = number(&peer);
+        let crowd = (0..256).map(|n| info(10_000 + from * 256 + n)).collect();
+        let providers = if from == 1 { vec![info(500)] } else { crowd };
+        Some(Response::Providers { providers, closer: Vec::new() })
+    });
+    let mut told = Vec::new();
+    for output in single.outputs() {
+        match output {
+            Output::ProvidersFound { providers, .. } => {
+                assert!(providers.len() <= PROVIDERS_TAKEN, "{} of one response", providers.len());
+                told.extend(providers);
+            }
+            Output::LookupFinished { lookup: ended, report } => {
+                assert_eq!(ended, lookup);
+                assert!(report.progress.answered >= 20);
+            }
+            _ => {}
+        }
+    }
+    assert!(told.len() > 19 * PROVIDERS_TAKEN, "{}", told.len());
+    assert!(told.len() < PROVIDERS_FOUND_MAX);
 }

@@ -40,7 +40,7 @@ import { identify, identifyPush } from '@libp2p/identify'
 import { ping } from '@libp2p/ping'
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { generateKeyPair } from '@libp2p/crypto/keys'
-import { peerIdFromString } from '@libp2p/peer-id'
+import { peerIdFromCID, peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
 import { fixedSize } from 'ipfs-unixfs-importer/chunker'
@@ -158,7 +158,8 @@ const commands = {
   async findprovs (cid) {
     const peers = []
     for await (const provider of helia.routing.findProviders(CID.parse(cid), { signal: AbortSignal.timeout(20_000) })) {
-      peers.push(String(provider.id))
+      // The router names it by a CID, the rest of the world by its peer id.
+      peers.push(String(CID.asCID(provider.id) == null ? provider.id : peerIdFromCID(provider.id)))
     }
     return { peers }
   },

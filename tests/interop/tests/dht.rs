@@ -84,8 +84,7 @@ fn peerage_and_helia(dht: Dht, flags: &[&str]) -> Result<()> {
         finder.get_by_cid(cid, &copy)?;
         data::assert_same(source, &copy)?;
     }
-    sharing.close()?;
-    Ok(())
+    sharing.leave()
 }
 
 #[test]
@@ -131,6 +130,5 @@ fn kubo_among_them() -> Result<()> {
     let copy = dir.path().join("kubo's by ours");
     finder.get_by_cid(&cid, &copy)?;
     data::assert_same(&source, &copy)?;
-    sharing.close()?;
-    Ok(())
+    sharing.leave()
 }

@@ -7,7 +7,7 @@ use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Dht, Purpose};
 use crate::key::Key;
-use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED};
+use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED, PROVIDERS_TAKEN};
 use crate::lookup::{Candidates, Found, Goal, Lookup, Step};
 use crate::message::{PeerInfo, Record, Request, Response};
 use crate::output::{End, LookupError, LookupId, Mode, Output, RequestId, Timer};
@@ -229,6 +229,14 @@ impl Dht {
                 let local = self.local.peer;
                 let others = providers.iter().filter(|info| info.peer != local);
                 let mut providers: Vec<PeerInfo> = others.map(|info| self.reach.filter_peer(info)).collect();
+                // Any of them, so that nobody can fill the look-up alone.
+                let crowd = providers.len() > PROVIDERS_TAKEN;
+                for place in (0..PROVIDERS_TAKEN).take_while(|_| crowd) {
+                    let left = (providers.len() - place) as u64;
+                    let other = place + usize::try_from(self.rng.below(left)).unwrap_or(0);
+                    providers.swap(place, other);
+                }
+                providers.truncate(PROVIDERS_TAKEN);
                 self.complete(&mut providers);
                 self.with_lookup(id, |lookup, out| lookup.providers_found(providers, out));
             }

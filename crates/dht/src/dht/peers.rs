@@ -121,6 +121,7 @@ impl Dht {
     pub(super) fn peer_failed(&mut self, peer: &PeerId, failure: Failure) {
         let left = match failure {
             Failure::Unsupported => self.table.remove(peer),
+            Failure::NotTried => return,
             Failure::Unreachable | Failure::Malformed => {
                 let info = self.table.info(peer);
                 let left = self.table.failed(peer);

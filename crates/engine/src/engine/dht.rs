@@ -206,7 +206,7 @@ impl Engine {
             self.outputs.push_back(Output::DhtRequest { network, id, peer, request });
             Flight::Asked { peer }
         } else if self.dials.is_paused(&peer, addrs, now.instant) {
-            return self.request_failed(network, id, Failure::Unreachable, now);
+            return self.request_failed(network, id, Failure::NotTried, now);
         } else {
             let dial = self.dials.begin(Caller::Dht(network, id), Some(peer), addrs, &[]);
             Flight::Dialing { dial, peer, request }
