@@ -2,16 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::process::{COMMAND, Process, START};
 use crate::{path_from_env, text, texts};
-
-/// Between two looks at a routing table, which tells of no change itself.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The DHT that a Helia is a server of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +140,6 @@ impl Helia {
                 return Ok(());
             }
             ensure!(began.elapsed() < COMMAND, "{known} peers in the table, not {count}");
-            std::thread::sleep(LOOK_AGAIN);
         }
     }
 
