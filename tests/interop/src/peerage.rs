@@ -142,7 +142,12 @@ impl Peerage {
     /// If it does not become ready.
     pub fn share_announced(&self, path: &Path) -> Result<Serving> {
         let path = path.to_str().context("a UTF-8 path")?;
-        Serving::start("peerage share --announce", self.networked(&["share", "--announce", path]), "ready", START)
+        Serving::start(
+            "peerage share --announce",
+            self.networked(&["share", "--announce", path]),
+            "ready",
+            START,
+        )
     }
 
     /// Serves what it has until interrupted.
