@@ -4,7 +4,7 @@
 //! One attempt serves everyone who wants that peer. Jobs go before look-ups in
 //! the queue; an attempt that nobody wants any more is given up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use peerage_base::Instant;
 use peerage_dht::{Network, RequestId};
@@ -34,6 +34,18 @@ pub(crate) struct Attempt {
     /// Those of them that the user gave: their names may lead anywhere.
     trusted: Vec<Multiaddr>,
     running: bool,
+    /// How often it was cut short by the other host, and begun again.
+    dropped: u32,
+}
+
+/// Why an attempt to connect came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialFailure {
+    /// Nobody answers there, or somebody else.
+    Unreachable,
+    /// The host accepted a connection and dropped it before it was of any use:
+    /// it is there, and may take one a little later.
+    Dropped,
 }
 
 /// Why a peer is not dialled for a while.
@@ -50,6 +62,8 @@ struct Pause {
 pub(crate) struct Dials {
     attempts: BTreeMap<DialId, Attempt>,
     waiting: VecDeque<DialId>,
+    /// Attempts that were cut short, by when they go on.
+    later: BTreeSet<(Instant, DialId)>,
     running: usize,
     next: u64,
     /// Peers that could not be reached.
@@ -87,7 +101,7 @@ impl Dials {
         }
         let id = DialId(self.next);
         self.next += 1;
-        let attempt = Attempt { peer, addrs, callers: vec![caller], trusted, running: false };
+        let attempt = Attempt { peer, addrs, callers: vec![caller], trusted, running: false, dropped: 0 };
         self.attempts.insert(id, attempt);
         if any_way {
             self.waiting.push_back(id);
@@ -138,6 +152,7 @@ impl Dials {
             self.running -= 1;
         } else {
             self.waiting.retain(|waiting| *waiting != dial);
+            self.later.retain(|(_, later)| *later != dial);
         }
         Some(attempt)
     }
@@ -164,8 +179,24 @@ impl Dials {
         Some(attempt)
     }
 
-    /// An attempt came to nothing.
-    pub(crate) fn handle_failed(&mut self, dial: DialId, now: Instant, config: &Config) -> Option<Attempt> {
+    /// An attempt came to nothing. Returned is one that is over; whoever
+    /// dropped it is given another chance.
+    pub(crate) fn handle_failed(
+        &mut self,
+        dial: DialId,
+        failure: DialFailure,
+        now: Instant,
+        config: &Config,
+    ) -> Option<Attempt> {
+        let running = self.attempts.get_mut(&dial).filter(|attempt| attempt.running)?;
+        if failure == DialFailure::Dropped && running.dropped < config.dropped_retries {
+            let pause = config.dropped_pause.saturating_mul(1 << running.dropped.min(16));
+            running.dropped += 1;
+            running.running = false;
+            self.running -= 1;
+            self.later.insert((now + pause, dial));
+            return None;
+        }
         let attempt = self.remove(dial)?;
         if let Some(peer) = attempt.peer {
             let failures = self.pauses.get(&peer).map_or(0, |pause| pause.failures);
@@ -179,6 +210,19 @@ impl Dials {
             }
         }
         Some(attempt)
+    }
+
+    /// When an attempt goes on that was cut short.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.later.first().map(|(at, _)| *at)
+    }
+
+    /// Has those go on whose pause is over.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((_, dial)) = self.later.first().filter(|(at, _)| *at <= now).copied() {
+            self.later.pop_first();
+            self.waiting.push_front(dial);
+        }
     }
 
     /// True if the peer could not be reached at these addresses a short while
@@ -205,6 +249,41 @@ mod tests {
 
     fn dht(n: u64) -> Caller {
         Caller::Dht(Network::Wan, RequestId(n))
+    }
+
+    fn fail(dials: &mut Dials, dial: DialId, now: Instant, config: &Config) {
+        dials.pump(config, &mut VecDeque::new());
+        assert!(dials.handle_failed(dial, DialFailure::Unreachable, now, config).is_some());
+    }
+
+    #[test]
+    fn who_drops_an_attempt_is_tried_again_soon() {
+        let (mut dials, mut outputs, config) = (Dials::default(), VecDeque::new(), Config::default());
+        let dial = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
+        let mut now = Instant::START;
+        for n in 0..config.dropped_retries {
+            dials.pump(&config, &mut outputs);
+            assert_eq!(dials.len(), (1, 0));
+            assert!(dials.handle_failed(dial, DialFailure::Dropped, now, &config).is_none(), "not over");
+            assert!(!dials.is_paused(&peer_id(1), &[addr(1)], now));
+            assert_eq!(dials.begin(dht(2), Some(peer_id(1)), &[addr(1)], &[]), dial, "others may join");
+            let at = dials.poll_timeout().unwrap();
+            assert_eq!(at, now + config.dropped_pause * (1 << n));
+            dials.handle_timeout(now);
+            assert_eq!(dials.len(), (0, 0), "not before its time");
+            now = at;
+            dials.handle_timeout(now);
+        }
+        dials.pump(&config, &mut outputs);
+        assert_eq!(outputs.iter().filter(|output| matches!(output, Output::Dial { .. })).count(), 3);
+        let over = dials.handle_failed(dial, DialFailure::Dropped, now, &config).unwrap();
+        assert_eq!(over.callers.len(), 2);
+        assert!(dials.is_paused(&peer_id(1), &[addr(1)], now));
+        let dial = dials.begin(dht(3), Some(peer_id(2)), &[addr(2)], &[]);
+        dials.pump(&config, &mut outputs);
+        dials.handle_failed(dial, DialFailure::Dropped, now, &config);
+        dials.leave(dial, dht(3), &mut outputs);
+        assert_eq!((dials.poll_timeout(), dials.len()), (None, (0, 0)), "nobody wants it");
     }
 
     #[test]
@@ -249,7 +328,7 @@ mod tests {
         let mut now = Instant::START;
         for length in [config.pause_min, config.pause_min * 2] {
             let dial = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
-            dials.handle_failed(dial, now, &config);
+            fail(&mut dials, dial, now, &config);
             assert!(dials.is_paused(&peer_id(1), &[addr(1)], now + (length - Duration::from_nanos(1))));
             let elsewhere = [addr(1), addr(2)];
             assert!(!dials.is_paused(&peer_id(1), &elsewhere, now), "it may be elsewhere");
@@ -259,7 +338,7 @@ mod tests {
         dials.handle_connected(None, &peer_id(1), &addr(1), &config);
         for n in 0..config.pauses + 10 {
             let dial = dials.begin(dht(1), Some(peer_id(n)), &[addr(1)], &[]);
-            dials.handle_failed(dial, now, &config);
+            fail(&mut dials, dial, now, &config);
         }
         assert_eq!(dials.pauses.len(), config.pauses);
     }

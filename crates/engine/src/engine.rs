@@ -48,6 +48,8 @@ pub enum Timer {
     Find(FindId),
     /// Connections are counted.
     Trim,
+    /// Whoever dropped an attempt to connect is tried again.
+    Redial,
 }
 
 /// How far a fetch is, and who brings it.
@@ -149,20 +151,29 @@ impl Engine {
         let sweeps = self.routing.sides.iter().filter_map(|side| side.sweep.poll_timeout());
         let sweep = sweeps.map(|(at, _)| (at, Timer::Sweep)).min();
         let reach = self.reachability.poll_timeout().map(|at| (at, Timer::Reachability));
-        exchange.into_iter().chain(dht).chain(sweep).chain(reach).chain(self.timers.next()).min()
+        let redial = self.dials.poll_timeout().map(|at| (at, Timer::Redial));
+        exchange
+            .into_iter()
+            .chain(dht)
+            .chain(sweep)
+            .chain(reach)
+            .chain(redial)
+            .chain(self.timers.next())
+            .min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.timers.pop_due(now.instant) {
             match timer {
-                Timer::Exchange | Timer::Dht | Timer::Sweep | Timer::Reachability => {}
+                Timer::Exchange | Timer::Dht | Timer::Sweep | Timer::Reachability | Timer::Redial => {}
                 Timer::Find(find) => self.review_find(find, now),
                 Timer::Trim => self.trim(now),
                 Timer::Review(job) => self.review(job, now),
                 Timer::AskSwarm(job) => self.ask_swarm(job, None, now),
             }
         }
+        self.dials.handle_timeout(now.instant);
         for side in &mut self.routing.sides {
             side.dht.handle_timeout(now);
             side.sweep.handle_timeout(now);

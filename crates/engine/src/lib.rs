@@ -31,6 +31,7 @@ mod search;
 mod swarm;
 
 pub use addresses::Way;
+pub use dials::DialFailure;
 pub use engine::{Announcements, DhtStatus, Engine, JobProgress, Timer};
 pub use error::{JobError, NotFound, Providers};
 pub use fetch::{Arrived, DirKey, FileKey, ItemId, Progress};

@@ -66,6 +66,13 @@ pub struct Config {
     pub pause_min: Duration,
     /// Longest such pause (go-libp2p's swarm: 5 min).
     pub pause_max: Duration,
+    /// How often an attempt is made again that the other host cut short after
+    /// it had accepted it: it is there, and takes only so many in a while
+    /// (js-libp2p: 5 a second from one host; Kubo: while it has resources).
+    pub dropped_retries: u32,
+    /// The pause before the first of these; doubles. Two of them, 1.5 s, are
+    /// longer than js-libp2p counts.
+    pub dropped_pause: Duration,
     /// Peers remembered that could not be reached, of about 100 bytes.
     pub pauses: usize,
     /// Peers of which it is remembered where they were reached last, of about 100 bytes.
@@ -169,6 +176,8 @@ impl Default for Config {
             dials: 64,
             pause_min: Duration::from_secs(5),
             pause_max: Duration::from_secs(300),
+            dropped_retries: 2,
+            dropped_pause: Duration::from_millis(500),
             pauses: 1_024,
             reached: 1_024,
             connections_high: 64,

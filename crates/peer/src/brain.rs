@@ -17,7 +17,8 @@ use bytes::Bytes;
 use peerage_base::{Now, UnixTime};
 use peerage_content::Cid;
 use peerage_engine::{
-    Arrived, Engine, Identified, JobError, JobId, JobProgress, Protocols, RequestId, Share, Token,
+    Arrived, DialFailure, Engine, Identified, JobError, JobId, JobProgress, Protocols, RequestId, Share,
+    Token,
 };
 use peerage_exchange::{PeerStats, Served};
 use peerage_identity::{Multiaddr, PeerId};
@@ -200,7 +201,8 @@ impl Brain {
                 if self.registry.connect(&connected, number, control, &self.net.limits) {
                     self.engine.handle_connected(&connected, now);
                 } else if let Some(dial) = connected.dial {
-                    self.engine.handle_dial_failed(dial, "too many connections", now);
+                    let failure = DialFailure::Unreachable;
+                    self.engine.handle_dial_failed(dial, failure, "too many connections", now);
                 }
             }
             Input::Identified { peer, info } => {
@@ -221,9 +223,9 @@ impl Brain {
                     Lost::Peer => self.engine.handle_disconnected(peer, now),
                 }
             }
-            Input::DialFailed { dial, why } => {
+            Input::DialFailed { dial, failure, why } => {
                 self.finding.dialled(dial);
-                self.engine.handle_dial_failed(dial, &why, now);
+                self.engine.handle_dial_failed(dial, failure, &why, now);
             }
             Input::Spoke { peer, version } => {
                 if self.registry.hear(&self.net, peer, version) {

@@ -5,7 +5,7 @@ use peerage_base::{Instant, Now};
 use peerage_content::Cid;
 use peerage_dht::{Answer, Failure, Network, PeerInfo, Request, RequestId, Response, Stats};
 use peerage_engine::{
-    Config, Connected, DhtMode, DialId, Engine, FindId, Identified, Output, Protocols, Target,
+    Config, Connected, DhtMode, DialFailure, DialId, Engine, FindId, Identified, Output, Protocols, Target,
 };
 use peerage_exchange::Version;
 use peerage_identity::{Multiaddr, PeerId};
@@ -60,7 +60,7 @@ impl Node {
     }
 
     pub(crate) fn dial_failed(&mut self, dial: DialId, now: Now) {
-        self.engine.handle_dial_failed(dial, "does not answer", now);
+        self.engine.handle_dial_failed(dial, DialFailure::Unreachable, "does not answer", now);
     }
 
     pub(crate) fn disconnected(&mut self, peer: PeerId, now: Now) {

@@ -164,7 +164,7 @@ impl Peerage {
     /// If the fetch fails.
     pub fn get_by_cid(&self, cid: &str, dest: &Path) -> Result<Value> {
         let dest = dest.to_str().context("a UTF-8 path")?;
-        let lines = self.run(&["get", cid, "-o", dest, "--wait", "30s"])?;
+        let lines = self.run(&["get", cid, "-o", dest])?;
         let done = lines.into_iter().find(|line| line["event"] == "done");
         done.context("`get` succeeded without the event `done`")
     }

@@ -9,7 +9,7 @@ use peerage_identity::{PeerId, Scope};
 
 use super::jobs::Kind;
 use super::{Engine, Timer, session};
-use crate::dials::Caller;
+use crate::dials::{Caller, DialFailure};
 use crate::output::{DialId, DisconnectReason, JobId, Output, RequestId};
 use crate::peers::{Connected, Identified, Protocols};
 use crate::search::Origin;
@@ -125,9 +125,11 @@ impl Engine {
     }
 
     /// An attempt to connect has failed; `why` is for the user.
-    pub fn handle_dial_failed(&mut self, dial: DialId, why: &str, now: Now) {
-        let attempt = self.dials.handle_failed(dial, now.instant, &self.config);
-        for caller in attempt.into_iter().flat_map(|attempt| attempt.callers) {
+    pub fn handle_dial_failed(&mut self, dial: DialId, failure: DialFailure, why: &str, now: Now) {
+        let Some(attempt) = self.dials.handle_failed(dial, failure, now.instant, &self.config) else {
+            return self.route(now);
+        };
+        for caller in attempt.callers {
             if let Caller::Dht(network, id) = caller {
                 self.request_failed(network, id, Failure::Unreachable, now);
             }

@@ -80,6 +80,23 @@ fn a_cid_and_one_address_are_enough() {
 }
 
 #[test]
+fn those_who_drop_us_for_coming_too_often_are_asked_a_little_later() {
+    for seed in 0..10 {
+        let mut world = network(seed, 6, Config::default());
+        let dag = file(seed, 100_000);
+        world.share(5, &dag);
+        provide(&mut world, 5, &dag);
+        world.peers.iter_mut().for_each(|peer| peer.drops = 2);
+        let getter = world.add(seed);
+        world.join([getter]);
+        world.bootstrap(getter, 3);
+        world.fetch(getter, 1, dag.root, anywhere());
+        let done = world.run(getter, 1, 60).clone().expect("found");
+        assert_eq!(done.received.keys().collect::<Vec<_>>(), [&peer_id(5)], "seed {seed}");
+    }
+}
+
+#[test]
 fn what_may_not_be_looked_for_is_named_to_no_dht() {
     let mut world = network(3, 12, Config::default());
     let dag = file(3, 300_000);

@@ -25,7 +25,7 @@ impl World {
                 peer.engine.handle_identified(peer_id(other), &identified, now);
             }
             Input::Disconnected(other) => peer.engine.handle_disconnected(peer_id(other), now),
-            Input::DialFailed(dial) => peer.engine.handle_dial_failed(dial, "refused", now),
+            Input::DialFailed(dial, failure) => peer.engine.handle_dial_failed(dial, failure, "refused", now),
             Input::Message(other, message) => {
                 if peer.fault != Fault::Mute {
                     peer.engine.handle_message(peer_id(other), &message, now);

@@ -36,7 +36,7 @@ pub(super) enum Input {
     Connected(Connected),
     Identified(usize),
     Disconnected(usize),
-    DialFailed(DialId),
+    DialFailed(DialId, DialFailure),
     Message(usize, Incoming),
     Block(usize, Prefix, Bytes),
     Local(JobId, ItemId, Cid),
@@ -60,6 +60,8 @@ pub(super) struct Peer {
     pub(super) protocols: Protocols,
     /// False: nobody can connect to it.
     pub(super) listens: bool,
+    /// So many connections it accepts and drops at once.
+    pub(super) drops: u32,
     /// Nanoseconds that a byte takes on its uplink.
     pub(super) pace: u64,
     pub(super) disk: Duration,
@@ -142,6 +144,7 @@ impl Peer {
             fault: Fault::None,
             protocols: Protocols::of(["/ipfs/bitswap/1.2.0", SWARM_PROTOCOL]),
             listens: true,
+            drops: 0,
             pace: 10,
             disk: Duration::from_micros(300),
             payloads: BTreeMap::new(),
@@ -275,8 +278,14 @@ impl World {
         let to = addrs.first().map(number_of).filter(|to| *to != from);
         let to = to.filter(|to| self.peers.get(*to).is_some_and(|peer| peer.listens));
         let Some(to) = to else {
-            return self.later(from, Duration::from_millis(30), Input::DialFailed(dial));
+            let failed = Input::DialFailed(dial, DialFailure::Unreachable);
+            return self.later(from, Duration::from_millis(30), failed);
         };
+        if self.peers[to].drops > 0 {
+            self.peers[to].drops -= 1;
+            let failed = Input::DialFailed(dial, DialFailure::Dropped);
+            return self.later(from, Duration::from_millis(30), failed);
+        }
         self.connect(from, to, Some(dial));
     }
 
@@ -287,7 +296,7 @@ impl World {
             (n, Some((pair, _)), Input::Connected(connected)) => {
                 (*n == from && connected.dial == Some(dial)).then_some(Some(*pair))
             }
-            (n, None, Input::DialFailed(failed)) => (*n == from && *failed == dial).then_some(None),
+            (n, None, Input::DialFailed(failed, _)) => (*n == from && *failed == dial).then_some(None),
             _ => None,
         };
         let found = self.queue.iter().find_map(|(key, event)| Some((*key, ours(event)?)));
@@ -333,7 +342,7 @@ impl World {
                 _ => None,
             });
             for (n, dial) in dials.collect::<Vec<_>>() {
-                self.later(n, Duration::ZERO, Input::DialFailed(dial));
+                self.later(n, Duration::ZERO, Input::DialFailed(dial, DialFailure::Unreachable));
             }
             self.later(a, Duration::ZERO, Input::Disconnected(b));
             self.later(b, Duration::ZERO, Input::Disconnected(a));

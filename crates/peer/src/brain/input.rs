@@ -7,8 +7,8 @@ use peerage_content::Cid;
 use peerage_dht::sweep::{Cursor, SweepError};
 use peerage_dht::{Answer, Failure, Network, Request, Response};
 use peerage_engine::{
-    Announcements, AskId, Connected, DhtStatus, DialId, DialRequest, FindEvent, FindId, ItemId, JobId,
-    JobProgress, ProbeAnswer, ProbeId, Reach, Record, Sources, Target, Verdict,
+    Announcements, AskId, Connected, DhtStatus, DialFailure, DialId, DialRequest, FindEvent, FindId, ItemId,
+    JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, Sources, Target, Verdict,
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -60,6 +60,7 @@ pub(crate) enum Input {
     },
     DialFailed {
         dial: DialId,
+        failure: DialFailure,
         why: String,
     },
     WriterFailed {

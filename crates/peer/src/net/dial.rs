@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use peerage_engine::DialId;
+use peerage_engine::{DialFailure, DialId};
 use peerage_identity::{Multiaddr, PeerId, Protocol, Scope};
 use peerage_transport::dns::{self, SystemResolver};
 use peerage_transport::{Connection, Control, Role, tcp, upgrade};
@@ -56,6 +56,19 @@ pub enum DialError {
     Several(Vec<DialError>),
 }
 
+impl DialError {
+    /// A host that dropped us may take us a little later, whatever the other
+    /// addresses of the peer said.
+    fn failure(&self) -> DialFailure {
+        let dropped = match self {
+            Self::Upgrade { source, .. } => source.is_dropped(),
+            Self::Several(errors) => errors.iter().any(|error| error.failure() == DialFailure::Dropped),
+            Self::NoAddr | Self::Resolve(_) | Self::Tcp(_) | Self::Timeout(_) => false,
+        };
+        if dropped { DialFailure::Dropped } else { DialFailure::Unreachable }
+    }
+}
+
 fn list(items: &[impl ToString]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -69,12 +82,12 @@ pub(crate) async fn dial(
     addrs: Vec<Multiaddr>,
     trusted: Vec<Multiaddr>,
 ) {
-    let why = match connect(&net, Some(dial), peer, &addrs, &trusted).await {
+    let error = match connect(&net, Some(dial), peer, &addrs, &trusted).await {
         Ok(_) => return,
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
-    tracing::debug!(?peer, why, "a dial failed");
-    net.tell(Input::DialFailed { dial, why });
+    tracing::debug!(?peer, %error, "a dial failed");
+    net.tell(Input::DialFailed { dial, failure: error.failure(), why: error.to_string() });
 }
 
 /// Connects to whoever of the addresses first answers as `peer`. Without a

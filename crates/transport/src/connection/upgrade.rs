@@ -47,6 +47,21 @@ pub enum UpgradeError {
     Timeout(Duration),
 }
 
+impl UpgradeError {
+    /// True if the other host accepted the connection and dropped it before
+    /// the handshake was over: deployed peers do so to whoever connects too
+    /// often (js-libp2p: more than 5 times a second), or while they are full.
+    #[must_use]
+    pub const fn is_dropped(&self) -> bool {
+        matches!(
+            self,
+            Self::Security(NegotiateError::Io(_))
+                | Self::Noise(NoiseError::Io(_))
+                | Self::Muxer(NegotiateError::Io(_))
+        )
+    }
+}
+
 /// A connection that was just made. Spawn the driver: nothing moves without it.
 #[derive(Debug)]
 pub struct Connection<T> {
