@@ -82,10 +82,7 @@ pub(crate) async fn dial(
     addrs: Vec<Multiaddr>,
     trusted: Vec<Multiaddr>,
 ) {
-    let error = match connect(&net, Some(dial), peer, &addrs, &trusted).await {
-        Ok(_) => return,
-        Err(error) => error,
-    };
+    let Err(error) = connect(&net, Some(dial), peer, &addrs, &trusted).await else { return };
     tracing::debug!(?peer, %error, "a dial failed");
     net.tell(Input::DialFailed { dial, failure: error.failure(), why: error.to_string() });
 }
