@@ -135,15 +135,22 @@ impl<O: Opener> Execution<'_, O> {
         };
         let result = result.and_then(|done| done.unwrap_or_else(|| story.interrupted()));
         drop(backend);
-        #[cfg(unix)]
-        if let Some((end, task)) = server {
-            end.cancel();
-            drop(task.await);
-        }
-        if self.cancel.is_cancelled() {
-            drop(tokio::time::timeout(CLOSING_TIME, owned.close()).await);
-        } else {
+        let close = async {
+            #[cfg(unix)]
+            if let Some((end, task)) = server {
+                end.cancel();
+                drop(task.await);
+            }
             owned.close().await;
+        };
+        // The user may also lose patience while it closes.
+        let too_late = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(CLOSING_TIME).await;
+        };
+        tokio::select! {
+            () = close => {}
+            () = too_late => {}
         }
         result
     }

@@ -26,6 +26,9 @@ struct World {
     flags: Mutex<Network>,
     /// The owner's addresses cannot be listened on any more.
     address_gone: AtomicBool,
+    /// Repositories that never finish closing, and the one that began.
+    closing_hangs: AtomicBool,
+    closing: Notify,
 }
 
 /// One process.
@@ -73,6 +76,10 @@ impl Owned for Repository {
     }
 
     async fn close(self) {
+        if self.0.world.closing_hangs.load(Ordering::SeqCst) {
+            self.0.world.closing.notify_one();
+            std::future::pending::<()>().await;
+        }
         self.0.world.locked.store(false, Ordering::SeqCst);
     }
 }
@@ -329,4 +336,28 @@ async fn a_failure_ends_the_command_and_gives_the_repository_back() {
     assert_eq!(out, "");
     assert!(!world.locked.load(Ordering::SeqCst));
     assert!(!repo.path().join("control").exists());
+}
+
+/// A command that is done may still be ended, before or while the repository closes.
+#[tokio::test]
+async fn closing_ends_soon_after_an_interrupt() {
+    for while_it_closes in [false, true] {
+        let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+        world.closing_hangs.store(true, Ordering::SeqCst);
+        let (canceller, cancel) = Canceller::new();
+        let request = if while_it_closes { Request::Id } else { Request::Up { provide: Provide::Roots } };
+        let name = request.name();
+        let interrupt = async {
+            world.until_started("a", name).await;
+            if while_it_closes {
+                world.closing.notified().await;
+            }
+            canceller.cancel();
+        };
+        let command = run(&world, repo.path(), "a", Network::default(), request, cancel);
+        let both = async { tokio::join!(command, interrupt) };
+        let ((result, ..), ()) =
+            tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("it hangs");
+        assert_eq!(result, Ok(()));
+    }
 }

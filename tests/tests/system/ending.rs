@@ -49,26 +49,32 @@ fn interrupted_commands_say_so() -> Result<()> {
 #[test]
 fn a_hangup_ends_only_what_does_not_ignore_it() -> Result<()> {
     let place = Place::new()?;
-    let sharing = place.peer("a").up()?;
+    let up = || place.peer("a").command(&["up"]);
+    // The tests themselves may run under `nohup`, and what is ignored is inherited.
+    let sharing = Sharing::start(through(&["env", "--default-signal=HUP"], &up()))?;
     sharing.process.signal(Signal::HUP)?;
     sharing.process.finish()?.with_status(0)?.event("closed")?;
 
-    let up = place.peer("a").command(&["up"]);
-    let mut nohup = Command::new("sh");
-    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(up.get_program()).args(up.get_args());
-    for (name, value) in up.get_envs() {
-        match value {
-            Some(value) => nohup.env(name, value),
-            None => nohup.env_remove(name),
-        };
-    }
-    let sharing = Sharing::start(nohup)?;
+    let sharing = Sharing::start(through(&["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""], &up()))?;
     sharing.process.signal(Signal::HUP)?;
     // Answering takes longer than a signal.
     let addr = sharing.addr()?;
     place.peer("b").run(&["connect", &addr])?.with_status(0)?;
     sharing.close()?;
     Ok(())
+}
+
+/// The same command, started by another program that takes it as arguments.
+fn through(starter: &[&str], command: &Command) -> Command {
+    let mut started = Command::new(starter[0]);
+    started.args(&starter[1..]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => started.env(name, value),
+            None => started.env_remove(name),
+        };
+    }
+    started
 }
 
 /// A share ends well, even if its owner cannot end it in order.
