@@ -1,6 +1,7 @@
-//! Peers on a local network: what happens is in `src/bin/lan.rs`, within a
-//! user and a network namespace that `unshare` makes without privileges. A
-//! machine that does not allow that cannot show this, and fails.
+//! Peers on a local network: what happens is in `src/bin/lan.rs` and
+//! `src/bin/moving.rs`, within a user and a network namespace that `unshare`
+//! makes without privileges. A machine that does not allow that cannot show
+//! this, and fails.
 
 use std::process::Command;
 
@@ -8,9 +9,19 @@ use anyhow::{Context as _, Result, ensure};
 
 #[test]
 fn peers_find_each_other_between_network_namespaces() -> Result<()> {
+    alone(env!("CARGO_BIN_EXE_lan"))
+}
+
+#[test]
+fn an_address_that_comes_later_is_announced() -> Result<()> {
+    alone(env!("CARGO_BIN_EXE_moving"))
+}
+
+/// Runs a program in namespaces of its own.
+fn alone(program: &str) -> Result<()> {
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net"])
-        .arg(env!("CARGO_BIN_EXE_lan"))
+        .arg(program)
         .output()
         .context("starting `unshare` (Debian: util-linux)")?;
     let said = String::from_utf8_lossy(&output.stderr);

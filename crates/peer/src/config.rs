@@ -102,6 +102,8 @@ pub struct Limits {
     pub stream_idle: Duration,
     /// How long a peer may take to answer identify, ping or swarm.
     pub answer_timeout: Duration,
+    /// How often network interfaces are looked at for new addresses.
+    pub interfaces: Duration,
     /// Ping streams of one connection that are answered at once (spec: 2).
     pub ping_streams: usize,
 }
@@ -118,6 +120,8 @@ impl Default for Limits {
             message_grace: Duration::from_secs(10),
             stream_idle: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(10),
+            // As go-libp2p.
+            interfaces: Duration::from_secs(5),
             ping_streams: 2,
         }
     }

@@ -24,7 +24,7 @@ use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
 use crate::net::mapping::Mapping;
 use crate::net::nearby::Nearby;
-use crate::net::{Net, accept, connection};
+use crate::net::{Net, accept, connection, interfaces};
 use crate::pool::Pool;
 use crate::remember;
 use crate::served::{Blocks, ServedRoots, Serving};
@@ -121,10 +121,10 @@ impl Peer {
         let (inbox, inputs) = mpsc::unbounded_channel();
         let id = keypair.peer_id();
         let net = Net::new(&config, keypair, pool.clone(), inbox);
-        let listeners: Vec<Listener> = config.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-        let addrs: Vec<Vec<Multiaddr>> = listeners.iter().map(Listener::addrs).collect::<Result<_, _>>()?;
-        net.local.set_listen(addrs.concat());
-        let bound = listeners.iter().map(Listener::bound_addr).collect();
+        let bind = |addr| Listener::bind(addr).map(Arc::new);
+        let listeners: Vec<Arc<Listener>> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
+        net.local.set_listen(&interfaces::addrs(&listeners)?);
+        let bound = listeners.iter().map(|listener| listener.bound_addr()).collect();
 
         let served = ServedRoots::default();
         let clock = Clock::start();
@@ -142,10 +142,10 @@ impl Peer {
         let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
         let brain = tokio::spawn(brain.run(inputs));
         let handshakes = accept::Handshakes::new(config.limits.handshakes);
-        let mut tasks: Vec<JoinHandle<()>> = listeners
-            .into_iter()
-            .map(|listener| tokio::spawn(accept::accept(Arc::clone(&net), listener, handshakes.clone())))
-            .collect();
+        let accept = |listener| accept::accept(Arc::clone(&net), listener, handshakes.clone());
+        let mut tasks: Vec<JoinHandle<()>> =
+            listeners.iter().map(|listener| tokio::spawn(accept(Arc::clone(listener)))).collect();
+        tasks.push(tokio::spawn(interfaces::follow(Arc::clone(&net), listeners)));
         tasks.push(tokio::spawn(upkeep(store.clone(), pool.clone())));
         net.tell(Input::Listen { addrs: net.local.listen() });
         net.tell(Input::Bootstrap { addrs: config.bootstrap.clone(), by_user: true });

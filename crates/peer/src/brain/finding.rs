@@ -87,7 +87,10 @@ impl Brain {
                 self.finding.routers.remove(&ask);
                 self.engine.handle_router_done(ask, now);
             }
-            Input::Listen { addrs } => self.engine.set_listen(addrs, now),
+            Input::Listen { addrs } => {
+                self.finding.changed();
+                self.engine.set_listen(addrs, now);
+            }
             Input::Bootstrap { addrs, by_user } => self.engine.bootstrap(&addrs, by_user, now),
             Input::Find { find, goal, events } => {
                 self.finding.finds.insert(find, events);

@@ -62,7 +62,7 @@ impl Handshakes {
 }
 
 /// Accepts until its task is aborted.
-pub(crate) async fn accept(net: Arc<Net>, listener: Listener, handshakes: Handshakes) {
+pub(crate) async fn accept(net: Arc<Net>, listener: Arc<Listener>, handshakes: Handshakes) {
     loop {
         let (socket, addr) = match listener.accept().await {
             Ok(accepted) => accepted,

@@ -12,6 +12,7 @@ use peerage_exchange::Version as Bitswap;
 use peerage_identity::{Keypair, Multiaddr, PeerRecord, Scope};
 use peerage_transport::autonat::{v1, v2};
 use peerage_transport::{Control, identify, perf, ping};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Net;
@@ -33,6 +34,8 @@ pub(crate) struct LocalInfo {
     /// Private addresses are tested and dialled, for tests.
     private_addresses: bool,
     addrs: Arc<RwLock<Addrs>>,
+    /// Where we listen, for those who wait for changes.
+    listening: Arc<watch::Sender<Vec<Multiaddr>>>,
     dhts: Arc<Dhts>,
 }
 
@@ -73,12 +76,26 @@ impl LocalInfo {
             perf: config.perf,
             private_addresses: config.engine.reachability.private_addresses,
             addrs: Arc::default(),
+            listening: Arc::new(watch::Sender::new(Vec::new())),
             dhts: Arc::default(),
         }
     }
 
-    pub(crate) fn set_listen(&self, addrs: Vec<Multiaddr>) {
-        self.addrs.write().unwrap_or_else(PoisonError::into_inner).listen = addrs;
+    /// Says where we listen; false if that is no news.
+    pub(crate) fn set_listen(&self, addrs: &[Multiaddr]) -> bool {
+        self.addrs.write().unwrap_or_else(PoisonError::into_inner).listen = addrs.to_vec();
+        self.listening.send_if_modified(|before| {
+            let changed = before != addrs;
+            if changed {
+                *before = addrs.to_vec();
+            }
+            changed
+        })
+    }
+
+    /// Where we listen, now and as it changes.
+    pub(crate) fn listening(&self) -> watch::Receiver<Vec<Multiaddr>> {
+        self.listening.subscribe()
     }
 
     /// Says whether others can dial us, and where.

@@ -22,17 +22,14 @@ pub struct MappingStatus {
 /// Ports are mapped while this lives.
 pub(crate) struct Mapping {
     mapper: PortMapper,
-    /// Where we listen; kept, since the mapper ends with it.
-    _addrs: watch::Sender<Vec<Multiaddr>>,
 }
 
 impl Mapping {
     /// Has the ports mapped that we listen at, if the router is needed for them.
     pub(crate) fn start(net: &Arc<Net>, config: portmap::Config) -> Self {
-        let (addrs, told) = watch::channel(net.local.listen());
-        let mapper = PortMapper::start(config, told);
+        let mapper = PortMapper::start(config, net.local.listening());
         tokio::spawn(tell(Arc::clone(net), mapper.external()));
-        Self { mapper, _addrs: addrs }
+        Self { mapper }
     }
 
     /// How it goes.

@@ -12,6 +12,7 @@ pub(crate) mod connection;
 pub(crate) mod dht;
 pub(crate) mod dial;
 pub(crate) mod identity;
+pub(crate) mod interfaces;
 pub(crate) mod mapping;
 pub(crate) mod nearby;
 pub(crate) mod routers;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use peerage_identity::Multiaddr;
 use peerage_transport::mdns::{self, Mdns, News};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::Net;
 use crate::brain::Input;
@@ -12,17 +11,14 @@ use crate::brain::Input;
 /// mDNS while this lives.
 pub(crate) struct Nearby {
     mdns: Mdns,
-    /// Where we listen; kept, since mDNS ends with it.
-    _addrs: watch::Sender<Vec<Multiaddr>>,
 }
 
 impl Nearby {
     /// Tells others where we listen, and the brain where others do.
     pub(crate) fn start(net: &Arc<Net>) -> Self {
-        let (addrs, told) = watch::channel(net.local.listen());
-        let (mdns, news) = Mdns::start(mdns::Config::default(), net.keypair.peer_id(), told);
+        let (mdns, news) = Mdns::start(mdns::Config::default(), net.keypair.peer_id(), net.local.listening());
         tokio::spawn(tell(Arc::clone(net), news));
-        Self { mdns, _addrs: addrs }
+        Self { mdns }
     }
 
     /// How it goes.
