@@ -169,8 +169,8 @@ pub enum Failure {
     Unsupported,
     /// It answered what cannot be read.
     Malformed,
-    /// Nobody tried: it could not be reached a short while ago. It says nothing
-    /// new of the peer.
+    /// Nobody tried: it could not be reached a short while ago, or our own dials
+    /// had to wait for each other. It says nothing new of the peer.
     NotTried,
 }
 

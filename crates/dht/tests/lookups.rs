@@ -381,3 +381,40 @@ fn nobody_fills_a_lookup_with_providers_of_its_own() {
     assert!(told.len() > 19 * PROVIDERS_TAKEN, "{}", told.len());
     assert!(told.len() < PROVIDERS_FOUND_MAX);
 }
+
+#[test]
+fn who_was_not_tried_stays_in_the_table() {
+    for postponed in [false, true] {
+        let mut single = Single::server(8);
+        let patience = Config::default().request_timeout;
+        for _ in 0..Config::default().failures_max {
+            let now = single.now();
+            let id = single.dht.find_closest(&multihash(1), now).unwrap();
+            for (request, ..) in single.sent() {
+                if postponed {
+                    single.dht.handle_postponed(request);
+                }
+            }
+            single.wait(patience);
+            assert!(report(&single.outputs(), id).is_some(), "the look-up does not wait for longer");
+        }
+        assert_eq!(single.dht.stats().table_peers, if postponed { 8 } else { 0 });
+    }
+}
+
+#[test]
+fn the_time_of_a_request_begins_when_it_is_tried() {
+    let mut single = Single::server(1);
+    let patience = Config::default().request_timeout;
+    let now = single.now();
+    let id = single.dht.find_closest(&multihash(1), now).unwrap();
+    let (request, ..) = single.sent()[0];
+    single.dht.handle_postponed(request);
+    single.wait(patience / 2);
+    let now = single.now();
+    single.dht.handle_begun(request, now);
+    single.wait(patience - Duration::from_nanos(1));
+    assert!(report(&single.outputs(), id).is_none());
+    single.wait(Duration::from_nanos(1));
+    assert_eq!(report(&single.outputs(), id).unwrap().progress.failed, 1);
+}

@@ -2,7 +2,9 @@
 //! tried again yet.
 //!
 //! One attempt serves everyone who wants that peer. Jobs go before look-ups in
-//! the queue; an attempt that nobody wants any more is given up.
+//! the queue; an attempt that nobody wants any more is given up, and so are the
+//! others at a peer that is connected. Time in the queue is ours: who was not
+//! tried has not failed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,6 +15,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use crate::addresses::ranked;
 use crate::limits::Config;
 use crate::output::{DialId, JobId, Output};
+use crate::peers::Connected;
 
 /// Who waits for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,8 @@ pub(crate) struct Attempt {
     pub(crate) callers: Vec<Caller>,
     /// Those of them that the user gave: their names may lead anywhere.
     trusted: Vec<Multiaddr>,
-    running: bool,
+    /// Since when it is tried; `None` while it waits for its turn.
+    began: Option<Instant>,
     /// How often it was cut short by the other host, and begun again.
     dropped: u32,
 }
@@ -101,7 +105,7 @@ impl Dials {
         }
         let id = DialId(self.next);
         self.next += 1;
-        let attempt = Attempt { peer, addrs, callers: vec![caller], trusted, running: false, dropped: 0 };
+        let attempt = Attempt { peer, addrs, callers: vec![caller], trusted, began: None, dropped: 0 };
         self.attempts.insert(id, attempt);
         if any_way {
             self.waiting.push_back(id);
@@ -111,44 +115,74 @@ impl Dials {
         id
     }
 
-    /// Starts what may start.
-    pub(crate) fn pump(&mut self, config: &Config, outputs: &mut VecDeque<Output>) {
+    /// Starts what may start; who waited for that is returned.
+    pub(crate) fn pump(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        outputs: &mut VecDeque<Output>,
+    ) -> Vec<Caller> {
+        let mut begun = Vec::new();
         while self.running < config.dials {
-            let Some(dial) = self.waiting.pop_front() else { return };
+            let Some(dial) = self.waiting.pop_front() else { break };
             let Some(attempt) = self.attempts.get_mut(&dial) else { continue };
-            attempt.running = true;
+            attempt.began = Some(now);
             self.running += 1;
+            begun.extend_from_slice(&attempt.callers);
             let (peer, addrs) = (attempt.peer, attempt.addrs.clone());
             let trusted = attempt.trusted.clone();
             outputs.push_back(Output::Dial { dial, peer, addrs, trusted });
         }
+        begun
     }
 
-    /// Someone does not want the connection any more.
-    pub(crate) fn leave(&mut self, dial: DialId, caller: Caller, outputs: &mut VecDeque<Output>) {
+    /// True if an attempt is not in the queue any more.
+    pub(crate) fn is_running(&self, dial: DialId) -> bool {
+        self.attempts.get(&dial).is_some_and(|attempt| attempt.began.is_some())
+    }
+
+    /// Someone does not want the connection any more. If nobody else does, and
+    /// it was tried for long enough, that is a failure as good as any.
+    pub(crate) fn leave(
+        &mut self,
+        dial: DialId,
+        caller: Caller,
+        now: Instant,
+        config: &Config,
+        outputs: &mut VecDeque<Output>,
+    ) {
         let Some(attempt) = self.attempts.get_mut(&dial) else { return };
         attempt.callers.retain(|other| *other != caller);
         if !attempt.callers.is_empty() {
             return;
         }
-        if attempt.running {
+        let Some(attempt) = self.remove(dial) else { return };
+        if let Some(began) = attempt.began {
             outputs.push_back(Output::CancelDial { dial });
+            if now.since(began) >= config.dial_patience {
+                self.pause(&attempt, now, config);
+            }
         }
-        self.remove(dial);
     }
 
     /// A job is over.
-    pub(crate) fn leave_all(&mut self, job: JobId, outputs: &mut VecDeque<Output>) {
+    pub(crate) fn leave_all(
+        &mut self,
+        job: JobId,
+        now: Instant,
+        config: &Config,
+        outputs: &mut VecDeque<Output>,
+    ) {
         let caller = Caller::Job(job);
         let joined = self.attempts.iter().filter(|(_, attempt)| attempt.callers.contains(&caller));
         for dial in joined.map(|(dial, _)| *dial).collect::<Vec<_>>() {
-            self.leave(dial, caller, outputs);
+            self.leave(dial, caller, now, config, outputs);
         }
     }
 
     fn remove(&mut self, dial: DialId) -> Option<Attempt> {
         let attempt = self.attempts.remove(&dial)?;
-        if attempt.running {
+        if attempt.began.is_some() {
             self.running -= 1;
         } else {
             self.waiting.retain(|waiting| *waiting != dial);
@@ -157,26 +191,54 @@ impl Dials {
         Some(attempt)
     }
 
-    /// A connection with `peer` stands, to which an attempt may have led.
+    /// A connection stands, which is what all attempts at that peer were for:
+    /// they end, and who waited for them is returned.
+    ///
+    /// Unless we are to be the one who `yields`, what is being tried goes on for
+    /// nobody: of two peers who dial each other, both would otherwise hang up
+    /// on the connection that the other keeps.
     pub(crate) fn handle_connected(
         &mut self,
-        dial: Option<DialId>,
-        peer: &PeerId,
-        addr: &Multiaddr,
+        connected: &Connected,
+        yields: bool,
         config: &Config,
-    ) -> Option<Attempt> {
-        self.pauses.remove(peer);
-        let attempt = self.remove(dial?)?;
-        // Only where we dialled: others come from ports on which nobody listens.
-        if self.reached.insert(*peer, addr.without_peer()).is_none() {
-            self.reached_order.push_back(*peer);
+        outputs: &mut VecDeque<Output>,
+    ) -> Vec<Caller> {
+        let peer = connected.peer;
+        self.pauses.remove(&peer);
+        let mut callers = Vec::new();
+        if let Some(attempt) = connected.dial.and_then(|dial| self.remove(dial)) {
+            callers = attempt.callers;
+            self.note_reached(peer, &connected.addr, config);
+        }
+        let others = self.attempts.iter_mut().filter(|(_, attempt)| attempt.peer == Some(peer));
+        let mut over = Vec::new();
+        for (dial, attempt) in others {
+            callers.append(&mut attempt.callers);
+            let running = attempt.began.is_some();
+            if yields || !running {
+                over.push(*dial);
+            }
+            if yields && running {
+                outputs.push_back(Output::CancelDial { dial: *dial });
+            }
+        }
+        for dial in over {
+            self.remove(dial);
+        }
+        callers
+    }
+
+    /// Only where we dialled: others come from ports on which nobody listens.
+    fn note_reached(&mut self, peer: PeerId, addr: &Multiaddr, config: &Config) {
+        if self.reached.insert(peer, addr.without_peer()).is_none() {
+            self.reached_order.push_back(peer);
         }
         if self.reached.len() > config.reached
             && let Some(oldest) = self.reached_order.pop_front()
         {
             self.reached.remove(&oldest);
         }
-        Some(attempt)
     }
 
     /// An attempt came to nothing. Returned is one that is over; whoever
@@ -188,28 +250,35 @@ impl Dials {
         now: Instant,
         config: &Config,
     ) -> Option<Attempt> {
-        let running = self.attempts.get_mut(&dial).filter(|attempt| attempt.running)?;
-        if failure == DialFailure::Dropped && running.dropped < config.dropped_retries {
+        let running = self.attempts.get_mut(&dial).filter(|attempt| attempt.began.is_some())?;
+        let again = failure == DialFailure::Dropped && running.dropped < config.dropped_retries;
+        if again && !running.callers.is_empty() {
             let pause = config.dropped_pause.saturating_mul(1 << running.dropped.min(16));
             running.dropped += 1;
-            running.running = false;
+            running.began = None;
             self.running -= 1;
             self.later.insert((now + pause, dial));
             return None;
         }
         let attempt = self.remove(dial)?;
-        if let Some(peer) = attempt.peer {
-            let failures = self.pauses.get(&peer).map_or(0, |pause| pause.failures);
-            let length = config.pause_min.saturating_mul(1 << failures.min(16)).min(config.pause_max);
-            let addrs = attempt.addrs.clone();
-            let pause = Pause { failures: failures.saturating_add(1), until: now + length, addrs };
-            self.pauses.insert(peer, pause);
-            if self.pauses.len() > config.pauses {
-                let soonest = self.pauses.iter().min_by_key(|(_, pause)| pause.until).map(|(peer, _)| *peer);
-                soonest.and_then(|peer| self.pauses.remove(&peer));
-            }
+        // One that went on for nobody says nothing: the peer was connected.
+        if !attempt.callers.is_empty() {
+            self.pause(&attempt, now, config);
         }
         Some(attempt)
+    }
+
+    fn pause(&mut self, attempt: &Attempt, now: Instant, config: &Config) {
+        let Some(peer) = attempt.peer else { return };
+        let failures = self.pauses.get(&peer).map_or(0, |pause| pause.failures);
+        let length = config.pause_min.saturating_mul(1 << failures.min(16)).min(config.pause_max);
+        let addrs = attempt.addrs.clone();
+        let pause = Pause { failures: failures.saturating_add(1), until: now + length, addrs };
+        self.pauses.insert(peer, pause);
+        if self.pauses.len() > config.pauses {
+            let soonest = self.pauses.iter().min_by_key(|(_, pause)| pause.until).map(|(peer, _)| *peer);
+            soonest.and_then(|peer| self.pauses.remove(&peer));
+        }
     }
 
     /// When an attempt goes on that was cut short.
@@ -252,7 +321,7 @@ mod tests {
     }
 
     fn fail(dials: &mut Dials, dial: DialId, now: Instant, config: &Config) {
-        dials.pump(config, &mut VecDeque::new());
+        dials.pump(now, config, &mut VecDeque::new());
         assert!(dials.handle_failed(dial, DialFailure::Unreachable, now, config).is_some());
     }
 
@@ -262,7 +331,7 @@ mod tests {
         let dial = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
         let mut now = Instant::START;
         for n in 0..config.dropped_retries {
-            dials.pump(&config, &mut outputs);
+            dials.pump(now, &config, &mut outputs);
             assert_eq!(dials.len(), (1, 0));
             assert!(dials.handle_failed(dial, DialFailure::Dropped, now, &config).is_none(), "not over");
             assert!(!dials.is_paused(&peer_id(1), &[addr(1)], now));
@@ -274,16 +343,60 @@ mod tests {
             now = at;
             dials.handle_timeout(now);
         }
-        dials.pump(&config, &mut outputs);
+        dials.pump(now, &config, &mut outputs);
         assert_eq!(outputs.iter().filter(|output| matches!(output, Output::Dial { .. })).count(), 3);
         let over = dials.handle_failed(dial, DialFailure::Dropped, now, &config).unwrap();
         assert_eq!(over.callers.len(), 2);
         assert!(dials.is_paused(&peer_id(1), &[addr(1)], now));
         let dial = dials.begin(dht(3), Some(peer_id(2)), &[addr(2)], &[]);
-        dials.pump(&config, &mut outputs);
+        dials.pump(now, &config, &mut outputs);
         dials.handle_failed(dial, DialFailure::Dropped, now, &config);
-        dials.leave(dial, dht(3), &mut outputs);
+        dials.leave(dial, dht(3), now, &config, &mut outputs);
         assert_eq!((dials.poll_timeout(), dials.len()), (None, (0, 0)), "nobody wants it");
+    }
+
+    /// Peer `n` is connected.
+    fn connect(
+        dials: &mut Dials,
+        n: usize,
+        dial: Option<DialId>,
+        yields: bool,
+        outputs: &mut VecDeque<Output>,
+    ) -> Vec<Caller> {
+        let (peer, addr, outbound) = (peer_id(n), addr(n), dial.is_some());
+        let connected = Connected { peer, addr, dial, by_user: false, outbound };
+        dials.handle_connected(&connected, yields, &Config::default(), outputs)
+    }
+
+    #[test]
+    fn a_connection_ends_all_attempts_at_that_peer() {
+        let (mut dials, mut outputs) = (Dials::default(), VecDeque::new());
+        let config = Config { dials: 2, ..Config::default() };
+        let job = |n| Caller::Job(JobId(n));
+        let begin =
+            |dials: &mut Dials, n: u64, at: usize| dials.begin(job(n), Some(peer_id(1)), &[addr(at)], &[]);
+        for yields in [true, false] {
+            // The last one asked for goes first.
+            let [queued, other, dial] = [1, 2, 3].map(|n| begin(&mut dials, n, n as usize));
+            dials.begin(job(4), Some(peer_id(2)), &[addr(1)], &[]);
+            dials.begin(job(5), Some(peer_id(3)), &[addr(1)], &[]);
+            dials.waiting = VecDeque::from([dial, other, queued]);
+            dials.pump(Instant::START, &config, &mut outputs);
+            outputs.clear();
+            let callers = connect(&mut dials, 1, Some(dial), yields, &mut outputs);
+            assert_eq!(callers, [job(3), job(1), job(2)]);
+            let given_up =
+                outputs.iter().any(|out| matches!(out, Output::CancelDial { dial } if *dial == other));
+            assert_eq!((given_up, outputs.len()), (yields, usize::from(yields)));
+            assert!(!dials.attempts.contains_key(&queued), "one that was not begun never is");
+            // What went on for nobody is no failure.
+            assert_eq!(
+                dials.handle_failed(other, DialFailure::Unreachable, Instant::START, &config).is_some(),
+                !yields
+            );
+            assert!(!dials.is_paused(&peer_id(1), &[addr(2)], Instant::START));
+            dials = Dials::default();
+        }
     }
 
     #[test]
@@ -294,13 +407,13 @@ mod tests {
         assert_eq!(dials.begin(Caller::Job(JobId(7)), Some(peer_id(1)), &addrs, &[]), dial);
         assert_eq!(dials.begin(dht(2), Some(peer_id(1)), &addrs, &[]), dial, "a look-up takes any way");
         assert_ne!(dials.begin(Caller::Job(JobId(7)), Some(peer_id(1)), &[addr(2)], &[]), dial);
-        dials.pump(&config, &mut outputs);
+        dials.pump(Instant::START, &config, &mut outputs);
         assert_eq!(dials.len(), (2, 0));
         outputs.clear();
-        dials.leave(dial, dht(1), &mut outputs);
-        dials.leave(dial, dht(2), &mut outputs);
+        dials.leave(dial, dht(1), Instant::START, &config, &mut outputs);
+        dials.leave(dial, dht(2), Instant::START, &config, &mut outputs);
         assert!(outputs.is_empty());
-        dials.leave_all(JobId(7), &mut outputs);
+        dials.leave_all(JobId(7), Instant::START, &config, &mut outputs);
         assert_eq!(outputs.len(), 2);
         assert!(matches!(outputs[0], Output::CancelDial { .. }));
         assert_eq!(dials.len(), (0, 0));
@@ -314,12 +427,33 @@ mod tests {
             dials.begin(dht(n as u64), Some(peer_id(n)), &[addr(n)], &[]);
         }
         let job = dials.begin(Caller::Job(JobId(0)), Some(peer_id(9)), &[addr(9)], &[]);
-        dials.pump(&config, &mut outputs);
+        dials.pump(Instant::START, &config, &mut outputs);
         assert!(matches!(outputs[0], Output::Dial { dial, .. } if dial == job));
         assert_eq!(dials.len(), (2, 2));
-        assert!(dials.handle_connected(Some(job), &peer_id(9), &addr(9), &config).is_some());
-        dials.pump(&config, &mut outputs);
+        assert_eq!(connect(&mut dials, 9, Some(job), true, &mut outputs), [Caller::Job(JobId(0))]);
+        dials.pump(Instant::START, &config, &mut outputs);
         assert_eq!(dials.len(), (2, 1));
+    }
+
+    #[test]
+    fn only_who_was_tried_for_long_is_left_alone_when_given_up() {
+        let (mut dials, mut outputs) = (Dials::default(), VecDeque::new());
+        let config = Config { dials: 1, ..Config::default() };
+        let (now, late) = (Instant::START, Instant::START + config.dial_patience);
+        let give_up = |dials: &mut Dials, n: usize, at: Instant, outputs: &mut VecDeque<Output>| {
+            let dial = dials.begin(dht(n as u64), Some(peer_id(n)), &[addr(n)], &[]);
+            dials.leave(dial, dht(n as u64), at, &config, outputs);
+            dials.is_paused(&peer_id(n), &[addr(n)], at)
+        };
+        dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
+        dials.begin(dht(2), Some(peer_id(2)), &[addr(2)], &[]);
+        assert_eq!(dials.pump(now, &config, &mut outputs), [dht(1)]);
+        assert!(!give_up(&mut dials, 2, late, &mut outputs), "it was in the queue all the time");
+        assert!(give_up(&mut dials, 1, late, &mut outputs));
+        dials.begin(dht(3), Some(peer_id(3)), &[addr(3)], &[]);
+        dials.pump(now, &config, &mut outputs);
+        let soon = now + (config.dial_patience - Duration::from_nanos(1));
+        assert!(!give_up(&mut dials, 3, soon, &mut outputs), "nobody knows yet");
     }
 
     #[test]
@@ -335,7 +469,7 @@ mod tests {
             now += length;
             assert!(!dials.is_paused(&peer_id(1), &[addr(1)], now));
         }
-        dials.handle_connected(None, &peer_id(1), &addr(1), &config);
+        connect(&mut dials, 1, None, true, &mut VecDeque::new());
         for n in 0..config.pauses + 10 {
             let dial = dials.begin(dht(1), Some(peer_id(n)), &[addr(1)], &[]);
             fail(&mut dials, dial, now, &config);

@@ -19,7 +19,7 @@ use peerage_base::{Budget, Instant, Now, Rng, Timers};
 use peerage_exchange::{Exchange, SessionId};
 use peerage_identity::{Multiaddr, PeerId};
 
-use crate::dials::Dials;
+use crate::dials::{Caller, Dials};
 use crate::fetch::Progress;
 use crate::limits::Config;
 use crate::output::{FindId, JobId, Output};
@@ -235,7 +235,18 @@ impl Engine {
                 break;
             }
         }
-        self.dials.pump(&self.config, &mut self.outputs);
+        self.pump_dials(now);
+    }
+
+    /// Begins with dials for which there is room.
+    fn pump_dials(&mut self, now: Now) {
+        for caller in self.dials.pump(now.instant, &self.config, &mut self.outputs) {
+            if let Caller::Dht(network, id) = caller
+                && let Some(side) = self.routing.side(network)
+            {
+                side.dht.handle_begun(id, now);
+            }
+        }
     }
 }
 

@@ -61,6 +61,9 @@ pub struct Config {
     /// Dials in flight in all; the rest waits. Each is a socket and a
     /// handshake; go-libp2p allows 160 file descriptors for them. A judgement.
     pub dials: usize,
+    /// An attempt that is given up after so long has failed (go-libp2p gives a
+    /// TCP connection 5 s).
+    pub dial_patience: Duration,
     /// How long a look-up leaves a peer alone that could not be reached; doubles
     /// with each failure up to `pause_max` (go-libp2p's swarm: 5 s).
     pub pause_min: Duration,
@@ -174,6 +177,7 @@ impl Default for Config {
             reachability: ReachabilityConfig::default(),
             dials_per_job: 8,
             dials: 64,
+            dial_patience: Duration::from_secs(5),
             pause_min: Duration::from_secs(5),
             pause_max: Duration::from_secs(300),
             dropped_retries: 2,

@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED, PROVIDERS_TAKEN};
 use crate::lookup::{Candidates, Found, Goal, Lookup, Step};
 use crate::message::{PeerInfo, Record, Request, Response};
-use crate::output::{End, LookupError, LookupId, Mode, Output, RequestId, Timer};
+use crate::output::{End, Failure, LookupError, LookupId, Mode, Output, RequestId, Timer};
 use crate::values::Refused;
 
 impl Dht {
@@ -253,10 +253,17 @@ impl Dht {
         self.drive(id, now);
     }
 
-    pub(super) fn search_failed(&mut self, id: LookupId, request: RequestId, peer: &PeerId, now: Now) {
+    pub(super) fn search_failed(
+        &mut self,
+        id: LookupId,
+        request: RequestId,
+        peer: &PeerId,
+        failure: Failure,
+        now: Now,
+    ) {
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
         lookup.in_flight.remove(&request);
-        lookup.failed(peer);
+        lookup.failed(peer, failure);
         self.tell_progress(id);
         self.drive(id, now);
     }

@@ -67,6 +67,8 @@ struct Pending {
     to: PeerInfo,
     request: Request,
     purpose: Purpose,
+    /// False while the owner has not begun with it.
+    tried: bool,
 }
 
 /// Why a peer was asked.
@@ -165,6 +167,23 @@ impl Dht {
         }
     }
 
+    /// The owner has not begun with a request, as its dials must wait for each
+    /// other: if it is given up before [`Dht::handle_begun`], that is not the
+    /// peer's failure.
+    pub fn handle_postponed(&mut self, id: RequestId) {
+        if let Some(pending) = self.requests.get_mut(&id) {
+            pending.tried = false;
+        }
+    }
+
+    /// The owner begins with a request that was postponed, whose time begins now.
+    pub fn handle_begun(&mut self, id: RequestId, now: Now) {
+        if let Some(pending) = self.requests.get_mut(&id).filter(|pending| !pending.tried) {
+            pending.tried = true;
+            self.out.timers.set(Timer::Request(id), now.instant + self.config.request_timeout);
+        }
+    }
+
     /// A request came to nothing.
     pub fn handle_request_failed(&mut self, id: RequestId, failure: Failure, now: Now) {
         if let Some(pending) = self.take_request(id) {
@@ -194,7 +213,8 @@ impl Dht {
                 Timer::Request(id) => {
                     if let Some(pending) = self.take_request(id) {
                         self.out.queue.push_back(Output::CancelRequest { id });
-                        self.request_failed(id, &pending, Failure::Unreachable, now);
+                        let failure = if pending.tried { Failure::Unreachable } else { Failure::NotTried };
+                        self.request_failed(id, &pending, failure, now);
                     }
                 }
                 Timer::Lookup(id) => self.out_of_time(id, now),
@@ -252,7 +272,7 @@ impl Dht {
             request: request.clone(),
         });
         self.out.timers.set(Timer::Request(id), now.instant + self.config.request_timeout);
-        self.requests.insert(id, Pending { to, request, purpose });
+        self.requests.insert(id, Pending { to, request, purpose, tried: true });
         id
     }
 
@@ -264,7 +284,7 @@ impl Dht {
     fn request_failed(&mut self, id: RequestId, pending: &Pending, failure: Failure, now: Now) {
         self.peer_failed(&pending.to.peer, failure);
         match pending.purpose {
-            Purpose::Search(lookup) => self.search_failed(lookup, id, &pending.to.peer, now),
+            Purpose::Search(lookup) => self.search_failed(lookup, id, &pending.to.peer, failure, now),
             Purpose::Store(lookup) => self.store_ended(lookup, id, false, now),
             Purpose::Announce(announcement) => self.announce_ended(announcement, id, false, now),
             Purpose::Check | Purpose::Correct => {}

@@ -163,8 +163,9 @@ impl Candidates {
         true
     }
 
-    /// `peer` did not answer, or not as it should.
-    pub(crate) fn failed(&mut self, peer: &PeerId) {
+    /// `peer` did not answer, or not as it should. Unless it was `tried`, that
+    /// says nothing of who named it.
+    pub(crate) fn failed(&mut self, peer: &PeerId, tried: bool) {
         let distance = self.distance(peer);
         let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting)
         else {
@@ -172,7 +173,7 @@ impl Candidates {
         };
         candidate.state = State::Failed;
         self.failed += 1;
-        let Some(by) = candidate.by else { return };
+        let Some(by) = candidate.by.filter(|_| tried) else { return };
         let repute = self.reputes.entry(by).or_default();
         repute.failed += 1;
         if repute.answered == 0 && repute.failed >= DISTRUST_AFTER {
@@ -285,11 +286,11 @@ mod tests {
         assert!(candidates.answered(&peer(near[20]), closer));
         assert!(!candidates.answered(&peer(near[20]), Vec::new()), "once");
         assert_eq!(asked(candidates.next()), [info(near[0])], "one place came free");
-        candidates.failed(&peer(near[21]));
+        candidates.failed(&peer(near[21]), true);
         assert_eq!(asked(candidates.next()), [info(near[1])]);
         candidates.answered(&peer(near[1]), Vec::new());
         assert_eq!(asked(candidates.next()), [info(near[2])]);
-        candidates.failed(&peer(near[0]));
+        candidates.failed(&peer(near[0]), true);
         assert_eq!(asked(candidates.next()), [info(near[3])]);
         candidates.answered(&peer(near[2]), Vec::new());
         // The two closest that live have answered: the rest of five at once.
@@ -313,7 +314,7 @@ mod tests {
             assert!(!peers.is_empty(), "nothing is waited for that does not come");
             count += peers.len();
             for info in peers {
-                all_fail.failed(&info.peer);
+                all_fail.failed(&info.peer, true);
             }
         }
         assert_eq!((count, all_fail.closest()), (9, vec![]));
@@ -362,10 +363,27 @@ mod tests {
         candidates.answered(&peer(near[31]), near[9..20].iter().map(|&n| info(n)).collect());
         assert_eq!(asked(candidates.next()).len(), 4);
         for &n in &near[..4] {
-            candidates.failed(&peer(n));
+            candidates.failed(&peer(n), true);
         }
         let next: Vec<PeerInfo> = near[9..13].iter().map(|&n| info(n)).collect();
         assert_eq!(asked(candidates.next()), next, "the rest of the first one's are forgotten");
+    }
+
+    #[test]
+    fn who_names_peers_that_are_not_tried_is_believed() {
+        let target = Key::of(b"target");
+        let near = order(&target, 40);
+        let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, &config());
+        candidates.next();
+        candidates.answered(&peer(near[30]), near[..10].iter().map(|&n| info(n)).collect());
+        candidates.answered(&peer(near[31]), Vec::new());
+        asked(candidates.next());
+        for &n in &near[..4] {
+            candidates.failed(&peer(n), false);
+        }
+        let next: Vec<PeerInfo> = near[4..8].iter().map(|&n| info(n)).collect();
+        assert_eq!(asked(candidates.next()), next);
     }
 
     proptest! {
@@ -395,7 +413,7 @@ mod tests {
                     Some(closer) => {
                         candidates.answered(&peer, closer.into_iter().map(info).collect());
                     }
-                    None => candidates.failed(&peer),
+                    None => candidates.failed(&peer, true),
                 }
                 prop_assert!(candidates.all.len() <= config.candidates_max);
             }

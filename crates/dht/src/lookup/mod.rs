@@ -21,7 +21,7 @@ pub(crate) use value::Found;
 use crate::key::KEY_BITS;
 use crate::limits::{ADDRS_KEPT_MAX, PROVIDERS_FOUND_MAX};
 use crate::message::{PeerInfo, Record, Request};
-use crate::output::{End, LookupId, Output, Progress, Report, RequestId};
+use crate::output::{End, Failure, LookupId, Output, Progress, Report, RequestId};
 use crate::values::Validators;
 
 /// What a look-up is for, and what it found of that.
@@ -154,9 +154,9 @@ impl Lookup {
         self.candidates.answered(peer, closer)
     }
 
-    pub(crate) fn failed(&mut self, peer: &PeerId) {
+    pub(crate) fn failed(&mut self, peer: &PeerId, failure: Failure) {
         if self.storing.is_none() {
-            self.candidates.failed(peer);
+            self.candidates.failed(peer, failure != Failure::NotTried);
         }
     }
 

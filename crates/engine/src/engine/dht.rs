@@ -9,7 +9,7 @@ use peerage_identity::{Multiaddr, PeerId, Scope};
 
 use super::Engine;
 use crate::dials::Caller;
-use crate::output::Output;
+use crate::output::{DialId, Output};
 use crate::routing::Flight;
 
 /// The state of one DHT, for people.
@@ -147,7 +147,7 @@ impl Engine {
 
     /// The answer to an [`Output::DhtRequest`].
     pub fn handle_dht_response(&mut self, network: Network, id: RequestId, response: Response, now: Now) {
-        if let Some(peer) = self.landed(network, id)
+        if let Some(peer) = self.landed(network, id, now)
             && let Some(via) = self.peers.get(&peer).map(|peer| peer.addr.clone())
             && let Some(side) = self.routing.side(network)
         {
@@ -159,7 +159,7 @@ impl Engine {
 
     /// An [`Output::DhtRequest`] that has no answer was written.
     pub fn handle_dht_sent(&mut self, network: Network, id: RequestId, now: Now) {
-        if let Some(peer) = self.landed(network, id) {
+        if let Some(peer) = self.landed(network, id, now) {
             self.peers.touch(&peer, now.instant);
         }
         if let Some(side) = self.routing.side(network) {
@@ -175,18 +175,18 @@ impl Engine {
     }
 
     /// A request is not under way any more; whom it went to.
-    fn landed(&mut self, network: Network, id: RequestId) -> Option<PeerId> {
+    fn landed(&mut self, network: Network, id: RequestId, now: Now) -> Option<PeerId> {
         match self.routing.side(network)?.flights.remove(&id)? {
             Flight::Asked { peer } => Some(peer),
             Flight::Dialing { dial, peer, .. } => {
-                self.dials.leave(dial, Caller::Dht(network, id), &mut self.outputs);
+                self.leave_dial(dial, network, id, now);
                 Some(peer)
             }
         }
     }
 
     pub(super) fn request_failed(&mut self, network: Network, id: RequestId, failure: Failure, now: Now) {
-        self.landed(network, id);
+        self.landed(network, id, now);
         if let Some(side) = self.routing.side(network) {
             side.dht.handle_request_failed(id, failure, now);
         }
@@ -211,31 +211,38 @@ impl Engine {
             let dial = self.dials.begin(Caller::Dht(network, id), Some(peer), addrs, &[]);
             Flight::Dialing { dial, peer, request }
         };
+        let queued = matches!(flight, Flight::Dialing { dial, .. } if !self.dials.is_running(dial));
         if let Some(side) = self.routing.side(network) {
+            if queued {
+                side.dht.handle_postponed(id);
+            }
             side.flights.insert(id, flight);
         }
     }
 
     /// A DHT does not wait for an answer any more.
-    pub(super) fn cancel_request(&mut self, network: Network, id: RequestId) {
+    pub(super) fn cancel_request(&mut self, network: Network, id: RequestId, now: Now) {
         match self.routing.side(network).and_then(|side| side.flights.remove(&id)) {
             Some(Flight::Asked { .. }) => self.outputs.push_back(Output::DhtCancel { network, id }),
-            Some(Flight::Dialing { dial, .. }) => {
-                self.dials.leave(dial, Caller::Dht(network, id), &mut self.outputs);
-            }
+            Some(Flight::Dialing { dial, .. }) => self.leave_dial(dial, network, id, now),
             None => {}
         }
     }
 
+    fn leave_dial(&mut self, dial: DialId, network: Network, id: RequestId, now: Now) {
+        let caller = Caller::Dht(network, id);
+        self.dials.leave(dial, caller, now.instant, &self.config, &mut self.outputs);
+    }
+
     /// A peer is connected, by whatever way: what waits for that is sent.
-    pub(super) fn send_waiting(&mut self, peer: PeerId) {
+    pub(super) fn send_waiting(&mut self, peer: PeerId, now: Now) {
         for side in &mut self.routing.sides {
             let network = side.network;
             for (id, flight) in &mut side.flights {
-                if let Flight::Dialing { dial, peer: to, request } = flight
+                if let Flight::Dialing { peer: to, request, .. } = flight
                     && *to == peer
                 {
-                    self.dials.leave(*dial, Caller::Dht(network, *id), &mut self.outputs);
+                    side.dht.handle_begun(*id, now);
                     let request = request.clone();
                     self.outputs.push_back(Output::DhtRequest { network, id: *id, peer, request });
                     *flight = Flight::Asked { peer };

@@ -244,7 +244,7 @@ impl Engine {
             Dht::SendRequest { id, peer, addrs, request } => {
                 self.send_request(network, id, peer, &addrs, request, now);
             }
-            Dht::CancelRequest { id } => self.cancel_request(network, id),
+            Dht::CancelRequest { id } => self.cancel_request(network, id, now),
             Dht::Progress { lookup, progress } => match self.owner(network, lookup) {
                 Some(Owner::Find(find)) => {
                     let event = FindEvent::Progress(network, progress);

@@ -140,7 +140,7 @@ impl Engine {
         self.timers.cancel(&Timer::Review(job));
         self.timers.cancel(&Timer::AskSwarm(job));
         self.end_seek(job);
-        self.dials.leave_all(job, &mut self.outputs);
+        self.dials.leave_all(job, now.instant, &self.config, &mut self.outputs);
         if let Kind::Fetch(fetch) = &mut entry.kind {
             fetch.release_credit(&mut self.credit);
         }
@@ -268,6 +268,6 @@ impl Engine {
             Verdict::GiveUp(_) if !self.needs_sources(job) => drop(self.timers.cancel(&Timer::Review(job))),
             Verdict::GiveUp(error) => self.fail(job, error, now),
         }
-        self.dials.pump(&self.config, &mut self.outputs);
+        self.pump_dials(now);
     }
 }

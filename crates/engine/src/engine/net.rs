@@ -19,15 +19,14 @@ impl Engine {
     /// A connection stands. Several with one peer are one to the engine.
     pub fn handle_connected(&mut self, connected: &Connected, now: Now) {
         self.peers.connect(connected, self.config.dht_burst, now.instant);
-        let attempt =
-            self.dials.handle_connected(connected.dial, &connected.peer, &connected.addr, &self.config);
-        let by_user = attempt.is_some_and(|attempt| attempt.callers.contains(&Caller::User));
-        let by_user = by_user || connected.by_user;
+        let yields = connected.outbound || self.local < connected.peer;
+        let callers = self.dials.handle_connected(connected, yields, &self.config, &mut self.outputs);
+        let by_user = callers.contains(&Caller::User) || connected.by_user;
         if let Some(peer) = self.peers.get_mut(&connected.peer) {
             peer.by_user |= by_user;
         }
         self.timers.set_earlier(Timer::Trim, now.instant + self.config.trim_interval);
-        self.send_waiting(connected.peer);
+        self.send_waiting(connected.peer, now);
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
                 if by_user && entry.search.ask_connected {

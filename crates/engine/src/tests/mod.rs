@@ -1,5 +1,6 @@
 //! The engine as its shell sees it: several of them, joined in virtual time.
 
+mod connecting;
 mod dag;
 mod export;
 mod fetching;

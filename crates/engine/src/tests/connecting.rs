@@ -1,0 +1,113 @@
+//! Dials and connections, with an engine driven by hand.
+
+use std::time::Duration;
+
+use peerage_base::{Instant, Now, UnixTime};
+use peerage_dht::{Network, PeerInfo};
+
+use super::dag::{Tree, build, small};
+use super::world::{addr, hint, peer_id};
+use crate::*;
+
+/// An engine that listens on the local network.
+struct Alone {
+    engine: Engine,
+    now: Now,
+}
+
+impl Alone {
+    fn new(config: Config) -> Self {
+        let now = Now::new(Instant::START + Duration::from_secs(1), UnixTime(1_800_000_000));
+        let mut engine = Engine::new(peer_id(0), config, peerage_exchange::Config::default(), 1, now);
+        engine.set_listen(vec![addr(0)], now);
+        let mut alone = Self { engine, now };
+        alone.outputs();
+        alone
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.engine.poll_output()).collect()
+    }
+
+    /// Dials that the engine wants now.
+    fn dials(&mut self) -> Vec<(DialId, Option<peerage_identity::PeerId>)> {
+        let dial = |output| match output {
+            Output::Dial { dial, peer, .. } => Some((dial, peer)),
+            _ => None,
+        };
+        self.outputs().into_iter().filter_map(dial).collect()
+    }
+
+    /// Time passes, and nothing else happens.
+    fn wait(&mut self, span: Duration) {
+        let end = self.now.instant + span;
+        while let Some((at, _)) = self.engine.poll_timeout().filter(|(at, _)| *at <= end) {
+            self.now.instant = self.now.instant.max(at);
+            self.engine.handle_timeout(self.now);
+        }
+        self.now.instant = end;
+    }
+
+    fn connect(&mut self, n: usize, dial: Option<DialId>) {
+        let (peer, addr, outbound) = (peer_id(n), addr(n), dial.is_some());
+        self.engine.handle_connected(&Connected { peer, addr, dial, by_user: false, outbound }, self.now);
+    }
+
+    /// Puts a server into the table of the local network's DHT.
+    fn know(&mut self, n: usize) {
+        let info = PeerInfo { peer: peer_id(n), addrs: vec![addr(n)] };
+        assert!(self.engine.add_known(Network::Lan, &info, &addr(n), self.now));
+    }
+}
+
+#[test]
+fn who_waits_for_our_own_dials_has_not_failed() {
+    let mut alone = Alone::new(Config { dials: 1, ..Config::default() });
+    (1..=3).for_each(|n| alone.know(n));
+    let mut tried = Vec::new();
+    for find in 0..2 {
+        alone.engine.find(FindId(find), Target::Peer(peer_id(99)), alone.now);
+        tried.extend(alone.dials().into_iter().filter_map(|(_, peer)| peer));
+        alone.wait(Duration::from_secs(31));
+        alone.outputs();
+    }
+    assert_eq!((tried.len(), tried[0]), (2, tried[1]), "the others wait");
+    let left = alone.engine.servers(Network::Lan);
+    assert!(left.len() == 2 && left.iter().all(|info| info.peer != tried[0]), "{left:?}");
+}
+
+#[test]
+fn a_connection_ends_other_attempts_at_that_peer() {
+    let mut alone = Alone::new(Config::default());
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    // By the user's address, and by one that a table has.
+    alone.engine.start_fetch(
+        JobId(1),
+        dag.root,
+        Sources { hints: vec![hint(1)], ..Sources::default() },
+        false,
+        alone.now,
+    );
+    let outputs = alone.outputs();
+    let first = outputs.iter().find_map(|output| match output {
+        Output::Dial { dial, .. } => Some(*dial),
+        _ => None,
+    });
+    let elsewhere = "/ip4/10.0.0.77/tcp/4001".parse().unwrap();
+    let info = PeerInfo { peer: peer_id(1), addrs: vec![elsewhere] };
+    assert!(alone.engine.add_known(Network::Lan, &info, &addr(1), alone.now));
+    alone.engine.find(FindId(1), Target::Peer(peer_id(99)), alone.now);
+    let [(second, _)] = alone.dials()[..] else { panic!("another dial") };
+    alone.connect(1, Some(second));
+    let outputs = alone.outputs();
+    assert!(
+        outputs.iter().any(|output| matches!(output, Output::CancelDial { dial } if Some(*dial) == first))
+    );
+    assert!(outputs.iter().any(|output| matches!(output, Output::DhtRequest { .. })));
+    // The job has its peer, and does not try again.
+    let protocols = Protocols::of(["/ipfs/bitswap/1.2.0"]);
+    let identified = Identified { protocols, ..Identified::default() };
+    alone.engine.handle_identified(peer_id(1), &identified, alone.now);
+    assert_eq!(alone.engine.progress(JobId(1)).unwrap().sources, 1);
+    assert!(alone.dials().is_empty());
+}
