@@ -372,12 +372,11 @@ mod tests {
     fn a_connection_ends_all_attempts_at_that_peer() {
         let (mut dials, mut outputs) = (Dials::default(), VecDeque::new());
         let config = Config { dials: 2, ..Config::default() };
-        let job = |n| Caller::Job(JobId(n));
-        let begin =
-            |dials: &mut Dials, n: u64, at: usize| dials.begin(job(n), Some(peer_id(1)), &[addr(at)], &[]);
+        let job = |n: usize| Caller::Job(JobId(n as u64));
+        let begin = |dials: &mut Dials, n| dials.begin(job(n), Some(peer_id(1)), &[addr(n)], &[]);
         for yields in [true, false] {
             // The last one asked for goes first.
-            let [queued, other, dial] = [1, 2, 3].map(|n| begin(&mut dials, n, n as usize));
+            let [queued, other, dial] = [1, 2, 3].map(|n| begin(&mut dials, n));
             dials.begin(job(4), Some(peer_id(2)), &[addr(1)], &[]);
             dials.begin(job(5), Some(peer_id(3)), &[addr(1)], &[]);
             dials.waiting = VecDeque::from([dial, other, queued]);

@@ -128,6 +128,10 @@ pub struct Config {
     pub seek_pause_min: Duration,
     /// Longest such pause.
     pub seek_pause_max: Duration,
+    /// Look-ups in one DHT that wait for others to end, when as many run as may
+    /// ([`peerage_dht::Config::lookups_max`]). A judgement: more than the jobs
+    /// that run at once.
+    pub lookups_waiting: usize,
     /// Look-ups of one job for addresses of its providers, at once.
     pub whereabouts: usize,
     /// How long the local network is listened to before a job gives up, or a
@@ -200,6 +204,7 @@ impl Default for Config {
             quiet: Duration::from_secs(10),
             seek_pause_min: Duration::from_secs(5),
             seek_pause_max: Duration::from_secs(60),
+            lookups_waiting: 1_024,
             whereabouts: 4,
             near_silence: Duration::from_secs(2),
             near_peers: 256,

@@ -4,8 +4,9 @@
 //! as deployed peers are. What is looked for is looked for in both, and by the
 //! routers of the configuration: one [`Seek`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use peerage_base::{Instant, Now, Rng};
 use peerage_content::Cid;
 use peerage_dht::sweep::{Sweep, TaskId};
@@ -82,6 +83,12 @@ pub(crate) struct Side {
     pub(crate) sweep: Sweep,
     /// Servers that are being told, for the sweep.
     pub(crate) deliveries: BTreeMap<AnnounceId, TaskId>,
+    /// Whose look-ups wait for others to end, the longest waiting first.
+    waiting: VecDeque<Owner>,
+    /// The same of the sweep, which goes behind.
+    sweeping: VecDeque<(TaskId, Bytes)>,
+    /// Somebody's addresses could not be looked for, for want of room.
+    crowded: bool,
     /// The sweep was told that somebody can be asked.
     pub(crate) online: bool,
     /// There is an address of ours to tell.
@@ -89,6 +96,38 @@ pub(crate) struct Side {
 }
 
 impl Side {
+    /// Who may begin a look-up that had to wait.
+    pub(crate) fn next_waiting(&mut self) -> Option<Owner> {
+        if self.dht.has_room() { self.waiting.pop_front() } else { None }
+    }
+
+    /// Begins a look-up of the sweep as soon as there is room.
+    pub(crate) fn find_closest(&mut self, task: TaskId, key: Bytes, now: Now) {
+        self.sweeping.push_back((task, key));
+        self.sweep_on(now);
+    }
+
+    /// Begins what the sweep waits for; true if there was anything.
+    pub(crate) fn sweep_on(&mut self, now: Now) -> bool {
+        let mut begun = false;
+        while self.dht.has_room()
+            && let Some((task, key)) = self.sweeping.pop_front()
+        {
+            begun = true;
+            match self.dht.find_closest(&key, now) {
+                Ok(lookup) => drop(self.owners.insert(lookup, Owner::Sweep(task))),
+                Err(_) => self.sweep.handle_lookup_failed(task, now),
+            }
+        }
+        begun
+    }
+
+    /// True once after there was no room for a look-up of somebody's addresses,
+    /// when there is.
+    pub(crate) fn is_relieved(&mut self) -> bool {
+        self.crowded && self.dht.has_room() && std::mem::take(&mut self.crowded)
+    }
+
     /// True if there is somebody to tell, and an address of ours.
     pub(crate) fn is_online(&self) -> bool {
         self.has_addr && self.dht.stats().table_peers > 0
@@ -101,6 +140,8 @@ pub(crate) struct Seek {
     pub(crate) goal: Goal,
     pub(crate) began: Instant,
     running: BTreeMap<Network, LookupId>,
+    /// DHTs in which it waits for others to end.
+    waiting: BTreeSet<Network>,
     pub(crate) ended: BTreeMap<Network, Result<Report, LookupError>>,
     pub(crate) asking: Option<AskId>,
     /// How far it is, over both.
@@ -134,6 +175,7 @@ pub(crate) struct Routing {
     mode: DhtMode,
     public: bool,
     listens: bool,
+    lookups_waiting: usize,
     next_ask: u64,
     pub(crate) asks: BTreeMap<AskId, Owner>,
 }
@@ -150,6 +192,9 @@ impl Routing {
             bootstrapping: false,
             sweep: Sweep::new(routing.sweep.clone(), rng.next_u64(), now),
             deliveries: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            sweeping: VecDeque::new(),
+            crowded: false,
             online: false,
             has_addr: false,
         };
@@ -157,7 +202,15 @@ impl Routing {
             DhtMode::Off => Vec::new(),
             _ => vec![side(Network::Wan, &routing.wan), side(Network::Lan, &routing.lan)],
         };
-        Self { sides, mode: routing.mode, public: false, listens: false, next_ask: 0, asks: BTreeMap::new() }
+        Self {
+            sides,
+            mode: routing.mode,
+            public: false,
+            listens: false,
+            lookups_waiting: config.lookups_waiting,
+            next_ask: 0,
+            asks: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn side(&mut self, network: Network) -> Option<&mut Side> {
@@ -201,9 +254,12 @@ impl Routing {
         (wan, lan)
     }
 
-    /// Begins what a search does in one DHT, unless that is under way.
+    /// Begins what a search does in one DHT, unless that is under way. If there
+    /// are too many, it waits for one of them to end.
     pub(crate) fn begin(&mut self, seek: &mut Seek, owner: Owner, network: Network, now: Now) {
-        let Some(side) = self.side(network).filter(|_| !seek.running.contains_key(&network)) else { return };
+        let most = self.lookups_waiting;
+        let known = seek.running.contains_key(&network) || seek.waiting.contains(&network);
+        let Some(side) = self.side(network).filter(|_| !known) else { return };
         let lookup = match seek.goal {
             Goal::Find(Target::Providers(cid)) => side.dht.find_providers(&cid.hash().to_bytes(), now),
             Goal::Find(Target::Peer(peer)) => side.dht.find_peer(peer, now),
@@ -215,7 +271,19 @@ impl Routing {
                 seek.ended.remove(&network);
                 seek.running.insert(network, lookup);
             }
+            Err(LookupError::Busy) if side.waiting.len() < most => {
+                side.waiting.push_back(owner);
+                seek.ended.remove(&network);
+                seek.waiting.insert(network);
+            }
             Err(error) => drop(seek.ended.insert(network, Err(error))),
+        }
+    }
+
+    /// Begins what had to wait.
+    pub(crate) fn go_on(&mut self, seek: &mut Seek, owner: Owner, network: Network, now: Now) {
+        if seek.waiting.remove(&network) {
+            self.begin(seek, owner, network, now);
         }
     }
 
@@ -231,6 +299,7 @@ impl Routing {
             goal,
             began: now.instant,
             running: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             ended: BTreeMap::new(),
             asking: None,
             progress: BTreeMap::new(),
@@ -255,6 +324,7 @@ impl Routing {
     /// to be given up are returned.
     pub(crate) fn give_up(&mut self, whose: impl Fn(&Owner) -> bool) -> Vec<AskId> {
         for side in &mut self.sides {
+            side.waiting.retain(|owner| !whose(owner));
             let lookups: Vec<LookupId> =
                 side.owners.iter().filter(|(_, owner)| whose(owner)).map(|(id, _)| *id).collect();
             for lookup in lookups {
@@ -268,16 +338,19 @@ impl Routing {
         asks
     }
 
-    /// Looks for where a provider is that a DHT named without an address.
+    /// Looks for where a provider is that a DHT named without an address; false
+    /// if there is no room for that now.
     pub(crate) fn find_whereabouts(&mut self, job: JobId, peer: PeerId, now: Now) -> bool {
-        let mut any = false;
+        if self.sides.iter().any(|side| !side.dht.has_room()) {
+            self.sides.iter_mut().for_each(|side| side.crowded |= !side.dht.has_room());
+            return false;
+        }
         for side in &mut self.sides {
             if let Ok(lookup) = side.dht.find_peer(peer, now) {
                 side.owners.insert(lookup, Owner::Whereabouts(job, peer));
-                any = true;
             }
         }
-        any
+        true
     }
 
     /// Look-ups for the addresses of providers of a job that are under way.
@@ -296,7 +369,8 @@ impl Routing {
                 .is_none_or(|ended| matches!(ended, Ok(report) if report.end == End::NoPeers));
             nobody && side.dht.is_bootstrapping()
         };
-        seek.running.is_empty() && seek.asking.is_none() && !self.sides.iter().any(waits)
+        let idle = seek.running.is_empty() && seek.waiting.is_empty();
+        idle && seek.asking.is_none() && !self.sides.iter().any(waits)
     }
 }
 

@@ -127,11 +127,17 @@ impl Dht {
         }
     }
 
+    /// True if one more look-up may be begun: none is [`LookupError::Busy`].
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.lookups.values().filter(|lookup| !lookup.is_internal()).count() < self.config.lookups_max
+    }
+
     fn check_key(&self, key: &[u8]) -> Result<Bytes, LookupError> {
         if key.is_empty() || key.len() > KEY_MAX {
             return Err(LookupError::Key(key.len()));
         }
-        if self.lookups.values().filter(|lookup| !lookup.is_internal()).count() >= self.config.lookups_max {
+        if !self.has_room() {
             return Err(LookupError::Busy);
         }
         Ok(Bytes::copy_from_slice(key))

@@ -10,7 +10,6 @@ use peerage_dht::Network;
 use peerage_dht::sweep::{Cursor, Output as Swept, Stats, SweepError};
 
 use super::Engine;
-use crate::routing::Owner;
 
 /// How the announcing in one DHT stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +101,7 @@ impl Engine {
             while let Some(output) = side.sweep.poll_output() {
                 moved = true;
                 match output {
-                    Swept::FindClosest { id, key } => match side.dht.find_closest(&key, now) {
-                        Ok(lookup) => drop(side.owners.insert(lookup, Owner::Sweep(id))),
-                        Err(_) => side.sweep.handle_lookup_failed(id, now),
-                    },
+                    Swept::FindClosest { id, key } => side.find_closest(id, key, now),
                     Swept::Announce { id, peer, multihashes } => {
                         match side.dht.announce(peer, multihashes, now) {
                             Ok(announcement) => drop(side.deliveries.insert(announcement, id)),

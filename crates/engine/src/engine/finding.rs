@@ -8,7 +8,7 @@ use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Engine, Timer};
 use crate::output::{AskId, FindId, JobId, Output};
-use crate::routing::{FindEvent, Goal, Owner, Source, Target};
+use crate::routing::{FindEvent, Goal, Owner, Side, Source, Target};
 use crate::search::Origin;
 
 impl Engine {
@@ -145,16 +145,22 @@ impl Engine {
             entry.seek_pause = (entry.seek_pause * 2).min(self.config.seek_pause_max);
         }
         let mut whereabouts = self.routing.whereabouts(job);
+        let mut waits = false;
         for peer in entry.search.whereabouts_unknown().collect::<Vec<_>>() {
             if whereabouts >= self.config.whereabouts {
                 break;
             }
-            if !entry.looked_for.contains(&peer) && self.routing.find_whereabouts(job, peer, now) {
-                entry.looked_for.insert(peer);
-                whereabouts = self.routing.whereabouts(job);
+            if entry.looked_for.contains(&peer) {
+                continue;
             }
+            if !self.routing.find_whereabouts(job, peer, now) {
+                waits = true;
+                break;
+            }
+            entry.looked_for.insert(peer);
+            whereabouts = self.routing.whereabouts(job);
         }
-        entry.seek.is_some() || whereabouts > 0
+        entry.seek.is_some() || whereabouts > 0 || waits
     }
 
     /// Stops looking for sources.
@@ -229,12 +235,36 @@ impl Engine {
                     side.bootstrapping |= side.dht.is_bootstrapping();
                 }
             }
+            moved |= self.begin_waiting(network, now);
             let Some(side) = self.routing.side(network) else { continue };
             let waits = std::mem::replace(&mut side.bootstrapping, side.dht.is_bootstrapping());
             if waits && !side.bootstrapping {
                 moved = true;
                 self.review_all(now);
             }
+        }
+        moved
+    }
+
+    /// Begins look-ups that had to wait for others to end; true if there were any.
+    fn begin_waiting(&mut self, network: Network, now: Now) -> bool {
+        let mut moved = false;
+        while let Some(owner) = self.routing.side(network).and_then(Side::next_waiting) {
+            moved = true;
+            let seek = match owner {
+                Owner::Find(find) => self.finds.get_mut(&find),
+                Owner::Job(job) => self.jobs.get_mut(&job).and_then(|entry| entry.seek.as_mut()),
+                Owner::Whereabouts(..) | Owner::Sweep(_) => None,
+            };
+            if let Some(seek) = seek {
+                self.routing.go_on(seek, owner, network, now);
+            }
+        }
+        let Some(side) = self.routing.side(network) else { return moved };
+        moved |= side.sweep_on(now);
+        if side.is_relieved() {
+            moved = true;
+            self.review_all(now);
         }
         moved
     }

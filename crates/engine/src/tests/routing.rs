@@ -343,3 +343,33 @@ fn another_provider_is_looked_for_when_the_first_falls_silent() {
         world.run(9, 1, 120).clone().expect("the other one is found");
     }
 }
+
+#[test]
+fn look_ups_beyond_those_that_may_run_wait_for_their_turn() {
+    let mut config = Config::default();
+    config.routing.lan.lookups_max = 1;
+    let mut world = network(7, 12, config);
+    let dags = [1, 2, 3].map(|seed| file(seed, 1_000));
+    for (n, dag) in dags.iter().enumerate() {
+        world.share(n + 1, dag);
+        provide(&mut world, n + 1, dag);
+    }
+    let now = world.clock();
+    for (n, dag) in dags.iter().enumerate() {
+        world.peers[9].engine.find(FindId(n as u64), Target::Providers(dag.root), now);
+    }
+    world.perform_all(9);
+    world.fetch(9, 1, dags[0].root, anywhere());
+    world.run_for(10);
+    world.outcome(9, 1).expect("over").clone().expect("found");
+    for n in 0..dags.len() {
+        let events = || world.peers[9].found.iter().filter(|(find, _)| *find == FindId(n as u64));
+        let found = |(_, event): &(FindId, FindEvent)| match event {
+            FindEvent::Found(_, infos) => infos.iter().any(|info| info.peer == peer_id(n + 1)),
+            _ => false,
+        };
+        assert!(events().any(found), "look-up {n}");
+        let over = |(_, event): &(FindId, FindEvent)| matches!(event, FindEvent::Finished(reports) if reports[&Network::Lan].is_ok());
+        assert!(events().any(over), "look-up {n}");
+    }
+}
