@@ -25,8 +25,12 @@ pub struct Peerage {
     bin: PathBuf,
     repo: TempDir,
     slowdown: Option<u32>,
+    /// Where it listens.
+    listen: &'static str,
     /// Peers of the DHT to begin with, and flags of the network.
     network: Vec<String>,
+    /// The program and arguments that run it elsewhere than here.
+    within: Vec<String>,
 }
 
 /// A running `share`, `up` or `get --seed-for`.
@@ -47,7 +51,9 @@ impl Peerage {
             bin: path_from_env("PEERAGE_BIN")?,
             repo: TempDir::with_prefix("peerage-")?,
             slowdown: None,
+            listen: "/ip4/127.0.0.1/tcp/0",
             network: Vec::new(),
+            within: Vec::new(),
         })
     }
 
@@ -69,6 +75,15 @@ impl Peerage {
         Ok(Self { network, ..Self::new()? })
     }
 
+    /// The same on all interfaces of another network namespace, which
+    /// `within`, a program with arguments, runs it in.
+    ///
+    /// # Errors
+    /// As [`Peerage::new`].
+    pub fn within(within: &[String]) -> Result<Self> {
+        Ok(Self { listen: "/ip4/0.0.0.0/tcp/0", within: within.to_vec(), ..Self::new()? })
+    }
+
     /// Where its repository is.
     #[must_use]
     pub fn repo(&self) -> &Path {
@@ -76,7 +91,14 @@ impl Peerage {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.bin);
+        let mut command = match self.within.split_first() {
+            Some((program, before)) => {
+                let mut command = Command::new(program);
+                command.args(before).arg(&self.bin);
+                command
+            }
+            None => Command::new(&self.bin),
+        };
         command
             .args(args)
             .arg("--json")
@@ -94,7 +116,7 @@ impl Peerage {
 
     fn networked(&self, args: &[&str]) -> Command {
         let mut command = self.command(args);
-        command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]).args(&self.network);
+        command.args(["--listen", self.listen]).args(&self.network);
         command
     }
 

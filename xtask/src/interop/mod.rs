@@ -14,6 +14,7 @@ pub(crate) fn run(root: &Path, filter: Option<&str>) -> Result<()> {
     let place = root.join("tests/interop");
     let helia = setup::helia(&place).context("setting up Helia")?;
     let python = setup::kubo(&place).context("setting up Kubo")?;
+    setup::router()?;
     let peerage = build_bin(root, "peerage-node", "peerage", false)?;
     let mut tests = cargo(&place);
     tests

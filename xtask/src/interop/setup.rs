@@ -70,6 +70,32 @@ pub(crate) fn kubo(place: &Path) -> Result<PathBuf> {
     Ok(target.join("bin/python"))
 }
 
+/// Fails unless there is a router to be had, and what its network is made with.
+pub(crate) fn router() -> Result<()> {
+    let needed = [
+        ("miniupnpd", "miniupnpd-nftables"),
+        ("nft", "nftables"),
+        ("ip", "iproute2"),
+        ("unshare", "util-linux"),
+        ("nsenter", "util-linux"),
+    ];
+    for (program, package) in needed {
+        ensure!(
+            on_path(program),
+            "{program} is not installed: the interop tests run a home router in namespaces of their own \
+             and need it (Debian: `apt install {package}`)"
+        );
+    }
+    Ok(())
+}
+
+/// True if there is such a program; daemons may lie where only root looks.
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
+}
+
 /// The folder of an installation, made by `install` unless one of the same
 /// lock files is complete already.
 fn installed(
