@@ -3,6 +3,7 @@
 
 mod aria2;
 mod contender;
+mod find;
 mod peerage;
 mod process;
 mod report;
@@ -33,12 +34,15 @@ pub(crate) struct Options {
 enum What {
     /// Measure transfers between processes over loopback, beside other programs
     Transfer(transfer::Options),
+    /// Measure a `get` by nothing but a CID, beside one by a link
+    Find(find::Options),
 }
 
 /// Runs what was asked for.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Transfer(transfer)) => transfer::run(root, transfer),
+        Some(What::Find(find)) => find::run(root, find),
         None => execute(
             cargo(root)
                 .args(["bench", "--locked", "--package", "peerage-benches", "--benches", "--"])

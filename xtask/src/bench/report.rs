@@ -23,7 +23,7 @@ impl Series {
 }
 
 /// The middle value; of an even number the mean of the two.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -64,11 +64,12 @@ pub(crate) fn table(bytes: u64, all: &[Series]) -> String {
             "get CPU s",
             "get MB",
         ]
-        .map(str::to_owned),
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for series in all {
         let seconds = || series.runs.iter().map(|run| run.getter.seconds);
-        rows.push([
+        rows.push(vec![
             series.name.to_owned(),
             format!("{:.2}", series.median(|run| run.ready_seconds)),
             format!("{:.2}", series.seconds()),
@@ -82,19 +83,21 @@ pub(crate) fn table(bytes: u64, all: &[Series]) -> String {
             format!("{:.1}", mega(peak(&series.runs, |run| run.getter.peak_rss))),
         ]);
     }
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
-        .collect();
+    aligned(&rows)
+}
+
+/// Rows of as many cells each, in columns: names to the left, numbers to the right.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     let mut out = String::new();
-    for row in &rows {
+    for row in rows {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let gap = if column == 0 { "" } else { "  " };
-            // The name to the left, numbers to the right; writing to a String cannot fail.
-            if column == 0 {
-                write!(out, "{gap}{cell:<width$}").ok();
-            } else {
-                write!(out, "{gap}{cell:>width$}").ok();
-            }
+            // Writing to a String cannot fail.
+            match column {
+                0 => write!(out, "{cell:<width$}").ok(),
+                _ => write!(out, "  {cell:>width$}").ok(),
+            };
         }
         out.push('\n');
     }
