@@ -11,6 +11,7 @@
 //! decides the [`Mode`].
 
 pub mod codec;
+mod crowd;
 mod dht;
 mod ipns;
 mod key;
@@ -34,5 +35,6 @@ pub use message::{PeerInfo, Record, Request, Response};
 pub use output::{
     AnnounceId, Answer, End, Failure, LookupError, LookupId, Mode, Output, Progress, Report, RequestId, Timer,
 };
+pub use reach::Group as IpGroup;
 pub use table::BucketHealth;
 pub use values::{Validator, ValueError, public_key_key};

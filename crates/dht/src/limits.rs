@@ -117,6 +117,10 @@ pub struct Config {
     pub table_group_max: usize,
     /// Peers of one IP group in one bucket, on the WAN (go: 2).
     pub bucket_group_max: usize,
+    /// Peers of one IP group that count among the k closest of a look-up, on
+    /// the WAN; whoever wants to be all of them needs addresses in seven. A
+    /// judgement: as many as in the table.
+    pub closest_group_max: usize,
     /// Failures in a row after which a peer leaves the table though nobody
     /// waits for its place. One may be our own network's.
     pub failures_max: u32,
@@ -210,6 +214,7 @@ impl Default for Config {
             replacements: 10,
             table_group_max: 3,
             bucket_group_max: 2,
+            closest_group_max: 3,
             failures_max: 2,
             check_after: Duration::from_secs(600),
             checks_max: 256,
@@ -261,6 +266,8 @@ pub struct SweepConfig {
     /// `k`: servers that are told of a key (20 is fixed for the `/ipfs`
     /// protocols). What [`Config::bucket_size`] is for the look-ups.
     pub replication: usize,
+    /// As [`Config::closest_group_max`].
+    pub closest_group_max: usize,
     /// The keys are the owner's, who is asked for the next ones, and not held here.
     pub listed: bool,
     /// Keys held, of 72 bytes and a third more for the map. A judgement: 100 MB.
@@ -303,6 +310,7 @@ impl Default for SweepConfig {
         Self {
             interval: Duration::from_secs(22 * 3600),
             replication: 20,
+            closest_group_max: 3,
             listed: false,
             keys_max: 1 << 20,
             waiting_max: 1 << 18,

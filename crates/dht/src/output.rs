@@ -6,6 +6,7 @@ use bytes::Bytes;
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::message::{PeerInfo, Request, Response};
+use crate::reach::Group as IpGroup;
 
 /// A look-up. Given by the machine, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,8 +150,13 @@ pub struct Report {
     pub end: End,
     /// Its figures.
     pub progress: Progress,
-    /// The closest peers that answered, nearest first, at most k.
+    /// The closest peers that answered, nearest first: k, and beside them those
+    /// that do not count for being too many of one IP group
+    /// ([`crate::Config::closest_group_max`]).
     pub closest: Vec<PeerInfo>,
+    /// Of each of these, the group of the address by which it answered; none on
+    /// the LAN.
+    pub groups: Vec<Option<IpGroup>>,
     /// Hops to the closest of them; 1 if it was in the table. 0 if nobody answered.
     pub hops: u32,
     /// Peers at which the record was stored: who confirmed a value, or were

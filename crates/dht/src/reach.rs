@@ -19,11 +19,15 @@ use crate::message::PeerInfo;
 /// classes, and so with no meaning in their second octet.
 const LEGACY_A: [u8; 8] = [12, 17, 19, 38, 48, 53, 56, 73];
 
-/// Whoever has one address of a group can have many.
+/// Networks of one owner, as far as that shows: whoever has one address of a
+/// group can have many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Group {
+pub enum Group {
+    /// An IPv4 /8 that one owner has whole.
     V4Class(u8),
+    /// An IPv4 /16.
     V4([u8; 2]),
+    /// An IPv6 /32.
     V6([u8; 4]),
 }
 
@@ -104,6 +108,15 @@ impl Reach {
     /// wants one that is public and not through a relay.
     pub(crate) fn is_askable(self, addrs: &[Multiaddr]) -> bool {
         addrs.iter().any(|addr| addr.scope() != Scope::Relay)
+    }
+
+    /// The group of a peer that a connection with this address leads to, or
+    /// would; none where groups do not matter.
+    pub(crate) fn group(self, via: &Multiaddr) -> Option<Group> {
+        match self.standing(via) {
+            Standing::Grouped(group) => Some(group),
+            Standing::Outside | Standing::Exempt => None,
+        }
     }
 
     /// The standing of a peer that a connection with this remote address leads

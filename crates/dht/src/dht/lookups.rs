@@ -11,6 +11,7 @@ use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED, PROVIDERS_TAKEN};
 use crate::lookup::{Candidates, Found, Goal, Lookup, Step};
 use crate::message::{PeerInfo, Record, Request, Response};
 use crate::output::{End, Failure, LookupError, LookupId, Mode, Output, RequestId, Timer};
+use crate::reach::Group;
 use crate::values::Refused;
 
 impl Dht {
@@ -177,7 +178,7 @@ impl Dht {
 
     fn open_with(&mut self, key: Bytes, goal: Goal, known: Vec<PeerInfo>, now: Now) -> LookupId {
         let id = LookupId(self.out.next_id());
-        let candidates = Candidates::new(Key::of(&key), known, &self.config);
+        let candidates = Candidates::new(Key::of(&key), known, self.reach, &self.config);
         self.lookups.insert(id, Lookup::new(id, key, goal, candidates, now.instant));
         self.out.timers.set(Timer::Lookup(id), now.instant + self.config.lookup_timeout);
         id
@@ -215,6 +216,7 @@ impl Dht {
         id: LookupId,
         request: RequestId,
         peer: PeerId,
+        group: Option<Group>,
         response: Response,
         now: Now,
     ) {
@@ -229,7 +231,7 @@ impl Dht {
             .flat_map(|info| self.reach.filter(&info.addrs))
             .collect();
         lookup.peer_found(sought, &mut self.out.queue);
-        lookup.answered(&peer, closer);
+        lookup.answered(&peer, group, closer);
         match response {
             Response::Providers { providers, .. } => {
                 let local = self.local.peer;

@@ -145,7 +145,10 @@ impl Dht {
         }
         self.peer_answered(&pending.to, via, now);
         match pending.purpose {
-            Purpose::Search(lookup) => self.search_answered(lookup, id, pending.to.peer, response, now),
+            Purpose::Search(lookup) => {
+                let group = self.reach.group(via);
+                self.search_answered(lookup, id, pending.to.peer, group, response, now);
+            }
             Purpose::Store(lookup) => {
                 let confirmed = matches!((&response, &pending.request),
                     (Response::Stored { record }, Request::PutValue { record: sent }) if record == sent);

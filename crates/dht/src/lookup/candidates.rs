@@ -11,6 +11,9 @@
 //! Who names peers that all fail is not believed in the others that only it
 //! named: anyone can invent ids that are very near, and each costs a timeout.
 //!
+//! Of one IP group only a few count among the `k` ([`Crowd`]); those of it that
+//! were not asked by then are passed over.
+//!
 //! With several paths (S/Kademlia) a peer belongs to the path that heard of it
 //! first, and is asked on no other, so that a liar leads only one astray.
 
@@ -19,9 +22,11 @@ use std::num::NonZeroU32;
 
 use peerage_identity::PeerId;
 
+use crate::crowd::Crowd;
 use crate::key::{Distance, Key};
 use crate::limits::{ADDRS_KEPT_MAX, Config, DISTRUST_AFTER};
 use crate::message::PeerInfo;
+use crate::reach::{Group, Reach};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -40,6 +45,8 @@ struct Candidate {
     path: usize,
     /// Who named it, if it was one peer alone.
     by: Option<Namer>,
+    /// Of the address by which it answered.
+    group: Option<Group>,
 }
 
 /// A peer that answered: the first, the second, and so on. A look-up remembers
@@ -70,6 +77,8 @@ pub(crate) struct Candidates {
     alpha: usize,
     beta: usize,
     max: usize,
+    group_max: usize,
+    reach: Reach,
     /// Paths that still walk.
     walking: BTreeSet<usize>,
     paths: usize,
@@ -82,7 +91,7 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     /// Begins with the peers that we know, dealt to the paths in turn.
-    pub(crate) fn new(target: Key, known: Vec<PeerInfo>, config: &Config) -> Self {
+    pub(crate) fn new(target: Key, known: Vec<PeerInfo>, reach: Reach, config: &Config) -> Self {
         let paths = config.paths.max(1);
         let mut candidates = Self {
             target,
@@ -90,6 +99,8 @@ impl Candidates {
             alpha: config.parallelism.max(paths),
             beta: config.resiliency,
             max: config.candidates_max,
+            group_max: config.closest_group_max,
+            reach,
             walking: (0..paths).collect(),
             paths,
             all: BTreeMap::new(),
@@ -140,17 +151,18 @@ impl Candidates {
                 _ => return,
             }
         }
-        self.all.insert(distance, Candidate { info, state: State::Heard, depth, path, by });
+        self.all.insert(distance, Candidate { info, state: State::Heard, depth, path, by, group: None });
     }
 
-    /// `peer` answered and named these. False if it had not been asked.
-    pub(crate) fn answered(&mut self, peer: &PeerId, closer: Vec<PeerInfo>) -> bool {
+    /// `peer`, of that IP group, answered and named these. False if it had not been asked.
+    pub(crate) fn answered(&mut self, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
         let distance = self.distance(peer);
         let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting)
         else {
             return false;
         };
         candidate.state = State::Answered;
+        candidate.group = group;
         let (depth, path, by) = (candidate.depth, candidate.path, candidate.by);
         self.answered += 1;
         if let Some(by) = by {
@@ -214,24 +226,48 @@ impl Candidates {
         more || waiting > 0
     }
 
-    /// The rest of the k closest; false if they have all answered.
+    /// The rest of the k closest that count; false if they have all answered.
     fn gather(&mut self, ask: &mut Vec<PeerInfo>) -> bool {
-        let mut open = false;
-        for candidate in self.all.values_mut().filter(|found| found.state != State::Failed).take(self.k) {
-            open |= candidate.state != State::Answered;
+        let (mut open, reach) = (false, self.reach);
+        let mut crowd = Crowd::new(self.group_max);
+        for candidate in self.all.values_mut().filter(|found| found.state != State::Failed) {
+            if crowd.counted() == self.k {
+                break;
+            }
             if candidate.state == State::Heard {
+                // Where it is said to be; anybody who knows better adds to that.
+                if crowd.is_full_of(candidate.info.addrs.iter().map(|addr| reach.group(addr))) {
+                    continue;
+                }
                 candidate.state = State::Waiting;
                 ask.push(candidate.info.clone());
                 self.asked += 1;
             }
+            open |= candidate.state != State::Answered;
+            crowd.add(candidate.group);
         }
         open
     }
 
+    /// Those that have answered, nearest first, until k of them count.
+    fn nearest_answered(&self) -> impl Iterator<Item = &Candidate> {
+        let mut crowd = Crowd::new(self.group_max);
+        let answered = self.all.values().filter(|found| found.state == State::Answered);
+        answered.take_while(move |found| {
+            let more = crowd.counted() < self.k;
+            crowd.add(found.group);
+            more
+        })
+    }
+
     /// The closest that have answered, nearest first.
     pub(crate) fn closest(&self) -> Vec<PeerInfo> {
-        let answered = self.all.values().filter(|found| found.state == State::Answered);
-        answered.take(self.k).map(|found| found.info.clone()).collect()
+        self.nearest_answered().map(|found| found.info.clone()).collect()
+    }
+
+    /// The groups of these.
+    pub(crate) fn closest_groups(&self) -> Vec<Option<Group>> {
+        self.nearest_answered().map(|found| found.group).collect()
     }
 
     /// Of the closest that has answered: how far it is from the target, and
@@ -259,6 +295,11 @@ mod tests {
         Config { bucket_size: 5, parallelism: 4, resiliency: 2, candidates_max: 30, ..Config::default() }
     }
 
+    /// Where groups do not matter.
+    fn lan() -> Reach {
+        Reach::new(&Config::new(crate::limits::Network::Lan))
+    }
+
     /// Numbers of peers, closest to the target first.
     fn order(target: &Key, count: u64) -> Vec<u64> {
         let mut all: Vec<u64> = (0..count).collect();
@@ -278,25 +319,25 @@ mod tests {
         let target = Key::of(b"target");
         let near = order(&target, 40);
         let known: Vec<PeerInfo> = near[20..30].iter().map(|&n| info(n)).collect();
-        let mut candidates = Candidates::new(target, known, &config());
+        let mut candidates = Candidates::new(target, known, lan(), &config());
         let first = asked(candidates.next());
         assert_eq!(first, near[20..24].iter().map(|&n| info(n)).collect::<Vec<_>>(), "alpha at a time");
         // The first to answer names the very closest.
         let closer = near[..6].iter().map(|&n| info(n)).collect();
-        assert!(candidates.answered(&peer(near[20]), closer));
-        assert!(!candidates.answered(&peer(near[20]), Vec::new()), "once");
+        assert!(candidates.answered(&peer(near[20]), None, closer));
+        assert!(!candidates.answered(&peer(near[20]), None, Vec::new()), "once");
         assert_eq!(asked(candidates.next()), [info(near[0])], "one place came free");
         candidates.failed(&peer(near[21]), true);
         assert_eq!(asked(candidates.next()), [info(near[1])]);
-        candidates.answered(&peer(near[1]), Vec::new());
+        candidates.answered(&peer(near[1]), None, Vec::new());
         assert_eq!(asked(candidates.next()), [info(near[2])]);
         candidates.failed(&peer(near[0]), true);
         assert_eq!(asked(candidates.next()), [info(near[3])]);
-        candidates.answered(&peer(near[2]), Vec::new());
+        candidates.answered(&peer(near[2]), None, Vec::new());
         // The two closest that live have answered: the rest of five at once.
         assert_eq!(asked(candidates.next()), [info(near[4]), info(near[5])]);
         for &n in &near[3..6] {
-            candidates.answered(&peer(n), Vec::new());
+            candidates.answered(&peer(n), None, Vec::new());
         }
         assert_eq!(candidates.next(), Next::Settled, "though two further ones are still silent");
         assert_eq!(candidates.closest(), near[1..6].iter().map(|&n| info(n)).collect::<Vec<_>>());
@@ -306,9 +347,9 @@ mod tests {
 
     #[test]
     fn ends_when_nobody_is_left() {
-        let mut none = Candidates::new(Key::of(b"a"), Vec::new(), &config());
+        let mut none = Candidates::new(Key::of(b"a"), Vec::new(), lan(), &config());
         assert_eq!(none.next(), Next::Settled);
-        let mut all_fail = Candidates::new(Key::of(b"a"), (0..9).map(info).collect(), &config());
+        let mut all_fail = Candidates::new(Key::of(b"a"), (0..9).map(info).collect(), lan(), &config());
         let mut count = 0;
         while let Next::Ask(peers) = all_fail.next() {
             assert!(!peers.is_empty(), "nothing is waited for that does not come");
@@ -325,11 +366,11 @@ mod tests {
         let target = Key::of(b"target");
         let near = order(&target, 40);
         let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
-        let mut candidates = Candidates::new(target, known, &Config { paths: 2, ..config() });
+        let mut candidates = Candidates::new(target, known, lan(), &Config { paths: 2, ..config() });
         assert_eq!(asked(candidates.next()).len(), 4, "two on each path");
         // A liar on the first path names its friends; the second path is not led there.
-        candidates.answered(&peer(near[30]), near[..3].iter().map(|&n| info(n)).collect());
-        candidates.answered(&peer(near[31]), near[1..6].iter().map(|&n| info(n)).collect());
+        candidates.answered(&peer(near[30]), None, near[..3].iter().map(|&n| info(n)).collect());
+        candidates.answered(&peer(near[31]), None, near[1..6].iter().map(|&n| info(n)).collect());
         assert!(near[..3].iter().all(|&n| candidates.path_of(&peer(n)) == Some(0)));
         assert!(near[3..6].iter().all(|&n| candidates.path_of(&peer(n)) == Some(1)));
         assert_eq!(asked(candidates.next()), [info(near[0]), info(near[3])], "each its own closest");
@@ -340,15 +381,46 @@ mod tests {
         let target = Key::of(b"target");
         let near = order(&target, 40);
         let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
-        let mut candidates = Candidates::new(target, known, &config());
+        let mut candidates = Candidates::new(target, known, lan(), &config());
         candidates.next();
         // The liar answers first; the place that it leaves goes to the nearest.
         let false_addr = |n| PeerInfo { peer: peer(n), addrs: vec![addr(99)] };
-        candidates.answered(&peer(near[30]), vec![false_addr(near[0]), false_addr(near[1])]);
+        candidates.answered(&peer(near[30]), None, vec![false_addr(near[0]), false_addr(near[1])]);
         assert_eq!(asked(candidates.next()), [false_addr(near[0])]);
-        candidates.answered(&peer(near[31]), vec![info(near[1]), info(near[1])]);
+        candidates.answered(&peer(near[31]), None, vec![info(near[1]), info(near[1])]);
         let both = PeerInfo { peer: peer(near[1]), addrs: vec![addr(99), addr(near[1])] };
         assert_eq!(asked(candidates.next()), [both]);
+    }
+
+    #[test]
+    fn whoever_is_near_from_one_network_alone_is_not_all_of_the_closest() {
+        let target = Key::of(b"target");
+        let near = order(&target, 60);
+        let wan = Reach::new(&Config::default());
+        let at = |place: usize| {
+            // The forty nearest are one owner's.
+            let (owner, host) = if place < 40 { (1, place) } else { (place, 1) };
+            let addr = format!("/ip4/5.{owner}.0.{host}/tcp/4001").parse().unwrap();
+            PeerInfo { peer: peer(near[place]), addrs: vec![addr] }
+        };
+        let known: Vec<PeerInfo> = (50..54).map(at).collect();
+        let mut candidates = Candidates::new(target, known, wan, &config());
+        let (mut asked, mut waiting) = (0, Vec::new());
+        while let Next::Ask(peers) = candidates.next() {
+            waiting.extend(peers);
+            let info: PeerInfo = waiting.remove(0);
+            asked += 1;
+            let place = near.iter().position(|&n| peer(n) == info.peer).unwrap();
+            // His name each other; the others name some of everybody.
+            let closer = if place < 40 { (0..40).collect::<Vec<_>>() } else { vec![0, 1, 2, 40, 41, 42] };
+            let group = wan.group(&info.addrs[0]);
+            candidates.answered(&info.peer, group, closer.into_iter().map(at).collect());
+        }
+        let closest = candidates.closest();
+        let honest = closest.iter().filter(|info| near[40..].iter().any(|&n| peer(n) == info.peer)).count();
+        assert_eq!(honest, config().bucket_size - config().closest_group_max);
+        assert_eq!(candidates.closest_groups().len(), closest.len());
+        assert!(asked < 20, "{asked}: those that would not count are not asked");
     }
 
     #[test]
@@ -356,11 +428,11 @@ mod tests {
         let target = Key::of(b"target");
         let near = order(&target, 40);
         let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
-        let mut candidates = Candidates::new(target, known, &config());
+        let mut candidates = Candidates::new(target, known, lan(), &config());
         candidates.next();
-        candidates.answered(&peer(near[30]), near[..10].iter().map(|&n| info(n)).collect());
+        candidates.answered(&peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
         // The tenth is named by another too.
-        candidates.answered(&peer(near[31]), near[9..20].iter().map(|&n| info(n)).collect());
+        candidates.answered(&peer(near[31]), None, near[9..20].iter().map(|&n| info(n)).collect());
         assert_eq!(asked(candidates.next()).len(), 4);
         for &n in &near[..4] {
             candidates.failed(&peer(n), true);
@@ -374,10 +446,10 @@ mod tests {
         let target = Key::of(b"target");
         let near = order(&target, 40);
         let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
-        let mut candidates = Candidates::new(target, known, &config());
+        let mut candidates = Candidates::new(target, known, lan(), &config());
         candidates.next();
-        candidates.answered(&peer(near[30]), near[..10].iter().map(|&n| info(n)).collect());
-        candidates.answered(&peer(near[31]), Vec::new());
+        candidates.answered(&peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
+        candidates.answered(&peer(near[31]), None, Vec::new());
         asked(candidates.next());
         for &n in &near[..4] {
             candidates.failed(&peer(n), false);
@@ -398,7 +470,7 @@ mod tests {
         ) {
             let config = Config { paths, ..config() };
             let mut candidates =
-                Candidates::new(Key::of(b"target"), known.into_iter().map(info).collect(), &config);
+                Candidates::new(Key::of(b"target"), known.into_iter().map(info).collect(), lan(), &config);
             let mut answers = answers.into_iter();
             let mut asked = BTreeSet::new();
             let mut waiting: Vec<PeerId> = Vec::new();
@@ -411,7 +483,7 @@ mod tests {
                 let peer = if newest_first { waiting.pop().unwrap() } else { waiting.remove(0) };
                 match answers.next().flatten() {
                     Some(closer) => {
-                        candidates.answered(&peer, closer.into_iter().map(info).collect());
+                        candidates.answered(&peer, None, closer.into_iter().map(info).collect());
                     }
                     None => candidates.failed(&peer, true),
                 }

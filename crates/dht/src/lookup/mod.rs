@@ -22,6 +22,7 @@ use crate::key::KEY_BITS;
 use crate::limits::{ADDRS_KEPT_MAX, PROVIDERS_FOUND_MAX};
 use crate::message::{PeerInfo, Record, Request};
 use crate::output::{End, Failure, LookupId, Output, Progress, Report, RequestId};
+use crate::reach::Group;
 use crate::values::Validators;
 
 /// What a look-up is for, and what it found of that.
@@ -144,14 +145,14 @@ impl Lookup {
     }
 
     /// A peer answered and named these. False if it had not been asked.
-    pub(crate) fn answered(&mut self, peer: &PeerId, closer: Vec<PeerInfo>) -> bool {
+    pub(crate) fn answered(&mut self, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
         // Who is looked for is not asked about itself.
         let sought = match self.goal {
             Goal::Peer { peer, .. } => Some(peer),
             _ => None,
         };
         let closer = closer.into_iter().filter(|info| Some(info.peer) != sought).collect();
-        self.candidates.answered(peer, closer)
+        self.candidates.answered(peer, group, closer)
     }
 
     pub(crate) fn failed(&mut self, peer: &PeerId, failure: Failure) {
@@ -251,6 +252,7 @@ impl Lookup {
             end,
             progress: self.progress(),
             closest: self.candidates.closest(),
+            groups: self.candidates.closest_groups(),
             hops: self.candidates.nearest().map_or(0, |(_, hops)| hops),
             stored: self.stored,
             took: now.since(self.started),

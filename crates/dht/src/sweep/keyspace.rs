@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use peerage_base::Instant;
 
+use crate::crowd::Crowd;
 use crate::key::{Distance, Key};
 use crate::message::PeerInfo;
+use crate::reach::Group;
 
 /// Look-ups whose depth is remembered, to guess how deep regions are.
 const DEPTHS_KEPT: usize = 8;
@@ -105,11 +107,12 @@ impl Gap {
 pub(super) struct Server {
     pub(super) key: Key,
     pub(super) info: PeerInfo,
+    group: Option<Group>,
 }
 
 impl Server {
-    pub(super) fn new(info: PeerInfo) -> Arc<Self> {
-        Arc::new(Self { key: Key::of_peer(&info.peer), info })
+    pub(super) fn new(info: PeerInfo, group: Option<Group>) -> Arc<Self> {
+        Arc::new(Self { key: Key::of_peer(&info.peer), info, group })
     }
 }
 
@@ -124,7 +127,7 @@ struct Piece {
 /// What is known of a key's neighbourhood.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Neighbours {
-    /// The k closest, nearest first; fewer if there are not as many at all.
+    /// The closest, nearest first, until k count; fewer if there are not as many at all.
     Known(Vec<Arc<Server>>),
     /// There may be closer ones than are known, and they would lie here.
     Unknown(Gap),
@@ -134,6 +137,7 @@ pub(super) enum Neighbours {
 #[derive(Debug)]
 pub(super) struct Known {
     k: usize,
+    group_max: usize,
     reuse_for: Duration,
     /// By their beginning.
     pieces: BTreeMap<u64, Piece>,
@@ -142,8 +146,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) const fn new(k: usize, reuse_for: Duration) -> Self {
-        Self { k, reuse_for, pieces: BTreeMap::new(), depths: VecDeque::new() }
+    /// Of one IP group, `group_max` count among the k closest.
+    pub(super) const fn new(k: usize, group_max: usize, reuse_for: Duration) -> Self {
+        Self { k, group_max, reuse_for, pieces: BTreeMap::new(), depths: VecDeque::new() }
     }
 
     /// How long a prefix has at least k servers, as far as the last look-ups
@@ -166,16 +171,34 @@ impl Known {
         }
     }
 
-    /// A look-up ended with these as the closest, nearest first. Fewer than k
-    /// means that there are no more.
-    pub(super) fn learn(&mut self, target: &Key, closest: &[Arc<Server>], now: Instant) {
-        let shared = match closest.get(self.k - 1) {
-            Some(furthest) => target.common_prefix(&furthest.key),
-            None => 0,
+    /// How many of these count.
+    fn counted(&self, servers: &[Arc<Server>]) -> usize {
+        let mut crowd = Crowd::new(self.group_max);
+        servers.iter().for_each(|server| crowd.add(server.group));
+        crowd.counted()
+    }
+
+    /// Of servers, nearest first, those until k count.
+    pub(super) fn enough<'a>(&self, sorted: &'a [Arc<Server>]) -> &'a [Arc<Server>] {
+        let mut crowd = Crowd::new(self.group_max);
+        let more = |server: &&Arc<Server>| {
+            let more = crowd.counted() < self.k;
+            crowd.add(server.group);
+            more
         };
+        let count = sorted.iter().take_while(more).count();
+        &sorted[..count]
+    }
+
+    /// A look-up ended with these as the closest, nearest first. Fewer than k
+    /// that count means that there are no more.
+    pub(super) fn learn(&mut self, target: &Key, closest: &[Arc<Server>], now: Instant) {
+        let all = self.counted(closest) < self.k;
+        let furthest = closest.last().filter(|_| !all);
+        let shared = furthest.map_or(0, |furthest| target.common_prefix(&furthest.key));
         let shared = u32::try_from(shared).unwrap_or(u32::MAX);
         self.note_depth(shared.min(64));
-        let depth = if closest.len() < self.k { 0 } else { shared + 1 };
+        let depth = if all { 0 } else { shared + 1 };
         if depth > 64 {
             return;
         }
@@ -238,7 +261,7 @@ impl Known {
         };
         let mut prefix = piece.prefix;
         let mut servers = piece.servers.clone();
-        while servers.len() < self.k && prefix.depth > 0 {
+        while self.counted(&servers) < self.k && prefix.depth > 0 {
             if let Err(gap) = self.collect(&prefix.sibling(), &mut servers) {
                 return Neighbours::Unknown(gap);
             }
@@ -247,8 +270,8 @@ impl Known {
         let mut by_distance: Vec<(Distance, Arc<Server>)> =
             servers.into_iter().map(|server| (server.key.distance(key), server)).collect();
         by_distance.sort_unstable_by_key(|(distance, _)| *distance);
-        by_distance.truncate(self.k);
-        Neighbours::Known(by_distance.into_iter().map(|(_, server)| server).collect())
+        let sorted: Vec<_> = by_distance.into_iter().map(|(_, server)| server).collect();
+        Neighbours::Known(self.enough(&sorted).to_vec())
     }
 }
 
@@ -262,7 +285,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn servers(count: u64) -> Vec<Arc<Server>> {
-        (0..count).map(|n| Server::new(info(n))).collect()
+        (0..count).map(|n| Server::new(info(n), None)).collect()
     }
 
     fn closest(servers: &[Arc<Server>], key: &Key, k: usize) -> Vec<Arc<Server>> {
@@ -295,7 +318,7 @@ mod tests {
     #[test]
     fn a_network_of_few_is_known_by_one_lookup() {
         let all = servers(7);
-        let mut known = Known::new(20, HOUR);
+        let mut known = Known::new(20, 3, HOUR);
         let target = Key::of(b"target");
         known.learn(&target, &closest(&all, &target, 20), Instant::START);
         let other = Key::of(b"other");
@@ -309,12 +332,19 @@ mod tests {
         // Whatever was looked up before, what is said to be known is true, and
         // a look-up in the gap that is named goes on.
         #[test]
-        fn what_is_known_is_true(count in 1u64..300, k in 1usize..21, keys in proptest::collection::vec(any::<u64>(), 1..40)) {
-            let all = servers(count);
-            let mut known = Known::new(k, HOUR);
+        fn what_is_known_is_true(
+            count in 1u64..300,
+            k in 1usize..21,
+            owners in proptest::option::of(1u64..30),
+            keys in proptest::collection::vec(any::<u64>(), 1..40),
+        ) {
+            // Without owners nobody is of a group; with few, most are too many of one.
+            let group = |n: u64| owners.map(|owners| Group::V4Class(u8::try_from(n % owners).unwrap()));
+            let all: Vec<_> = (0..count).map(|n| Server::new(info(n), group(n))).collect();
+            let mut known = Known::new(k, 3, HOUR);
             for seed in keys {
                 let key = Key::of(&seed.to_be_bytes());
-                let truth = closest(&all, &key, k);
+                let truth = known.enough(&closest(&all, &key, usize::MAX)).to_vec();
                 match known.neighbours(&key) {
                     Neighbours::Known(said) => prop_assert_eq!(said, truth),
                     Neighbours::Unknown(gap) => {

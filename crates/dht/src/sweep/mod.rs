@@ -80,7 +80,7 @@ impl Sweep {
             soon: KeyMap::new(),
             later: KeyMap::new(),
             schedule: Schedule::new(config.interval, config.catch_up, now),
-            known: Known::new(config.replication.max(1), config.reuse_for),
+            known: Known::new(config.replication.max(1), config.closest_group_max, config.reuse_for),
             work: work::Work::default(),
             reach: Reachability { online: false, stalled: false, pause: config.stall_min },
             retry: config.retry_min,

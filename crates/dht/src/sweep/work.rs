@@ -207,8 +207,8 @@ impl Sweep {
             return;
         };
         self.reach.pause = self.config.stall_min;
-        let closest = report.closest.iter().take(self.config.replication);
-        let servers: Vec<_> = closest.map(|info| Server::new(info.clone())).collect();
+        let closest = report.closest.iter().zip(&report.groups);
+        let servers: Vec<_> = closest.map(|(info, group)| Server::new(info.clone(), *group)).collect();
         // Few servers are a small network, or a large one out of reach.
         let few =
             servers.len() < self.config.replication && report.progress.failed >= report.progress.answered;
@@ -218,7 +218,7 @@ impl Sweep {
             self.known.learned_nothing();
         }
         if let Some(job) = self.work.jobs.get_mut(&job) {
-            job.found(&target.key, &servers);
+            job.found(&target.key, self.known.enough(&servers));
         }
         self.advance(job);
     }

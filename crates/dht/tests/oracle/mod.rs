@@ -183,6 +183,7 @@ impl Rig {
             },
             progress: Progress { asked: answered, answered, ..Progress::default() },
             closest: closest.iter().map(|&n| self.servers[n as usize].1.clone()).collect(),
+            groups: vec![None; closest.len()],
             hops: 3,
             stored: 0,
             took: Duration::from_secs(2),
