@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::Net;
 use crate::brain::Input;
-use crate::router::{Answers, Router};
+use crate::router::{Answers, Router, RouterError};
 
 /// Tells the brain of each peer as it comes, and when there are no more.
 pub(crate) async fn ask(net: Arc<Net>, ask: AskId, target: Target) {
@@ -34,6 +34,8 @@ async fn tell(net: Arc<Net>, ask: AskId, mut answers: Answers) {
                 let peers = vec![PeerInfo::new(found.peer, found.addrs)];
                 net.tell(Input::Routed { ask, peers });
             }
+            // Known since it was asked last.
+            Err(RouterError::Paused(_)) => {}
             Err(error) => tracing::info!(%error, "a router is of no use"),
         }
     }

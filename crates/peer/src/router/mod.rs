@@ -1,7 +1,7 @@
 //! HTTP routers: who provides a CID, and where a peer is, asked of a server.
 //!
 //! IPFS specs `routing/http-routing-v1.md`, as a client of `/providers` and
-//! `/peers`. `records.rs` reads answers, `http.rs` asks. What comes out are
+//! `/peers`. `records.rs` reads answers, `http.rs` asks, `pace.rs` says when. What comes out are
 //! claims of the router: a connection proves the peer, a hash the content.
 //! Left out on purpose: IPNS, publishing, and a connection that is kept.
 //!
@@ -20,9 +20,11 @@
 //! ```
 
 mod http;
+mod json;
+mod pace;
 mod records;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -34,10 +36,11 @@ use peerage_identity::{PeerId, Scope};
 use peerage_transport::dns::{LookupError, Resolver, SystemResolver};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ClientConfig;
 
 use self::http::Target;
+use self::pace::Pace;
 use self::records::{Format, Reader};
 
 pub use self::records::Found;
@@ -56,6 +59,8 @@ pub struct Limits {
     pub records: usize,
     /// Addresses of a peer. A judgement, as for peer records.
     pub addrs: usize,
+    /// Characters of an address, or of an id. A judgement: a few hundred occur.
+    pub addr_len: usize,
     /// Protocols of a peer, and bytes of one. Judgements.
     pub protocols: usize,
     /// See `protocols`.
@@ -64,6 +69,13 @@ pub struct Limits {
     pub redirects: usize,
     /// Requests at a time; others wait. A judgement: routers limit rates.
     pub requests: usize,
+    /// How long a router is left alone that failed; twice as long for each
+    /// further failure. Judgements, as the next two.
+    pub first_pause: Duration,
+    /// The longest of these pauses.
+    pub max_pause: Duration,
+    /// The longest time that a router can ask to be left alone.
+    pub max_retry_after: Duration,
 }
 
 impl Default for Limits {
@@ -73,10 +85,14 @@ impl Default for Limits {
             body: 1 << 20,
             records: 100,
             addrs: 32,
+            addr_len: 1024,
             protocols: 16,
             protocol_len: 64,
             redirects: 3,
             requests: 8,
+            first_pause: Duration::from_secs(5),
+            max_pause: Duration::from_secs(600),
+            max_retry_after: Duration::from_secs(3600),
         }
     }
 }
@@ -123,6 +139,9 @@ pub enum RouterError {
         /// When it would take the next.
         after: Option<Duration>,
     },
+    /// It failed or was asked too much a while ago, and was not asked now.
+    #[error("the router is left alone for another {0:?}")]
+    Paused(Duration),
     /// It sends us where we do not go: to an address further inside than its
     /// own, from TLS to none, or to what is no URL. The router's fault.
     #[error("the router redirects to {0:?}")]
@@ -158,6 +177,7 @@ struct Inner {
     resolver: Arc<dyn Resolver>,
     tls: Arc<ClientConfig>,
     places: Arc<Semaphore>,
+    pace: Mutex<Pace>,
 }
 
 impl std::fmt::Debug for Router {
@@ -183,7 +203,8 @@ impl Router {
     pub fn with(url: &str, limits: Limits, resolver: Arc<dyn Resolver>) -> Result<Self, UrlError> {
         let base = Target::parse(url)?;
         let places = Arc::new(Semaphore::new(limits.requests));
-        Ok(Self { inner: Arc::new(Inner { base, limits, resolver, tls: http::tls_config(), places }) })
+        let (tls, pace) = (http::tls_config(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { base, limits, resolver, tls, places, pace }) })
     }
 
     /// Asks who provides `cid`. Call within a runtime.
@@ -206,9 +227,7 @@ impl Router {
         let mut task = JoinSet::new();
         task.spawn(async move {
             let Ok(_place) = Arc::clone(&inner.places).acquire_owned().await else { return };
-            let limit = inner.limits.time;
-            let result = timeout(limit, inner.fetch(target, &sender)).await;
-            if let Err(error) = result.unwrap_or(Err(RouterError::TimedOut(limit))) {
+            if let Err(error) = inner.ask(target, &sender).await {
                 // Whoever does not listen any more needs not know.
                 let _ = sender.send(Err(error)).await;
             }
@@ -218,6 +237,29 @@ impl Router {
 }
 
 impl Inner {
+    /// Asks, unless it is too early for that.
+    async fn ask(
+        &self,
+        target: Target,
+        sender: &mpsc::Sender<Result<Found, RouterError>>,
+    ) -> Result<(), RouterError> {
+        let (asked, limit) = (Instant::now(), self.limits.time);
+        if let Some(wait) = self.pace().wait(asked) {
+            return Err(RouterError::Paused(wait));
+        }
+        let result = timeout(limit, self.fetch(target, sender)).await;
+        let result = result.unwrap_or(Err(RouterError::TimedOut(limit)));
+        match &result {
+            Ok(()) => self.pace().answered(),
+            Err(error) => self.pace().failed(error, asked, Instant::now(), &self.limits),
+        }
+        result
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn fetch(
         &self,
         target: Target,

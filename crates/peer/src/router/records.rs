@@ -2,11 +2,11 @@
 //!
 //! IPFS specs `routing/http-routing-v1.md`: records of the schema `peer`, and
 //! the older one `bitswap`, are taken; unknown schemas and fields are passed
-//! over, as the spec asks. Pure: bytes in, records out.
+//! over, as the spec asks; `json.rs` parses. Pure: bytes in, records out.
 
 use peerage_identity::{Multiaddr, PeerId};
-use serde_json::Value;
 
+use super::json::{self, Record};
 use super::{Limits, RouterError};
 
 /// A peer that a router named.
@@ -107,46 +107,37 @@ fn line(text: &[u8], limits: &Limits) -> Result<Option<Found>, RouterError> {
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let value: Value = serde_json::from_slice(text).map_err(|error| malformed(&error))?;
-    Ok(record(&value, limits))
+    let record = json::record(text, limits).map_err(|error| malformed(&error))?;
+    Ok(record.and_then(found))
 }
 
 fn all(text: &[u8], limits: &Limits) -> Result<Vec<Found>, RouterError> {
-    let body: Value = serde_json::from_slice(text).map_err(|error| malformed(&error))?;
-    // Either may be null or missing: nothing was found.
-    let lists = [body.get("Providers"), body.get("Peers")];
-    let records = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
-    Ok(records.filter_map(|value| record(value, limits)).take(limits.records).collect())
+    let records = json::records(text, limits).map_err(|error| malformed(&error))?;
+    Ok(records.into_iter().filter_map(found).collect())
 }
 
 fn malformed(error: &serde_json::Error) -> RouterError {
     RouterError::Malformed { line: error.line(), column: error.column() }
 }
 
-/// A record, if it is one that we know and names a peer.
-fn record(value: &Value, limits: &Limits) -> Option<Found> {
-    let protocols = match value.get("Schema")?.as_str()? {
-        "peer" => strings(value.get("Protocols")),
+/// The peer of a record, if that is one that we know and names a peer.
+fn found(record: Record) -> Option<Found> {
+    let protocols = match record.schema?.as_str() {
+        "peer" => record.protocols,
         // Before there were peers that speak several: one protocol, by its name.
-        "bitswap" => value.get("Protocol").and_then(Value::as_str).into_iter().collect(),
+        "bitswap" => record.protocol.into_iter().collect(),
         _ => return None,
     };
-    let peer: PeerId = value.get("ID")?.as_str()?.parse().ok()?;
-    let addrs = strings(value.get("Addrs")).into_iter().filter_map(|text| {
+    let peer: PeerId = record.id?.parse().ok()?;
+    let addrs = record.addrs.into_iter().filter_map(|text| {
         let addr: Multiaddr = text.parse().ok()?;
         match addr.peer_id() {
             Some(other) if other != peer => None,
             _ => Some(addr.without_peer()),
         }
     });
-    let addrs = addrs.take(limits.addrs).collect();
-    let short = protocols.into_iter().filter(|name| name.len() <= limits.protocol_len);
-    let protocols = short.take(limits.protocols).map(str::to_owned).collect();
+    let addrs = addrs.collect();
     Some(Found { peer, addrs, protocols })
-}
-
-fn strings(value: Option<&Value>) -> Vec<&str> {
-    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 #[cfg(test)]
@@ -228,7 +219,9 @@ mod tests {
         let found = read(Format::Lines, &record.repeat(limits.records + 5), 4096).unwrap();
         assert_eq!(found.len(), limits.records);
         let json = vec![records()[4].clone(); limits.records + 5].join(",");
-        let found = read(Format::Json, &format!(r#"{{"Providers":[{json}]}}"#), 4096).unwrap();
+        let unknown = vec![records()[1].clone(); limits.records].join(",");
+        let body = format!(r#"{{"Providers":[{unknown},{json}],"Peers":[{json}]}}"#);
+        let found = read(Format::Json, &body, 4096).unwrap();
         assert_eq!(found.len(), limits.records);
         let giant = " ".repeat(limits.body + 1);
         assert_eq!(read(Format::Json, &giant, 65_536), Err(RouterError::TooLarge(limits.body)));

@@ -164,6 +164,20 @@ async fn errors_say_whose_fault_it_is() {
 }
 
 #[tokio::test]
+async fn a_router_that_wants_fewer_questions_gets_none() {
+    let limited = reply("429 Too Many Requests", &["retry-after: 7"], "");
+    let line = record("/ip4/203.0.113.1/tcp/1");
+    let server = serve(vec![(limited, Then::Close), (reply("200 OK", &[LINES], &line), Then::Close)]).await;
+    let router = router(&server);
+    let after = Some(Duration::from_secs(7));
+    assert_eq!(providers(&router).await, [Err(RouterError::RateLimited { after })]);
+    // The second reply is still to be had, but it is too early.
+    let all = providers(&router.clone()).await;
+    let early = |left: &Duration| !left.is_zero() && *left <= Duration::from_secs(7);
+    assert!(matches!(&all[..], [Err(RouterError::Paused(left))] if early(left)), "{all:?}");
+}
+
+#[tokio::test]
 async fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
