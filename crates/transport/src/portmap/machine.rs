@@ -70,6 +70,9 @@ struct Port {
     /// When the first of a round was asked last.
     asked: Instant,
     granted: Option<(Granted, Instant)>,
+    /// What was granted last, which the router may have even if it was not
+    /// renewed in time: some know no ends.
+    left: Option<Granted>,
     /// Rounds of all protocols that failed.
     rounds: u32,
 }
@@ -176,9 +179,8 @@ impl Machine {
         let Some(state) = self.ports.remove(&port) else { return };
         self.timers.cancel(&Timer::Again(port));
         self.timers.cancel(&Timer::Expire(port));
-        if let (Some(gateway), Some((granted, _))) = (self.gateway, state.granted) {
-            self.outputs.push_back(unmap(gateway, port, granted));
-        }
+        let Some(gateway) = self.gateway else { return };
+        self.outputs.extend(state.left.map(|left| unmap(gateway, port, left)));
     }
 
     /// What came of a request.
@@ -210,6 +212,14 @@ impl Machine {
             Ok(granted) => {
                 let lifetime = granted.lifetime.min(self.config.max_lifetime);
                 let until = now + lifetime;
+                // By UPnP each outer port is a mapping of its own; by the others
+                // ours has one.
+                if let Some(left) = state.left.replace(granted.clone())
+                    && left.external.port() != granted.external.port()
+                    && matches!(left.via, Via::Upnp(_))
+                {
+                    self.outputs.push_back(unmap(request.gateway, request.port, left));
+                }
                 state.granted = Some((granted, until));
                 state.rounds = 0;
                 self.failure = None;
@@ -277,11 +287,23 @@ impl Machine {
         self.ask(number, via, wanted);
     }
 
-    /// Removes everything; nothing is to be done after what this leaves.
+    /// Removes all that the router may have. What is asked for now is to be
+    /// given up if it goes by datagrams; else its outcome is to be told, and
+    /// is removed as well. Nothing else is to be done after that.
     pub(super) fn close(&mut self) {
         let ports: Vec<u16> = self.ports.keys().copied().collect();
         self.outputs.clear();
-        ports.into_iter().for_each(|port| self.remove(port));
+        for port in ports {
+            let asking = self.ports.get(&port).filter(|state| state.left.is_none());
+            let asking = asking.and_then(|state| state.asking.clone());
+            self.remove(port);
+            // The router may have done what it was asked, and the answer is
+            // under way. Of UPnP the outcome says what there is to remove.
+            if let (Some(gateway), Some(via @ (Via::Pcp(_) | Via::NatPmp))) = (self.gateway, asking) {
+                let external = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+                self.outputs.push_back(Output::Unmap { gateway, port, via, external });
+            }
+        }
     }
 
     /// When `handle_timeout` is due.

@@ -37,7 +37,7 @@ use std::time::Duration;
 use peerage_identity::Multiaddr;
 use tokio::net::UdpSocket;
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use self::machine::{Granted, Machine, Output, Request, Via};
@@ -45,8 +45,9 @@ use crate::Clock;
 
 pub use self::gateway::Gateway;
 
-/// How long removing the mappings may take at the end. What is not removed
-/// ends by itself.
+/// How long removing the mappings may take at the end, with the end of what
+/// the router is being asked then. What is not removed ends by itself, at most
+/// routers.
 const CLOSE: Duration = Duration::from_secs(1);
 /// How long each of the questions by UDP waits for its answer: twice as long
 /// each time (RFC 6886 section 3.1; fewer than its nine, as most routers that
@@ -160,6 +161,7 @@ impl PortMapper {
             machine,
             clock,
             requests: JoinSet::new(),
+            datagrams: Vec::new(),
             removals: JoinSet::new(),
             external: external_tx,
             failure: failure_tx,
@@ -196,6 +198,8 @@ struct Shell {
     machine: Machine,
     clock: Clock,
     requests: JoinSet<(Request, Result<Granted, Failure>)>,
+    /// Those that go by UDP.
+    datagrams: Vec<AbortHandle>,
     removals: JoinSet<()>,
     external: watch::Sender<Vec<Multiaddr>>,
     failure: watch::Sender<Option<Failure>>,
@@ -230,9 +234,27 @@ impl Shell {
                 () = async { match wake { Some(at) => sleep_until(at).await, None => pending().await } } => {}
             }
         }
+        self.close().await;
+    }
+
+    /// Removes all that the router may have.
+    async fn close(&mut self) {
+        // Sent again, they would map again.
+        self.datagrams.drain(..).for_each(|request| request.abort());
         self.machine.close();
         self.perform();
-        let _ = timeout(CLOSE, async { while self.removals.join_next().await.is_some() {} }).await;
+        loop {
+            tokio::select! {
+                Some(done) = self.requests.join_next() => {
+                    if let Ok((request, result)) = done {
+                        self.machine.handle_result(&request, result, self.clock.now());
+                        self.perform();
+                    }
+                }
+                Some(_) = self.removals.join_next() => {}
+                else => return,
+            }
+        }
     }
 
     fn perform(&mut self) {
@@ -244,10 +266,15 @@ impl Shell {
                     self.machine.handle_gateway(gateway, self.clock.now());
                 }
                 Output::Map(request) => {
-                    self.requests.spawn(async move {
+                    let by_datagrams = matches!(request.via, Via::Pcp(_) | Via::NatPmp);
+                    let task = self.requests.spawn(async move {
                         let result = map(&config, &request).await;
                         (request, result)
                     });
+                    if by_datagrams {
+                        self.datagrams.retain(|request| !request.is_finished());
+                        self.datagrams.push(task);
+                    }
                 }
                 Output::Unmap { gateway, port, via, external } => {
                     self.removals.spawn(async move {

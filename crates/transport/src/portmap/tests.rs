@@ -208,6 +208,21 @@ async fn upnp_maps_and_removes() {
     assert_eq!(router.log(), ["add 4001 3600", "delete 4001"]);
 }
 
+/// Asked to end before the router has answered.
+#[tokio::test]
+async fn what_is_being_mapped_at_the_end_is_removed() {
+    let router = router(Speaks::Neither, true, vec![]).await;
+    let (mapper, _addrs) = start(router.config);
+    let adding = async {
+        while !router.log().iter().any(|line| line.starts_with("add")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), adding).await.unwrap();
+    mapper.close().await;
+    assert_eq!(router.log(), ["add 4001 3600", "delete 4001"]);
+}
+
 #[tokio::test]
 async fn upnp_finds_a_way_around_refusals() {
     // It knows no ends, the port is another's, and so is the next.

@@ -215,3 +215,58 @@ fn there_is_a_limit_to_the_ports() {
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     assert_eq!(asked(&mut machine(&list)).len(), Config::default().max_ports);
 }
+
+#[test]
+fn what_may_exist_is_removed_at_the_end() {
+    // Asked for by a datagram, and not answered yet.
+    let mut first = machine(&[HERE]);
+    let asking = asked(&mut first).remove(0);
+    first.close();
+    let Some(Output::Unmap { via, port: 4001, .. }) = first.poll_output() else { panic!("it stays") };
+    assert_eq!(via, asking.via);
+
+    // Asked for by UPnP: granted after the end began.
+    let mut second = machine(&[HERE]);
+    for _ in 0..2 {
+        let request = asked(&mut second).remove(0);
+        second.handle_result(&request, Err(Failure::Silent), at(1));
+    }
+    let asking = asked(&mut second).remove(0);
+    second.close();
+    assert_eq!(removed(&mut second), [0; 0]);
+    second.handle_result(&asking, granted(&asking, PUBLIC, 3600), at(2));
+    assert_eq!(removed(&mut second), [5001]);
+
+    // Not renewed in time, by a router that may know no ends.
+    let mut third = machine(&[HERE]);
+    let mut request = asked(&mut third).remove(0);
+    third.handle_result(&request, granted(&request, PUBLIC, 80), at(0));
+    while !third.external().is_empty() {
+        let now;
+        (now, request) = next(&mut third);
+        third.handle_result(&request, Err(Failure::Silent), now);
+    }
+    third.close();
+    assert_eq!(removed(&mut third)[0], 5001);
+}
+
+#[test]
+fn what_moved_is_removed_where_it_was() {
+    for (failures, left) in [(0, &[][..]), (2, &[5001])] {
+        let mut machine = machine(&[HERE]);
+        for _ in 0..failures {
+            let request = asked(&mut machine).remove(0);
+            machine.handle_result(&request, Err(Failure::Silent), at(0));
+        }
+        let request = asked(&mut machine).remove(0);
+        machine.handle_result(&request, granted(&request, PUBLIC, 80), at(0));
+        let (now, renewal) = next(&mut machine);
+        let external = SocketAddrV4::new(PUBLIC.into(), 5002);
+        let moved = Granted { external, ..granted(&renewal, PUBLIC, 80).unwrap() };
+        machine.handle_result(&renewal, Ok(moved), now);
+        // Of PCP and NAT-PMP there is one mapping, wherever it is.
+        assert_eq!(removed(&mut machine), left, "{:?}", renewal.via);
+        machine.close();
+        assert_eq!(removed(&mut machine), [5002]);
+    }
+}
