@@ -93,8 +93,8 @@ pub(super) fn read_description(text: &str, place: &Place) -> Result<Control, Fai
     };
     let services = || document.descendants().filter(|node| node.tag_name().name() == "service");
     for service in SERVICES {
-        let found = services().find(|node| text_of(*node, "serviceType") == Some(service));
-        if let Some(url) = found.and_then(|node| text_of(node, "controlURL")) {
+        let found = services().find(|node| child(*node, "serviceType") == Some(service));
+        if let Some(url) = found.and_then(|node| child(node, "controlURL")) {
             let place = base.join(url).ok_or(Failure::Elsewhere)?;
             return Ok(Control { place, service });
         }
@@ -135,6 +135,13 @@ fn parse(text: &str) -> Result<Document<'_>, Failure> {
 /// The text of the first element of that name below `node`.
 fn text_of<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     let found = node.descendants().find(|node| node.tag_name().name() == name)?;
+    found.text().map(str::trim)
+}
+
+/// The same of its own children: looking below each of many elements that
+/// contain each other would take the square of their number.
+fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    let found = node.children().find(|node| node.tag_name().name() == name)?;
     found.text().map(str::trim)
 }
 
@@ -212,6 +219,18 @@ mod tests {
         assert_eq!(read_description(bomb, &from), Err(Failure::Malformed));
         let many = format!("<x>{}</x>", "<y/>".repeat(20_000));
         assert_eq!(read_description(&many, &from), Err(Failure::Malformed));
+    }
+
+    #[test]
+    fn a_service_is_described_by_its_own_children() {
+        let from = place(80, "/");
+        let ip = "<serviceType>urn:schemas-upnp-org:service:WANIPConnection:1</serviceType>";
+        let nested = format!("<service><service>{ip}</service><controlURL>/a</controlURL></service>");
+        assert_eq!(read_description(&nested, &from), Err(Failure::Unsupported));
+        // Each would be looked for below all others.
+        let depth = 5_000;
+        let deep = format!("{}{ip}{}", "<service>".repeat(depth), "</service>".repeat(depth));
+        assert_eq!(read_description(&deep, &from), Err(Failure::Unsupported));
     }
 
     #[test]
