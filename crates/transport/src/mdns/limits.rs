@@ -20,6 +20,10 @@ pub(super) const MAX_INSTANCES: usize = 8;
 /// Addresses of one peer, in one packet and in all.
 pub const MAX_ADDRS: usize = 32;
 
+/// Of those, how many one host may say. A judgement: a host has some addresses
+/// of each family, and others are to be heard beside one that lies.
+pub(super) const MAX_ADDRS_A_HOST: usize = 16;
+
 /// Bytes of a packet that we send: what fits an Ethernet frame beside the
 /// headers of IPv6 and UDP (RFC 6762 section 17).
 pub(super) const MAX_OWN_PACKET: usize = 1_452;
@@ -56,6 +60,9 @@ pub struct Config {
     /// Packets that are read in one second; others are dropped unread. A
     /// judgement: printers and telephones talk on the same port.
     pub max_packets_a_second: u32,
+    /// The same from one host, so that a flood from one keeps nobody else out;
+    /// of IPv6 a host may pretend to be many. A judgement: a burst of answers.
+    pub max_packets_a_host: u32,
     /// Hosts that are answered by unicast in one second, each once.
     pub max_askers: usize,
 }
@@ -72,6 +79,7 @@ impl Default for Config {
             max_peers: 256,
             max_peers_a_host: 64,
             max_packets_a_second: 500,
+            max_packets_a_host: 50,
             max_askers: 32,
         }
     }

@@ -82,9 +82,11 @@ pub(crate) struct Machine {
     /// When the last question went out, and how long until the next.
     asked: Option<Instant>,
     interval: Duration,
-    /// The second that is counted, and the packets in it.
+    /// The second that is counted, and the packets in it that were read: in
+    /// all, and by host, which are no more.
     second: Instant,
     packets: u32,
+    hosts: BTreeMap<IpAddr, u32>,
     askers: Vec<IpAddr>,
 }
 
@@ -105,6 +107,7 @@ impl Machine {
             interval: config.first_interval,
             second: now,
             packets: 0,
+            hosts: BTreeMap::new(),
             askers: Vec::new(),
         };
         machine.rename();
@@ -150,13 +153,8 @@ impl Machine {
 
     /// A packet came.
     pub(crate) fn handle_packet(&mut self, link: LinkId, from: SocketAddr, bytes: &[u8], now: Instant) {
-        if now.since(self.second) >= Duration::from_secs(1) {
-            (self.second, self.packets) = (now, 0);
-            self.askers.clear();
-        }
-        self.packets = self.packets.saturating_add(1);
         let near = self.links.get(&link).is_some_and(|link| on_link(&link.nets, from.ip()));
-        if !near || bytes.len() > MAX_PACKET || self.packets > self.config.max_packets_a_second {
+        if !near || bytes.len() > MAX_PACKET || !self.is_read(from.ip(), now) {
             return;
         }
         match message::parse(bytes) {
@@ -172,6 +170,25 @@ impl Machine {
             }
             Err(error) => tracing::trace!(%from, %error, "a packet on mDNS's port"),
         }
+    }
+
+    /// Counts a packet of this host; false if there were too many.
+    fn is_read(&mut self, from: IpAddr, now: Instant) -> bool {
+        if now.since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.packets) = (now, 0);
+            self.hosts.clear();
+            self.askers.clear();
+        }
+        if self.packets >= self.config.max_packets_a_second {
+            return false;
+        }
+        let of_host = self.hosts.entry(from).or_default();
+        if *of_host >= self.config.max_packets_a_host {
+            return false;
+        }
+        *of_host += 1;
+        self.packets += 1;
+        true
     }
 
     fn handle_question(&mut self, id: LinkId, from: SocketAddr, question: &Question, now: Instant) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use peerage_base::Instant;
 use peerage_identity::{Multiaddr, PeerId};
 
-use super::limits::{Config, MAX_ADDRS};
+use super::limits::{Config, MAX_ADDRS, MAX_ADDRS_A_HOST};
 use super::message::{Announcement, Instance};
 
 /// What became known.
@@ -57,6 +57,29 @@ struct Heard {
     until: Instant,
 }
 
+impl Known {
+    /// Whether `source` may add an address; in place of one of the host that
+    /// said most, if there are too many.
+    fn make_room(&mut self, source: IpAddr) -> bool {
+        let said = |by: IpAddr| self.addrs.iter().filter(|heard| heard.source == by).count();
+        let ours = said(source);
+        if ours >= MAX_ADDRS_A_HOST {
+            return false;
+        }
+        if self.addrs.len() < MAX_ADDRS {
+            return true;
+        }
+        let talker = self.addrs.iter().map(|heard| (said(heard.source), heard.source)).max();
+        let Some((_, talker)) = talker.filter(|(count, _)| *count > ours + 1) else { return false };
+        let oldest = self.addrs.iter().enumerate().filter(|(_, heard)| heard.source == talker);
+        let oldest = oldest.min_by_key(|(_, heard)| heard.seen).map(|(at, _)| at);
+        oldest.is_some_and(|at| {
+            self.addrs.remove(at);
+            true
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     max_peers: usize,
@@ -102,7 +125,7 @@ impl Table {
         for addr in said.addrs {
             if let Some(heard) = known.addrs.iter_mut().find(|heard| heard.addr == addr) {
                 (heard.source, heard.seen, heard.until) = (source, now, until);
-            } else if known.addrs.len() < MAX_ADDRS {
+            } else if known.make_room(source) {
                 known.addrs.push(Heard { addr, source, seen: now, until });
                 changed = true;
             }

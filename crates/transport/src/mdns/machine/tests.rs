@@ -286,7 +286,8 @@ fn without_a_link_nothing_is_sent() {
 
 #[test]
 fn a_flood_takes_no_more_than_its_share() {
-    let config = Config { max_peers: 20, max_peers_a_host: 8, ..Config::default() };
+    let config =
+        Config { max_peers: 20, max_peers_a_host: 8, max_packets_a_host: 1_000, ..Config::default() };
     let mut machine = Machine::new(config, peer(0), 1, Instant::START);
     machine.handle_links(nets(1), Instant::START);
     let here = ["/ip4/192.168.1.2/tcp/1"];
@@ -312,4 +313,55 @@ fn a_flood_takes_no_more_than_its_share() {
     }
     machine.handle_packet(LINK, (ip(77), 99).into(), &message::ask(&[]), at(4.0));
     assert!(sent(&mut machine).is_empty());
+}
+
+/// One host sends as much as it can; the others are heard all the same.
+#[test]
+fn a_flood_of_one_host_keeps_nobody_out() {
+    let mut machine = machine(1);
+    let config = Config::default();
+    for _ in 0..10 * config.max_packets_a_second {
+        machine.handle_packet(LINK, from(66), &[0; 12], at(0.5));
+    }
+    // Beyond the link are more than enough hosts.
+    for n in 0..10 * config.max_packets_a_second {
+        let far = IpAddr::from((0x0A00_0000 + n).to_be_bytes());
+        machine.handle_packet(LINK, (far, PORT).into(), &[0; 12], at(0.5));
+    }
+    machine.handle_packet(LINK, from(2), &announcement(2, &["/ip4/192.168.1.2/tcp/1"], 360), at(0.6));
+    assert_eq!(machine.peers(), 1);
+    let rest = config.max_packets_a_second - config.max_packets_a_host - 1;
+    for n in 0..rest {
+        let host = IpAddr::from([192, 168, 1, u8::try_from(100 + n / 10).unwrap()]);
+        machine.handle_packet(LINK, (host, PORT).into(), &[0; 12], at(0.7));
+    }
+    // All together have a limit as well.
+    machine.handle_packet(LINK, from(3), &announcement(3, &["/ip4/192.168.1.3/tcp/1"], 360), at(0.8));
+    assert_eq!(machine.peers(), 1);
+    machine.handle_packet(LINK, from(3), &announcement(3, &["/ip4/192.168.1.3/tcp/1"], 360), at(1.6));
+    assert_eq!(machine.peers(), 2);
+}
+
+/// Hosts that say much of a peer do not keep it from saying where it is.
+#[test]
+fn a_peer_is_heard_beside_those_that_lie_about_it() {
+    let mut machine = machine(1);
+    let lies = |by: u8| -> Vec<String> {
+        (0..40).map(|n| format!("/ip4/192.168.1.{by}/tcp/{}", 1000 + n)).collect()
+    };
+    for by in [66, 67, 68] {
+        for lies in lies(by).chunks(20) {
+            let lies: Vec<&str> = lies.iter().map(String::as_str).collect();
+            machine.handle_packet(LINK, from(by), &announcement(2, &lies, 360), at(0.1));
+        }
+    }
+    machine.handle_packet(LINK, from(2), &announcement(2, &["/ip4/192.168.1.2/tcp/1"], 360), at(0.2));
+    let found = news(&mut machine);
+    let [News::Discovered { addrs, .. }] = &found[..] else { panic!("{found:?}") };
+    assert!(addrs.contains(&"/ip4/192.168.1.2/tcp/1".parse().unwrap()), "{addrs:?}");
+    assert!(addrs.len() <= super::super::limits::MAX_ADDRS);
+    for by in [66, 67, 68] {
+        let said = addrs.iter().filter(|addr| addr.to_string().contains(&format!(".{by}/"))).count();
+        assert!((5..=16).contains(&said), "{said} of {by}");
+    }
 }
