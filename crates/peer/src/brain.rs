@@ -205,16 +205,17 @@ impl Brain {
                     self.engine.handle_dial_failed(dial, failure, "too many connections", now);
                 }
             }
-            Input::Identified { peer, info } => {
-                let protocols = match &info {
-                    Some(info) => Protocols::of(info.protocols.iter().map(String::as_str)),
-                    None => Protocols::default(),
-                };
-                let addrs = info.as_ref().map(|info| info.addrs(&peer)).unwrap_or_default();
-                let observed = info.as_ref().and_then(|info| info.observed_addr.clone());
-                if self.registry.identify(&self.net, peer, info, protocols) {
-                    self.engine.handle_identified(peer, &Identified { protocols, addrs, observed }, now);
+            Input::Identified { peer, mut told, handled } => {
+                let identified = told.as_mut().map(|told| Identified {
+                    protocols: Protocols::of(told.protocols.iter().map(String::as_str)),
+                    addrs: std::mem::take(&mut told.addrs),
+                    observed: told.observed.take(),
+                });
+                let identified = identified.unwrap_or_default();
+                if self.registry.identify(&self.net, peer, told.as_ref(), identified.protocols) {
+                    self.engine.handle_identified(peer, &identified, now);
                 }
+                drop(handled);
             }
             Input::Disconnected { peer, number } | Input::WriterFailed { peer, number } => {
                 match self.registry.disconnect(&self.net, peer, number) {

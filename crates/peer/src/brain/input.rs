@@ -12,12 +12,13 @@ use peerage_engine::{
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
-use peerage_transport::{Control, identify};
+use peerage_transport::Control;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{JobEvents, PeerInfo, Totals, Watcher};
 use crate::files::export::{Export, ExportError};
 use crate::net::bitswap_in::Block;
+use crate::net::told::Told;
 use crate::net::{autonat, swarm};
 use crate::pool::Room;
 use crate::served::SentAll;
@@ -52,7 +53,9 @@ pub(crate) enum Input {
     },
     Identified {
         peer: PeerId,
-        info: Option<identify::Info>,
+        told: Option<Told>,
+        /// Dropped when that has been taken in: the peer may say more.
+        handled: Option<oneshot::Sender<()>>,
     },
     Disconnected {
         peer: PeerId,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use peerage_engine::{Connected, Engine, Protocols};
 use peerage_exchange::{Outgoing, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
+use peerage_transport::Control;
 use peerage_transport::yamux::GoAwayCode;
-use peerage_transport::{Control, identify};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
@@ -17,6 +17,7 @@ use super::{Input, PeerInfo};
 use crate::config::Limits;
 use crate::net::Net;
 use crate::net::bitswap_out::{PeerWriters, Queued};
+use crate::net::told::Told;
 use crate::served::SentAll;
 
 /// How long the last words may take at the end, together.
@@ -32,7 +33,9 @@ struct Live {
 struct Entry {
     /// By number, which grows: the first is the oldest.
     connections: BTreeMap<u64, Live>,
-    info: Option<identify::Info>,
+    agent: Option<String>,
+    /// The number of the record in what it last told; none before that.
+    seq: Option<u64>,
     bitswap: Option<Version>,
     writers: Option<PeerWriters>,
 }
@@ -93,17 +96,19 @@ impl Registry {
         &mut self,
         net: &Arc<Net>,
         peer: PeerId,
-        info: Option<identify::Info>,
+        told: Option<&Told>,
         protocols: Protocols,
     ) -> bool {
         let Some(entry) = self.peers.get_mut(&peer) else { return false };
-        let seq = |info: &identify::Info| info.record(&peer).map_or(0, |record| record.seq);
-        match (&info, &entry.info) {
+        match (told, entry.seq) {
             (None, Some(_)) => return false,
             // What it pushed has overtaken what it was asked for before.
-            (Some(new), Some(known)) if seq(new) < seq(known) => return false,
+            (Some(told), Some(known)) if told.seq < known => return false,
             (None, None) => {}
-            (Some(_), _) => entry.info = info,
+            (Some(told), _) => {
+                entry.seq = Some(told.seq);
+                entry.agent.clone_from(&told.agent);
+            }
         }
         entry.bitswap = protocols.bitswap.or(entry.bitswap);
         entry.start_writers(net);
@@ -216,7 +221,7 @@ impl Registry {
                     peer: *peer,
                     addrs: entry.connections.values().map(|live| live.addr.clone()).collect(),
                     outbound: first.is_some_and(|live| live.outbound),
-                    agent: entry.info.as_ref().and_then(|info| info.agent_version.clone()),
+                    agent: entry.agent.clone(),
                     rtt: first.and_then(|live| live.control.rtt()),
                     stats: entry.bitswap.is_some().then(|| engine.exchange().peer_stats(peer)),
                 }

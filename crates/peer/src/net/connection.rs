@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Net;
 use super::streams::{self, Origin};
+use super::told::Told;
 use crate::brain::Input;
 
 /// Numbers connections over the life of the process.
@@ -42,7 +43,8 @@ pub(super) async fn run(net: Arc<Net>, connection: Connection<TcpStream>, made: 
     let driver = tokio::spawn(driver);
     let identifying = tokio::spawn(identify_peer(Arc::clone(&net), control.clone()));
     let pings = Arc::new(Semaphore::new(net.limits.ping_streams));
-    let origin = Origin { control: control.clone(), addr: addr.clone(), local, pings };
+    let pushes = Arc::new(Semaphore::new(1));
+    let origin = Origin { control: control.clone(), addr: addr.clone(), local, pings, pushes };
     while let Some(stream) = incoming.next().await {
         tokio::spawn(streams::serve(Arc::clone(&net), origin.clone(), stream));
     }
@@ -65,12 +67,12 @@ pub(crate) async fn identify_peer(net: Arc<Net>, control: Control) {
         // No limit around this: what was said within its own counts.
         identify::receive(&mut stream, limit).await.map_err(|error| error.to_string())
     };
-    let info = match asked.await {
-        Ok(info) => Some(info),
+    let told = match asked.await {
+        Ok(info) => Some(Told::check(info, &peer)),
         Err(error) => {
             tracing::debug!(%peer, error, "identify failed");
             None
         }
     };
-    net.tell(Input::Identified { peer, info });
+    net.tell(Input::Identified { peer, told, handled: None });
 }

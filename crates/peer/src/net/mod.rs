@@ -18,6 +18,7 @@ pub(crate) mod nearby;
 pub(crate) mod routers;
 pub(crate) mod streams;
 pub(crate) mod swarm;
+pub(crate) mod told;
 
 use std::sync::Arc;
 

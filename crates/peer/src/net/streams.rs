@@ -1,6 +1,7 @@
 //! Streams that a peer opens: which protocol, and who serves it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use peerage_dht::Network;
 use peerage_engine::{AutonatVersion, SWARM_PROTOCOL};
@@ -9,8 +10,10 @@ use peerage_identity::Multiaddr;
 use peerage_transport::autonat::{v1, v2};
 use peerage_transport::yamux::{ResetCode, StreamClass};
 use peerage_transport::{Control, Stream, identify, perf, ping};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::sleep;
 
+use super::told::Told;
 use super::{Net, autonat, bitswap_in, dht, swarm};
 use crate::brain::Input;
 
@@ -36,7 +39,13 @@ pub(super) struct Origin {
     pub(super) local: Option<Multiaddr>,
     /// Answers to pings that may run at once.
     pub(super) pings: Arc<Semaphore>,
+    /// What the peer says of itself is taken in piece by piece.
+    pub(super) pushes: Arc<Semaphore>,
 }
+
+/// Between two messages in which one peer says what it is now: a judgement, as
+/// each may take a check of a signature, and an address changes rarely.
+const PUSH_PAUSE: Duration = Duration::from_millis(100);
 
 impl Protocol {
     /// What `name` is, if we serve it.
@@ -64,7 +73,7 @@ impl Protocol {
 /// Negotiates and serves one stream.
 pub(super) async fn serve(net: Arc<Net>, origin: Origin, mut stream: Stream) {
     let protocol = stream.accept(|name| Protocol::of(name, &net, &origin)).await;
-    let Origin { control, addr, local, pings } = origin;
+    let Origin { control, addr, local, pings, pushes } = origin;
     let peer = control.peer();
     let protocol = match protocol {
         Ok(protocol) => protocol,
@@ -86,9 +95,15 @@ pub(super) async fn serve(net: Arc<Net>, origin: Origin, mut stream: Stream) {
             }
         }
         Protocol::IdentifyPush => {
+            let Ok(_turn) = pushes.acquire().await else { return };
             stream.finish();
             if let Ok(info) = identify::receive(&mut stream, net.limits.answer_timeout).await {
-                net.tell(Input::Identified { peer, info: Some(info) });
+                let (handled, taken_in) = oneshot::channel();
+                let told = Some(Told::check(info, &peer));
+                net.tell(Input::Identified { peer, told, handled: Some(handled) });
+                // Its end is the answer.
+                drop(taken_in.await);
+                sleep(PUSH_PAUSE).await;
             }
         }
         Protocol::Ping => match pings.try_acquire() {
