@@ -5,6 +5,8 @@
 //! expects. Left out on purpose: `connection` (a hint that nobody acts on),
 //! `timeReceived` (the receiver's own note), `clusterLevelRaw` (unused).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use peerage_identity::{Multiaddr, PeerId};
 use peerage_wire::kad::{self as wire, MessageType};
@@ -12,13 +14,23 @@ use peerage_wire::{DecodeError, Message as _, frame, scan};
 
 use crate::limits::{
     ADDRS_KEPT_MAX, ADDRS_READ_MAX, CLOSER_PEERS_MAX, KEY_MAX, MESSAGE_FIELDS_MAX, PROVIDER_PEERS_MAX,
-    REQUEST_MAX, RESPONSE_MAX, VALUE_MAX,
+    REQUEST_MAX, RESPONSE_MAX, RESPONSE_SENT_MAX, VALUE_MAX,
 };
 use crate::message::{PeerInfo, Record, Request, Response};
 
 /// Tags of `Message.closerPeers` and `Message.providerPeers`, whose fields are
 /// counted one by one.
 const PEERS: &[u32] = &[8, 9];
+
+/// Of these, providers: popular blocks have thousands, and servers that know
+/// them send all.
+const PROVIDER_PEERS: u32 = 9;
+
+/// Bytes of a peer in a message beside its id and addresses: tags and lengths.
+const PEER_OVERHEAD: usize = 6;
+
+/// The same of an address: a tag, and a length of up to two bytes.
+const ADDR_OVERHEAD: usize = 3;
 
 /// Why bytes are no message of the DHT. The sender is at fault; a stream on
 /// which one came is reset.
@@ -72,11 +84,17 @@ pub fn decode_request(message: Bytes) -> Result<Request, MessageError> {
 }
 
 /// Reads a response, without its length prefix. Peers beyond the limits, and
-/// peers and addresses that cannot be read, are left out one by one.
+/// peers and addresses that cannot be read, are left out one by one; of many
+/// providers some are taken from all over.
 ///
 /// # Errors
 /// See [`MessageError`].
 pub fn decode_response(message: Bytes) -> Result<Response, MessageError> {
+    if message.len() > RESPONSE_MAX {
+        return Err(MessageError::TooLarge(message.len()));
+    }
+    let message =
+        scan::thin(message, PROVIDER_PEERS, PROVIDER_PEERS_MAX).ok_or(MessageError::TooManyFields)?;
     let message = parse(message, RESPONSE_MAX)?;
     let closer = peers(&message.closer_peers, CLOSER_PEERS_MAX);
     Ok(match kind(&message)? {
@@ -101,7 +119,7 @@ pub fn encode_request(request: &Request) -> Bytes {
         Request::FindNode { key } => with_key(MessageType::FindNode, key),
         Request::GetProviders { key } => with_key(MessageType::GetProviders, key),
         Request::AddProvider { key, providers } => wire::Message {
-            provider_peers: write_peers(providers),
+            provider_peers: write_peers(providers, &mut REQUEST_MAX.div_ceil(2)),
             ..with_key(MessageType::AddProvider, key)
         },
         Request::GetValue { key } => with_key(MessageType::GetValue, key),
@@ -118,25 +136,31 @@ pub fn encode_response(request: &Request, response: &Response) -> Bytes {
         Request::GetProviders { key } | Request::GetValue { key } => key.clone(),
         _ => Bytes::new(),
     };
-    let message = match response {
-        Response::Closest { closer } => wire::Message {
-            r#type: MessageType::FindNode.into(),
-            closer_peers: write_peers(closer),
-            ..wire::Message::default()
-        },
-        Response::Providers { providers, closer } => wire::Message {
-            closer_peers: write_peers(closer),
-            provider_peers: write_peers(providers),
-            ..with_key(MessageType::GetProviders, &key)
-        },
-        Response::Value { record, closer } => wire::Message {
-            closer_peers: write_peers(closer),
+    let mut message = match response {
+        Response::Closest { .. } => {
+            wire::Message { r#type: MessageType::FindNode.into(), ..wire::Message::default() }
+        }
+        Response::Providers { .. } => with_key(MessageType::GetProviders, &key),
+        Response::Value { record, .. } => wire::Message {
             record: record.as_ref().map(write_record),
             ..with_key(MessageType::GetValue, &key)
         },
         Response::Stored { record } => put_value(record),
         Response::Pong => wire::Message { r#type: MessageType::Ping.into(), ..wire::Message::default() },
     };
+    let mut room = RESPONSE_SENT_MAX.saturating_sub(message.encoded_len());
+    if let Response::Providers { providers, .. } = response {
+        // Who asks gets on by those who are closer: these have the larger part.
+        let mut share = room / 4;
+        let first = write_peers(providers, &mut share);
+        room -= room / 4;
+        message.closer_peers = write_peers(response.closer(), &mut room);
+        room += share;
+        let rest = write_peers(&providers[first.len()..], &mut room);
+        message.provider_peers = first.into_iter().chain(rest).collect();
+    } else {
+        message.closer_peers = write_peers(response.closer(), &mut room);
+    }
     frame::encode(&message)
 }
 
@@ -174,13 +198,29 @@ fn record(record: &wire::Record, expected: Option<&Bytes>) -> Result<Record, Mes
     Ok(Record { key: key(&record.key)?, value: Bytes::copy_from_slice(&record.value) })
 }
 
+/// Peers and their addresses. What is said of one in several places is put
+/// together, so that nobody has more than one peer's share.
 fn peers(peers: &[wire::Peer], max: usize) -> Vec<PeerInfo> {
-    let read = |peer: &wire::Peer| {
-        let id = PeerId::from_bytes(&peer.id).ok()?;
-        let addrs = peer.addrs.iter().take(ADDRS_READ_MAX);
-        Some(PeerInfo::new(id, addrs.filter_map(|addr| Multiaddr::from_bytes(addr).ok())))
-    };
-    peers.iter().filter_map(read).take(max).collect()
+    let mut read: Vec<PeerInfo> = Vec::new();
+    let mut places: BTreeMap<PeerId, usize> = BTreeMap::new();
+    for peer in peers {
+        let Ok(id) = PeerId::from_bytes(&peer.id) else { continue };
+        let known = places.get(&id).copied();
+        if known.is_none() && read.len() >= max {
+            continue;
+        }
+        let room = ADDRS_READ_MAX - known.map_or(0, |place| read[place].addrs.len());
+        let addrs = peer.addrs.iter().take(room).filter_map(|addr| Multiaddr::from_bytes(addr).ok());
+        let info = PeerInfo::new(id, addrs);
+        match known {
+            Some(place) => read[place].addrs.extend(info.addrs),
+            None => {
+                places.insert(id, read.len());
+                read.push(info);
+            }
+        }
+    }
+    read
 }
 
 fn with_key(kind: MessageType, key: &Bytes) -> wire::Message {
@@ -195,16 +235,22 @@ fn write_record(record: &Record) -> wire::Record {
     wire::Record { key: record.key.clone(), value: record.value.clone(), time_received: String::new() }
 }
 
-fn write_peers(peers: &[PeerInfo]) -> Vec<wire::Peer> {
-    let write = |info: &PeerInfo| wire::Peer {
-        id: Bytes::copy_from_slice(info.peer.as_bytes()),
-        addrs: info
-            .addrs
-            .iter()
-            .take(ADDRS_KEPT_MAX)
-            .map(|addr| Bytes::copy_from_slice(addr.as_bytes()))
-            .collect(),
-        connection: 0,
-    };
-    peers.iter().map(write).collect()
+/// Peers with as many of their addresses as fit into so many bytes; those in
+/// front go first.
+fn write_peers(peers: &[PeerInfo], room: &mut usize) -> Vec<wire::Peer> {
+    let mut written = Vec::new();
+    for info in peers {
+        let id = Bytes::copy_from_slice(info.peer.as_bytes());
+        let Some(mut left) = room.checked_sub(id.len() + PEER_OVERHEAD) else { break };
+        let mut addrs = Vec::new();
+        for addr in info.addrs.iter().take(ADDRS_KEPT_MAX) {
+            if let Some(rest) = left.checked_sub(addr.as_bytes().len() + ADDR_OVERHEAD) {
+                left = rest;
+                addrs.push(Bytes::copy_from_slice(addr.as_bytes()));
+            }
+        }
+        *room = left;
+        written.push(wire::Peer { id, addrs, connection: 0 });
+    }
+    written
 }

@@ -43,12 +43,11 @@ impl Crowd {
         self.counted
     }
 
-    /// True if another one of all of these groups would not count.
+    /// True if another one, known by addresses of these groups, would not
+    /// count; addresses without a group say nothing.
     pub(crate) fn is_full_of(&self, groups: impl IntoIterator<Item = Option<Group>>) -> bool {
-        let full = |group: Option<Group>| {
-            group.and_then(|group| self.groups.get(&group)).is_some_and(|count| *count >= self.max)
-        };
-        let mut groups = groups.into_iter().peekable();
+        let full = |group| self.groups.get(&group).is_some_and(|count| *count >= self.max);
+        let mut groups = groups.into_iter().flatten().peekable();
         groups.peek().is_some() && groups.all(full)
     }
 }

@@ -31,7 +31,7 @@ pub use dht::{Dht, Stats};
 pub use ipns::ipns_key;
 pub use key::{Distance, KEY_BITS, Key};
 pub use limits::{Config, Network, SweepConfig};
-pub use message::{PeerInfo, Record, Request, Response};
+pub use message::{PeerInfo, Record, Request, Response, merge};
 pub use output::{
     AnnounceId, Answer, End, Failure, LookupError, LookupId, Mode, Output, Progress, Report, RequestId, Timer,
 };

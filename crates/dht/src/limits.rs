@@ -23,9 +23,14 @@ pub const REQUEST_MAX: usize = 64 * 1024;
 /// have hundreds of providers with up to 8 KiB of addresses each.
 pub const RESPONSE_MAX: usize = 4 * 1024 * 1024;
 
+/// Largest response sent, in bytes: the most that rust-libp2p reads by default,
+/// which refuses all of what is larger.
+pub const RESPONSE_SENT_MAX: usize = 16 * 1024 - 64;
+
 /// Most protobuf fields of one message and its peers together, counted before
-/// any is decoded. 21 peers of 60 addresses are 1,400; 300 providers, 10,000.
-pub const MESSAGE_FIELDS_MAX: usize = 16_384;
+/// any is decoded, and after all but [`PROVIDER_PEERS_MAX`] providers were left
+/// out. 21 peers of 64 addresses are 1,400; 256 providers, 17,000.
+pub const MESSAGE_FIELDS_MAX: usize = 32_768;
 
 /// Longest key, in bytes (go: 80 for provider keys). The longest in use is
 /// `/ipns/` and a peer id of 44 bytes.
@@ -47,9 +52,23 @@ pub const PROVIDER_PEERS_MAX: usize = 256;
 pub const ADDRS_READ_MAX: usize = 64;
 
 /// Addresses of one peer that are kept and passed on, after those that do not
-/// belong in this DHT were left out. 21 peers with these stay under 16 KiB,
-/// the most that rust-libp2p reads by default.
+/// belong in this DHT were left out.
 pub const ADDRS_KEPT_MAX: usize = 16;
+
+/// Bytes of these together (go: 8 KiB). A judgement: an address through a relay has
+/// about 90, others 12 to 40.
+pub const ADDRS_KEPT_BYTES: usize = 1024;
+
+/// Addresses that one look-up tells of one peer, and of all together, of some 60
+/// bytes: who is not where one server says may be where another does.
+pub const ADDRS_TOLD_MAX: usize = 64;
+
+/// See [`ADDRS_TOLD_MAX`].
+pub const ADDRS_TOLD_IN_ALL: usize = 4_096;
+
+/// Of one candidate of a look-up, namers that are remembered. Whom more have
+/// named is not held against any of them.
+pub const NAMERS_KEPT: usize = 8;
 
 /// Providers that we put into one response, drawn by chance if there are more.
 pub const PROVIDERS_ANSWERED: usize = 64;

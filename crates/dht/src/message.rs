@@ -26,6 +26,24 @@ impl PeerInfo {
     }
 }
 
+/// Takes in what somebody else says of where the same peer is. Known and new
+/// addresses go in turns, at most `max`, since either may be false.
+pub fn merge(addrs: &mut Vec<Multiaddr>, news: impl IntoIterator<Item = Multiaddr>, max: usize) {
+    let mut known = std::mem::take(addrs).into_iter();
+    let mut news = news.into_iter();
+    while addrs.len() < max {
+        let turn = [known.next(), news.next()];
+        if turn.iter().all(Option::is_none) {
+            return;
+        }
+        for addr in turn.into_iter().flatten() {
+            if addrs.len() < max && !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+    }
+}
+
 /// A value under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

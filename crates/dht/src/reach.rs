@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use peerage_identity::{Multiaddr, PeerId, Scope};
 
-use crate::limits::{ADDRS_KEPT_MAX, Config, Network};
+use crate::limits::{ADDRS_KEPT_BYTES, ADDRS_KEPT_MAX, Config, Network};
 use crate::message::PeerInfo;
 
 /// First octets of IPv4 networks that one owner has whole since the days of
@@ -88,12 +88,17 @@ impl Reach {
         }
     }
 
-    /// The addresses that count, at most [`ADDRS_KEPT_MAX`], without repeats.
+    /// The addresses that count, at most [`ADDRS_KEPT_MAX`] of together
+    /// [`ADDRS_KEPT_BYTES`], without repeats.
     pub(crate) fn filter(self, addrs: &[Multiaddr]) -> Vec<Multiaddr> {
         let mut kept: Vec<Multiaddr> = Vec::new();
+        let mut bytes = 0;
         for addr in addrs {
-            if kept.len() < ADDRS_KEPT_MAX && self.admits(addr) && !kept.contains(addr) {
+            let more = bytes + addr.as_bytes().len();
+            let room = kept.len() < ADDRS_KEPT_MAX && more <= ADDRS_KEPT_BYTES;
+            if room && self.admits(addr) && !kept.contains(addr) {
                 kept.push(addr.clone());
+                bytes = more;
             }
         }
         kept

@@ -137,6 +137,64 @@ fn peers_and_addresses_beyond_the_limits_are_left_out() {
 }
 
 #[test]
+fn a_block_that_everybody_has_can_be_found() {
+    // What go sends of the empty folder: all that it knows, with all their addresses.
+    let addrs = |n: u64| (0..13).map(move |m| format!("/ip4/5.{}.{m}.1/tcp/{}", n % 200, n + 1));
+    let bytes = |text: String| Bytes::copy_from_slice(text.parse::<Multiaddr>().unwrap().as_bytes());
+    let popular = wire::Message {
+        r#type: 3,
+        provider_peers: (0..5_000)
+            .map(|n| wire::Peer {
+                id: Bytes::copy_from_slice(peer(n).as_bytes()),
+                addrs: addrs(n).map(bytes).collect(),
+                connection: 0,
+            })
+            .collect(),
+        ..wire::Message::default()
+    };
+    let Ok(Response::Providers { providers, .. }) = decode_response(popular.encode_to_vec().into()) else {
+        panic!("refused");
+    };
+    assert_eq!(providers.len(), PROVIDER_PEERS_MAX);
+    assert!(providers.iter().all(|info| info.addrs.len() == 13));
+    assert!(providers.iter().any(|info| info.peer == peer(4_999)), "from its end, too");
+}
+
+#[test]
+fn one_peer_named_often_is_one_peer() {
+    let entry = |host: u64| wire::Peer {
+        id: Bytes::copy_from_slice(peer(1).as_bytes()),
+        addrs: (0..40)
+            .map(|port| format!("/ip4/5.6.7.{host}/tcp/{}", port + 1).parse::<Multiaddr>().unwrap())
+            .map(|addr| Bytes::copy_from_slice(addr.as_bytes()))
+            .collect(),
+        connection: 0,
+    };
+    let message =
+        wire::Message { r#type: 4, closer_peers: (0..9).map(entry).collect(), ..wire::Message::default() };
+    let response = decode_response(message.encode_to_vec().into()).unwrap();
+    let [info] = response.closer() else { panic!("{response:?}") };
+    assert_eq!((info.peer, info.addrs.len()), (peer(1), ADDRS_READ_MAX));
+}
+
+#[test]
+fn a_response_is_no_larger_than_all_peers_read() {
+    let long = format!("/dns4/{}.example/tcp/4001", "a".repeat(60));
+    let info = |n: u64| PeerInfo {
+        peer: peer(n),
+        addrs: (0..16).map(|m| format!("{long}/p2p/{}", peer(n * 16 + m)).parse().unwrap()).collect(),
+    };
+    let response = Response::Providers {
+        providers: (0..64).map(info).collect(),
+        closer: (100..120).map(info).collect(),
+    };
+    let bytes = encode_response(&Request::GetProviders { key: vec![7; KEY_MAX].into() }, &response);
+    assert!(bytes.len() <= 16 * 1024 && bytes.len() > 15 * 1024, "{}", bytes.len());
+    let read = wire::Message::decode(body(bytes)).unwrap();
+    assert!(read.provider_peers.len() > 1 && read.closer_peers.len() > 4);
+}
+
+#[test]
 fn an_address_loses_its_peer_id_and_one_of_another_is_left_out() {
     let addr: Multiaddr = "/ip4/1.2.3.4/tcp/4001".parse().unwrap();
     let bytes = |addr: &Multiaddr| Bytes::copy_from_slice(addr.as_bytes());

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_base::{Instant, Now, Rng, UnixTime};
-use peerage_dht::codec::{decode_request, decode_response};
+use peerage_dht::codec::{decode_request, decode_response, encode_response};
+use peerage_dht::limits::RESPONSE_SENT_MAX;
 use peerage_dht::{
-    Config, Dht, Failure, LookupId, Mode, Output, PeerInfo, Record, Request, RequestId, Response,
+    Answer, Config, Dht, Failure, LookupId, Mode, Output, PeerInfo, Record, Request, RequestId, Response,
 };
 use peerage_identity::{Keypair, Multiaddr, PeerId};
+use peerage_wire::frame::Assembler;
 use proptest::prelude::*;
 
 fn peer(n: u64) -> PeerId {
@@ -122,7 +124,9 @@ impl Run {
             }
             9 => {
                 let request = request(rng);
-                self.dht.handle_request(peer(n), &addr(m), &request, now);
+                if let Answer::Respond(response) = self.dht.handle_request(peer(n), &addr(m), &request, now) {
+                    readable(&request, &response);
+                }
                 None
             }
             10 => {
@@ -176,7 +180,8 @@ impl Run {
                 }
                 Output::LookupFinished { lookup, report } => {
                     assert!(self.ended.insert(lookup), "once");
-                    assert!(report.closest.len() <= 20);
+                    assert!(report.closest.len() <= Config::default().candidates_max);
+                    assert_eq!(report.closest.len(), report.groups.len());
                     assert!(report.progress.answered + report.progress.failed <= report.progress.asked);
                 }
                 Output::ProvidersFound { lookup, .. } | Output::ValueFound { lookup, .. } => {
@@ -192,6 +197,14 @@ impl Run {
         assert!(health.iter().all(|bucket| bucket.peers <= 20 && bucket.waiting <= 10));
         assert_eq!(health.iter().map(|bucket| bucket.peers).sum::<usize>(), stats.table_peers);
     }
+}
+
+/// What is answered can be read, by those too who read no more than this.
+fn readable(request: &Request, response: &Response) {
+    let mut framed = encode_response(request, response);
+    assert!(framed.len() <= 16 * 1024);
+    let body = Assembler::new(RESPONSE_SENT_MAX).push(&mut framed).unwrap().unwrap();
+    assert_eq!(decode_response(body).as_ref(), Ok(response));
 }
 
 proptest! {
@@ -231,14 +244,17 @@ proptest! {
         prop_assert!(run.lookups.iter().all(|lookup| run.ended.contains(lookup)));
     }
 
-    /// Whatever can be read can be answered, and what is answered can be read.
+    /// Whatever bytes can be read can be answered.
     #[test]
     fn any_message_is_handled(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..6) {
         let mut dht = Dht::new(Config::default(), peer(0), 1, Now::default());
         dht.set_mode(Mode::Server);
         let framed = [&[0x08, kind][..], &bytes].concat();
-        if let Ok(request) = decode_request(framed.clone().into()) {
-            dht.handle_request(peer(1), &addr(4), &request, Now::default());
+        let now = Now::default();
+        if let Ok(request) = decode_request(framed.clone().into())
+            && let Answer::Respond(response) = dht.handle_request(peer(1), &addr(4), &request, now)
+        {
+            readable(&request, &response);
         }
         if let Ok(response) = decode_response(framed.into()) {
             dht.bootstrap([PeerInfo { peer: peer(1), addrs: vec![addr(4)] }], Now::default());

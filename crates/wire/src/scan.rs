@@ -3,6 +3,8 @@
 //! A decoded element takes far more memory than the two bytes that an empty
 //! one takes on the wire, so a codec counts a stranger's elements first.
 
+use bytes::Bytes;
+
 /// Counts the fields of one message, and for fields listed in `nested` the
 /// fields inside them instead; `None` if the bytes are not protobuf or there
 /// are more than `max`.
@@ -37,6 +39,57 @@ pub fn fields(mut bytes: &[u8], nested: &[u32], max: usize) -> Option<usize> {
         }
     }
     Some(count)
+}
+
+/// The message with no more than `max` of its fields number `field`, which are
+/// taken evenly from all over it; `None` if the bytes are not protobuf.
+///
+/// ```
+/// use bytes::Bytes;
+/// let message = Bytes::from_static(b"\x0a\x01a\x10\x05\x0a\x01b\x0a\x01c\x0a\x01d");
+/// assert_eq!(peerage_wire::scan::thin(message.clone(), 1, 4), Some(message.clone()));
+/// assert_eq!(peerage_wire::scan::thin(message, 1, 2), Some(Bytes::from_static(b"\x10\x05\x0a\x01b\x0a\x01d")));
+/// ```
+#[must_use]
+pub fn thin(bytes: Bytes, field: u32, max: usize) -> Option<Bytes> {
+    let is_it = |tag: u64| tag >> 3 == u64::from(field);
+    let (mut count, mut rest) = (0usize, &bytes[..]);
+    while !rest.is_empty() {
+        count += usize::from(is_it(skip(&mut rest)?));
+    }
+    if count <= max {
+        return Some(bytes);
+    }
+    let (mut kept, mut seen, mut rest) = (Vec::new(), 0, &bytes[..]);
+    while !rest.is_empty() {
+        let before = rest;
+        if is_it(skip(&mut rest)?) {
+            seen += 1;
+            // So many of those seen so far are to be kept: one more than before?
+            if seen * max / count == (seen - 1) * max / count {
+                continue;
+            }
+        }
+        kept.extend_from_slice(&before[..before.len() - rest.len()]);
+    }
+    Some(kept.into())
+}
+
+/// Passes over one field; its tag.
+fn skip(bytes: &mut &[u8]) -> Option<u64> {
+    let tag = protobuf_varint(bytes)?;
+    let len = match tag & 7 {
+        0 => {
+            protobuf_varint(bytes)?;
+            0
+        }
+        1 => 8,
+        5 => 4,
+        2 => usize::try_from(protobuf_varint(bytes)?).ok()?,
+        _ => return None,
+    };
+    *bytes = bytes.get(len..)?;
+    Some(tag)
 }
 
 /// Protobuf's varint: up to ten bytes, any form.
@@ -75,6 +128,9 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Some(count) = fields(&bytes, &[1, 2], 50) {
                 prop_assert!(count <= 50);
+            }
+            if let Some(thinned) = thin(bytes.clone().into(), 1, 2) {
+                prop_assert!(thinned.len() <= bytes.len());
             }
         }
     }

@@ -1,11 +1,14 @@
 //! Look-ups from their beginning to their end: what the owner asks for, the
 //! requests that follow, and what answers bring.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use peerage_base::Now;
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Dht, Purpose};
+use crate::crowd::Crowd;
 use crate::key::Key;
 use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED, PROVIDERS_TAKEN};
 use crate::lookup::{Candidates, Found, Goal, Lookup, Step};
@@ -50,7 +53,7 @@ impl Dht {
         let mut stored = self.providers.get(&Key::of(&key), PROVIDERS_ANSWERED, now.unix, &mut self.rng);
         stored.retain(|info| info.peer != self.local.peer);
         self.complete(&mut stored);
-        let id = self.open(key, Goal::Providers { told: Default::default() }, now);
+        let id = self.open(key, Goal::Providers { told: Default::default(), addrs: 0 }, now);
         self.with_lookup(id, |lookup, out| lookup.providers_found(stored, out));
         self.drive(id, now);
         Ok(id)
@@ -220,8 +223,8 @@ impl Dht {
         response: Response,
         now: Now,
     ) {
-        let closer: Vec<PeerInfo> =
-            response.closer().iter().filter_map(|info| self.worth_asking(info)).collect();
+        let closer = response.closer().iter().filter_map(|info| self.worth_asking(info)).collect();
+        let closer = self.diverse(closer);
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
         lookup.in_flight.remove(&request);
         let sought: Vec<Multiaddr> = response
@@ -259,6 +262,19 @@ impl Dht {
         }
         self.tell_progress(id);
         self.drive(id, now);
+    }
+
+    /// Of the peers in one answer only so many of one IP group, as go does it.
+    fn diverse(&self, mut peers: Vec<PeerInfo>) -> Vec<PeerInfo> {
+        let mut crowd = Crowd::new(self.config.closest_group_max);
+        peers.retain(|info| {
+            let groups = || info.addrs.iter().map(|addr| self.reach.group(addr));
+            let full = crowd.is_full_of(groups());
+            let own: BTreeSet<Group> = groups().flatten().collect();
+            own.into_iter().filter(|_| !full).for_each(|group| crowd.add(Some(group)));
+            !full
+        });
+        peers
     }
 
     pub(super) fn search_failed(

@@ -9,7 +9,8 @@
 //! closer ones those too. Peers that fail count no more.
 //!
 //! Who names peers that all fail is not believed in the others that only it
-//! named: anyone can invent ids that are very near, and each costs a timeout.
+//! and its like named: anyone can invent ids that are very near, and each costs
+//! a timeout.
 //!
 //! Of one IP group only a few count among the `k` ([`Crowd`]); those of it that
 //! were not asked by then are passed over.
@@ -24,8 +25,8 @@ use peerage_identity::PeerId;
 
 use crate::crowd::Crowd;
 use crate::key::{Distance, Key};
-use crate::limits::{ADDRS_KEPT_MAX, Config, DISTRUST_AFTER};
-use crate::message::PeerInfo;
+use crate::limits::{ADDRS_KEPT_MAX, Config, DISTRUST_AFTER, NAMERS_KEPT};
+use crate::message::{PeerInfo, merge};
 use crate::reach::{Group, Reach};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,8 @@ struct Candidate {
     /// Hops from us: 1 for whom we knew.
     depth: u32,
     path: usize,
-    /// Who named it, if it was one peer alone.
-    by: Option<Namer>,
+    /// Who named it.
+    by: Namers,
     /// Of the address by which it answered.
     group: Option<Group>,
 }
@@ -54,11 +55,49 @@ struct Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Namer(NonZeroU32);
 
+/// Who named a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Namers {
+    /// These, at most [`NAMERS_KEPT`].
+    Known(Vec<Namer>),
+    /// We knew it, or many did.
+    Many,
+}
+
+impl Namers {
+    fn new(by: Option<Namer>) -> Self {
+        by.map_or(Self::Many, |by| Self::Known(vec![by]))
+    }
+
+    fn add(&mut self, by: Option<Namer>) {
+        let Self::Known(namers) = self else { return };
+        match by {
+            Some(by) if namers.contains(&by) => {}
+            Some(by) if namers.len() < NAMERS_KEPT => namers.push(by),
+            _ => *self = Self::Many,
+        }
+    }
+
+    fn known(&self) -> &[Namer] {
+        match self {
+            Self::Known(namers) => namers,
+            Self::Many => &[],
+        }
+    }
+}
+
 /// How it went with the peers that one peer named.
 #[derive(Debug, Default)]
 struct Repute {
     answered: u32,
     failed: u32,
+}
+
+impl Repute {
+    /// So far it has named nobody who is there.
+    const fn is_bad(&self) -> bool {
+        self.answered == 0 && self.failed >= DISTRUST_AFTER
+    }
 }
 
 /// A peer to ask.
@@ -134,12 +173,9 @@ impl Candidates {
     fn insert(&mut self, info: PeerInfo, depth: u32, path: usize, by: Option<Namer>) {
         let distance = self.distance(&info.peer);
         if let Some(known) = self.all.get_mut(&distance) {
-            known.by = known.by.filter(|first| Some(*first) == by);
+            known.by.add(by);
             // Whoever named it first may have told a wrong address.
-            let room = (2 * ADDRS_KEPT_MAX).saturating_sub(known.info.addrs.len());
-            let news: Vec<_> =
-                info.addrs.into_iter().filter(|addr| !known.info.addrs.contains(addr)).take(room).collect();
-            known.info.addrs.extend(news);
+            merge(&mut known.info.addrs, info.addrs, 2 * ADDRS_KEPT_MAX);
             return;
         }
         if self.all.len() >= self.max {
@@ -151,7 +187,10 @@ impl Candidates {
                 _ => return,
             }
         }
-        self.all.insert(distance, Candidate { info, state: State::Heard, depth, path, by, group: None });
+        self.all.insert(
+            distance,
+            Candidate { info, state: State::Heard, depth, path, by: Namers::new(by), group: None },
+        );
     }
 
     /// `peer`, of that IP group, answered and named these. False if it had not been asked.
@@ -163,10 +202,10 @@ impl Candidates {
         };
         candidate.state = State::Answered;
         candidate.group = group;
-        let (depth, path, by) = (candidate.depth, candidate.path, candidate.by);
+        let (depth, path) = (candidate.depth, candidate.path);
         self.answered += 1;
-        if let Some(by) = by {
-            self.reputes.entry(by).or_default().answered += 1;
+        for by in candidate.by.known() {
+            self.reputes.entry(*by).or_default().answered += 1;
         }
         let namer = NonZeroU32::new(self.answered).map(Namer);
         for info in closer {
@@ -185,11 +224,20 @@ impl Candidates {
         };
         candidate.state = State::Failed;
         self.failed += 1;
-        let Some(by) = candidate.by.filter(|_| tried) else { return };
-        let repute = self.reputes.entry(by).or_default();
-        repute.failed += 1;
-        if repute.answered == 0 && repute.failed >= DISTRUST_AFTER {
-            self.all.retain(|_, found| found.state != State::Heard || found.by != Some(by));
+        if !tried {
+            return;
+        }
+        let mut distrusted = false;
+        for by in candidate.by.known() {
+            let repute = self.reputes.entry(*by).or_default();
+            repute.failed += 1;
+            distrusted |= repute.is_bad();
+        }
+        if distrusted {
+            let reputes = &self.reputes;
+            let bad = |namer: &Namer| reputes.get(namer).is_some_and(Repute::is_bad);
+            let believed = |by: &Namers| by.known().is_empty() || !by.known().iter().all(bad);
+            self.all.retain(|_, found| found.state != State::Heard || believed(&found.by));
         }
     }
 
@@ -439,6 +487,39 @@ mod tests {
         }
         let next: Vec<PeerInfo> = near[9..13].iter().map(|&n| info(n)).collect();
         assert_eq!(asked(candidates.next()), next, "the rest of the first one's are forgotten");
+    }
+
+    #[test]
+    fn liars_that_name_the_same_inventions_are_not_believed() {
+        let target = Key::of(b"target");
+        let near = order(&target, 60);
+        let known: Vec<PeerInfo> = near[50..54].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, lan(), &config());
+        asked(candidates.next());
+        for liar in &near[50..53] {
+            candidates.answered(&peer(*liar), None, near[..20].iter().map(|&n| info(n)).collect());
+        }
+        candidates.answered(&peer(near[53]), None, near[40..45].iter().map(|&n| info(n)).collect());
+        for info in asked(candidates.next()) {
+            candidates.failed(&info.peer, true);
+        }
+        let next = asked(candidates.next());
+        assert_eq!(next, near[40..44].iter().map(|&n| info(n)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_crowd_of_false_addresses_does_not_hide_the_right_one() {
+        let target = Key::of(b"target");
+        let near = order(&target, 40);
+        let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, lan(), &config());
+        asked(candidates.next());
+        let lies = PeerInfo { peer: peer(near[1]), addrs: (100..116).map(addr).collect() };
+        candidates.answered(&peer(near[30]), None, vec![info(near[0]), lies]);
+        asked(candidates.next());
+        candidates.answered(&peer(near[31]), None, vec![info(near[1])]);
+        let place = asked(candidates.next())[0].addrs.iter().position(|known| *known == addr(near[1]));
+        assert!(place.is_some_and(|place| place < 8), "{place:?}");
     }
 
     #[test]

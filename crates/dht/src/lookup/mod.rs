@@ -19,7 +19,7 @@ use candidates::Next;
 pub(crate) use value::Found;
 
 use crate::key::KEY_BITS;
-use crate::limits::{ADDRS_KEPT_MAX, PROVIDERS_FOUND_MAX};
+use crate::limits::{ADDRS_TOLD_IN_ALL, ADDRS_TOLD_MAX, PROVIDERS_FOUND_MAX};
 use crate::message::{PeerInfo, Record, Request};
 use crate::output::{End, Failure, LookupId, Output, Progress, Report, RequestId};
 use crate::reach::Group;
@@ -32,8 +32,8 @@ pub(crate) enum Goal {
     Closest,
     /// The addresses of a peer, and those that were told already.
     Peer { peer: PeerId, told: Vec<Multiaddr> },
-    /// Who has a block: providers told already, and whether with addresses.
-    Providers { told: BTreeMap<PeerId, bool> },
+    /// Who has a block: providers told already, with the addresses that were.
+    Providers { told: BTreeMap<PeerId, Vec<Multiaddr>>, addrs: usize },
     /// The best value; ends early after so many valid ones (0: never).
     Value { quorum: usize, found: Found },
     /// To tell the closest peers that we have a block.
@@ -173,33 +173,32 @@ impl Lookup {
     /// Where the peer that is looked for may be.
     pub(crate) fn peer_found(&mut self, addrs: Vec<Multiaddr>, out: &mut VecDeque<Output>) {
         let Goal::Peer { peer, told } = &mut self.goal else { return };
-        let mut addrs = addrs;
-        addrs.retain(|addr| !told.contains(addr));
-        // Several liars cannot make this grow without end.
-        addrs.truncate((4 * ADDRS_KEPT_MAX).saturating_sub(told.len()));
-        if !addrs.is_empty() {
-            told.extend_from_slice(&addrs);
-            out.push_back(Output::PeerFound { lookup: self.id, info: PeerInfo { peer: *peer, addrs } });
+        let news = news(told, addrs, 4 * ADDRS_TOLD_MAX);
+        if !news.is_empty() {
+            out.push_back(Output::PeerFound { lookup: self.id, info: PeerInfo { peer: *peer, addrs: news } });
         }
     }
 
-    /// Who has the block.
+    /// Who has the block, and where: what one server says of that is not the
+    /// end of it, as it may be false.
     pub(crate) fn providers_found(&mut self, providers: Vec<PeerInfo>, out: &mut VecDeque<Output>) {
-        let Goal::Providers { told } = &mut self.goal else { return };
-        let mut news = Vec::new();
+        let Goal::Providers { told, addrs } = &mut self.goal else { return };
+        let mut found = Vec::new();
         for info in providers {
-            let reachable = !info.addrs.is_empty();
-            let is_news = match told.get(&info.peer) {
-                Some(known) => reachable && !known,
-                None => told.len() < PROVIDERS_FOUND_MAX,
-            };
-            if is_news {
-                told.insert(info.peer, reachable);
-                news.push(info);
+            let first = !told.contains_key(&info.peer);
+            if first && told.len() >= PROVIDERS_FOUND_MAX {
+                continue;
+            }
+            let known = told.entry(info.peer).or_default();
+            let room = ADDRS_TOLD_MAX.min(known.len() + ADDRS_TOLD_IN_ALL.saturating_sub(*addrs));
+            let news = news(known, info.addrs, room);
+            *addrs += news.len();
+            if first || !news.is_empty() {
+                found.push(PeerInfo { peer: info.peer, addrs: news });
             }
         }
-        if !news.is_empty() {
-            out.push_back(Output::ProvidersFound { lookup: self.id, providers: news });
+        if !found.is_empty() {
+            out.push_back(Output::ProvidersFound { lookup: self.id, providers: found });
         }
     }
 
@@ -241,7 +240,7 @@ impl Lookup {
             failed: self.candidates.failed_count(),
             closest_bits: self.candidates.nearest().map_or(KEY_BITS, |(distance, _)| distance.bits()),
             providers: match &self.goal {
-                Goal::Providers { told } => told.len(),
+                Goal::Providers { told, .. } => told.len(),
                 _ => 0,
             },
         }
@@ -258,4 +257,12 @@ impl Lookup {
             took: now.since(self.started),
         }
     }
+}
+
+/// Of `addrs` those that were not told, which are noted, `max` in all.
+fn news(told: &mut Vec<Multiaddr>, mut addrs: Vec<Multiaddr>, max: usize) -> Vec<Multiaddr> {
+    addrs.retain(|addr| !told.contains(addr));
+    addrs.truncate(max.saturating_sub(told.len()));
+    told.extend_from_slice(&addrs);
+    addrs
 }

@@ -1,6 +1,7 @@
 //! One peer that a search may ask: where it is, and what became of trying.
 
 use peerage_base::Instant;
+use peerage_dht::merge;
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::limits::Config;
@@ -74,8 +75,8 @@ impl Candidate {
         candidate
     }
 
-    /// It was named, with these addresses: they take the place of those that
-    /// the like of that source named before, but for the user's.
+    /// It was named, with these addresses: those of the local network take the
+    /// place of the ones before, what strangers say is put together.
     pub(super) fn learn(&mut self, mut addrs: Vec<Multiaddr>, origin: Origin, now: Instant, config: &Config) {
         if addrs.is_empty() {
             return;
@@ -93,8 +94,7 @@ impl Candidate {
                 self.near = addrs;
             }
             Origin::Connected | Origin::Swarm | Origin::Routing => {
-                addrs.truncate(config.addrs_per_peer);
-                self.told = addrs;
+                merge(&mut self.told, addrs, config.addrs_per_peer);
             }
         }
         // It is there, or may be somewhere that was not tried: no reason to wait.
