@@ -50,6 +50,8 @@ pub enum DialFailure {
     /// The host accepted a connection and dropped it before it was of any use:
     /// it is there, and may take one a little later.
     Dropped,
+    /// It stands, and we had no room for it: that is ours, not the peer's.
+    NoRoom,
 }
 
 /// Why a peer is not dialled for a while.
@@ -262,7 +264,7 @@ impl Dials {
         }
         let attempt = self.remove(dial)?;
         // One that went on for nobody says nothing: the peer was connected.
-        if !attempt.callers.is_empty() {
+        if failure != DialFailure::NoRoom && !attempt.callers.is_empty() {
             self.pause(&attempt, now, config);
         }
         Some(attempt)

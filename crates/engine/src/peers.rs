@@ -95,7 +95,8 @@ pub(crate) struct Peer {
     pub(crate) protocols: Option<Protocols>,
     /// Since when it is connected.
     pub(crate) since: Instant,
-    /// When it was last of use, to us or we to it.
+    /// When it was last of use to us, or was sent a block. What it asks for does
+    /// not count: anybody could keep his place by asking.
     pub(crate) used: Instant,
     /// Requests of the DHT that it may make before it is refused for a while.
     pub(crate) allowance: Allowance,

@@ -264,6 +264,7 @@ impl Exchange {
             sent_bytes: ledger.sent_bytes,
             sent_blocks: ledger.sent_blocks,
             held_wants: self.server.held_wants(peer),
+            serving: self.server.serving(peer),
             ..self.client.peer_stats(peer)
         }
     }

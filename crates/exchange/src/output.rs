@@ -214,4 +214,6 @@ pub struct PeerStats {
     pub live_wants: usize,
     /// Its wants that we hold.
     pub held_wants: usize,
+    /// Blocks that it is being sent now, or that only wait for their turn.
+    pub serving: usize,
 }

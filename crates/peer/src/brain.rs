@@ -198,10 +198,13 @@ impl Brain {
         match input {
             Input::Connected { connected, number, control } => {
                 connected.dial.into_iter().for_each(|dial| self.finding.dialled(dial));
+                if connected.outbound && self.registry.is_full(&self.net.limits) {
+                    self.make_room(now);
+                }
                 if self.registry.connect(&connected, number, control, &self.net.limits) {
                     self.engine.handle_connected(&connected, now);
                 } else if let Some(dial) = connected.dial {
-                    let failure = DialFailure::Unreachable;
+                    let failure = DialFailure::NoRoom;
                     self.engine.handle_dial_failed(dial, failure, "too many connections", now);
                 }
             }
@@ -327,6 +330,15 @@ impl Brain {
             Input::Totals { reply } => drop(reply.send(self.totals)),
             Input::Stop { reply } => self.stopping = Some(reply),
             other => self.hear_of_peers(other, now),
+        }
+    }
+
+    /// Hangs up on whoever is of least use, for a connection of our own making.
+    fn make_room(&mut self, now: Now) {
+        if let Some(peer) = self.engine.least_useful(now) {
+            tracing::info!(%peer, "closing the connection for want of room");
+            self.registry.drop_peer(&peer);
+            self.engine.handle_disconnected(peer, now);
         }
     }
 

@@ -84,7 +84,7 @@ pub struct Limits {
     /// Connections in all. Each costs a socket and about 20 KiB; 512 leaves
     /// half of the usual 1,024 open files to everything else.
     pub connections: usize,
-    /// Connections of one peer: two dials that cross, and some to spare.
+    /// Connections that one peer may open, and twice as many with ours: two dials that cross, and some to spare.
     pub connections_per_peer: usize,
     /// Connections from one IPv4 address or IPv6 /64; loopback is exempt.
     pub connections_per_address: usize,

@@ -5,6 +5,9 @@
 //! *tag* says what it may be good for; the weights of a peer's tags add up,
 //! and those of least weight go first, among them whoever was of no use for
 //! longest. go-libp2p's connection manager has the same two words.
+//!
+//! What others want of us is no reason to keep them, unless it is here and on
+//! its way: a stranger could hold his place for ever by one want.
 
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use peerage_identity::PeerId;
 
 use super::{Engine, Timer};
 use crate::output::{DisconnectReason, Output};
+use crate::peers::Peer;
 use crate::routing::Flight;
 
 /// Weights of tags. Judgements: a peer that brought us blocks is the likeliest
@@ -59,6 +63,11 @@ impl Engine {
         if entry.by_user || young(entry.since, grace) || young(entry.used, grace) {
             return true;
         }
+        self.serves_us(peer) || self.exchange.peer_stats(peer).serving > 0
+    }
+
+    /// True if something of ours would come to nothing without it.
+    fn serves_us(&self, peer: &PeerId) -> bool {
         if self.jobs.values().any(|job| job.search.uses(peer)) {
             return true;
         }
@@ -66,11 +75,20 @@ impl Engine {
         if self.routing.sides.iter().any(|side| side.flights.values().any(asked)) {
             return true;
         }
-        if self.reachability.is_busy_with(peer) {
-            return true;
-        }
-        let stats = self.exchange.peer_stats(peer);
-        stats.held_wants > 0 || stats.live_wants > 0
+        self.reachability.is_busy_with(peer) || self.exchange.peer_stats(peer).live_wants > 0
+    }
+
+    /// Whom to hang up on when the shell has no room for a connection of our
+    /// own making: of those who came to us the one of least use, of others one
+    /// that nobody needs. `None` if all are the user's, or of use now.
+    #[must_use]
+    pub fn least_useful(&self, now: Now) -> Option<PeerId> {
+        let rank = |(id, peer): (&PeerId, &Peer)| {
+            let marked = self.is_marked(id, now.instant);
+            let needed = peer.by_user || self.serves_us(id) || marked && peer.outbound;
+            (!needed).then(|| (peer.outbound, marked, self.weight(id), peer.used, *id))
+        };
+        self.peers.iter().filter_map(rank).min().map(|(.., id)| id)
     }
 
     /// The sum of its tags.

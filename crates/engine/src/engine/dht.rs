@@ -135,7 +135,6 @@ impl Engine {
         if !entry.allowance.take(burst, rate, now.instant) {
             return Answer::Reset;
         }
-        entry.used = now.instant;
         let via = entry.addr.clone();
         let answer = match self.routing.side(network) {
             Some(side) => side.dht.handle_request(peer, &via, request, now),

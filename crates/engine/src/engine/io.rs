@@ -15,7 +15,6 @@ impl Engine {
     /// [`handle_block`](Self::handle_block), once they are hashed.
     pub fn handle_message(&mut self, peer: PeerId, message: &Incoming, now: Now) {
         self.exchange.handle_message(peer, message, now);
-        self.peers.touch(&peer, now.instant);
         self.route(now);
     }
 
@@ -33,7 +32,6 @@ impl Engine {
 
     /// A block has come from `peer`; the shell hashed it to `cid` and decoded it.
     pub fn handle_block(&mut self, peer: PeerId, cid: Cid, arrived: &Arrived, now: Now) {
-        self.peers.touch(&peer, now.instant);
         match self.exchange.handle_block(peer, &cid, arrived.len, now) {
             BlockOutcome::Wanted { sessions } => {
                 let mut used = sessions.is_empty();
@@ -52,6 +50,8 @@ impl Engine {
                 if !used {
                     // The right bytes under a codec that was not asked for.
                     self.charge(peer, now);
+                } else {
+                    self.peers.touch(&peer, now.instant);
                 }
             }
             BlockOutcome::Duplicate => {
@@ -150,7 +150,9 @@ impl Engine {
     /// The shell's answer to [`Output::ServeBlock`].
     pub fn handle_served(&mut self, peer: PeerId, cid: &Cid, served: Served, now: Now) {
         self.exchange.handle_served(peer, cid, served, now);
-        self.peers.touch(&peer, now.instant);
+        if matches!(served, Served::Sent(_)) {
+            self.peers.touch(&peer, now.instant);
+        }
         self.route(now);
     }
 }

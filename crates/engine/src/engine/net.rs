@@ -128,9 +128,13 @@ impl Engine {
         let Some(attempt) = self.dials.handle_failed(dial, failure, now.instant, &self.config) else {
             return self.route(now);
         };
+        let says = match failure {
+            DialFailure::NoRoom => Failure::NotTried,
+            DialFailure::Unreachable | DialFailure::Dropped => Failure::Unreachable,
+        };
         for caller in attempt.callers {
             if let Caller::Dht(network, id) = caller {
-                self.request_failed(network, id, Failure::Unreachable, now);
+                self.request_failed(network, id, says, now);
             }
         }
         for job in self.job_ids() {

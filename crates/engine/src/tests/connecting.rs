@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use peerage_base::{Instant, Now, UnixTime};
-use peerage_dht::{Network, PeerInfo};
+use peerage_dht::{Network, PeerInfo, Request};
+use peerage_exchange::{Incoming, WantEntry, WantKind};
 
 use super::dag::{Tree, build, small};
 use super::world::{addr, hint, peer_id};
@@ -110,4 +111,76 @@ fn a_connection_ends_other_attempts_at_that_peer() {
     alone.engine.handle_identified(peer_id(1), &identified, alone.now);
     assert_eq!(alone.engine.progress(JobId(1)).unwrap().sources, 1);
     assert!(alone.dials().is_empty());
+}
+
+/// Connections that are closed for being too many.
+fn surplus(outputs: Vec<Output>) -> Vec<usize> {
+    let closed = outputs.into_iter().filter_map(|output| match output {
+        Output::Disconnect { peer, reason: DisconnectReason::Surplus } => Some(peer),
+        _ => None,
+    });
+    let number = |peer| (0..100).find(|n| peer_id(*n) == peer).expect("one of ours");
+    closed.map(number).collect()
+}
+
+#[test]
+fn nobody_keeps_his_place_by_asking() {
+    let limits = Config { connections_high: 4, connections_low: 2, ..Config::default() };
+    let mut alone = Alone::new(limits);
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    let bitswap = Identified { protocols: Protocols::of(["/ipfs/bitswap/1.2.0"]), ..Identified::default() };
+    for n in 1..=6 {
+        alone.connect(n, None);
+        alone.engine.handle_identified(peer_id(n), &bitswap, alone.now);
+    }
+    // The first two want a block: one that is not here, and one that is being sent.
+    let want = |alone: &mut Alone, n: usize, len: Option<u32>| {
+        let want = WantEntry { cid: dag.root, kind: WantKind::Block, priority: 1, send_dont_have: false };
+        let message = Incoming { wants: vec![want], ..Incoming::default() };
+        alone.engine.handle_message(peer_id(n), &message, alone.now);
+        alone.engine.handle_lookup(peer_id(n), &dag.root, len, alone.now);
+    };
+    want(&mut alone, 1, None);
+    want(&mut alone, 2, Some(10));
+    alone.outputs();
+    let mut closed = Vec::new();
+    for _ in 0..6 {
+        alone.wait(Duration::from_secs(5));
+        // It goes on asking, which is no use of ours.
+        want(&mut alone, 1, None);
+        let request = Request::Ping;
+        alone.engine.handle_dht_request(Network::Lan, peer_id(3), &request, alone.now);
+        closed.extend(surplus(alone.outputs()));
+    }
+    assert!(closed.contains(&1) && closed.contains(&3) && !closed.contains(&2), "{closed:?}");
+}
+
+#[test]
+fn for_a_connection_of_ours_a_stranger_makes_room() {
+    let mut alone = Alone::new(Config::default());
+    alone.know(3);
+    alone.engine.find(FindId(1), Target::Peer(peer_id(99)), alone.now);
+    let [(dial, _)] = alone.dials()[..] else { panic!("one dial") };
+    alone.connect(3, Some(dial));
+    alone.connect(1, None);
+    alone.know(1);
+    alone.connect(2, None);
+    let outputs = alone.outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::DhtRequest { .. })));
+    for stranger in [2, 1] {
+        assert_eq!(alone.engine.least_useful(alone.now), Some(peer_id(stranger)));
+        alone.engine.handle_disconnected(peer_id(stranger), alone.now);
+    }
+    assert_eq!(alone.engine.least_useful(alone.now), None, "it was asked something");
+    // A connection for which there is no room is not its peer's failure.
+    alone.know(4);
+    for find in 2..6 {
+        alone.engine.find(FindId(find), Target::Peer(peer_id(99)), alone.now);
+        let dials = alone.dials();
+        assert!(dials.iter().any(|(_, peer)| *peer == Some(peer_id(4))), "it is not left alone");
+        for (dial, _) in dials {
+            alone.engine.handle_dial_failed(dial, DialFailure::NoRoom, "no room", alone.now);
+        }
+    }
+    assert_eq!(alone.engine.servers(Network::Lan).len(), 3);
 }

@@ -61,6 +61,10 @@ impl HeldWants {
         self.absent.first_key_value().map(|(_, &cid)| cid)
     }
 
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     pub(crate) fn looking(&self) -> usize {
         self.looking.len()
     }

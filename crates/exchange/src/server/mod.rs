@@ -88,6 +88,11 @@ impl Server {
         self.peers.get(peer).map_or(0, |state| state.held.len())
     }
 
+    /// Blocks that a peer is being sent, or that wait for their turn.
+    pub(crate) fn serving(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or(0, |state| state.serving.len() + state.held.ready())
+    }
+
     pub(crate) fn handle_wants(
         &mut self,
         peer: PeerId,

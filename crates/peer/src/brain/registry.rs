@@ -57,7 +57,17 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Takes a new connection; false if a limit closes it.
+    /// True if there are as many connections as may be.
+    pub(super) fn is_full(&self, limits: &Limits) -> bool {
+        self.len() >= limits.connections
+    }
+
+    fn len(&self) -> usize {
+        self.peers.values().map(|entry| entry.connections.len()).sum()
+    }
+
+    /// Takes a new connection; false if a limit closes it. Those on what others
+    /// may open do not count for what we did.
     pub(super) fn connect(
         &mut self,
         connected: &Connected,
@@ -65,13 +75,16 @@ impl Registry {
         control: Control,
         limits: &Limits,
     ) -> bool {
-        let all: usize = self.peers.values().map(|entry| entry.connections.len()).sum();
-        let here = self.peers.get(&connected.peer).map_or(0, |entry| entry.connections.len());
-        let address = self.count_at_address(&connected.addr);
-        if all >= limits.connections
-            || here >= limits.connections_per_peer
-            || address >= limits.connections_per_address
-        {
+        let from = |entry: &Entry| entry.connections.values().filter(|live| !live.outbound).count();
+        let here = self.peers.get(&connected.peer);
+        let crowd = match connected.outbound {
+            true => here.is_some_and(|entry| entry.connections.len() >= 2 * limits.connections_per_peer),
+            false => {
+                here.is_some_and(|entry| from(entry) >= limits.connections_per_peer)
+                    || self.count_at_address(&connected.addr) >= limits.connections_per_address
+            }
+        };
+        if crowd || self.is_full(limits) {
             tracing::debug!(peer = %connected.peer, addr = %connected.addr, "too many connections");
             control.close(GoAwayCode::NORMAL);
             return false;
@@ -184,6 +197,12 @@ impl Registry {
         if let Some(queue) = self.blocks(&sent.peer) {
             drop(queue.send(Queued::Confirm(sent)));
         }
+    }
+
+    /// Closes all connections with a peer and forgets it at once.
+    pub(super) fn drop_peer(&mut self, peer: &PeerId) {
+        self.close(peer);
+        self.peers.remove(peer);
     }
 
     pub(super) fn close(&self, peer: &PeerId) {
