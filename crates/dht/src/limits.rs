@@ -221,6 +221,10 @@ pub struct Config {
     pub bootstrap_retry_max: Duration,
     /// Bootstrap peers remembered, and as many that failed and left the table.
     pub bootstrap_max: usize,
+    /// How long a bootstrap peer is remembered that was only seen near
+    /// ([`crate::Dht::suggest`]) and is not seen again. A judgement: what mDNS
+    /// sees it also sees leave, but for our own network's changes.
+    pub seed_age: Duration,
 }
 
 impl Default for Config {
@@ -264,6 +268,7 @@ impl Default for Config {
             bootstrap_retry_min: Duration::from_secs(2),
             bootstrap_retry_max: Duration::from_secs(120),
             bootstrap_max: 64,
+            seed_age: Duration::from_secs(24 * 3600),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! On the WAN only public addresses are taken, stored, told or dialled: nobody
 //! learns of another's private network, and no record makes us dial into our
-//! own. On the LAN a peer counts that was reached by a private address.
+//! own. On the LAN a peer counts that was reached by a private address, or by a
+//! global one of our own network: where there is IPv6, hosts meet by that.
 //!
 //! Groups are those of go-libp2p-kbucket `peerdiversity`: an IPv4 /16, or /8
 //! where one old owner has it all, an IPv6 /32. Left out: IPv6 by autonomous
@@ -143,6 +144,27 @@ impl Reach {
     }
 }
 
+/// True if a connection with this remote address leads to our own network,
+/// though the address is global: to one of our own IP addresses (a router that
+/// turns back what is for itself), or into the /64 of one, if the rest of the
+/// address was made of a hardware address, as go-libp2p-kad-dht has it; others
+/// may be of hosts that only share a provider.
+pub(crate) fn is_of_our_network(via: &Multiaddr, local: &[Multiaddr]) -> bool {
+    let ip = |addr: &Multiaddr| match addr.scope() {
+        Scope::Public => addr.to_socket_addr().map(|(addr, _)| addr.ip().to_canonical()),
+        _ => None,
+    };
+    let Some(theirs) = ip(via) else { return false };
+    local.iter().filter_map(ip).any(|ours| match (ours, theirs) {
+        _ if ours == theirs => true,
+        (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+            let (ours, theirs) = (ours.octets(), theirs.octets());
+            ours[..8] == theirs[..8] && theirs[11..13] == [0xff, 0xfe]
+        }
+        _ => false,
+    })
+}
+
 /// The scope of the relay in an address that goes through one.
 fn relay_scope(addr: &Multiaddr) -> Scope {
     addr.to_socket_addr().map_or(Scope::Dns, |(addr, _)| Scope::of_ip(addr.ip()))
@@ -194,6 +216,21 @@ mod tests {
         assert_eq!(lan.standing(&addr("/ip4/8.8.8.8/tcp/1")), Standing::Outside);
         let local = Reach::new(&Config { loopback_addresses: true, ..Config::new(Network::Lan) });
         assert_eq!(local.standing(&addr("/ip4/127.0.0.1/tcp/1")), Standing::Exempt);
+    }
+
+    #[test]
+    fn hosts_of_one_network_may_meet_by_ipv6() {
+        let local = [
+            addr("/ip6/2001:db8::1/tcp/1"),
+            addr("/ip6/2a01:4f8:1:2::9/tcp/4001"),
+            addr("/ip4/9.1.2.3/tcp/1"),
+        ];
+        let ours = |text: &str| is_of_our_network(&addr(text), &local);
+        assert!(ours("/ip6/2a01:4f8:1:2:211:22ff:fe33:4455/tcp/7"));
+        assert!(ours("/ip6/2a01:4f8:1:2::9/tcp/7") && ours("/ip4/9.1.2.3/tcp/7"), "ourselves");
+        assert!(!ours("/ip6/2a01:4f8:1:3:211:22ff:fe33:4455/tcp/7"), "another network");
+        assert!(!ours("/ip6/2a01:4f8:1:2::10/tcp/7"), "perhaps another customer");
+        assert!(!ours("/ip4/9.1.2.4/tcp/7") && !ours("/ip4/10.0.0.1/tcp/1"));
     }
 
     #[test]

@@ -439,3 +439,54 @@ fn the_time_of_a_request_begins_when_it_is_tried() {
     single.wait(Duration::from_nanos(1));
     assert_eq!(report(&single.outputs(), id).unwrap().progress.failed, 1);
 }
+
+/// Whom a look-up of a machine with an empty table asks.
+fn seeds(single: &mut Single) -> Vec<u64> {
+    single.sent();
+    let now = single.now();
+    let id = single.dht.find_closest(&multihash(1), now).unwrap();
+    single.dht.cancel(id);
+    let mut asked: Vec<u64> = single.sent().iter().map(|(_, peer, _)| number(peer)).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    asked
+}
+
+#[test]
+fn peers_that_were_seen_near_make_room_and_are_forgotten() {
+    let config = Config { bootstrap_max: 3, parallelism: 9, ..Config::default() };
+    let age = config.seed_age;
+    let mut single = Single::new(config);
+    let suggest = |single: &mut Single, n: u64| {
+        let now = single.now();
+        single.dht.suggest([info(n)], now);
+        single.wait(Duration::from_secs(1));
+    };
+    let now = single.now();
+    single.dht.bootstrap([info(1)], now);
+    (2..=4).for_each(|n| suggest(&mut single, n));
+    assert_eq!(seeds(&mut single), [1, 3, 4], "the one seen longest ago made room");
+    suggest(&mut single, 3);
+    suggest(&mut single, 5);
+    assert_eq!(seeds(&mut single), [1, 3, 5]);
+    single.dht.forget(&peer(5));
+    single.dht.forget(&peer(1));
+    assert_eq!(seeds(&mut single), [1, 3], "the configuration's stay");
+    single.wait(age + Duration::from_secs(600));
+    assert_eq!(seeds(&mut single), [1]);
+}
+
+#[test]
+fn a_bootstrap_peer_that_moved_is_asked_where_it_is_now() {
+    let mut single = Single::new(Config::default());
+    let now = single.now();
+    single.dht.bootstrap([PeerInfo { peer: peer(1), addrs: vec![addr(1)] }], now);
+    single.outputs();
+    single.dht.bootstrap([PeerInfo { peer: peer(1), addrs: vec![addr(9)] }], now);
+    single.dht.find_closest(&multihash(1), now).unwrap();
+    let addrs = single.outputs().into_iter().find_map(|output| match output {
+        Output::SendRequest { addrs, .. } => Some(addrs),
+        _ => None,
+    });
+    assert_eq!(addrs.unwrap(), [addr(9)]);
+}

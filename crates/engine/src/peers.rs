@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use peerage_base::Instant;
 use peerage_dht::Network;
 use peerage_exchange::Version;
-use peerage_identity::{Multiaddr, PeerId};
+use peerage_identity::{Multiaddr, PeerId, Scope};
 
 use crate::output::DialId;
 use crate::swarm;
@@ -84,13 +84,24 @@ pub struct Identified {
     pub observed: Option<Multiaddr>,
 }
 
+/// Connections of one peer whose addresses are remembered: more than the shell
+/// allows it.
+const LINKS_MAX: usize = 16;
+
+/// One connection with a peer.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    /// The address of the other side.
+    pub(crate) addr: Multiaddr,
+    /// We dialled it.
+    pub(crate) outbound: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) by_user: bool,
-    /// The remote address of its first connection.
-    pub(crate) addr: Multiaddr,
-    /// We dialled that.
-    pub(crate) outbound: bool,
+    /// Its connections, the oldest first; never empty.
+    links: Vec<Link>,
     /// `None` until identify has told.
     pub(crate) protocols: Option<Protocols>,
     /// Since when it is connected.
@@ -100,6 +111,29 @@ pub(crate) struct Peer {
     pub(crate) used: Instant,
     /// Requests of the DHT that it may make before it is refused for a while.
     pub(crate) allowance: Allowance,
+}
+
+impl Peer {
+    /// The oldest connection: the one that the shell uses if any will do.
+    pub(crate) fn link(&self) -> &Link {
+        self.links.first().expect("a peer is forgotten with its last connection")
+    }
+
+    /// The address that says what the peer is to a DHT: that of a connection
+    /// which suits it, if there is one, as deployed peers look at all of them.
+    pub(crate) fn via(&self, network: Network) -> &Multiaddr {
+        let near = |link: &&Link| is_near(&link.addr);
+        let suits = match network {
+            Network::Wan => self.links.iter().find(|link| link.addr.scope() == Scope::Public),
+            Network::Lan => self.links.iter().find(near),
+        };
+        &suits.unwrap_or(self.link()).addr
+    }
+}
+
+/// True if an address leads into a private network, or to this machine.
+pub(crate) fn is_near(addr: &Multiaddr) -> bool {
+    matches!(addr.scope(), Scope::Private | Scope::LinkLocal | Scope::Loopback)
 }
 
 /// A bucket of tokens: how much a peer may ask of us.
@@ -135,14 +169,24 @@ impl Peers {
     pub(crate) fn connect(&mut self, connected: &Connected, burst: u32, now: Instant) {
         let peer = self.connected.entry(connected.peer).or_insert_with(|| Peer {
             by_user: false,
-            addr: connected.addr.clone(),
-            outbound: connected.outbound,
+            links: Vec::new(),
             protocols: None,
             since: now,
             used: now,
             allowance: Allowance { tokens: burst, filled: now },
         });
         peer.by_user |= connected.by_user;
+        if peer.links.len() < LINKS_MAX {
+            peer.links.push(Link { addr: connected.addr.clone(), outbound: connected.outbound });
+        }
+    }
+
+    /// One of several connections with a peer is gone.
+    pub(crate) fn lose_link(&mut self, peer: &PeerId, addr: &Multiaddr) {
+        let Some(peer) = self.connected.get_mut(peer).filter(|peer| peer.links.len() > 1) else { return };
+        if let Some(lost) = peer.links.iter().position(|link| link.addr == *addr) {
+            peer.links.remove(lost);
+        }
     }
 
     pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<Peer> {

@@ -223,7 +223,11 @@ impl Brain {
             Input::Disconnected { peer, number } | Input::WriterFailed { peer, number } => {
                 match self.registry.disconnect(&self.net, peer, number) {
                     Lost::Nothing => {}
-                    Lost::Way => self.engine.handle_rerouted(peer, now),
+                    Lost::Link(addr) => self.engine.handle_link_lost(peer, &addr, now),
+                    Lost::Way(addr) => {
+                        self.engine.handle_link_lost(peer, &addr, now);
+                        self.engine.handle_rerouted(peer, now);
+                    }
                     Lost::Peer => self.engine.handle_disconnected(peer, now),
                 }
             }

@@ -35,6 +35,8 @@ pub struct Dht {
     config: Config,
     reach: Reach,
     local: PeerInfo,
+    /// Addresses of ours as the owner told them, of use here or not.
+    listen: Vec<Multiaddr>,
     mode: Mode,
     table: Table,
     /// Peers that are connected.
@@ -94,6 +96,7 @@ impl Dht {
         let mut dht = Self {
             reach: Reach::new(&config),
             local: PeerInfo { peer: local, addrs: Vec::new() },
+            listen: Vec::new(),
             mode: Mode::Client,
             table: Table::new(key, &config),
             contacts: BTreeMap::new(),
@@ -117,6 +120,7 @@ impl Dht {
     /// DHT are left out. Without any, nothing can be provided.
     pub fn set_local_addrs(&mut self, addrs: &[Multiaddr]) {
         self.local.addrs = self.reach.filter(&normal(self.local.peer, addrs).addrs);
+        self.listen = addrs.to_vec();
     }
 
     /// True if there is an address of ours that counts here.

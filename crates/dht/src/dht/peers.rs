@@ -8,9 +8,10 @@ use peerage_base::Now;
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Dht, Purpose};
+use crate::limits::Network;
 use crate::message::{PeerInfo, Request};
 use crate::output::{Failure, Output};
-use crate::reach::{Standing, normal};
+use crate::reach::{Standing, is_of_our_network, normal};
 use crate::table::Admission;
 
 /// A connected peer.
@@ -37,7 +38,12 @@ impl Dht {
             return;
         }
         let addrs = self.reach.filter(&normal(peer, addrs).addrs);
-        if self.contacts.contains_key(&peer) || self.contacts.len() < self.config.contacts_max {
+        let standing = self.standing(via);
+        // What somebody far away says of private networks is not for the LAN.
+        let foreign = self.config.network == Network::Lan && standing == Standing::Outside;
+        if foreign {
+            self.contacts.remove(&peer);
+        } else if self.contacts.contains_key(&peer) || self.contacts.len() < self.config.contacts_max {
             self.contacts.insert(peer, Contact { addrs: addrs.clone(), server });
         }
         if !server {
@@ -45,11 +51,24 @@ impl Dht {
             self.tell_removed(peer, left);
             return;
         }
-        let standing = self.reach.standing(via);
         if self.table.contains(&peer) {
-            self.table.set_addrs(&peer, addrs);
+            if !foreign {
+                self.table.set_addrs(&peer, addrs);
+            }
         } else if !addrs.is_empty() && self.table.has_room(&peer, standing) {
             self.check(PeerInfo { peer, addrs }, now);
+        }
+    }
+
+    /// What a connection with this remote address makes of a peer.
+    fn standing(&self, via: &Multiaddr) -> Standing {
+        match self.reach.standing(via) {
+            Standing::Outside
+                if self.config.network == Network::Lan && is_of_our_network(via, &self.listen) =>
+            {
+                Standing::Exempt
+            }
+            standing => standing,
         }
     }
 
@@ -61,7 +80,7 @@ impl Dht {
     /// tables: nobody's word is enough in a network.
     pub fn add_known(&mut self, info: &PeerInfo, via: &Multiaddr, now: Now) -> bool {
         let info = self.reach.filter_peer(info);
-        let admission = self.table.answered(info, self.reach.standing(via), now.instant);
+        let admission = self.table.answered(info, self.standing(via), now.instant);
         matches!(admission, Admission::Added { .. } | Admission::Known)
     }
 
@@ -92,7 +111,7 @@ impl Dht {
             _ => self.reach.filter(&asked.addrs),
         };
         let peer = asked.peer;
-        let standing = self.reach.standing(via);
+        let standing = self.standing(via);
         let lonely = self.table.len() == 0;
         match self.table.answered(PeerInfo { peer, addrs }, standing, now.instant) {
             Admission::Added { evicted } => {
@@ -173,8 +192,8 @@ impl Dht {
     /// knows is nobody's business outside.
     pub(super) fn may_ask(&self, via: &Multiaddr) -> bool {
         match self.config.network {
-            crate::Network::Wan => true,
-            crate::Network::Lan => self.reach.standing(via) != Standing::Outside,
+            Network::Wan => true,
+            Network::Lan => self.standing(via) != Standing::Outside,
         }
     }
 }

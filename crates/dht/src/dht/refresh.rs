@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerage_base::Now;
+use peerage_base::{Instant, Now};
+use peerage_identity::PeerId;
 
 use super::Dht;
 use crate::key::{Key, random_target};
@@ -23,10 +24,20 @@ use crate::lookup::Goal;
 use crate::message::PeerInfo;
 use crate::output::Timer;
 
+/// A peer to begin with.
+#[derive(Debug)]
+struct Seed {
+    info: PeerInfo,
+    told: Instant,
+    /// It is of the configuration or an earlier run, and not one that was only
+    /// seen somewhere.
+    lasting: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Refresh {
-    /// Bootstrap peers, as the owner gave them.
-    seeds: Vec<PeerInfo>,
+    /// Peers to begin with, as the owner told them.
+    seeds: Vec<Seed>,
     /// Peers that failed and left the table, latest last.
     former: VecDeque<PeerInfo>,
     /// Prefixes still to be looked up; `None` while our own key is.
@@ -53,7 +64,32 @@ impl Refresh {
 
     /// Whom to begin with while the table has few.
     pub(super) fn last_resort(&self) -> impl Iterator<Item = &PeerInfo> {
-        self.seeds.iter().chain(&self.former)
+        self.seeds.iter().map(|seed| &seed.info).chain(&self.former)
+    }
+
+    /// One more to begin with. If there are `max`, that told longest ago makes
+    /// room, but none that lasts for one that does not.
+    fn plant(&mut self, info: PeerInfo, lasting: bool, now: Instant, max: usize) {
+        if let Some(known) = self.seeds.iter_mut().find(|seed| seed.info.peer == info.peer) {
+            if lasting || !known.lasting {
+                known.info = info;
+            }
+            known.lasting |= lasting;
+            known.told = now;
+            return;
+        }
+        if self.seeds.len() >= max {
+            let spare = self.seeds.iter().enumerate().filter(|(_, seed)| lasting || !seed.lasting);
+            let oldest = spare.min_by_key(|(_, seed)| (seed.lasting, seed.told)).map(|(index, _)| index);
+            let Some(oldest) = oldest else { return };
+            self.seeds.remove(oldest);
+        }
+        self.seeds.push(Seed { info, told: now, lasting });
+    }
+
+    /// Forgets those that were only seen, and that long ago.
+    fn forget_old(&mut self, now: Instant, age: Duration) {
+        self.seeds.retain(|seed| seed.lasting || now.since(seed.told) < age);
     }
 
     /// A peer left the table because it failed.
@@ -71,12 +107,25 @@ impl Dht {
     /// They are asked while the table has few peers, whatever their addresses.
     /// The table is filled at once, and again after pauses if nobody answers.
     pub fn bootstrap(&mut self, peers: impl IntoIterator<Item = PeerInfo>, now: Now) {
+        self.plant(peers, true, now);
+    }
+
+    /// Peers that were seen near: like those of [`Dht::bootstrap`], but they are
+    /// forgotten after [`Config::seed_age`] and make room for later ones.
+    pub fn suggest(&mut self, peers: impl IntoIterator<Item = PeerInfo>, now: Now) {
+        self.plant(peers, false, now);
+    }
+
+    /// A peer of [`Dht::suggest`] is gone.
+    pub fn forget(&mut self, peer: &PeerId) {
+        self.refresh.seeds.retain(|seed| seed.lasting || seed.info.peer != *peer);
+    }
+
+    fn plant(&mut self, peers: impl IntoIterator<Item = PeerInfo>, lasting: bool, now: Now) {
         for info in peers {
             let info = PeerInfo::new(info.peer, info.addrs);
-            let known = self.refresh.seeds.iter().any(|seed| seed.peer == info.peer);
-            let room = self.refresh.seeds.len() < self.config.bootstrap_max;
-            if !known && room && info.peer != self.local.peer {
-                self.refresh.seeds.push(info);
+            if info.peer != self.local.peer {
+                self.refresh.plant(info, lasting, now.instant, self.config.bootstrap_max);
             }
         }
         self.refresh.retry = self.config.bootstrap_retry_min;
@@ -102,9 +151,10 @@ impl Dht {
         if self.refresh.running {
             return;
         }
+        self.refresh.forget_old(now.instant, self.config.seed_age);
         let silent = now.instant.as_nanos().saturating_sub(nanos(self.config.check_after));
         if silent > 0 {
-            for info in self.table.unheard(peerage_base::Instant::from_nanos(silent)) {
+            for info in self.table.unheard(Instant::from_nanos(silent)) {
                 self.check(info, now);
             }
         }
@@ -120,7 +170,7 @@ impl Dht {
         let interval = self.config.refresh_interval;
         if self.table.len() > 0 && self.refresh.queue.is_none() {
             let silent = now.instant.as_nanos().saturating_sub(nanos(interval));
-            let before = peerage_base::Instant::from_nanos(silent);
+            let before = Instant::from_nanos(silent);
             self.refresh.queue = Some(self.table.stale_prefixes(before, REFRESH_PREFIX_MAX).into());
         }
         let local = Key::of_peer(&self.local.peer);

@@ -85,8 +85,9 @@ impl Engine {
     pub fn least_useful(&self, now: Now) -> Option<PeerId> {
         let rank = |(id, peer): (&PeerId, &Peer)| {
             let marked = self.is_marked(id, now.instant);
-            let needed = peer.by_user || self.serves_us(id) || marked && peer.outbound;
-            (!needed).then(|| (peer.outbound, marked, self.weight(id), peer.used, *id))
+            let ours = peer.link().outbound;
+            let needed = peer.by_user || self.serves_us(id) || marked && ours;
+            (!needed).then(|| (ours, marked, self.weight(id), peer.used, *id))
         };
         self.peers.iter().filter_map(rank).min().map(|(.., id)| id)
     }

@@ -10,6 +10,7 @@ use peerage_identity::{Multiaddr, PeerId, Scope};
 use super::Engine;
 use crate::dials::Caller;
 use crate::output::{DialId, Output};
+use crate::peers::is_near;
 use crate::routing::Flight;
 
 /// The state of one DHT, for people.
@@ -135,7 +136,7 @@ impl Engine {
         if !entry.allowance.take(burst, rate, now.instant) {
             return Answer::Reset;
         }
-        let via = entry.addr.clone();
+        let Some(via) = self.via(network, &peer) else { return Answer::Reset };
         let answer = match self.routing.side(network) {
             Some(side) => side.dht.handle_request(peer, &via, request, now),
             None => Answer::Reset,
@@ -144,10 +145,19 @@ impl Engine {
         answer
     }
 
+    /// The address by which a connected peer takes part in a DHT. One that mDNS
+    /// shows near is so though it is connected by a global address, as the
+    /// hosts of one network do that has IPv6.
+    pub(super) fn via(&self, network: Network, peer: &PeerId) -> Option<Multiaddr> {
+        let via = self.peers.get(peer)?.via(network);
+        let near = self.near.get(peer).filter(|_| network == Network::Lan && !is_near(via));
+        Some(near.and_then(|addrs| addrs.iter().find(|addr| is_near(addr))).unwrap_or(via).clone())
+    }
+
     /// The answer to an [`Output::DhtRequest`].
     pub fn handle_dht_response(&mut self, network: Network, id: RequestId, response: Response, now: Now) {
         if let Some(peer) = self.landed(network, id, now)
-            && let Some(via) = self.peers.get(&peer).map(|peer| peer.addr.clone())
+            && let Some(via) = self.via(network, &peer)
             && let Some(side) = self.routing.side(network)
         {
             side.dht.handle_response(id, &via, response, now);

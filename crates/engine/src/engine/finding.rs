@@ -79,7 +79,7 @@ impl Engine {
         if let Some(side) = self.routing.side(Network::Lan)
             && side.dht.stats().table_peers < self.config.routing.lan.bucket_size
         {
-            side.dht.bootstrap([PeerInfo { peer, addrs: addrs.to_vec() }], now);
+            side.dht.suggest([PeerInfo { peer, addrs: addrs.to_vec() }], now);
         }
         for (find, seek) in &self.finds {
             if seek.goal == Goal::Find(Target::Peer(peer)) {
@@ -97,6 +97,9 @@ impl Engine {
     /// A peer of the local network has said goodbye, or nothing for long.
     pub fn handle_undiscovered(&mut self, peer: &PeerId) {
         self.near.remove(peer);
+        if let Some(side) = self.routing.side(Network::Lan) {
+            side.dht.forget(peer);
+        }
     }
 
     /// A new job learns who is near.

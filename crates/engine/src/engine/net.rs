@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use peerage_base::Now;
 use peerage_content::Cid;
-use peerage_dht::Failure;
+use peerage_dht::{Failure, Network};
 use peerage_exchange::Version;
-use peerage_identity::{PeerId, Scope};
+use peerage_identity::{Multiaddr, PeerId, Scope};
 
 use super::jobs::Kind;
 use super::{Engine, Timer, session};
 use crate::dials::{Caller, DialFailure};
 use crate::output::{DialId, DisconnectReason, JobId, Output, RequestId};
-use crate::peers::{Connected, Identified, Protocols};
+use crate::peers::{Connected, Identified, Link, Protocols};
 use crate::search::Origin;
 use crate::swarm::{Record, Share};
 
@@ -49,15 +49,19 @@ impl Engine {
     /// Identify has told what a connected peer is, or that it cannot be known.
     pub fn handle_identified(&mut self, peer: PeerId, identified: &Identified, now: Now) {
         self.know_protocols(peer, identified.protocols, now);
-        if let Some((via, outbound)) = self.peers.get(&peer).map(|peer| (peer.addr.clone(), peer.outbound)) {
+        if let Some(Link { addr: via, outbound }) = self.peers.get(&peer).map(|peer| peer.link().clone()) {
             let (v1, v2) = (identified.protocols.autonat_v1, identified.protocols.autonat_v2);
             self.reachability.handle_peer(peer, v1, v2, &via, now);
             if let Some(observed) = &identified.observed {
                 self.reachability.handle_observed(observed, peer, &via, outbound, now);
             }
-            for side in &mut self.routing.sides {
-                let serves = identified.protocols.serves(side.network);
-                side.dht.handle_identified(peer, serves, &identified.addrs, &via, now);
+            for network in [Network::Wan, Network::Lan] {
+                let serves = identified.protocols.serves(network);
+                if let Some(via) = self.via(network, &peer)
+                    && let Some(side) = self.routing.side(network)
+                {
+                    side.dht.handle_identified(peer, serves, &identified.addrs, &via, now);
+                }
             }
         }
         self.route(now);
@@ -95,8 +99,20 @@ impl Engine {
         }
     }
 
-    /// One of several connections with a peer is gone, and with it what was on
-    /// its way to the peer.
+    /// One of several connections with a peer is gone: that by this address.
+    pub fn handle_link_lost(&mut self, peer: PeerId, addr: &Multiaddr, now: Now) {
+        self.peers.lose_link(&peer, addr);
+        if let Some(entry) = self.peers.get(&peer)
+            && let Some(known) = entry.protocols
+        {
+            let via = entry.link().addr.clone();
+            self.reachability.handle_peer(peer, known.autonat_v1, known.autonat_v2, &via, now);
+        }
+        self.route(now);
+    }
+
+    /// What was on its way to a peer is lost with one of several connections,
+    /// after [`handle_link_lost`](Self::handle_link_lost).
     pub fn handle_rerouted(&mut self, peer: PeerId, now: Now) {
         let version = self.peers.get(&peer).and_then(|peer| peer.protocols?.bitswap);
         if let Some(version) = version {

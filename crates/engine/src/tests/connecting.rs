@@ -5,6 +5,7 @@ use std::time::Duration;
 use peerage_base::{Instant, Now, UnixTime};
 use peerage_dht::{Network, PeerInfo, Request};
 use peerage_exchange::{Incoming, WantEntry, WantKind};
+use peerage_identity::Multiaddr;
 
 use super::dag::{Tree, build, small};
 use super::world::{addr, hint, peer_id};
@@ -50,7 +51,11 @@ impl Alone {
     }
 
     fn connect(&mut self, n: usize, dial: Option<DialId>) {
-        let (peer, addr, outbound) = (peer_id(n), addr(n), dial.is_some());
+        self.connect_by(n, dial, addr(n));
+    }
+
+    fn connect_by(&mut self, n: usize, dial: Option<DialId>, addr: Multiaddr) {
+        let (peer, outbound) = (peer_id(n), dial.is_some());
         self.engine.handle_connected(&Connected { peer, addr, dial, by_user: false, outbound }, self.now);
     }
 
@@ -183,4 +188,41 @@ fn for_a_connection_of_ours_a_stranger_makes_room() {
         }
     }
     assert_eq!(alone.engine.servers(Network::Lan).len(), 3);
+}
+
+#[test]
+fn on_the_lan_a_peer_is_what_its_connections_make_it() {
+    let mut alone = Alone::new(Config::default());
+    let public = || "/ip4/8.8.8.8/tcp/4001".parse::<Multiaddr>().unwrap();
+    let server = |n| Identified {
+        protocols: Protocols::of(["/ipfs/lan/kad/1.0.0"]),
+        addrs: vec![addr(n)],
+        observed: None,
+    };
+    let contacts = |alone: &Alone| alone.engine.dht_stats(Network::Lan).unwrap().contacts;
+    let answers = |alone: &mut Alone| {
+        let answer = alone.engine.handle_dht_request(Network::Lan, peer_id(1), &Request::Ping, alone.now);
+        matches!(answer, peerage_dht::Answer::Respond(_))
+    };
+    let asked = |alone: &mut Alone| {
+        let asks = |output: &Output| matches!(output, Output::DhtRequest { network: Network::Lan, .. });
+        alone.outputs().iter().any(asks)
+    };
+    // It says that it is in a private network, and comes from elsewhere.
+    alone.connect_by(1, None, public());
+    alone.engine.handle_identified(peer_id(1), &server(1), alone.now);
+    assert!(!answers(&mut alone) && !asked(&mut alone));
+    assert_eq!(contacts(&alone), 0);
+    // A second connection, by a private address.
+    alone.connect(1, None);
+    alone.engine.handle_identified(peer_id(1), &server(1), alone.now);
+    assert!(answers(&mut alone) && asked(&mut alone));
+    assert_eq!(contacts(&alone), 1);
+    alone.engine.handle_link_lost(peer_id(1), &addr(1), alone.now);
+    assert!(!answers(&mut alone));
+    // Seen near by mDNS, it is near, whichever address it came by.
+    alone.engine.handle_discovered(peer_id(1), &[addr(1)], alone.now);
+    assert!(answers(&mut alone));
+    alone.engine.handle_undiscovered(&peer_id(1));
+    assert!(!answers(&mut alone));
 }

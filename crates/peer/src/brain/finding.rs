@@ -135,8 +135,8 @@ impl Brain {
                 }
             }
             Output::DhtRequest { network, id, peer, request } => {
-                let Some(control) = self.registry.control(&peer).cloned() else {
-                    let failure = peerage_dht::Failure::Unreachable;
+                let Some(control) = self.registry.control_in(&peer, network).cloned() else {
+                    let failure = peerage_dht::Failure::NotTried;
                     return self.net.tell(Input::DhtFailed { network, id, failure });
                 };
                 let task = tokio::spawn(dht::ask(Arc::clone(&self.net), control, network, id, request));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use peerage_dht::Network;
 use peerage_engine::{Connected, Engine, Protocols};
 use peerage_exchange::{Outgoing, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -42,10 +43,12 @@ struct Entry {
 
 /// What is lost with a connection.
 pub(super) enum Lost {
-    /// Nothing that is in use, or it was gone already.
+    /// Nothing: it was gone already.
     Nothing,
-    /// What was on its way to the peer, which has another connection.
-    Way,
+    /// One of several connections, by this address; nothing was on its way there.
+    Link(Multiaddr),
+    /// One by which something was on its way to the peer.
+    Way(Multiaddr),
     /// The peer.
     Peer,
 }
@@ -148,16 +151,27 @@ impl Registry {
             return Lost::Peer;
         }
         if entry.writers.as_ref().is_none_or(|writers| writers.number != number) {
-            return Lost::Nothing;
+            return Lost::Link(live.addr);
         }
         // What they held is reported as failed.
         entry.writers = None;
         entry.start_writers(net);
-        Lost::Way
+        Lost::Way(live.addr)
     }
 
     pub(super) fn control(&self, peer: &PeerId) -> Option<&Control> {
         self.peers.get(peer)?.connections.values().next().map(|live| &live.control)
+    }
+
+    /// A connection for requests of a DHT: one that suits it, or the oldest.
+    pub(super) fn control_in(&self, peer: &PeerId, network: Network) -> Option<&Control> {
+        let suits = |live: &&Live| match (network, live.addr.scope()) {
+            (Network::Wan, scope) => scope == Scope::Public,
+            (Network::Lan, scope) => matches!(scope, Scope::Private | Scope::LinkLocal | Scope::Loopback),
+        };
+        let mut all = self.peers.get(peer)?.connections.values();
+        let first = all.clone().next();
+        all.find(suits).or(first).map(|live| &live.control)
     }
 
     pub(super) fn scope(&self, peer: &PeerId) -> Option<Scope> {
