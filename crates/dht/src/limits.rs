@@ -316,6 +316,9 @@ pub struct SweepConfig {
     /// network of few servers one look-up is enough for all keys, and still
     /// they are not to be announced all at once.
     pub spread: u32,
+    /// How often the calendar is looked at while the next turn is further off: a
+    /// machine that slept goes on within that time. A judgement.
+    pub clock_check: Duration,
     /// How many times faster than usual who is late goes on. A judgement: after
     /// a day off all is announced again within 6 hours.
     pub catch_up: u32,
@@ -343,6 +346,7 @@ impl Default for SweepConfig {
             servers_max: 32,
             reuse_for: Duration::from_secs(1800),
             spread: 6,
+            clock_check: Duration::from_secs(300),
             catch_up: 4,
             retry_min: Duration::from_secs(600),
             retry_max: Duration::from_secs(2 * 3600),

@@ -349,3 +349,40 @@ proptest! {
         prop_assert!(stats.waiting == 0 && stats.lag < 2 * HOUR, "{:?}", stats);
     }
 }
+
+#[test]
+fn after_a_sleep_of_the_machine_what_is_overdue_follows_at_a_pace() {
+    let mut rig = rig(500, 22, SweepConfig::default());
+    rig.run_for(HOUR);
+    rig.told.clear();
+    // All timers stand still meanwhile.
+    rig.slept = 12 * HOUR;
+    rig.run_for(6 * MINUTE);
+    let overdue = |rig: &Rig| rig.sweep.stats(rig.clock()).overdue.unwrap();
+    let (told, left) = (rig.told.len(), overdue(&rig));
+    assert!((1..=3).contains(&told), "{told} at once");
+    assert!(left >= 6, "{left} wait for their turn");
+    rig.run_for(5 * HOUR);
+    assert_eq!(overdue(&rig), 0);
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(0..22), 0);
+}
+
+#[test]
+fn what_was_found_before_a_sleep_is_not_used_after_it() {
+    // So few that one look-up finds them all.
+    let mut rig = rig(15, 0, SweepConfig::default());
+    let announce = |rig: &mut Rig, n: u32| {
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+        rig.run_for(Duration::from_secs(3));
+    };
+    announce(&mut rig, 1);
+    let again = |rig: &mut Rig| {
+        rig.act(|sweep, _| sweep.remove(&multihash(1)));
+        announce(rig, 1);
+        rig.lookups()
+    };
+    assert_eq!(again(&mut rig), 1, "the servers are known");
+    rig.slept = 12 * HOUR;
+    assert_eq!(again(&mut rig), 2);
+}

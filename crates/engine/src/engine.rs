@@ -10,7 +10,7 @@ mod jobs;
 mod net;
 mod reaching;
 
-pub use announcing::Announcements;
+pub use announcing::{AnnounceError, Announcements};
 pub use dht::DhtStatus;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -230,7 +230,7 @@ impl Engine {
             }
             moved |= self.route_dhts(now);
             moved |= self.route_sweeps(now);
-            moved |= self.route_reachability();
+            moved |= self.route_reachability(now);
             if !moved {
                 break;
             }

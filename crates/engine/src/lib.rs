@@ -32,7 +32,7 @@ mod swarm;
 
 pub use addresses::Way;
 pub use dials::DialFailure;
-pub use engine::{Announcements, DhtStatus, Engine, JobProgress, Timer};
+pub use engine::{AnnounceError, Announcements, DhtStatus, Engine, JobProgress, Timer};
 pub use error::{JobError, NotFound, Providers};
 pub use fetch::{Arrived, DirKey, FileKey, ItemId, Progress};
 pub use limits::{Config, DhtMode, Routing};

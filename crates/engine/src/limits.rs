@@ -138,6 +138,10 @@ pub struct Config {
     /// look-up ends: its peers answer within 120 ms (RFC 6762, section 6), some
     /// that wake from a sleep within a second or two.
     pub near_silence: Duration,
+    /// How long an announcement by the user waits for an address of ours to
+    /// tell, while it is not known whether others can reach us. A judgement:
+    /// connections, identify and a probe of `AutoNAT`, which may take 15 s.
+    pub address_patience: Duration,
     /// Peers of the local network that are remembered.
     pub near_peers: usize,
     /// Peers that one job ever looks at, hinted ones apart: about 200 bytes each.
@@ -207,6 +211,7 @@ impl Default for Config {
             lookups_waiting: 1_024,
             whereabouts: 4,
             near_silence: Duration::from_secs(2),
+            address_patience: Duration::from_secs(30),
             near_peers: 256,
             candidates: 1_024,
             addrs_per_peer: 16,

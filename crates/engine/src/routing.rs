@@ -142,6 +142,11 @@ pub(crate) struct Seek {
     running: BTreeMap<Network, LookupId>,
     /// DHTs in which it waits for others to end.
     waiting: BTreeSet<Network>,
+    /// DHTs in which there is no address of ours to tell, as long as there may
+    /// yet be one.
+    pub(crate) unaddressed: BTreeSet<Network>,
+    /// The peer that is looked for was found.
+    pub(crate) found: bool,
     pub(crate) ended: BTreeMap<Network, Result<Report, LookupError>>,
     pub(crate) asking: Option<AskId>,
     /// How far it is, over both.
@@ -174,6 +179,7 @@ pub(crate) struct Routing {
     pub(crate) sides: Vec<Side>,
     mode: DhtMode,
     public: bool,
+    reach_known: bool,
     listens: bool,
     lookups_waiting: usize,
     next_ask: u64,
@@ -206,6 +212,7 @@ impl Routing {
             sides,
             mode: routing.mode,
             public: false,
+            reach_known: false,
             listens: false,
             lookups_waiting: config.lookups_waiting,
             next_ask: 0,
@@ -226,6 +233,7 @@ impl Routing {
     pub(crate) fn set_addrs(&mut self, listen: &[Multiaddr], reach: &Reach) {
         self.listens = !listen.is_empty();
         self.public = matches!(reach, Reach::Public(_));
+        self.reach_known = !matches!(reach, Reach::Unknown);
         for side in &mut self.sides {
             let addrs: Vec<Multiaddr> = match (side.network, reach) {
                 (Network::Wan, Reach::Public(addrs)) => addrs.clone(),
@@ -276,7 +284,27 @@ impl Routing {
                 seek.ended.remove(&network);
                 seek.waiting.insert(network);
             }
+            Err(LookupError::NoAddrs) if self.may_have_addrs(network) => {
+                seek.unaddressed.insert(network);
+            }
             Err(error) => drop(seek.ended.insert(network, Err(error))),
+        }
+    }
+
+    /// True if it is not known yet whether we can be reached from where there
+    /// is somebody to tell of it.
+    fn may_have_addrs(&self, network: Network) -> bool {
+        let somebody = |dht: &Dht| dht.stats().table_peers > 0 || dht.is_bootstrapping();
+        network == Network::Wan && !self.reach_known && self.dht(network).is_some_and(somebody)
+    }
+
+    /// Begins what waits for an address of ours; with `late` it waits no longer.
+    pub(crate) fn readdress(&mut self, seek: &mut Seek, owner: Owner, late: bool, now: Now) {
+        for network in std::mem::take(&mut seek.unaddressed) {
+            self.begin(seek, owner, network, now);
+            if late && seek.unaddressed.remove(&network) {
+                seek.ended.insert(network, Err(LookupError::NoAddrs));
+            }
         }
     }
 
@@ -300,6 +328,8 @@ impl Routing {
             began: now.instant,
             running: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            unaddressed: BTreeSet::new(),
+            found: false,
             ended: BTreeMap::new(),
             asking: None,
             progress: BTreeMap::new(),
@@ -369,7 +399,7 @@ impl Routing {
                 .is_none_or(|ended| matches!(ended, Ok(report) if report.end == End::NoPeers));
             nobody && side.dht.is_bootstrapping()
         };
-        let idle = seek.running.is_empty() && seek.waiting.is_empty();
+        let idle = seek.running.is_empty() && seek.waiting.is_empty() && seek.unaddressed.is_empty();
         idle && seek.asking.is_none() && !self.sides.iter().any(waits)
     }
 }

@@ -290,7 +290,9 @@ impl Brain {
                 self.perform_all();
                 self.requests.remove(&id);
             }
-            Input::SwarmAnswered { root, records } => self.engine.handle_swarm_answer(&root, records, now),
+            Input::SwarmAnswered { peer, root, records } => {
+                self.engine.handle_swarm_answer(&peer, &root, records, now);
+            }
             command => self.command(command, now),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use peerage_content::Cid;
-use peerage_dht::sweep::{Cursor, SweepError};
+use peerage_dht::sweep::Cursor;
 use peerage_dht::{Network, PeerInfo};
 use peerage_engine::{Announcements, DhtStatus, FindEvent, FindId, Target};
 use peerage_identity::{Multiaddr, PeerId};
@@ -75,7 +75,7 @@ impl Drop for Announcing {
 /// Why a block is not announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not announced: {0}")]
-pub struct AnnounceError(SweepError);
+pub struct AnnounceError(peerage_engine::AnnounceError);
 
 impl Peer {
     /// Looks for who has a block, in the DHTs and by the routers. They learn

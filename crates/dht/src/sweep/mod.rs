@@ -9,6 +9,9 @@
 //! each key's turn comes when the clock passes its position, so that the load
 //! is even. New keys do not wait for their turn.
 //!
+//! Turns are of unix time, which goes on while the machine sleeps; timers are
+//! not, so the calendar is looked at every few minutes too.
+//!
 //! Left out on purpose: values (`/ipns`), which have few keys and one look-up
 //! each; and which blocks are worth announcing, which is the owner's to say.
 
@@ -51,6 +54,8 @@ pub struct Sweep {
     /// What failed.
     later: KeyMap,
     schedule: Schedule,
+    /// When the machine was last driven.
+    seen: Now,
     known: Known,
     work: work::Work,
     reach: Reachability,
@@ -80,6 +85,7 @@ impl Sweep {
             soon: KeyMap::new(),
             later: KeyMap::new(),
             schedule: Schedule::new(config.interval, config.catch_up, now),
+            seen: now,
             known: Known::new(config.replication.max(1), config.closest_group_max, config.reuse_for),
             work: work::Work::default(),
             reach: Reachability { online: false, stalled: false, pause: config.stall_min },
@@ -115,6 +121,19 @@ impl Sweep {
         }
         self.pump(now);
         Ok(new)
+    }
+
+    /// Whether [`Sweep::announce`] would take a key now.
+    ///
+    /// # Errors
+    /// See [`SweepError`].
+    pub fn check(&self, multihash: &[u8]) -> Result<(), SweepError> {
+        let (key, _) = self.admit(multihash)?;
+        let listed = matches!(self.keys, Keys::Listed(_));
+        match listed && !self.soon.contains_key(&key) && self.soon.len() >= self.config.waiting_max {
+            true => Err(SweepError::Full),
+            false => Ok(()),
+        }
     }
 
     /// A key that was announced before, in an earlier run: its turn comes.
@@ -234,7 +253,7 @@ impl Sweep {
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.timers.pop_due(now.instant) {
             match timer {
-                Timer::Turn => {}
+                Timer::Turn | Timer::Clock => {}
                 Timer::Stall => self.reach.stalled = false,
                 Timer::Retry => {
                     self.soon.append(&mut self.later);

@@ -54,6 +54,8 @@ pub enum Timer {
     Retry,
     /// Nobody could be found a while ago.
     Stall,
+    /// Time may have passed that the monotonic clock does not count.
+    Clock,
 }
 
 /// Why a key was not taken.

@@ -60,6 +60,7 @@ impl Work {
 impl Sweep {
     /// Begins what may be begun. After every input.
     pub(super) fn pump(&mut self, now: Now) {
+        self.notice_sleep(now);
         self.known.forget_old(now.instant);
         if self.reach.online && !self.reach.stalled {
             while self.begin_soon() {}
@@ -71,6 +72,22 @@ impl Sweep {
             self.timers.cancel(&Timer::Retry);
         } else if self.timers.deadline(&Timer::Retry).is_none() {
             self.timers.set(Timer::Retry, now.instant + self.retry);
+        }
+        match self.timers.deadline(&Timer::Turn) {
+            Some(turn) if turn.since(now.instant) > self.config.clock_check => {
+                self.timers.set(Timer::Clock, now.instant + self.config.clock_check);
+            }
+            _ => drop(self.timers.cancel(&Timer::Clock)),
+        }
+    }
+
+    /// What was found before a sleep of the machine is old after it.
+    fn notice_sleep(&mut self, now: Now) {
+        let calendar = Duration::from_secs(now.unix.0.saturating_sub(self.seen.unix.0));
+        let slept = calendar.saturating_sub(now.instant.since(self.seen.instant));
+        self.seen = now;
+        if slept >= self.config.clock_check {
+            self.known.forget_all();
         }
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Rig {
     events: BTreeMap<(Instant, u64), Event>,
     next: u64,
     pub(crate) now: Instant,
+    /// Time in which the machine slept, and its timers with it.
+    pub(crate) slept: Duration,
 }
 
 impl Rig {
@@ -93,11 +95,12 @@ impl Rig {
             events: BTreeMap::new(),
             next: 0,
             now,
+            slept: Duration::ZERO,
         }
     }
 
     pub(crate) fn clock(&self) -> Now {
-        Now::new(self.now, UnixTime(EPOCH + self.now.as_nanos() / 1_000_000_000))
+        Now::new(self.now, UnixTime(EPOCH + self.now.as_nanos() / 1_000_000_000 + self.slept.as_secs()))
     }
 
     /// The true k closest, nearest first.

@@ -26,28 +26,41 @@ pub struct Announcements {
     pub cursor: Cursor,
 }
 
+/// Why a block is not announced: the DHT whose sweep has no room, or does not
+/// take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {error}", .network.protocol())]
+pub struct AnnounceError {
+    /// Which.
+    pub network: Network,
+    /// Why.
+    pub error: SweepError,
+}
+
 impl Engine {
     /// Tells the DHTs that we have a block: as soon as they have a peer, and
     /// from then on every so often. Those in `known` an earlier run has told it,
     /// so that its turn is waited for. To be undone as often as it is done.
     ///
     /// # Errors
-    /// If there are as many already as may be.
-    pub fn announce(&mut self, cid: &Cid, known: &[Network], now: Now) -> Result<(), SweepError> {
+    /// If one of them has as many already as may be: then none is told.
+    pub fn announce(&mut self, cid: &Cid, known: &[Network], now: Now) -> Result<(), AnnounceError> {
         let multihash = cid.hash().to_bytes();
-        let mut taken = Ok(());
+        let refused = |network| move |error| AnnounceError { network, error };
+        for side in &self.routing.sides {
+            side.sweep.check(&multihash).map_err(refused(side.network))?;
+        }
         for side in &mut self.routing.sides {
             let new = match known.contains(&side.network) {
                 true => side.sweep.insert(&multihash, now),
                 false => side.sweep.announce(&multihash, now),
             };
-            taken = taken.and(new.map(drop));
+            // Checked above.
+            new.map_err(refused(side.network))?;
         }
-        if taken.is_ok() {
-            *self.announced.entry(multihash.into()).or_default() += 1;
-        }
+        *self.announced.entry(multihash.into()).or_default() += 1;
         self.route(now);
-        taken
+        Ok(())
     }
 
     /// Undoes one [`announce`](Self::announce). What servers were told they

@@ -32,13 +32,16 @@ impl Engine {
     pub fn set_listen(&mut self, addrs: Vec<Multiaddr>, now: Now) {
         self.reachability.set_listen(&addrs, now);
         self.listen = addrs;
-        self.apply_addrs();
+        self.apply_addrs(now);
         self.route(now);
     }
 
     /// Has the DHTs tell others where we are, and answer them, as things are.
-    pub(super) fn apply_addrs(&mut self) {
+    pub(super) fn apply_addrs(&mut self, now: Now) {
         self.routing.set_addrs(&self.listen, self.reachability.reach());
+        for find in self.finds.keys().copied().collect::<Vec<_>>() {
+            self.review_find(find, now);
+        }
         let serving = self.routing.apply_mode();
         if serving != self.serving {
             self.serving = serving;

@@ -21,13 +21,15 @@ impl Engine {
             Target::Providers(_) => None,
         };
         if let Some(known) = known {
+            self.finds.get_mut(&find).into_iter().for_each(|seek| seek.found = true);
             let event = FindEvent::Found(Source::Known, vec![known]);
             self.outputs.push_back(Output::Find { find, event });
         }
         self.route(now);
     }
 
-    /// Tells the DHTs once that we have a block: [`Output::Find`].
+    /// Tells the DHTs once that we have a block: [`Output::Find`]. While it is
+    /// not known whether others can reach us, that is waited for a little.
     pub fn provide_once(&mut self, find: FindId, cid: Cid, now: Now) {
         self.begin_find(find, Goal::Provide(cid), now);
         self.route(now);
@@ -53,13 +55,25 @@ impl Engine {
 
     /// Ends a look-up of the user's if nothing more can come of it.
     pub(super) fn review_find(&mut self, find: FindId, now: Now) {
-        let Some(seek) = self.finds.get(&find) else { return };
+        let Some(seek) = self.finds.get_mut(&find) else { return };
+        if !seek.unaddressed.is_empty() {
+            let late = seek.began + self.config.address_patience;
+            self.routing.readdress(seek, Owner::Find(find), now.instant >= late, now);
+            if !seek.unaddressed.is_empty() {
+                return self.timers.set(Timer::Find(find), late);
+            }
+        }
         if !self.routing.is_over(seek) {
             return;
         }
-        // Nobody is near yet: somebody may still make himself known.
+        // Somebody may still make himself known: anyone, if nobody is near
+        // yet, or the very peer that is looked for.
         let heard = seek.began + self.config.near_silence;
-        if self.config.routing.near && seek.found_nobody(Network::Lan) && now.instant < heard {
+        let missing = match seek.goal {
+            Goal::Find(Target::Peer(_)) => !seek.found,
+            Goal::Find(Target::Providers(_)) | Goal::Provide(_) => seek.found_nobody(Network::Lan),
+        };
+        if self.config.routing.near && missing && now.instant < heard {
             return self.timers.set(Timer::Find(find), heard);
         }
         let Some(seek) = self.finds.remove(&find) else { return };
@@ -81,11 +95,17 @@ impl Engine {
         {
             side.dht.suggest([PeerInfo { peer, addrs: addrs.to_vec() }], now);
         }
-        for (find, seek) in &self.finds {
+        let mut found = Vec::new();
+        for (find, seek) in &mut self.finds {
             if seek.goal == Goal::Find(Target::Peer(peer)) {
+                seek.found = true;
+                found.push(*find);
                 let event = FindEvent::Found(Source::Known, vec![PeerInfo { peer, addrs: addrs.to_vec() }]);
                 self.outputs.push_back(Output::Find { find: *find, event });
             }
+        }
+        for find in found {
+            self.review_find(find, now);
         }
         for job in self.job_ids() {
             self.learn_near(job, peer, addrs, now);
@@ -208,6 +228,7 @@ impl Engine {
     fn found(&mut self, owner: Owner, source: Source, peers: Vec<PeerInfo>, now: Now) {
         match owner {
             Owner::Find(find) => {
+                self.finds.get_mut(&find).into_iter().for_each(|seek| seek.found = true);
                 let event = FindEvent::Found(source, peers);
                 self.outputs.push_back(Output::Find { find, event });
             }

@@ -198,18 +198,20 @@ impl Engine {
     }
 
     /// A source's answer to [`Output::AskSwarm`], empty if it gave none; the
-    /// shell has verified the records.
+    /// shell has verified the records. All jobs of that root learn of them; only
+    /// one has asked for this answer.
     #[expect(clippy::needless_pass_by_value, reason = "the shell made them for this call")]
-    pub fn handle_swarm_answer(&mut self, root: &Cid, records: Vec<Record>, now: Now) {
+    pub fn handle_swarm_answer(&mut self, peer: &PeerId, root: &Cid, records: Vec<Record>, now: Now) {
         let jobs: Vec<JobId> = self
             .jobs
             .iter()
             .filter(|(_, entry)| entry.swarm && entry.root == *root)
             .map(|(id, _)| *id)
             .collect();
+        let mut awaited = false;
         for job in jobs {
-            if let Some(entry) = self.jobs.get_mut(&job) {
-                entry.search.handle_answer();
+            if let Some(entry) = self.jobs.get_mut(&job).filter(|_| !awaited) {
+                awaited = entry.search.handle_answer(peer);
             }
             for record in &records {
                 let Some(entry) = self.jobs.get_mut(&job) else { break };
@@ -324,7 +326,7 @@ impl Engine {
             entry.asked.get(&peer).is_none_or(|asked| now.instant - *asked >= self.config.swarm_interval);
         if due || share.is_some() {
             entry.asked.insert(peer, now.instant);
-            entry.search.expect_answer(now.instant, &self.config);
+            entry.search.expect_answer(peer, now.instant, &self.config);
             let share = share.unwrap_or_else(|| entry.share());
             self.outputs.push_back(Output::AskSwarm { peer, root: entry.root, share });
         }

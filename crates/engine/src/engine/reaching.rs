@@ -48,7 +48,7 @@ impl Engine {
     }
 
     /// Does what is wanted to find out; true if there was anything.
-    pub(super) fn route_reachability(&mut self) -> bool {
+    pub(super) fn route_reachability(&mut self, now: Now) -> bool {
         let mut moved = false;
         while let Some(output) = self.reachability.poll_output() {
             moved = true;
@@ -56,7 +56,7 @@ impl Engine {
                 ReachabilityOutput::Probe(probe) => self.outputs.push_back(Output::Probe(probe)),
                 ReachabilityOutput::Changed(reach) => {
                     self.outputs.push_back(Output::ReachChanged { reach });
-                    self.apply_addrs();
+                    self.apply_addrs(now);
                 }
             }
         }

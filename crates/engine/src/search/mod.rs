@@ -71,7 +71,7 @@ pub(crate) struct Search {
     /// Since when something is arriving without a wanted block coming of it.
     arriving_since: Option<Instant>,
     /// Answers about the root that may still name someone, and how long they are waited for.
-    answers: usize,
+    answers: BTreeMap<PeerId, u32>,
     answers_until: Instant,
 }
 
@@ -104,7 +104,7 @@ impl Search {
             lost_any: false,
             last_progress: now,
             arriving_since: None,
-            answers: 0,
+            answers: BTreeMap::new(),
             answers_until: now,
         };
         for hint in sources.hints {
@@ -297,14 +297,19 @@ impl Search {
     }
 
     /// A source is asked about the root, and may name others.
-    pub(crate) fn expect_answer(&mut self, now: Instant, config: &Config) {
-        self.answers += 1;
+    pub(crate) fn expect_answer(&mut self, peer: PeerId, now: Instant, config: &Config) {
+        *self.answers.entry(peer).or_default() += 1;
         self.answers_until = now + config.swarm_answer;
     }
 
-    /// A source has answered about the root.
-    pub(crate) fn handle_answer(&mut self) {
-        self.answers = self.answers.saturating_sub(1);
+    /// A source has answered about the root. False if none was expected of it.
+    pub(crate) fn handle_answer(&mut self, peer: &PeerId) -> bool {
+        let Some(left) = self.answers.get_mut(peer) else { return false };
+        *left -= 1;
+        if *left == 0 {
+            self.answers.remove(peer);
+        }
+        true
     }
 
     pub(crate) fn handle_disconnected(&mut self, peer: &PeerId, now: Instant, config: &Config) {
@@ -396,7 +401,7 @@ impl Search {
             (None, false) => Duration::ZERO,
         };
         let mut give_up = (since + patience).max(self.near_until);
-        if self.answers > 0 {
+        if !self.answers.is_empty() {
             give_up = give_up.max(self.answers_until);
         }
         if now >= give_up { Verdict::GiveUp(self.failure()) } else { wait_until(redial, give_up.min(silent)) }

@@ -1,10 +1,11 @@
 //! Dials and connections, with an engine driven by hand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use peerage_base::{Instant, Now, UnixTime};
-use peerage_dht::{Network, PeerInfo, Request};
-use peerage_exchange::{Incoming, WantEntry, WantKind};
+use peerage_dht::{LookupError, Network, PeerInfo, Request};
+use peerage_exchange::{Incoming, Presence, WantEntry, WantKind};
 use peerage_identity::Multiaddr;
 
 use super::dag::{Tree, build, small};
@@ -225,4 +226,119 @@ fn on_the_lan_a_peer_is_what_its_connections_make_it() {
     assert!(answers(&mut alone));
     alone.engine.handle_undiscovered(&peer_id(1));
     assert!(!answers(&mut alone));
+}
+
+/// How the look-ups of a find ended, if they did.
+fn finished(outputs: &[Output]) -> Option<&BTreeMap<Network, Result<peerage_dht::Report, LookupError>>> {
+    outputs.iter().find_map(|output| match output {
+        Output::Find { event: FindEvent::Finished(reports), .. } => Some(reports),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_announcement_waits_for_an_address_of_ours() {
+    let config = Config::default();
+    let patience = config.address_patience;
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    let public = |n: u8| format!("/ip4/8.8.{n}.8/tcp/4001").parse::<Multiaddr>().unwrap();
+    for reached in [true, false] {
+        let mut alone = Alone::new(config.clone());
+        alone.engine.provide_once(FindId(0), dag.root, alone.now);
+        alone.wait(Duration::from_secs(1));
+        assert!(finished(&alone.outputs()).is_some(), "there is nobody to tell");
+        let info = PeerInfo { peer: peer_id(1), addrs: vec![public(1)] };
+        assert!(alone.engine.add_known(Network::Wan, &info, &public(1), alone.now));
+        alone.engine.provide_once(FindId(1), dag.root, alone.now);
+        alone.wait(patience - Duration::from_secs(1));
+        assert!(finished(&alone.outputs()).is_none());
+        if reached {
+            alone.engine.set_listen(vec![public(2)], alone.now);
+            assert_eq!(alone.dials().len(), 1, "it looks for whom to tell");
+        } else {
+            alone.wait(Duration::from_secs(1));
+            let outputs = alone.outputs();
+            let reports = finished(&outputs).expect("over");
+            assert_eq!(reports[&Network::Wan], Err(LookupError::NoAddrs));
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_is_looked_for_may_make_itself_known_on_the_local_network() {
+    let near = Routing { near: true, ..Routing::default() };
+    let config = Config { routing: near, ..Config::default() };
+    let silence = config.near_silence;
+    for discovered in [true, false] {
+        let mut alone = Alone::new(config.clone());
+        // There is somebody in the DHT, who does not know it.
+        alone.know(1);
+        alone.engine.find(FindId(1), Target::Peer(peer_id(9)), alone.now);
+        let [(dial, _)] = alone.dials()[..] else { panic!("one dial") };
+        alone.engine.handle_dial_failed(dial, DialFailure::Unreachable, "gone", alone.now);
+        alone.wait(silence - Duration::from_secs(1));
+        assert!(finished(&alone.outputs()).is_none());
+        if discovered {
+            alone.engine.handle_discovered(peer_id(9), &[addr(9)], alone.now);
+            let outputs = alone.outputs();
+            let found = |output: &Output| {
+                matches!(output, Output::Find { event: FindEvent::Found(Source::Known, _), .. })
+            };
+            assert!(outputs.iter().any(found) && finished(&outputs).is_some());
+        } else {
+            alone.wait(Duration::from_secs(1));
+            assert!(finished(&alone.outputs()).is_some());
+        }
+    }
+}
+
+#[test]
+fn what_is_announced_is_announced_in_all_dhts_or_in_none() {
+    let mut config = Config::default();
+    config.routing.sweep.keys_max = 1;
+    let mut alone = Alone::new(config);
+    let dags = [1, 2].map(|byte| build(&Tree::File(vec![byte; 10]), &small()));
+    let [first, second] = dags.map(|dag| dag.root);
+    let keys = |alone: &Alone| {
+        alone.engine.announcements(alone.now).iter().map(|side| side.stats.keys.unwrap()).collect::<Vec<_>>()
+    };
+    alone.engine.announce(&first, &[Network::Wan], alone.now).expect("room");
+    let error = alone.engine.announce(&second, &[], alone.now).expect_err("no room");
+    assert!(error.to_string().starts_with("/ipfs/kad/1.0.0: no room"), "{error}");
+    assert_eq!(keys(&alone), [1, 1]);
+    alone.engine.unannounce(&second);
+    assert_eq!(keys(&alone), [1, 1], "it was not announced");
+    alone.engine.unannounce(&first);
+    assert_eq!(keys(&alone), [0, 0]);
+}
+
+#[test]
+fn an_answer_about_a_root_is_for_the_job_that_asked() {
+    let mut alone = Alone::new(Config::default());
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    alone.connect(1, None);
+    let protocols = Protocols::of(["/ipfs/bitswap/1.2.0", SWARM_PROTOCOL]);
+    alone.engine.handle_identified(peer_id(1), &Identified { protocols, ..Identified::default() }, alone.now);
+    for job in [1, 2] {
+        let sources = Sources { hints: vec![hint(1)], ..Sources::default() };
+        alone.engine.start_fetch(JobId(job), dag.root, sources, true, alone.now);
+        let item = alone.outputs().into_iter().find_map(|output| match output {
+            Output::TakeLocal { item, .. } => Some(item),
+            _ => None,
+        });
+        alone.engine.handle_local(JobId(job), item.unwrap(), dag.root, None, alone.now);
+    }
+    alone.wait(Duration::ZERO);
+    let message = Incoming { presences: vec![(dag.root, Presence::DontHave)], ..Incoming::default() };
+    alone.engine.handle_message(peer_id(1), &message, alone.now);
+    alone.wait(Duration::ZERO);
+    let failed = |alone: &mut Alone| {
+        let failed = |output: &Output| matches!(output, Output::JobFailed { .. });
+        alone.outputs().iter().filter(|output| failed(output)).count()
+    };
+    assert_eq!(failed(&mut alone), 0, "it may name somebody yet");
+    for _ in [1, 2] {
+        alone.engine.handle_swarm_answer(&peer_id(1), &dag.root, Vec::new(), alone.now);
+        assert_eq!(failed(&mut alone), 1);
+    }
 }

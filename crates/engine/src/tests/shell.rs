@@ -92,12 +92,13 @@ impl World {
             Input::DhtFailed(network, id, failure) => {
                 peer.engine.handle_dht_failed(network, id, failure, now);
             }
-            Input::SwarmAnswered(root, records) => {
+            Input::SwarmAnswered(other, root, records) => {
                 let record = |envelope: Bytes| {
                     let other = usize::from(envelope[0]);
                     Record { peer: peer_id(other), addrs: vec![addr(other)], envelope }
                 };
-                peer.engine.handle_swarm_answer(&root, records.into_iter().map(record).collect(), now);
+                let records = records.into_iter().map(record).collect();
+                peer.engine.handle_swarm_answer(&peer_id(other), &root, records, now);
             }
         }
     }
@@ -198,7 +199,7 @@ impl World {
             Output::AnswerSwarm { request, records, .. } => {
                 let (to, root) = self.peers[n].requests.remove(&request).expect("answered twice");
                 assert!(records.len() <= self.config.swarm_records);
-                self.send(n, to, Duration::ZERO, Input::SwarmAnswered(root, records));
+                self.send(n, to, Duration::ZERO, Input::SwarmAnswered(n, root, records));
             }
             Output::PeerProgressed { peer, share, .. } => self.peers[n].progressed.push((peer, share)),
             output => self.perform_export(n, output),

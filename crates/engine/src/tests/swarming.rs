@@ -192,7 +192,7 @@ fn records_of_strangers_are_bounded_and_dead_ones_make_room() {
         world.run_for(2);
         // Peers that nobody can reach, new ones every time.
         let dead: Vec<Bytes> = (0..10).map(|n| Bytes::from(vec![10 + round * 10 + n])).collect();
-        world.later(1, Duration::ZERO, super::world::Input::SwarmAnswered(dag.root, dead));
+        world.later(1, Duration::ZERO, super::world::Input::SwarmAnswered(0, dag.root, dead));
     }
     world.run(1, 1, 300).clone().unwrap();
     let dials = world.peers[1].dials;

@@ -46,7 +46,7 @@ pub(super) enum Input {
     Served(usize, Cid, Served),
     Held(usize, Cid),
     SwarmRequested(usize, Cid, Share),
-    SwarmAnswered(Cid, Vec<Bytes>),
+    SwarmAnswered(usize, Cid, Vec<Bytes>),
     DhtRequested(usize, Network, peerage_dht::RequestId, Request),
     DhtAnswered(Network, peerage_dht::RequestId, Response),
     DhtSent(Network, peerage_dht::RequestId),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use peerage_content::Cid;
-use peerage_dht::sweep::{Cursor, SweepError};
+use peerage_dht::sweep::Cursor;
 use peerage_dht::{Answer, Failure, Network, Request, Response};
 use peerage_engine::{
-    Announcements, AskId, Connected, DhtStatus, DialFailure, DialId, DialRequest, FindEvent, FindId, ItemId,
-    JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, Sources, Target, Verdict,
+    AnnounceError, Announcements, AskId, Connected, DhtStatus, DialFailure, DialId, DialRequest, FindEvent,
+    FindId, ItemId, JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, Sources, Target, Verdict,
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -140,6 +140,7 @@ pub(crate) enum Input {
         reply: oneshot::Sender<swarm::Answer>,
     },
     SwarmAnswered {
+        peer: PeerId,
         root: Cid,
         records: Vec<Record>,
     },
@@ -217,7 +218,7 @@ pub(crate) enum Input {
     Announce {
         cid: Cid,
         known: Vec<Network>,
-        reply: oneshot::Sender<Result<(), SweepError>>,
+        reply: oneshot::Sender<Result<(), AnnounceError>>,
     },
     Unannounce {
         cid: Cid,

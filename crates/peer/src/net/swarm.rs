@@ -44,7 +44,7 @@ pub(crate) async fn ask(net: Arc<Net>, control: Control, scope: Scope, root: Cid
     let records = asked.ok().flatten().map(|answer| answer.records).unwrap_or_default();
     let records = records.into_iter().take(RECORDS_MAX);
     let records = records.filter_map(|envelope| checked(envelope, scope)).collect();
-    net.tell(Input::SwarmAnswered { root, records });
+    net.tell(Input::SwarmAnswered { peer: control.peer(), root, records });
 }
 
 async fn exchange(
