@@ -50,7 +50,8 @@ pub enum DialFailure {
     /// The host accepted a connection and dropped it before it was of any use:
     /// it is there, and may take one a little later.
     Dropped,
-    /// It stands, and we had no room for it: that is ours, not the peer's.
+    /// We had no room for it, or for the connection that it led to: that is
+    /// ours, not the peer's.
     NoRoom,
 }
 

@@ -58,8 +58,8 @@ pub struct Config {
     pub reachability: ReachabilityConfig,
     /// Dials in flight for one root (libp2p's swarm does 8 a peer).
     pub dials_per_job: usize,
-    /// Dials in flight in all; the rest waits. Each is a socket and a
-    /// handshake; go-libp2p allows 160 file descriptors for them. A judgement.
+    /// Dials in flight in all; the rest waits. Each is a few sockets, which the
+    /// shell bounds, and a handshake. A judgement.
     pub dials: usize,
     /// An attempt that is given up after so long has failed (go-libp2p gives a
     /// TCP connection 5 s).

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
+#[cfg(unix)]
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use api::{Failure, Kind};
 use backend::Canceller;
@@ -31,6 +33,23 @@ use render::Output;
 
 /// How long an interrupted command waits for its reader.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Files and sockets that one process has use for: connections, packs, and files
+/// that are shared. Shells often allow 1,024, and more to whoever asks.
+#[cfg(unix)]
+const FILES: u64 = 16_384;
+
+/// Has the system allow more open files, if it will.
+#[cfg(unix)]
+fn allow_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        // What it does not allow is gone without.
+        setrlimit(Resource::Nofile, limit).ok();
+    }
+}
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -49,6 +68,8 @@ fn main() -> ExitCode {
     }
     let prepared = action.and_then(|action| Ok((action, cli::repository(cli.globals.repo)?)));
     let flags = cli.globals.network.into_network();
+    #[cfg(unix)]
+    allow_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! Opens connections.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use peerage_engine::{DialFailure, DialId};
 use peerage_identity::{Multiaddr, PeerId, Protocol, Scope};
 use peerage_transport::dns::{self, SystemResolver};
 use peerage_transport::{Connection, Control, Role, tcp, upgrade};
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -27,6 +29,15 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Addresses of one peer that are tried. A judgement: more than hosts have,
 /// and all of them have begun within 4 s.
 const ADDRS_MAX: usize = 16;
+
+/// Addresses of one attempt that are tried at once: a peer that is there answers at one
+/// of the first, and addresses that lead nowhere hold a socket for 15 s.
+const AT_ONCE: usize = 6;
+
+/// TCP connections being made, over all attempts; the rest waits. Each is a file
+/// descriptor, of which a process often has 1,024, and other things need some
+/// (go-libp2p: 160).
+pub(crate) const SOCKETS_MAX: usize = 192;
 
 /// Why nobody could be reached; for the user. Each says at which address.
 #[derive(Debug, thiserror::Error)]
@@ -60,13 +71,26 @@ impl DialError {
     /// A host that dropped us may take us a little later, whatever the other
     /// addresses of the peer said.
     fn failure(&self) -> DialFailure {
-        let dropped = match self {
-            Self::Upgrade { source, .. } => source.is_dropped(),
-            Self::Several(errors) => errors.iter().any(|error| error.failure() == DialFailure::Dropped),
-            Self::NoAddr | Self::Resolve(_) | Self::Tcp(_) | Self::Timeout(_) => false,
-        };
-        if dropped { DialFailure::Dropped } else { DialFailure::Unreachable }
+        match self {
+            Self::Upgrade { source, .. } if source.is_dropped() => DialFailure::Dropped,
+            Self::Tcp(tcp::DialError::Io { source, .. }) if is_ours(source) => DialFailure::NoRoom,
+            Self::Several(errors) => {
+                let any = |failure| errors.iter().any(|error| error.failure() == failure);
+                let special = [DialFailure::Dropped, DialFailure::NoRoom];
+                special.into_iter().find(|failure| any(*failure)).unwrap_or(DialFailure::Unreachable)
+            }
+            Self::NoAddr | Self::Resolve(_) | Self::Tcp(_) | Self::Timeout(_) | Self::Upgrade { .. } => {
+                DialFailure::Unreachable
+            }
+        }
     }
+}
+
+/// True if an error says nothing of the other host: we have as many files open
+/// as we may.
+fn is_ours(error: &io::Error) -> bool {
+    let codes = [Errno::MFILE, Errno::NOBUFS].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 fn list(items: &[impl ToString]) -> String {
@@ -164,12 +188,13 @@ impl Attempt {
             });
         }
         loop {
-            if let Some(addr) = self.waiting.pop_front() {
+            let room = trying.len() < AT_ONCE;
+            if let Some(addr) = self.waiting.pop_front_if(|_| room) {
                 let (net, peer) = (Arc::clone(net), self.peer.or(addr.peer_id()));
                 self.begun.push(addr.clone());
                 trying.spawn(async move { establish(&net, peer, addr).await });
             }
-            let ended = if self.waiting.is_empty() {
+            let ended = if self.waiting.is_empty() || trying.len() >= AT_ONCE {
                 trying.join_next().await
             } else {
                 match timeout(STAGGER, trying.join_next()).await {
@@ -218,7 +243,10 @@ fn in_turns(addrs: Vec<Multiaddr>) -> Vec<Multiaddr> {
 
 /// One address, as far as a connection whose peer has proved who it is.
 async fn establish(net: &Arc<Net>, peer: Option<PeerId>, addr: Multiaddr) -> Result<Step, DialError> {
-    let socket = tcp::dial(&addr).await?;
+    let socket = {
+        let _place = net.sockets.acquire().await;
+        tcp::dial(&addr).await?
+    };
     match upgrade(socket, Role::Dialer, &net.keypair, peer, net.transport.clone(), net.inbound.clone()).await
     {
         Ok(made) => Ok(Step::Made(Box::new((made, addr)))),

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use peerage_base::SharedBudget;
 use peerage_identity::Keypair;
 use peerage_transport::autonat::v2::DialBacks;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::brain::Input;
 use crate::config::{Config, Limits};
@@ -46,6 +46,8 @@ pub(crate) struct Net {
     /// Probes that wait for a number to be brought back.
     pub(crate) backs: DialBacks,
     pub(crate) routers: Vec<Router>,
+    /// Places for TCP connections that are being made.
+    pub(crate) sockets: Semaphore,
 }
 
 impl Net {
@@ -66,6 +68,7 @@ impl Net {
             transport: config.transport.clone(),
             perf: config.perf,
             routers: config.routers.clone(),
+            sockets: Semaphore::new(dial::SOCKETS_MAX),
         })
     }
 
