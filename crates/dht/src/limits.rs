@@ -163,6 +163,12 @@ pub struct Config {
     pub paths: usize,
     /// How long an answer is waited for, dialling included (go: 10 s).
     pub request_timeout: Duration,
+    /// How long an answer is waited for, at least, before a look-up goes on
+    /// without it, if others can be asked or enough have answered. A judgement:
+    /// six round trips of 300 ms, for a connection and an answer.
+    pub late_min: Duration,
+    /// The same before any peer has answered.
+    pub late_first: Duration,
     /// How long a look-up may search (go: 60 s in most callers). What it is to
     /// store then goes to the closest that have answered.
     pub lookup_timeout: Duration,
@@ -246,6 +252,8 @@ impl Default for Config {
             resiliency: 3,
             paths: 1,
             request_timeout: Duration::from_secs(10),
+            late_min: Duration::from_secs(2),
+            late_first: Duration::from_secs(3),
             lookup_timeout: Duration::from_secs(60),
             candidates_max: 200,
             lookups_max: 64,

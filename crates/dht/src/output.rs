@@ -132,7 +132,8 @@ pub struct Progress {
 /// How a look-up ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The closest peers have all answered, and what was to be stored there
+    /// The closest peers have all answered, but for some that took far longer
+    /// than others, and what was to be stored there
     /// was sent to all of them.
     Complete,
     /// Enough valid values came.
@@ -217,6 +218,8 @@ pub enum LookupError {
 pub enum Timer {
     /// A request is unanswered.
     Request(RequestId),
+    /// It takes longer than others did.
+    Late(RequestId),
     /// A look-up has taken as long as it may.
     Lookup(LookupId),
     /// The table is to be refreshed, or the bootstrap tried again.

@@ -490,3 +490,62 @@ fn a_bootstrap_peer_that_moved_is_asked_where_it_is_now() {
     });
     assert_eq!(addrs.unwrap(), [addr(9)]);
 }
+
+#[test]
+fn a_look_up_does_not_wait_to_the_end_for_silent_peers() {
+    let config = Config::default();
+    let mut single = Single::server(30);
+    let silent = |peer: &peerage_identity::PeerId| number(peer) % 3 == 0;
+    let answer = |peer: peerage_identity::PeerId, request: &Request| {
+        if silent(&peer) { None } else { nobody(request) }
+    };
+    // The table's own look-ups first.
+    for _ in 0..5 {
+        single.wait(Duration::from_secs(10));
+        single.answer_all(|_, request| nobody(request));
+    }
+    let before = single.dht.stats().table_peers;
+    for round in 1..=u64::from(config.failures_max) {
+        let now = single.now();
+        let id = single.dht.find_closest(&multihash(1), now).unwrap();
+        single.answer_all(answer);
+        // Answers of the others came at once.
+        single.wait(config.late_min - Duration::from_nanos(1));
+        assert!(report(&single.outputs(), id).is_none(), "some may be slow only");
+        single.wait(Duration::from_nanos(1));
+        single.answer_all(answer);
+        for _ in 0..2 {
+            single.wait(config.late_min);
+            single.answer_all(answer);
+        }
+        let outputs = single.outputs();
+        let report = report(&outputs, id).unwrap();
+        assert!(report.took <= 3 * config.late_min && report.end == End::Complete, "{report:?}");
+        assert!(!report.closest.is_empty() && report.closest.iter().all(|info| !silent(&info.peer)));
+        // It is found out all the same that they are gone.
+        let left = single.dht.stats().table_peers;
+        single.wait(config.request_timeout);
+        assert_eq!(single.dht.stats().requests, 0);
+        let gone = single.dht.stats().table_peers < left;
+        assert_eq!(gone, round == u64::from(config.failures_max), "{left} of {before}");
+    }
+}
+
+#[test]
+fn who_is_late_is_heard_as_long_as_the_look_up_runs() {
+    let config = Config::default();
+    let mut single = Single::server(2);
+    let now = single.now();
+    let id = single.dht.find_providers(&multihash(1), now).unwrap();
+    let sent = single.sent();
+    single.wait(config.request_timeout - Duration::from_secs(1));
+    let (request, peer, _) = sent[0].clone();
+    let answer = Response::Providers { providers: vec![info(50)], closer: Vec::new() };
+    let now = single.now();
+    single.dht.handle_response(request, &addr(number(&peer)), answer, now);
+    let outputs = single.outputs();
+    let told = |output: &Output| matches!(output, Output::ProvidersFound { providers, .. } if providers[0] == info(50));
+    assert!(outputs.iter().any(told));
+    single.wait(Duration::from_secs(1));
+    assert!(report(&single.outputs(), id).is_some());
+}

@@ -201,6 +201,7 @@ impl Dht {
             Step::Store(peers, request) => {
                 // Storing has a time of its own: that of its requests.
                 self.out.timers.cancel(&Timer::Lookup(id));
+                self.let_go(id);
                 self.cancel_requests(id);
                 (peers, request, Purpose::Store(id))
             }
@@ -292,6 +293,17 @@ impl Dht {
         self.drive(id, now);
     }
 
+    /// A look-up does not wait for this request any longer, but takes its answer.
+    pub(super) fn late(&mut self, request: RequestId, now: Now) {
+        let Some(pending) = self.requests.get(&request) else { return };
+        let (Purpose::Search(id), peer) = (pending.purpose, pending.to.peer) else { return };
+        if let Some(lookup) = self.lookups.get_mut(&id) {
+            lookup.late.insert(request);
+            lookup.late(&peer);
+            self.drive(id, now);
+        }
+    }
+
     pub(super) fn store_ended(&mut self, id: LookupId, request: RequestId, stored: bool, now: Now) {
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
         lookup.in_flight.remove(&request);
@@ -308,6 +320,7 @@ impl Dht {
     }
 
     fn finish(&mut self, id: LookupId, end: End, now: Now) {
+        self.let_go(id);
         let Some(lookup) = self.close(id) else { return };
         if lookup.is_internal() {
             self.refresh_finished(now);
@@ -327,6 +340,18 @@ impl Dht {
         self.cancel_requests(id);
         self.out.timers.cancel(&Timer::Lookup(id));
         self.lookups.remove(&id)
+    }
+
+    /// A look-up ends without those that are late: whether they are there at
+    /// all is found out all the same, or nobody would ever leave the table.
+    fn let_go(&mut self, id: LookupId) {
+        let Some(lookup) = self.lookups.get_mut(&id) else { return };
+        for request in std::mem::take(&mut lookup.late) {
+            if let Some(pending) = self.requests.get_mut(&request) {
+                pending.purpose = Purpose::Late;
+                lookup.in_flight.remove(&request);
+            }
+        }
     }
 
     fn cancel_requests(&mut self, id: LookupId) {

@@ -4,6 +4,7 @@
 mod announce;
 mod answers;
 mod lookups;
+mod pace;
 mod peers;
 mod refresh;
 
@@ -48,6 +49,7 @@ pub struct Dht {
     announcements: BTreeMap<AnnounceId, announce::Announcement>,
     requests: BTreeMap<RequestId, Pending>,
     refresh: refresh::Refresh,
+    pace: pace::Pace,
     rng: Rng,
     out: Outbox,
 }
@@ -69,8 +71,8 @@ struct Pending {
     to: PeerInfo,
     request: Request,
     purpose: Purpose,
-    /// False while the owner has not begun with it.
-    tried: bool,
+    /// Since when it is tried; none while the owner has not begun with it.
+    tried: Option<Instant>,
 }
 
 /// Why a peer was asked.
@@ -78,6 +80,9 @@ struct Pending {
 enum Purpose {
     /// A look-up on its way.
     Search(LookupId),
+    /// The same, after the look-up has gone on without it: to know whether the
+    /// peer is there.
+    Late,
     /// A look-up that stores.
     Store(LookupId),
     /// It is told of many keys.
@@ -107,6 +112,7 @@ impl Dht {
             announcements: BTreeMap::new(),
             requests: BTreeMap::new(),
             refresh: refresh::Refresh::new(&config),
+            pace: pace::Pace::default(),
             rng: Rng::new(seed),
             out: Outbox::default(),
             config,
@@ -147,6 +153,9 @@ impl Dht {
             self.request_failed(id, &pending, Failure::Malformed, now);
             return;
         }
+        if let Some(tried) = pending.tried {
+            self.pace.note(now.instant.since(tried));
+        }
         self.peer_answered(&pending.to, via, now);
         match pending.purpose {
             Purpose::Search(lookup) => {
@@ -158,7 +167,7 @@ impl Dht {
                     (Response::Stored { record }, Request::PutValue { record: sent }) if record == sent);
                 self.store_ended(lookup, id, confirmed, now);
             }
-            Purpose::Announce(_) | Purpose::Check | Purpose::Correct => {}
+            Purpose::Announce(_) | Purpose::Late | Purpose::Check | Purpose::Correct => {}
         }
     }
 
@@ -179,15 +188,17 @@ impl Dht {
     /// peer's failure.
     pub fn handle_postponed(&mut self, id: RequestId) {
         if let Some(pending) = self.requests.get_mut(&id) {
-            pending.tried = false;
+            pending.tried = None;
+            self.out.timers.cancel(&Timer::Late(id));
         }
     }
 
     /// The owner begins with a request that was postponed, whose time begins now.
     pub fn handle_begun(&mut self, id: RequestId, now: Now) {
-        if let Some(pending) = self.requests.get_mut(&id).filter(|pending| !pending.tried) {
-            pending.tried = true;
-            self.out.timers.set(Timer::Request(id), now.instant + self.config.request_timeout);
+        if let Some(pending) = self.requests.get_mut(&id).filter(|pending| pending.tried.is_none()) {
+            pending.tried = Some(now.instant);
+            let purpose = pending.purpose;
+            self.set_deadline(id, purpose, now);
         }
     }
 
@@ -220,10 +231,14 @@ impl Dht {
                 Timer::Request(id) => {
                     if let Some(pending) = self.take_request(id) {
                         self.out.queue.push_back(Output::CancelRequest { id });
-                        let failure = if pending.tried { Failure::Unreachable } else { Failure::NotTried };
+                        let failure = match pending.tried {
+                            Some(_) => Failure::Unreachable,
+                            None => Failure::NotTried,
+                        };
                         self.request_failed(id, &pending, failure, now);
                     }
                 }
+                Timer::Late(id) => self.late(id, now),
                 Timer::Lookup(id) => self.out_of_time(id, now),
                 Timer::Refresh => self.begin_refresh(now),
                 Timer::Sweep => {
@@ -278,13 +293,22 @@ impl Dht {
             addrs: to.addrs.clone(),
             request: request.clone(),
         });
-        self.out.timers.set(Timer::Request(id), now.instant + self.config.request_timeout);
-        self.requests.insert(id, Pending { to, request, purpose, tried: true });
+        self.set_deadline(id, purpose, now);
+        self.requests.insert(id, Pending { to, request, purpose, tried: Some(now.instant) });
         id
+    }
+
+    fn set_deadline(&mut self, id: RequestId, purpose: Purpose, now: Now) {
+        self.out.timers.set(Timer::Request(id), now.instant + self.config.request_timeout);
+        let patience = self.pace.patience(&self.config);
+        if matches!(purpose, Purpose::Search(_)) && patience < self.config.request_timeout {
+            self.out.timers.set(Timer::Late(id), now.instant + patience);
+        }
     }
 
     fn take_request(&mut self, id: RequestId) -> Option<Pending> {
         self.out.timers.cancel(&Timer::Request(id));
+        self.out.timers.cancel(&Timer::Late(id));
         self.requests.remove(&id)
     }
 
@@ -294,7 +318,7 @@ impl Dht {
             Purpose::Search(lookup) => self.search_failed(lookup, id, &pending.to.peer, failure, now),
             Purpose::Store(lookup) => self.store_ended(lookup, id, false, now),
             Purpose::Announce(announcement) => self.announce_ended(announcement, id, false, now),
-            Purpose::Check | Purpose::Correct => {}
+            Purpose::Late | Purpose::Check | Purpose::Correct => {}
         }
     }
 }

@@ -8,6 +8,10 @@
 //! all paths that were not asked yet are asked at once, and if they name
 //! closer ones those too. Peers that fail count no more.
 //!
+//! A peer that takes far longer than others did is *late*: the look-up goes on
+//! as if it had failed, and asks the next one, but what it may yet answer is
+//! taken. Only while few have answered it is waited for to the end.
+//!
 //! Who names peers that all fail is not believed in the others that only it
 //! and its like named: anyone can invent ids that are very near, and each costs
 //! a timeout.
@@ -33,8 +37,22 @@ use crate::reach::{Group, Reach};
 enum State {
     Heard,
     Waiting,
+    /// It was asked, and takes long.
+    Late,
     Answered,
     Failed,
+}
+
+impl State {
+    /// Asked, and nothing came yet.
+    const fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Late)
+    }
+
+    /// Counts among the closest: it has answered, or may do so in time.
+    const fn is_live(self) -> bool {
+        matches!(self, Self::Heard | Self::Waiting | Self::Answered)
+    }
 }
 
 #[derive(Debug)]
@@ -196,16 +214,18 @@ impl Candidates {
     /// `peer`, of that IP group, answered and named these. False if it had not been asked.
     pub(crate) fn answered(&mut self, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
         let distance = self.distance(peer);
-        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting)
-        else {
+        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state.is_open()) else {
             return false;
         };
-        candidate.state = State::Answered;
+        let was_late = std::mem::replace(&mut candidate.state, State::Answered) == State::Late;
         candidate.group = group;
         let (depth, path) = (candidate.depth, candidate.path);
         self.answered += 1;
         for by in candidate.by.known() {
-            self.reputes.entry(*by).or_default().answered += 1;
+            let repute = self.reputes.entry(*by).or_default();
+            repute.answered += 1;
+            // Others may have named it since it was late.
+            repute.failed = repute.failed.saturating_sub(u32::from(was_late));
         }
         let namer = NonZeroU32::new(self.answered).map(Namer);
         for info in closer {
@@ -218,15 +238,28 @@ impl Candidates {
     /// says nothing of who named it.
     pub(crate) fn failed(&mut self, peer: &PeerId, tried: bool) {
         let distance = self.distance(peer);
-        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting)
-        else {
+        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state.is_open()) else {
             return;
         };
-        candidate.state = State::Failed;
+        let was_late = std::mem::replace(&mut candidate.state, State::Failed) == State::Late;
         self.failed += 1;
-        if !tried {
-            return;
+        if tried && !was_late {
+            self.blame(distance);
         }
+    }
+
+    /// `peer` takes far longer than others did.
+    pub(crate) fn late(&mut self, peer: &PeerId) {
+        let distance = self.distance(peer);
+        if let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting) {
+            candidate.state = State::Late;
+            self.blame(distance);
+        }
+    }
+
+    /// Those who named this one named somebody who is not there, as it seems.
+    fn blame(&mut self, distance: Distance) {
+        let Some(candidate) = self.all.get(&distance) else { return };
         let mut distrusted = false;
         for by in candidate.by.known() {
             let repute = self.reputes.entry(*by).or_default();
@@ -250,14 +283,18 @@ impl Candidates {
             }
         }
         if self.walking.is_empty() && !self.gather(&mut ask) {
-            return Next::Settled;
+            let late = self.all.values().any(|found| found.state == State::Late);
+            // Too few to go on without the others: our own network may be slow.
+            if !late || self.answered as usize >= self.beta {
+                return Next::Settled;
+            }
         }
         Next::Ask(ask)
     }
 
     /// One path's next requests; false if it has come to its end.
     fn walk(&mut self, path: usize, ask: &mut Vec<PeerInfo>) -> bool {
-        let live = || self.all.values().filter(|found| found.path == path && found.state != State::Failed);
+        let live = || self.all.values().filter(|found| found.path == path && found.state.is_live());
         if live().take(self.beta).all(|found| found.state == State::Answered) {
             return false;
         }
@@ -278,7 +315,7 @@ impl Candidates {
     fn gather(&mut self, ask: &mut Vec<PeerInfo>) -> bool {
         let (mut open, reach) = (false, self.reach);
         let mut crowd = Crowd::new(self.group_max);
-        for candidate in self.all.values_mut().filter(|found| found.state != State::Failed) {
+        for candidate in self.all.values_mut().filter(|found| found.state.is_live()) {
             if crowd.counted() == self.k {
                 break;
             }
@@ -539,6 +576,43 @@ mod tests {
         assert_eq!(asked(candidates.next()), next);
     }
 
+    #[test]
+    fn who_takes_long_is_not_waited_for_and_may_still_answer() {
+        let target = Key::of(b"target");
+        let near = order(&target, 40);
+        let known: Vec<PeerInfo> = near[..8].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, lan(), &config());
+        assert_eq!(asked(candidates.next()).len(), 4);
+        candidates.late(&peer(near[0]));
+        assert_eq!(asked(candidates.next()), [info(near[4])], "its place is free");
+        candidates.late(&peer(near[1]));
+        candidates.answered(&peer(near[2]), None, Vec::new());
+        candidates.answered(&peer(near[3]), None, Vec::new());
+        // The two closest of the others have answered; five are wanted.
+        let rest: Vec<PeerInfo> = near[5..7].iter().map(|&n| info(n)).collect();
+        assert_eq!(asked(candidates.next()), rest);
+        candidates.answered(&peer(near[1]), None, vec![info(near[9])]);
+        for &n in &near[4..6] {
+            candidates.answered(&peer(n), None, Vec::new());
+        }
+        assert_eq!(candidates.next(), Next::Settled);
+        let closest: Vec<PeerInfo> = near[1..6].iter().map(|&n| info(n)).collect();
+        assert_eq!(candidates.closest(), closest, "with the one that was only slow");
+    }
+
+    #[test]
+    fn while_few_have_answered_all_are_waited_for() {
+        let target = Key::of(b"target");
+        let mut candidates = Candidates::new(target, (0..3).map(info).collect(), lan(), &config());
+        assert_eq!(asked(candidates.next()).len(), 3);
+        (0..3).for_each(|n| candidates.late(&peer(n)));
+        assert_eq!(asked(candidates.next()), [], "nobody else is there");
+        candidates.answered(&peer(0), None, Vec::new());
+        assert_eq!(asked(candidates.next()), []);
+        candidates.answered(&peer(1), None, Vec::new());
+        assert_eq!(candidates.next(), Next::Settled, "two are enough");
+    }
+
     proptest! {
         /// Whatever is answered, it ends, within its bounds, and asks nobody twice.
         #[test]
@@ -548,11 +622,12 @@ mod tests {
             known in proptest::collection::vec(0u64..300, 0..20),
             paths in 1usize..4,
             newest_first in any::<bool>(),
+            late in proptest::collection::vec(proptest::bool::weighted(0.3), 400),
         ) {
             let config = Config { paths, ..config() };
             let mut candidates =
                 Candidates::new(Key::of(b"target"), known.into_iter().map(info).collect(), lan(), &config);
-            let mut answers = answers.into_iter();
+            let (mut answers, mut late) = (answers.into_iter(), late.into_iter());
             let mut asked = BTreeSet::new();
             let mut waiting: Vec<PeerId> = Vec::new();
             while let Next::Ask(peers) = candidates.next() {
@@ -562,6 +637,15 @@ mod tests {
                 }
                 prop_assert!(!waiting.is_empty());
                 let peer = if newest_first { waiting.pop().unwrap() } else { waiting.remove(0) };
+                if late.next() == Some(true) {
+                    candidates.late(&peer);
+                    if let Next::Ask(peers) = candidates.next() {
+                        for info in peers {
+                            prop_assert!(asked.insert(info.peer), "asked twice");
+                            waiting.push(info.peer);
+                        }
+                    }
+                }
                 match answers.next().flatten() {
                     Some(closer) => {
                         candidates.answered(&peer, None, closer.into_iter().map(info).collect());
@@ -572,7 +656,7 @@ mod tests {
             }
             prop_assert!(asked.len() <= config.candidates_max);
             // The k closest of those that did not fail have answered.
-            let live = candidates.all.values().filter(|found| found.state != State::Failed);
+            let live = candidates.all.values().filter(|found| found.state.is_live());
             prop_assert!(live.take(5).all(|found| found.state == State::Answered));
         }
     }

@@ -63,6 +63,8 @@ pub(crate) struct Lookup {
     candidates: Candidates,
     started: Instant,
     pub(crate) in_flight: BTreeSet<RequestId>,
+    /// Those of them that take long, some of which may be over.
+    pub(crate) late: BTreeSet<RequestId>,
     /// The closest have been found, and store; how the search ended.
     storing: Option<End>,
     stored: u32,
@@ -77,7 +79,8 @@ impl Lookup {
         now: Instant,
     ) -> Self {
         let in_flight = BTreeSet::new();
-        Self { id, key, goal, candidates, started: now, in_flight, storing: None, stored: 0 }
+        let late = BTreeSet::new();
+        Self { id, key, goal, candidates, started: now, in_flight, late, storing: None, stored: 0 }
     }
 
     /// What its peers are asked.
@@ -158,6 +161,12 @@ impl Lookup {
     pub(crate) fn failed(&mut self, peer: &PeerId, failure: Failure) {
         if self.storing.is_none() {
             self.candidates.failed(peer, failure != Failure::NotTried);
+        }
+    }
+
+    pub(crate) fn late(&mut self, peer: &PeerId) {
+        if self.storing.is_none() {
+            self.candidates.late(peer);
         }
     }
 
