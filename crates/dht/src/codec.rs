@@ -152,11 +152,12 @@ pub fn encode_response(request: &Request, response: &Response) -> Bytes {
     if let Response::Providers { providers, .. } = response {
         // Who asks gets on by those who are closer: these have the larger part.
         let mut share = room / 4;
-        let first = write_peers(providers, &mut share);
+        let (first, rest) = providers.split_at(fitting(providers, share));
+        let first = write_peers(first, &mut share);
         room -= room / 4;
         message.closer_peers = write_peers(response.closer(), &mut room);
         room += share;
-        let rest = write_peers(&providers[first.len()..], &mut room);
+        let rest = write_peers(rest, &mut room);
         message.provider_peers = first.into_iter().chain(rest).collect();
     } else {
         message.closer_peers = write_peers(response.closer(), &mut room);
@@ -233,6 +234,22 @@ fn put_value(record: &Record) -> wire::Message {
 
 fn write_record(record: &Record) -> wire::Record {
     wire::Record { key: record.key.clone(), value: record.value.clone(), time_received: String::new() }
+}
+
+/// How many of these, from the first on, fit whole into so many bytes.
+fn fitting(peers: &[PeerInfo], room: usize) -> usize {
+    let size = |info: &PeerInfo| {
+        let addrs = info.addrs.iter().take(ADDRS_KEPT_MAX).map(|addr| addr.as_bytes().len() + ADDR_OVERHEAD);
+        PEER_OVERHEAD + info.peer.as_bytes().len() + addrs.sum::<usize>()
+    };
+    let mut taken = 0;
+    peers
+        .iter()
+        .take_while(|info| {
+            taken += size(info);
+            taken <= room
+        })
+        .count()
 }
 
 /// Peers with as many of their addresses as fit into so many bytes; those in

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use peerage_dht::codec::{MessageError, decode_request, decode_response, encode_request, encode_response};
 use peerage_dht::limits::{
     ADDRS_KEPT_MAX, ADDRS_READ_MAX, CLOSER_PEERS_MAX, KEY_MAX, MESSAGE_FIELDS_MAX, PROVIDER_PEERS_MAX,
-    REQUEST_MAX, RESPONSE_MAX, VALUE_MAX,
+    REQUEST_MAX, RESPONSE_MAX, RESPONSE_SENT_MAX, VALUE_MAX,
 };
 use peerage_dht::{PeerInfo, Record, Request, Response};
 use peerage_identity::{Multiaddr, PeerId};
@@ -264,6 +264,14 @@ proptest! {
 
     #[test]
     fn responses_round_trip(request in request(), response in response()) {
+        // What is larger than may be sent is cut.
+        let providers = match &response {
+            Response::Providers { providers, .. } => &providers[..],
+            _ => &[],
+        };
+        let peers = providers.iter().chain(response.closer());
+        let size: usize = peers.map(|info| 48 + 24 * info.addrs.len()).sum();
+        prop_assume!(size + 1024 <= RESPONSE_SENT_MAX);
         let bytes = body(encode_response(&request, &response));
         let read = wire::Message::decode(bytes.clone()).unwrap();
         let echoes = matches!(response, Response::Providers { .. } | Response::Value { .. });
