@@ -495,7 +495,7 @@ fn a_bootstrap_peer_that_moved_is_asked_where_it_is_now() {
 fn a_look_up_does_not_wait_to_the_end_for_silent_peers() {
     let config = Config::default();
     let mut single = Single::server(30);
-    let silent = |peer: &peerage_identity::PeerId| number(peer) % 3 == 0;
+    let silent = |peer: &peerage_identity::PeerId| number(peer).is_multiple_of(3);
     let answer = |peer: peerage_identity::PeerId, request: &Request| {
         if silent(&peer) { None } else { nobody(request) }
     };

@@ -4,9 +4,9 @@
 
 use peerage_identity::{Multiaddr, PeerId, Protocol, Scope};
 
-/// Addresses of one peer that are tried. A judgement: more than hosts have,
-/// and all of them have begun within 4 s.
-const ADDRS_MAX: usize = 16;
+/// Addresses of one peer that one attempt tries. A judgement: more than hosts
+/// have, and all of them have begun within 4 s.
+pub const DIAL_ADDRS_MAX: usize = 16;
 
 /// The way that an address leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +60,7 @@ impl Way {
 }
 
 /// Those that can be dialled, in the order in which they are tried, without
-/// repeats and at most [`ADDRS_MAX`]: where the peer was last reached, then what
+/// repeats and at most [`DIAL_ADDRS_MAX`]: where the peer was last reached, then what
 /// reaches furthest, both families of the same reach in turns.
 ///
 /// Of a known peer they have no `/p2p`; those that lead to somebody else are left out.
@@ -89,7 +89,7 @@ pub(crate) fn ranked(
         list.push((rank, nth, v6, addr));
     }
     list.sort_by_key(|(rank, nth, v6, _)| (*rank, *nth, !v6));
-    list.into_iter().map(|(.., addr)| addr).take(ADDRS_MAX).collect()
+    list.into_iter().map(|(.., addr)| addr).take(DIAL_ADDRS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(order(None), expected);
         assert_eq!(order(Some(&given[1]))[0], given[1], "where it was reached before");
         let many: Vec<_> = (1..99).map(|port| format!("/ip4/8.8.8.8/tcp/{port}").parse().unwrap()).collect();
-        assert_eq!(ranked(None, &many, None), many[..ADDRS_MAX]);
+        assert_eq!(ranked(None, &many, None), many[..DIAL_ADDRS_MAX]);
     }
 
     #[test]

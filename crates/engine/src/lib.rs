@@ -30,13 +30,13 @@ mod routing;
 mod search;
 mod swarm;
 
-pub use addresses::Way;
+pub use addresses::{DIAL_ADDRS_MAX, Way};
 pub use dials::DialFailure;
 pub use engine::{AnnounceError, Announcements, DhtStatus, Engine, JobProgress, Timer};
 pub use error::{JobError, NotFound, Providers};
 pub use fetch::{Arrived, DirKey, FileKey, ItemId, Progress};
 pub use limits::{Config, DhtMode, Routing};
-pub use output::{AskId, At, DialId, DisconnectReason, FindId, JobId, Output, RequestId, Token};
+pub use output::{At, DialId, DisconnectReason, FindId, JobId, Output, RequestId, RouterQuestion, Token};
 pub use peers::{Connected, Identified, Protocols};
 pub use reachability::{
     Answer as ProbeAnswer, Decision as DialDecision, DialRequest, Probe, ProbeId, Reach, Reachability,

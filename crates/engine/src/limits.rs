@@ -76,9 +76,10 @@ pub struct Config {
     /// The pause before the first of these; doubles. Two of them, 1.5 s, are
     /// longer than js-libp2p counts.
     pub dropped_pause: Duration,
-    /// Peers remembered that could not be reached, of about 100 bytes.
+    /// Peers remembered that could not be reached: 100 bytes, and 50 for each of
+    /// up to 16 addresses that were tried.
     pub pauses: usize,
-    /// Peers of which it is remembered where they were reached last, of about 100 bytes.
+    /// Peers of which it is remembered where they were reached last, of about 200 bytes.
     pub reached: usize,
     /// Connections that may be held without reason; beyond them those of least
     /// use are closed, down to `connections_low`. Those of use do not count.
@@ -144,9 +145,12 @@ pub struct Config {
     pub address_patience: Duration,
     /// Peers of the local network that are remembered.
     pub near_peers: usize,
-    /// Peers that one job ever looks at, hinted ones apart: about 200 bytes each.
+    /// Peers that one job looks at, hinted ones apart: 300 bytes, and 50 for each
+    /// address, of which the hints, the local network and others may each tell
+    /// `addrs_per_peer`.
     pub candidates: usize,
-    /// Addresses that are tried for one peer.
+    /// Addresses of one peer that a job remembers of each kind of source; an
+    /// attempt tries [`crate::DIAL_ADDRS_MAX`] of them.
     pub addrs_per_peer: usize,
     /// First pause before a hinted peer is dialled again; doubles up to `redial_max`.
     pub redial_min: Duration,

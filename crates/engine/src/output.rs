@@ -35,7 +35,7 @@ pub struct FindId(pub u64);
 
 /// Names a question to the routers of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AskId(pub u64);
+pub struct RouterQuestion(pub u64);
 
 /// Names a swarm request that a peer waits on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -250,14 +250,14 @@ pub enum Output {
     /// number of times, then `handle_router_done`.
     AskRouters {
         /// For the answers.
-        ask: AskId,
+        ask: RouterQuestion,
         /// What.
         target: Target,
     },
     /// Nobody waits for those answers any more.
     CancelRouters {
         /// Of [`Output::AskRouters`].
-        ask: AskId,
+        ask: RouterQuestion,
     },
     /// News of a look-up that the user asked for.
     Find {

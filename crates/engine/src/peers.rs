@@ -220,7 +220,7 @@ impl Peers {
         }
     }
 
-    /// Peers that the user connected to, with what they speak.
+    /// Peers that the user connected to.
     pub(crate) fn by_user(&self) -> impl Iterator<Item = PeerId> {
         self.connected.iter().filter(|(_, peer)| peer.by_user).map(|(id, _)| *id)
     }

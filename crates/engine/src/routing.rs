@@ -14,7 +14,7 @@ use peerage_dht::{AnnounceId, Dht, End, LookupError, LookupId, Mode, Network, Re
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::limits::{Config, DhtMode};
-use crate::output::{AskId, DialId, FindId, JobId};
+use crate::output::{DialId, FindId, JobId, RouterQuestion};
 use crate::reachability::Reach;
 
 /// What is looked for.
@@ -148,7 +148,8 @@ pub(crate) struct Seek {
     /// The peer that is looked for was found.
     pub(crate) found: bool,
     pub(crate) ended: BTreeMap<Network, Result<Report, LookupError>>,
-    pub(crate) asking: Option<AskId>,
+    /// What the routers were asked, and have not answered.
+    pub(crate) question: Option<RouterQuestion>,
     /// How far it is, over both.
     progress: BTreeMap<Network, peerage_dht::Progress>,
 }
@@ -182,8 +183,8 @@ pub(crate) struct Routing {
     reach_known: bool,
     listens: bool,
     lookups_waiting: usize,
-    next_ask: u64,
-    pub(crate) asks: BTreeMap<AskId, Owner>,
+    next_question: u64,
+    pub(crate) questions: BTreeMap<RouterQuestion, Owner>,
 }
 
 impl Routing {
@@ -215,8 +216,8 @@ impl Routing {
             reach_known: false,
             listens: false,
             lookups_waiting: config.lookups_waiting,
-            next_ask: 0,
-            asks: BTreeMap::new(),
+            next_question: 0,
+            questions: BTreeMap::new(),
         }
     }
 
@@ -322,7 +323,7 @@ impl Routing {
         owner: Owner,
         config: &Config,
         now: Now,
-    ) -> (Seek, Option<(AskId, Target)>) {
+    ) -> (Seek, Option<(RouterQuestion, Target)>) {
         let mut seek = Seek {
             goal,
             began: now.instant,
@@ -331,7 +332,7 @@ impl Routing {
             unaddressed: BTreeSet::new(),
             found: false,
             ended: BTreeMap::new(),
-            asking: None,
+            question: None,
             progress: BTreeMap::new(),
         };
         for network in [Network::Wan, Network::Lan] {
@@ -339,10 +340,10 @@ impl Routing {
         }
         let ask = match goal {
             Goal::Find(target) if config.routing.routers => {
-                let ask = AskId(self.next_ask);
-                self.next_ask += 1;
-                self.asks.insert(ask, owner);
-                seek.asking = Some(ask);
+                let ask = RouterQuestion(self.next_question);
+                self.next_question += 1;
+                self.questions.insert(ask, owner);
+                seek.question = Some(ask);
                 Some((ask, target))
             }
             _ => None,
@@ -352,7 +353,7 @@ impl Routing {
 
     /// Gives up all that `whose` waits for; the questions to routers that are
     /// to be given up are returned.
-    pub(crate) fn give_up(&mut self, whose: impl Fn(&Owner) -> bool) -> Vec<AskId> {
+    pub(crate) fn give_up(&mut self, whose: impl Fn(&Owner) -> bool) -> Vec<RouterQuestion> {
         for side in &mut self.sides {
             side.waiting.retain(|owner| !whose(owner));
             let lookups: Vec<LookupId> =
@@ -362,9 +363,9 @@ impl Routing {
                 side.dht.cancel(lookup);
             }
         }
-        let asks: Vec<AskId> =
-            self.asks.iter().filter(|(_, owner)| whose(owner)).map(|(ask, _)| *ask).collect();
-        self.asks.retain(|_, owner| !whose(owner));
+        let asks: Vec<RouterQuestion> =
+            self.questions.iter().filter(|(_, owner)| whose(owner)).map(|(ask, _)| *ask).collect();
+        self.questions.retain(|_, owner| !whose(owner));
         asks
     }
 
@@ -400,7 +401,7 @@ impl Routing {
             nobody && side.dht.is_bootstrapping()
         };
         let idle = seek.running.is_empty() && seek.waiting.is_empty() && seek.unaddressed.is_empty();
-        idle && seek.asking.is_none() && !self.sides.iter().any(waits)
+        idle && seek.question.is_none() && !self.sides.iter().any(waits)
     }
 }
 

@@ -7,13 +7,13 @@ use peerage_dht::{Network, Output as Dht, PeerInfo};
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Engine, Timer};
-use crate::output::{AskId, FindId, JobId, Output};
+use crate::output::{FindId, JobId, Output, RouterQuestion};
 use crate::routing::{FindEvent, Goal, Owner, Side, Source, Target};
 use crate::search::Origin;
 
 impl Engine {
     /// Looks for a peer, or for who has a block: [`Output::Find`], until it is
-    /// over or [`cancel_find`](Self::cancel_find)led.
+    /// over, or until [`cancel_find`](Self::cancel_find).
     pub fn find(&mut self, find: FindId, target: Target, now: Now) {
         self.begin_find(find, Goal::Find(target), now);
         let known = match target {
@@ -197,25 +197,25 @@ impl Engine {
     }
 
     /// A router named peers.
-    pub fn handle_router_answer(&mut self, ask: AskId, peers: Vec<PeerInfo>, now: Now) {
-        if let Some(owner) = self.routing.asks.get(&ask).copied() {
+    pub fn handle_router_answer(&mut self, ask: RouterQuestion, peers: Vec<PeerInfo>, now: Now) {
+        if let Some(owner) = self.routing.questions.get(&ask).copied() {
             self.found(owner, Source::Router, peers, now);
         }
         self.route(now);
     }
 
     /// The routers have said all that they will.
-    pub fn handle_router_done(&mut self, ask: AskId, now: Now) {
-        match self.routing.asks.remove(&ask) {
+    pub fn handle_router_done(&mut self, ask: RouterQuestion, now: Now) {
+        match self.routing.questions.remove(&ask) {
             Some(Owner::Find(find)) => {
                 if let Some(seek) = self.finds.get_mut(&find) {
-                    seek.asking = None;
+                    seek.question = None;
                 }
                 self.review_find(find, now);
             }
             Some(Owner::Job(job) | Owner::Whereabouts(job, _)) => {
                 if let Some(seek) = self.jobs.get_mut(&job).and_then(|entry| entry.seek.as_mut()) {
-                    seek.asking = None;
+                    seek.question = None;
                 }
                 self.review(job, now);
             }

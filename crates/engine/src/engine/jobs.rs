@@ -42,8 +42,8 @@ pub(super) struct Job {
     pub(super) received: BTreeMap<PeerId, u64>,
     pub(super) duplicates: u64,
     pub(super) wrong: BTreeMap<PeerId, u64>,
-    /// When each source was last asked about the root.
-    pub(super) asked: BTreeMap<PeerId, Instant>,
+    /// When each source was last asked about the root, by the swarm protocol.
+    pub(super) swarm_asked: BTreeMap<PeerId, Instant>,
     /// What is under way in the DHTs and with routers to find sources.
     pub(super) seek: Option<Seek>,
     /// When to begin that again, if it is still needed then, and the pause after that.
@@ -103,7 +103,7 @@ impl Engine {
             received: BTreeMap::new(),
             duplicates: 0,
             wrong: BTreeMap::new(),
-            asked: BTreeMap::new(),
+            swarm_asked: BTreeMap::new(),
             seek: None,
             next_seek: now.instant,
             seek_pause: self.config.seek_pause_min,

@@ -131,7 +131,7 @@ impl Engine {
         self.reachability.handle_disconnected(&peer);
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
-                entry.asked.remove(&peer);
+                entry.swarm_asked.remove(&peer);
                 entry.search.handle_disconnected(&peer, now.instant, &self.config);
             }
             self.review(job, now);
@@ -322,10 +322,12 @@ impl Engine {
         if !speaks.is_some_and(|known| known.map_or(ends, |known| known.swarm)) {
             return;
         }
-        let due =
-            entry.asked.get(&peer).is_none_or(|asked| now.instant - *asked >= self.config.swarm_interval);
+        let due = entry
+            .swarm_asked
+            .get(&peer)
+            .is_none_or(|asked| now.instant - *asked >= self.config.swarm_interval);
         if due || share.is_some() {
-            entry.asked.insert(peer, now.instant);
+            entry.swarm_asked.insert(peer, now.instant);
             entry.search.expect_answer(peer, now.instant, &self.config);
             let share = share.unwrap_or_else(|| entry.share());
             self.outputs.push_back(Output::AskSwarm { peer, root: entry.root, share });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use peerage_base::Now;
 use peerage_dht::{Network, RequestId};
-use peerage_engine::{AskId, DialId, FindEvent, FindId, Output, ProbeId};
+use peerage_engine::{DialId, FindEvent, FindId, Output, ProbeId, RouterQuestion};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -20,7 +20,7 @@ pub(super) struct Finding {
     asks: HashMap<(Network, RequestId), AbortHandle>,
     dials: HashMap<DialId, AbortHandle>,
     finds: HashMap<FindId, mpsc::UnboundedSender<FindEvent>>,
-    routers: HashMap<AskId, AbortHandle>,
+    routers: HashMap<RouterQuestion, AbortHandle>,
     probes: HashMap<ProbeId, AbortHandle>,
     /// What we say of ourselves is new, and nobody was told.
     changed: bool,

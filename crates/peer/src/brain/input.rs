@@ -7,8 +7,9 @@ use peerage_content::Cid;
 use peerage_dht::sweep::Cursor;
 use peerage_dht::{Answer, Failure, Network, Request, Response};
 use peerage_engine::{
-    AnnounceError, Announcements, AskId, Connected, DhtStatus, DialFailure, DialId, DialRequest, FindEvent,
-    FindId, ItemId, JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, Sources, Target, Verdict,
+    AnnounceError, Announcements, Connected, DhtStatus, DialFailure, DialId, DialRequest, FindEvent, FindId,
+    ItemId, JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, RouterQuestion, Sources, Target,
+    Verdict,
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -173,11 +174,11 @@ pub(crate) enum Input {
         peer: PeerId,
     },
     Routed {
-        ask: AskId,
+        ask: RouterQuestion,
         peers: Vec<peerage_dht::PeerInfo>,
     },
     RoutersDone {
-        ask: AskId,
+        ask: RouterQuestion,
     },
     // Whether others can dial us, and dialling for them.
     Probed {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use peerage_engine::{DialFailure, DialId};
+use peerage_engine::{DIAL_ADDRS_MAX, DialFailure, DialId};
 use peerage_identity::{Multiaddr, PeerId, Protocol, Scope};
 use peerage_transport::dns::{self, SystemResolver};
 use peerage_transport::{Connection, Control, Role, tcp, upgrade};
@@ -25,10 +25,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// How long an address is alone before the next one is tried as well (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
-
-/// Addresses of one peer that are tried. A judgement: more than hosts have,
-/// and all of them have begun within 4 s.
-const ADDRS_MAX: usize = 16;
 
 /// Addresses of one attempt that are tried at once: a peer that is there answers at one
 /// of the first, and addresses that lead nowhere hold a socket for 15 s.
@@ -176,7 +172,7 @@ impl Attempt {
     /// dropped; none if all have failed.
     async fn run(&mut self, net: &Arc<Net>, addrs: &[Multiaddr]) -> Option<Made> {
         let mut trying = JoinSet::new();
-        for addr in addrs.iter().take(ADDRS_MAX).cloned() {
+        for addr in addrs.iter().take(DIAL_ADDRS_MAX).cloned() {
             if addr.dns().is_none() {
                 self.waiting.push_back(addr);
                 continue;
@@ -224,7 +220,7 @@ impl Attempt {
         }
         for addr in in_turns(resolved) {
             let tried = self.waiting.len() + self.begun.len();
-            if tried < 2 * ADDRS_MAX && !self.begun.contains(&addr) && !self.waiting.contains(&addr) {
+            if tried < 2 * DIAL_ADDRS_MAX && !self.begun.contains(&addr) && !self.waiting.contains(&addr) {
                 self.waiting.push_back(addr);
             }
         }

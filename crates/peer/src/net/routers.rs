@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use peerage_dht::PeerInfo;
-use peerage_engine::{AskId, Target};
+use peerage_engine::{RouterQuestion, Target};
 use tokio::task::JoinSet;
 
 use super::Net;
@@ -11,7 +11,7 @@ use crate::brain::Input;
 use crate::router::{Answers, Router, RouterError};
 
 /// Tells the brain of each peer as it comes, and when there are no more.
-pub(crate) async fn ask(net: Arc<Net>, ask: AskId, target: Target) {
+pub(crate) async fn ask(net: Arc<Net>, ask: RouterQuestion, target: Target) {
     let mut routers = JoinSet::new();
     for router in net.routers.clone() {
         routers.spawn(tell(Arc::clone(&net), ask, answers(&router, target)));
@@ -27,7 +27,7 @@ fn answers(router: &Router, target: Target) -> Answers {
     }
 }
 
-async fn tell(net: Arc<Net>, ask: AskId, mut answers: Answers) {
+async fn tell(net: Arc<Net>, ask: RouterQuestion, mut answers: Answers) {
     while let Some(answer) = answers.next().await {
         match answer {
             Ok(found) => {
