@@ -107,6 +107,12 @@ impl Providers {
         fresh.into_iter().map(|peer| PeerInfo { peer, addrs: self.addrs(&peer, now).to_vec() }).collect()
     }
 
+    /// True if `provider` is one of those whom [`get`](Self::get) draws from.
+    pub(crate) fn holds(&self, key: &Key, provider: &PeerId, now: UnixTime) -> bool {
+        let told = self.keys.get(&self.local.distance(key)).and_then(|held| held.get(provider));
+        told.is_some_and(|told| !over(*told, now, self.validity))
+    }
+
     fn addrs(&self, peer: &PeerId, now: UnixTime) -> &[Multiaddr] {
         match self.senders.get(peer) {
             Some(sender) if !over(sender.told, now, self.addrs_validity) => &sender.addrs,
@@ -209,6 +215,8 @@ mod tests {
         let mut providers = providers(&Config::default());
         assert!(providers.add(&key(1), &info(1), UnixTime(0)));
         assert_eq!(who(&providers, 1, 24 * HOUR - 1), [info(1)]);
+        let holds = |now: u64| providers.holds(&key(1), &peer(1), UnixTime(now * HOUR));
+        assert!(holds(47) && !holds(48) && !providers.holds(&key(1), &peer(2), UnixTime(0)));
         let bare = PeerInfo { peer: peer(1), addrs: Vec::new() };
         assert_eq!(who(&providers, 1, 24 * HOUR), [bare]);
         assert_eq!(who(&providers, 1, 48 * HOUR), []);

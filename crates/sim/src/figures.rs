@@ -70,14 +70,25 @@ impl Figures {
         ppm
     }
 
-    /// Notes quantiles and the mean.
+    /// Notes quantiles and the mean, which has thousandths if there is no unit;
+    /// and of how many.
     pub(crate) fn spread(&mut self, name: &str, unit: &str, mut samples: Vec<u64>) {
         samples.sort_unstable();
-        for (label, percent) in [("p50", 50), ("p95", 95), ("p99", 99)] {
+        for (label, percent) in [("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)] {
             self.set(&format!("{name}_{label}{unit}"), quantile(&samples, percent));
         }
-        let mean = samples.iter().sum::<u64>().checked_div(samples.len() as u64).unwrap_or(0);
-        self.set(&format!("{name}_mean{unit}"), mean);
+        let (finer, scale) = if unit.is_empty() { ("_milli", 1_000) } else { (unit, 1) };
+        let sum = samples.iter().sum::<u64>() * scale;
+        self.set(&format!("{name}_mean{finer}"), sum.checked_div(samples.len() as u64).unwrap_or(0));
+        self.set(&format!("{name}_samples"), samples.len() as u64);
+    }
+
+    /// Notes how bad the worst are of what should be many.
+    pub(crate) fn worst(&mut self, name: &str, mut samples: Vec<u64>) {
+        samples.sort_unstable();
+        for (label, percent) in [("min", 0), ("p01", 1), ("p05", 5), ("p50", 50)] {
+            self.set(&format!("{name}_{label}"), quantile(&samples, percent));
+        }
     }
 
     /// Notes a failure unless `kept`.
@@ -92,9 +103,10 @@ impl Figures {
     }
 }
 
-/// Parts of a million; all of nothing is all.
+/// Parts of a million. Of nothing it is none: who asked nothing has shown nothing,
+/// and no promise is kept by that.
 pub(crate) fn ppm(part: u64, all: u64) -> u64 {
-    (part * 1_000_000).checked_div(all).unwrap_or(1_000_000)
+    (part * 1_000_000).checked_div(all).unwrap_or(0)
 }
 
 /// The smallest sample that so many percent are not above.
@@ -116,6 +128,6 @@ mod tests {
         let samples: Vec<u64> = (1..=100).collect();
         assert_eq!((quantile(&samples, 50), quantile(&samples, 99)), (50, 99));
         assert_eq!((quantile(&[7], 99), quantile(&[], 50)), (7, 0));
-        assert_eq!((ppm(1, 3), ppm(0, 0)), (333_333, 1_000_000));
+        assert_eq!((ppm(1, 3), ppm(0, 0)), (333_333, 0));
     }
 }

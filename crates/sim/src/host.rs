@@ -99,14 +99,11 @@ impl Host {
         Some(&mut self.links[index])
     }
 
-    /// Adds a connection, or says that there is one.
-    pub(crate) fn add_link(&mut self, link: Link) -> bool {
+    /// Adds a connection, in the place of an earlier one with the same host.
+    pub(crate) fn set_link(&mut self, link: Link) {
         match self.links.binary_search_by_key(&link.other, |link| link.other) {
-            Ok(_) => false,
-            Err(index) => {
-                self.links.insert(index, link);
-                true
-            }
+            Ok(index) => self.links[index] = link,
+            Err(index) => self.links.insert(index, link),
         }
     }
 

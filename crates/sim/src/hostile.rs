@@ -11,8 +11,8 @@ pub(crate) enum Behaviour {
     Silent,
     /// It answers truthfully, and so late.
     Slow(Duration),
-    /// It names the hostile peers nearest to the key, knows no provider, and
-    /// keeps no record.
+    /// It names the hostile peers nearest to the key and providers that do not
+    /// exist, as many as are read, and keeps no record.
     Liar,
     /// It names peers near to the key that do not exist.
     Inventor,

@@ -110,6 +110,11 @@ impl Node {
         self.engine.dht_stats(Network::Wan).unwrap_or_default()
     }
 
+    /// True if it keeps this record for others.
+    pub(crate) fn keeps(&self, multihash: &[u8], provider: &PeerId, now: Now) -> bool {
+        self.engine.keeps_provider(Network::Wan, multihash, provider, now)
+    }
+
     /// The servers in its table.
     pub(crate) fn table(&self) -> Vec<PeerInfo> {
         self.engine.servers(Network::Wan)

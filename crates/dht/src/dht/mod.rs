@@ -263,6 +263,13 @@ impl Dht {
         self.table.contains(peer)
     }
 
+    /// True if we keep for others that `provider` has this block; for
+    /// simulators and tests, which know whom that should have been told.
+    #[must_use]
+    pub fn keeps_provider(&self, multihash: &[u8], provider: &PeerId, now: Now) -> bool {
+        self.providers.holds(&Key::of(multihash), provider, now.unix)
+    }
+
     /// The state of the table, bucket by bucket.
     #[must_use]
     pub fn table_health(&self) -> Vec<BucketHealth> {

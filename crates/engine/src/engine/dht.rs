@@ -113,6 +113,13 @@ impl Engine {
         self.routing.side(network).is_some_and(|side| side.dht.add_known(info, via, now))
     }
 
+    /// True if a DHT keeps here that `provider` has this block:
+    /// [`peerage_dht::Dht::keeps_provider`], for simulators and tests.
+    #[must_use]
+    pub fn keeps_provider(&self, network: Network, multihash: &[u8], provider: &PeerId, now: Now) -> bool {
+        self.routing.dht(network).is_some_and(|dht| dht.keeps_provider(multihash, provider, now))
+    }
+
     /// The state of the DHTs; empty if we are in none.
     #[must_use]
     pub fn dht_status(&self) -> Vec<DhtStatus> {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::{close, config, measure};
+use peerage_dht::LookupError;
+
+use super::{close, config, measure, tally};
 use crate::figures::Figures;
 use crate::host::{HostId, Nat};
 use crate::hostile::Behaviour;
-use crate::world::{Kind, Setup, World};
+use crate::world::{Kind, Outcome, Setup, World};
 
 /// A third cannot be heard by the others for ten minutes; then all is well again.
 pub(super) fn partition(peers: u32, seed: u64) -> Figures {
@@ -14,26 +16,24 @@ pub(super) fn partition(peers: u32, seed: u64) -> Figures {
     let mut figures = Figures::default();
     world.run_for(Duration::from_secs(20));
     measure::provide(&mut world, 200, Duration::from_secs(30));
-    world.finish_queries(Duration::from_secs(60));
-    let before = measure::records(&std::mem::take(&mut world.done));
+    let before = measure::records(&tally::finish(&mut world, Duration::from_secs(60)));
     divide(&mut world, 3);
     // One way only: what the third sends is lost, what is sent to it arrives.
     world.block(1, 0);
     world.run_for(Duration::from_secs(300));
     measure::find(&mut world, &before, 200, Duration::from_secs(120));
     measure::provide(&mut world, 200, Duration::from_secs(120));
-    world.finish_queries(Duration::from_secs(90));
-    let done = std::mem::take(&mut world.done);
-    measure::note_finds(&mut figures, "divided", &world, &done, &before);
+    let done = tally::finish(&mut world, Duration::from_secs(90));
+    tally::finds(&mut figures, "divided", &done);
+    tally::provides(&mut figures, "divided_provide", &done);
     let during = measure::records(&done);
     world.heal();
     // A table is refreshed every ten minutes.
     world.run_for(Duration::from_secs(720));
     for (name, records, promised) in [("healed_old", &before, 999_000), ("healed_new", &during, 990_000)] {
         measure::find(&mut world, records, 200, Duration::from_secs(30));
-        world.finish_queries(Duration::from_secs(90));
-        let done = std::mem::take(&mut world.done);
-        let found = measure::note_finds(&mut figures, name, &world, &done, records);
+        let done = tally::finish(&mut world, Duration::from_secs(90));
+        let found = tally::finds(&mut figures, name, &done);
         figures.promise(found >= promised, || format!("{name}: {found} ppm found the provider"));
     }
     close(&mut figures, &world);
@@ -53,42 +53,33 @@ pub(super) fn nat(peers: u32, seed: u64) -> Figures {
     let mut figures = Figures::default();
     world.run_for(Duration::from_secs(20));
     measure::provide(&mut world, 200, Duration::from_secs(30));
-    world.finish_queries(Duration::from_secs(60));
-    let records = measure::records(&std::mem::take(&mut world.done));
-    let keys: Vec<Vec<u8>> = records.keys().cloned().collect();
-    for _ in 0..200 {
-        world.run_for(Duration::from_millis(150));
-        let Some(key) = world.rng.pick(&keys).cloned() else { break };
-        if let Some(client) = measure::someone(&mut world, |host| host.nat != Nat::Open) {
-            world.query(client, Kind::Providers, &key);
-        }
-    }
-    world.finish_queries(Duration::from_secs(90));
-    let done = std::mem::take(&mut world.done);
-    let found = measure::note_finds(&mut figures, "client_find", &world, &done, &records);
+    let records = measure::records(&tally::finish(&mut world, Duration::from_secs(60)));
+    let client = |host: &crate::host::Host| host.nat != Nat::Open;
+    measure::find_from(&mut world, &records, 200, Duration::from_secs(30), client);
+    let done = tally::finish(&mut world, Duration::from_secs(90));
+    let found = tally::finds(&mut figures, "client_find", &done);
     figures.promise(found >= 999_000, || format!("{found} ppm of clients found the provider"));
     // Nobody can be told an address of theirs, so they cannot provide.
     let Some(client) = measure::someone(&mut world, |host| host.nat == Nat::Symmetric) else {
         return figures;
     };
     let key = measure::new_key(&mut world);
-    world.query(client, Kind::Provide, &key);
-    world.finish_queries(Duration::from_secs(90));
-    let provides = world.done.iter().any(|done| done.report.is_some());
-    world.done.clear();
-    figures.promise(!provides, || "a client without addresses provides".to_owned());
+    world.query(client, Kind::Provide, &key, None);
+    let done = tally::finish(&mut world, Duration::from_secs(90));
+    let refused = matches!(&done[..], [one] if matches!(one.outcome, Outcome::Refused(LookupError::NoAddrs)));
+    figures.promise(refused, || "a client without addresses provides".to_owned());
     // Who looks for a server by its id finds where it is.
-    let mut sought = 0;
     for _ in 0..100 {
         world.run_for(Duration::from_millis(150));
         let server = measure::someone(&mut world, |host| host.nat == Nat::Open);
         let (Some(server), Some(by)) = (server, measure::someone(&mut world, |_| true)) else { break };
         let peer = world.host(server).peer;
-        sought += u64::from(server != by && world.query(by, Kind::Peer(peer), peer.as_bytes()));
+        if server != by {
+            world.query(by, Kind::Peer(peer), peer.as_bytes(), Some(server));
+        }
     }
-    world.finish_queries(Duration::from_secs(90));
-    let told = std::mem::take(&mut world.done).iter().filter(|done| done.first.is_some()).count() as u64;
-    let found = figures.share("find_peer", told, sought);
+    let done = tally::finish(&mut world, Duration::from_secs(90));
+    let found = tally::finds(&mut figures, "find_peer", &done);
     figures.promise(found >= 990_000, || format!("{found} ppm of servers were found by their id"));
     let tables = world.hosts.iter().filter_map(|host| host.node.as_ref());
     let clients = tables
@@ -130,17 +121,16 @@ pub(super) fn storm(peers: u32, seed: u64) -> Figures {
     // Quiet: nobody leaves any more.
     world.calm();
     world.run_for(Duration::from_secs(10));
-    world.finish_queries(Duration::from_secs(60));
-    let stormy = std::mem::take(&mut world.done);
-    measure::note_provides(&mut figures, &stormy);
+    let stormy = tally::finish(&mut world, Duration::from_secs(60));
+    tally::provides(&mut figures, "stormy_provide", &stormy);
     measure::provide(&mut world, 40, Duration::from_secs(4));
-    world.finish_queries(Duration::from_secs(90));
-    let records = measure::records(&std::mem::take(&mut world.done));
-    figures.promise(records.len() >= 39, || format!("{} of 40 provides stored anything", records.len()));
+    let provides = tally::finish(&mut world, Duration::from_secs(90));
+    let provided = tally::provides(&mut figures, "after_provide", &provides);
+    figures.promise(provided >= 975_000, || format!("{provided} ppm of provides succeeded after the storm"));
+    let records = measure::records(&provides);
     measure::find(&mut world, &records, 100, Duration::from_secs(4));
-    world.finish_queries(Duration::from_secs(90));
-    let done = std::mem::take(&mut world.done);
-    let found = measure::note_finds(&mut figures, "after", &world, &done, &records);
+    let done = tally::finish(&mut world, Duration::from_secs(90));
+    let found = tally::finds(&mut figures, "after", &done);
     figures.promise(found >= 990_000, || format!("{found} ppm found the provider after the storm"));
     close(&mut figures, &world);
     figures

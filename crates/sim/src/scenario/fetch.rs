@@ -34,11 +34,11 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
         let Some(host) = measure::someone(&mut world, wanted) else { continue };
         let disk = Duration::from_millis(if n == 3 { 200 } else { 2 });
         world.share(host, root, &hashes, disk);
-        world.query(host, Kind::Provide, &key);
+        world.query(host, Kind::Provide, &key, None);
         providers.push(host);
     }
     world.finish_queries(Duration::from_secs(60));
-    world.done.clear();
+    world.take_done();
     let began = world.now;
     let mut getters: Vec<HostId> = Vec::new();
     while getters.len() < 20 {

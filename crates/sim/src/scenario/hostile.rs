@@ -5,8 +5,8 @@ use std::time::Duration;
 use peerage_dht::Key;
 use peerage_engine::Config;
 
-use super::{close, config, measure};
-use crate::figures::{Chart, Figures, Row, ppm};
+use super::{close, config, measure, tally};
+use crate::figures::{Chart, Figures, Row};
 use crate::host::{HostId, Nat};
 use crate::hostile::Behaviour;
 use crate::world::{Kind, Setup, World};
@@ -34,23 +34,24 @@ pub(super) fn liars(peers: u32, seed: u64) -> Figures {
             let count = 300;
             world.run_for(Duration::from_secs(20));
             measure::provide(&mut world, count, Duration::from_secs(60));
-            world.finish_queries(Duration::from_secs(120));
-            let provides = std::mem::take(&mut world.done);
+            let provides = tally::finish(&mut world, Duration::from_secs(120));
             let records = measure::records(&provides);
             measure::find(&mut world, &records, count, Duration::from_secs(60));
-            world.finish_queries(Duration::from_secs(120));
-            let finds = std::mem::take(&mut world.done);
+            let finds = tally::finish(&mut world, Duration::from_secs(120));
             let name = format!("{}_paths{paths}", if kind == 0 { "mixed" } else { "liars" });
-            let found = measure::note_finds(&mut figures, &name, &world, &finds, &records);
+            let found = tally::finds(&mut figures, &name, &finds);
             let closest = format!("{name}_closest_honest");
-            let closest = measure::note_closest(&mut figures, &closest, &world, &provides, Kind::Provide);
+            let closest = tally::closest(&mut figures, &closest, &world, &provides, Kind::Provide);
             figures.promise(found >= 990_000, || format!("{name}: {found} ppm found the provider"));
             let mut row = Row::new();
             row.insert("all_liars".to_owned(), kind as u64);
             row.insert("paths".to_owned(), paths as u64);
             row.insert("found_ppm".to_owned(), found);
             row.insert("closest_honest_ppm".to_owned(), closest);
-            row.insert("messages_mean".to_owned(), figures.values[&format!("{name}_messages_mean")]);
+            row.insert(
+                "messages_mean_milli".to_owned(),
+                figures.values[&format!("{name}_messages_mean_milli")],
+            );
             row.insert("whole_p50_us".to_owned(), figures.values[&format!("{name}_whole_p50_us")]);
             rows.push(row);
             close(&mut figures, &world);
@@ -121,25 +122,19 @@ fn attack(world: &mut World, identities: u32, groups: u64, keys: u32, seekers: u
         let provided = measure::Provided::now(world, provider);
         records.insert(key.clone(), provided);
         if before {
-            world.query(provider, Kind::Provide, &key);
+            world.query(provider, Kind::Provide, &key, None);
             world.finish_queries(Duration::from_secs(90));
         }
         sybils.extend(world.eclipse(&Key::of(&key), identities, groups, 60));
         world.run_for(Duration::from_secs(5));
         if !before {
-            world.query(provider, Kind::Provide, &key);
+            world.query(provider, Kind::Provide, &key, None);
             world.finish_queries(Duration::from_secs(90));
         }
     }
-    world.done.clear();
+    world.take_done();
     measure::find(world, &records, keys * seekers, Duration::from_secs(5));
-    world.finish_queries(Duration::from_secs(90));
-    let done = std::mem::take(&mut world.done);
-    let found = done.iter().filter(|done| {
-        let record = records.get(&done.key);
-        record.is_some_and(|record| done.providers.contains(&world.host(record.by).peer))
-    });
-    let share = ppm(found.count() as u64, done.len() as u64);
+    let share = tally::finds(&mut Figures::default(), "find", &tally::finish(world, Duration::from_secs(90)));
     // They are gone before the next attack.
     for sybil in sybils {
         world.stop(sybil, false);
@@ -158,8 +153,7 @@ pub(super) fn flood(peers: u32, seed: u64) -> Figures {
     let mut figures = Figures::default();
     world.run_for(Duration::from_secs(20));
     measure::provide(&mut world, 200, Duration::from_secs(30));
-    world.finish_queries(Duration::from_secs(60));
-    let provides = std::mem::take(&mut world.done);
+    let provides = tally::finish(&mut world, Duration::from_secs(60));
     let records = measure::records(&provides);
     let all = HostId::try_from(world.hosts.len()).unwrap_or(0);
     let victims: Vec<HostId> = (0..all).filter(|&host| world.host(host).node.is_some()).take(8).collect();
@@ -184,9 +178,8 @@ pub(super) fn flood(peers: u32, seed: u64) -> Figures {
         let spared = |host: &crate::host::Host| !ids.contains(&host.peer);
         measure::find_from(&mut world, &records, 60, Duration::from_secs(2), spared);
     }
-    world.finish_queries(Duration::from_secs(60));
-    let finds = std::mem::take(&mut world.done);
-    let found = measure::note_finds(&mut figures, "find", &world, &finds, &records);
+    let finds = tally::finish(&mut world, Duration::from_secs(60));
+    let found = tally::finds(&mut figures, "find", &finds);
     figures.promise(found >= 990_000, || format!("{found} ppm found the provider"));
     // Floods do not count as much as they send.
     let kept = victims.iter().filter_map(|&host| world.host(host).node.as_ref());

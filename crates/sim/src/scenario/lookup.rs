@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::{close, config, measure};
+use super::{close, config, measure, tally};
 use crate::figures::Figures;
-use crate::world::{Kind, Setup, World};
+use crate::world::{Done, Kind, Setup, World};
 
 /// The age of the oldest record that is looked for, in seconds: 4 h.
 const MAX_AGE: u64 = 4 * 3600;
@@ -17,14 +17,12 @@ pub(super) fn quiet(peers: u32, seed: u64) -> Figures {
     let count = 400;
     world.run_for(Duration::from_secs(30));
     measure::provide(&mut world, count, Duration::from_secs(120));
-    world.finish_queries(Duration::from_secs(120));
-    let provides = std::mem::take(&mut world.done);
+    let provides = tally::finish(&mut world, Duration::from_secs(120));
     let records = measure::records(&provides);
+    tally::closest(&mut figures, "provide_closest", &world, &provides, Kind::Provide);
     measure::find(&mut world, &records, count, Duration::from_secs(120));
-    world.finish_queries(Duration::from_secs(120));
-    let finds = std::mem::take(&mut world.done);
-    measure::note_closest(&mut figures, "provide_closest", &world, &provides, Kind::Provide);
-    promises(&mut figures, &world, &provides, &finds, &records);
+    let finds = tally::finish(&mut world, Duration::from_secs(120));
+    promises(&mut figures, &provides, &finds);
     close(&mut figures, &world);
     figures
 }
@@ -39,31 +37,32 @@ pub(super) fn churn(peers: u32, seed: u64) -> Figures {
     // Tables fill with those who leave, and are refreshed.
     world.run_for(Duration::from_secs(900));
     measure::provide(&mut world, 1_000, Duration::from_secs(300));
-    world.finish_queries(Duration::from_secs(120));
-    let provides = std::mem::take(&mut world.done);
-    records.extend(measure::records(&provides));
+    let provides = tally::finish(&mut world, Duration::from_secs(120));
+    let new = measure::records(&provides);
+    measure::find_each(&mut world, &new, Duration::from_secs(100));
+    let found = tally::finish(&mut world, Duration::from_secs(90));
+    let found = tally::finds(&mut figures, "provide_found", &found);
+    figures.promise(found >= 999_000, || format!("{found} ppm of what was provided was found"));
+    records.extend(new);
     measure::find(&mut world, &records, 3_000, Duration::from_secs(300));
     let oldest = measure::oldest(&world, &records);
     figures.set("oldest_record_s", oldest);
     figures.promise(oldest <= MAX_AGE, || format!("a record is {oldest} s old"));
-    world.finish_queries(Duration::from_secs(120));
-    let finds = std::mem::take(&mut world.done);
-    promises(&mut figures, &world, &provides, &finds, &records);
+    let finds = tally::finish(&mut world, Duration::from_secs(120));
+    promises(&mut figures, &provides, &finds);
     close(&mut figures, &world);
     figures
 }
 
-fn promises(
-    figures: &mut Figures,
-    world: &World,
-    provides: &[crate::world::Done],
-    finds: &[crate::world::Done],
-    records: &measure::Records,
-) {
-    let provided = measure::note_provides(figures, provides);
+fn promises(figures: &mut Figures, provides: &[Done], finds: &[Done]) {
+    let provided = tally::provides(figures, "provide", provides);
     figures.promise(provided >= 999_000, || format!("{provided} ppm of provides succeeded"));
-    let found = measure::note_finds(figures, "find", world, finds, records);
+    let found = tally::finds(figures, "find", finds);
     figures.promise(found >= 999_000, || format!("{found} ppm of look-ups found the provider"));
+    for name in ["provide", "find"] {
+        let left = figures.values[&format!("{name}_unfinished")];
+        figures.promise(left == 0, || format!("{left} of {name} never ended"));
+    }
     let hops = figures.values["find_hops_p50"];
     figures.promise(hops <= 5, || format!("{hops} hops in the median"));
     figures.publish("hops", "3 to 5 (Trautwein et al., SIGCOMM 2022; ProbeLab)");

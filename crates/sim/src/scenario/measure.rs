@@ -1,12 +1,11 @@
-//! Asking many things of many peers, and counting what came of it.
+//! Asking many things of many peers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use peerage_base::Instant;
-use peerage_dht::{End, Key};
+use peerage_dht::Key;
 
-use crate::figures::{Figures, micros};
 use crate::host::{HostId, Nat};
 use crate::world::{Done, Kind, World};
 
@@ -35,16 +34,22 @@ pub(crate) fn oldest(world: &World, records: &Records) -> u64 {
 }
 
 /// Places records as they would lie if they had been provided at a time up to
-/// `oldest` seconds before the world began: at the honest servers that were
-/// the closest then, and have been there since.
+/// `oldest` seconds before the world began: global knowledge says which servers
+/// were there then and closest to the key, and of these the honest ones keep it
+/// that have been there since. Who provided it was there then and is there now.
+/// So nothing depends on how well look-ups did before the world began; those of
+/// new records are looked for too, and counted apart.
 pub(crate) fn place_old(world: &mut World, count: u32, oldest: u64) -> Records {
     let mut records = Records::new();
     for _ in 0..count {
         let age = world.rng.below(oldest);
         let key = new_key(world);
-        let Some(by) = someone(world, |host| host.nat == Nat::Open) else { break };
+        let was = |world: &World, host: HostId| world.past[host as usize].was_here(age.max(1));
+        let by =
+            (0..100).find_map(|_| someone(world, |host| host.nat == Nat::Open).filter(|&by| was(world, by)));
+        let Some(by) = by else { break };
         let keepers = world.servers.nearest(&Key::of(&key), world.config.routing.wan.bucket_size, |host| {
-            world.past[host as usize].was_here(age.max(1)) && host != by
+            was(world, host) && host != by
         });
         for host in keepers {
             if world.past[host as usize].stayed(age.max(1)) {
@@ -87,13 +92,13 @@ pub(crate) fn provide(world: &mut World, count: u32, over: Duration) {
         world.run_for(step);
         if let Some(host) = someone(world, |host| host.nat == Nat::Open) {
             let key = new_key(world);
-            world.query(host, Kind::Provide, &key);
+            world.query(host, Kind::Provide, &key, None);
         }
     }
 }
 
 /// Has `count` peers look for keys, spread over a time; each key by somebody
-/// else than who provided it.
+/// else than who provided it, and only while that one is there.
 pub(crate) fn find(world: &mut World, records: &Records, count: u32, over: Duration) {
     find_from(world, records, count, over, |_| true);
 }
@@ -110,100 +115,42 @@ pub(crate) fn find_from(
     let keys: Vec<&Vec<u8>> = records.keys().collect();
     for _ in 0..count {
         world.run_for(step);
-        let Some(key) = world.rng.pick(&keys).map(|key| (*key).clone()) else { return };
-        let by = world.host(records[&key].by).peer;
-        if let Some(host) = someone(world, |host| host.peer != by && may(host)) {
-            world.query(host, Kind::Providers, &key);
+        let key = (0..100).find_map(|_| {
+            let key = world.rng.pick(&keys)?;
+            world.host(records[*key].by).alive.then_some(*key)
+        });
+        let Some(key) = key else { continue };
+        look_for(world, records, key, &may);
+    }
+}
+
+/// Has each key looked for once, spread over a time, if who provides it is there.
+pub(crate) fn find_each(world: &mut World, records: &Records, over: Duration) {
+    let step = over / u32::try_from(records.len()).unwrap_or(u32::MAX).max(1);
+    for (key, record) in records {
+        world.run_for(step);
+        if world.host(record.by).alive {
+            look_for(world, records, key, |_| true);
         }
     }
 }
 
-/// The records that provides have stored.
+fn look_for(world: &mut World, records: &Records, key: &[u8], may: impl Fn(&crate::host::Host) -> bool) {
+    let by = records[key].by;
+    let peer = world.host(by).peer;
+    if let Some(host) = someone(world, |host| host.peer != peer && may(host)) {
+        world.query(host, Kind::Providers, key, Some(by));
+    }
+}
+
+/// What was provided by those who are done with it, whether or not anyone keeps
+/// it: looking for it tells.
 pub(crate) fn records(done: &[Done]) -> Records {
-    let stored = done.iter().filter(|done| done.kind == Kind::Provide);
-    let stored = stored.filter_map(|done| Some((done, done.report.as_ref()?)));
-    let stored = stored.filter(|(_, report)| report.stored > 0);
-    stored
+    let provides = done.iter().filter(|done| done.kind == Kind::Provide);
+    let ended = provides.filter_map(|done| Some((done, done.report()?)));
+    ended
         .map(|(done, report)| {
             (done.key.clone(), Provided { by: done.host, at: seconds(done.started + report.took) })
         })
         .collect()
-}
-
-/// Notes what came of provides: how many were stored at most of the k closest.
-pub(crate) fn note_provides(figures: &mut Figures, done: &[Done]) -> u64 {
-    let all: Vec<_> = done
-        .iter()
-        .filter(|done| done.kind == Kind::Provide)
-        .filter_map(|done| done.report.as_ref())
-        .collect();
-    let good = all.iter().filter(|report| report.end == End::Complete && report.stored >= 10).count();
-    figures.spread("provide_stored", "", all.iter().map(|report| report.stored.into()).collect());
-    figures.spread("provide_time", "_us", all.iter().map(|report| micros(report.took)).collect());
-    figures.spread(
-        "provide_messages",
-        "",
-        all.iter().map(|r| u64::from(r.progress.asked + r.stored)).collect(),
-    );
-    figures.share("provide_success", good as u64, all.len() as u64)
-}
-
-/// Notes what came of look-ups for providers. Returns the share that found who
-/// provides, in parts of a million.
-pub(crate) fn note_finds(
-    figures: &mut Figures,
-    name: &str,
-    world: &World,
-    done: &[Done],
-    records: &Records,
-) -> u64 {
-    let all: Vec<_> = done
-        .iter()
-        .filter(|done| done.kind == Kind::Providers)
-        .filter_map(|done| Some((done, done.report.as_ref()?)))
-        .collect();
-    let found = all
-        .iter()
-        .filter(|(done, _)| {
-            records.get(&done.key).is_some_and(|record| done.providers.contains(&world.host(record.by).peer))
-        })
-        .count();
-    figures.spread(&format!("{name}_hops"), "", all.iter().map(|(_, report)| report.hops.into()).collect());
-    let messages = all.iter().map(|(_, report)| report.progress.asked.into()).collect();
-    figures.spread(&format!("{name}_messages"), "", messages);
-    let failed = all.iter().map(|(_, report)| report.progress.failed.into()).collect();
-    figures.spread(&format!("{name}_failed_requests"), "", failed);
-    let first = all.iter().filter_map(|(done, _)| done.first).map(micros).collect();
-    figures.spread(&format!("{name}_first_provider"), "_us", first);
-    figures.spread(&format!("{name}_whole"), "_us", all.iter().map(|(_, r)| micros(r.took)).collect());
-    figures.share(&format!("{name}_success"), found as u64, all.len() as u64)
-}
-
-/// Of the honest servers among the k closest that there are, how many a
-/// look-up found: in parts of a million, over all look-ups of this kind.
-pub(crate) fn note_closest(
-    figures: &mut Figures,
-    name: &str,
-    world: &World,
-    done: &[Done],
-    kind: Kind,
-) -> u64 {
-    let (mut right, mut all, mut exact, mut count) = (0, 0, 0, 0);
-    for done in done.iter().filter(|done| done.kind == kind) {
-        let Some(report) = &done.report else { continue };
-        let there = |host: HostId| world.host(host).alive && host != done.host;
-        let mut nearest = world.servers.nearest(&Key::of(&done.key), 20, there);
-        nearest.retain(|&host| world.host(host).behaviour.has_node());
-        let hits = nearest.iter().filter(|&&host| {
-            let peer = world.host(host).peer;
-            report.closest.iter().any(|info| info.peer == peer)
-        });
-        let hits = hits.count() as u64;
-        right += hits;
-        all += nearest.len() as u64;
-        count += 1;
-        exact += u64::from(hits == nearest.len() as u64);
-    }
-    figures.share(&format!("{name}_exact"), exact, count);
-    figures.share(name, right, all)
 }

@@ -7,6 +7,7 @@ mod lookup;
 mod measure;
 mod scale;
 mod sweep;
+mod tally;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{close, config, measure};
+use super::{close, config, measure, tally};
 use crate::figures::{Chart, Figures, Row};
 use crate::world::{Setup, World};
 
@@ -37,16 +37,14 @@ fn at_size(size: u32, seed: u64, figures: &mut Figures) -> Row {
     let mut world = World::new(Setup::new(size, seed), config());
     let count = 150;
     measure::provide(&mut world, count, Duration::from_secs(15));
-    world.finish_queries(Duration::from_secs(60));
-    let records = measure::records(&std::mem::take(&mut world.done));
+    let records = measure::records(&tally::finish(&mut world, Duration::from_secs(60)));
     measure::find(&mut world, &records, count, Duration::from_secs(15));
-    world.finish_queries(Duration::from_secs(60));
+    let done = tally::finish(&mut world, Duration::from_secs(60));
     let mut part = Figures::default();
-    let done = std::mem::take(&mut world.done);
-    let found = measure::note_finds(&mut part, "find", &world, &done, &records);
+    let found = tally::finds(&mut part, "find", &done);
     figures.promise(found >= 990_000, || format!("{found} ppm found at {size} servers"));
     close(figures, &world);
-    let reports: Vec<_> = done.iter().filter_map(|done| done.report.as_ref()).collect();
+    let reports: Vec<_> = done.iter().filter_map(crate::world::Done::report).collect();
     let milli = |sum: u64| sum * 1_000 / (reports.len() as u64).max(1);
     let mut row = Row::new();
     row.insert("peers".to_owned(), size.into());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use peerage_content::{Cid, Multihash};
 use peerage_dht::Network;
 
-use super::{close, config, measure};
+use super::{close, config, measure, tally};
 use crate::figures::{Chart, Figures, Row};
 use crate::host::Nat;
 use crate::world::{Setup, World};
@@ -66,9 +66,8 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     let by = measure::Provided::now(&world, host);
     let records = keys.into_iter().step_by(500).map(|key| (key, by)).collect();
     measure::find(&mut world, &records, 200, Duration::from_secs(20));
-    world.finish_queries(Duration::from_secs(60));
-    let done = std::mem::take(&mut world.done);
-    let found = measure::note_finds(&mut figures, "find", &world, &done, &records);
+    let done = tally::finish(&mut world, Duration::from_secs(60));
+    let found = tally::finds(&mut figures, "find", &done);
     figures.promise(found >= 999_000, || format!("{found} ppm of the CIDs were found"));
     close(&mut figures, &world);
     figures.curves.insert("provide-sweep".to_owned(), rows);

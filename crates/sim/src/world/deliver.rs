@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peerage_dht::{Answer, Key, Network, PeerInfo, Request, Response};
+use peerage_dht::{Answer, Network, Request, Response};
 use peerage_engine::Output;
 use peerage_identity::PeerId;
 
@@ -32,15 +32,13 @@ impl World {
             Event::Identified { host, other, generation } => self.identified(host, other, generation),
             Event::Request { from, to, generation, id, request } => {
                 self.trace.event(4, at, [u64::from(from) << 32 | u64::from(to), word(id)]);
-                if self.host(to).link(from).is_some_and(|link| link.generation == generation) {
+                if self.is_linked(to, from, generation) {
                     self.answer(from, to, id, &request);
                 }
             }
             Event::Response { from, to, generation, id, response } => {
                 self.trace.event(5, at, [u64::from(from) << 32 | u64::from(to), word(id)]);
-                if self.host(to).link(from).is_some_and(|link| link.generation == generation)
-                    && self.host_mut(to).open.remove(&id).is_some()
-                {
+                if self.is_linked(to, from, generation) && self.host_mut(to).open.remove(&id).is_some() {
                     self.respond(to, id, response);
                 }
             }
@@ -58,13 +56,13 @@ impl World {
             }
             Event::Message { from, to, generation, message } => {
                 self.trace.event(10, at, [u64::from(from) << 32 | u64::from(to), message.wants.len() as u64]);
-                if self.host(to).link(from).is_some_and(|link| link.generation == generation) {
+                if self.is_linked(to, from, generation) {
                     self.message(from, to, &message);
                 }
             }
             Event::Block { from, to, generation, cid, len } => {
                 self.trace.event(11, at, [u64::from(from) << 32 | u64::from(to), len.into()]);
-                if self.host(to).link(from).is_some_and(|link| link.generation == generation) {
+                if self.is_linked(to, from, generation) {
                     self.block_arrived(from, to, cid, len);
                 }
             }
@@ -79,6 +77,10 @@ impl World {
                 if self.host(host).session == session {
                     self.leave(host);
                 }
+            }
+            Event::Settled { host, number } => {
+                self.trace.event(13, at, [host.into(), number]);
+                self.settled(host, number);
             }
             Event::Return { host, session } => {
                 self.trace.event(9, at, [host.into(), session.into()]);
@@ -169,40 +171,6 @@ impl World {
         self.act(to, |node, now| node.responded(id, response, now));
     }
 
-    /// Names the hostile peers nearest to the key, and no provider.
-    fn lie(&self, request: &Request) -> Answer {
-        let closer = |key: &[u8]| -> Vec<PeerInfo> {
-            let near = self.hostile.nearest(&Key::of(key), 20, |host| self.host(host).alive);
-            near.into_iter().map(|host| self.host(host).info()).collect()
-        };
-        made_up(request, closer)
-    }
-
-    /// Names peers very near to the key that do not exist.
-    fn invent(&mut self, request: &Request) -> Answer {
-        let closer = |key: &[u8]| -> Vec<PeerInfo> {
-            let target = Key::of(key);
-            // An attacker can draw on; so many are nearer than most that exist.
-            let mut all: Vec<PeerId> =
-                (0..256).map(|_| crate::host::peer_id(HostId::MAX, &mut self.rng)).collect();
-            all.sort_by_cached_key(|peer| Key::of_peer(peer).distance(&target));
-            all.truncate(20);
-            let addr = self.dealer.in_prefix(9_000);
-            all.into_iter().map(|peer| PeerInfo { peer, addrs: vec![addr.clone()] }).collect()
-        };
-        made_up(request, closer)
-    }
-
-    /// What it once told somebody of another key, again.
-    fn replay(&self, host: HostId, request: &Request) -> Answer {
-        let first = self.host(host).key;
-        let closer = |_: &[u8]| -> Vec<PeerInfo> {
-            let near = self.servers.nearest(&first, 20, |other| other != host);
-            near.into_iter().map(|host| self.host(host).info()).collect()
-        };
-        made_up(request, closer)
-    }
-
     /// Does all that a node wants.
     pub(super) fn flush(&mut self, host: HostId) {
         while let Some(output) = self.host_mut(host).node.as_mut().and_then(|node| node.next_output()) {
@@ -261,19 +229,6 @@ impl World {
 /// A request in the trace.
 fn word((network, id): Asked) -> u64 {
     id.0 << 1 | u64::from(network == Network::Lan)
-}
-
-fn made_up(request: &Request, closer: impl FnOnce(&[u8]) -> Vec<PeerInfo>) -> Answer {
-    match request {
-        Request::FindNode { key } => Answer::Respond(Response::Closest { closer: closer(key) }),
-        Request::GetProviders { key } => {
-            Answer::Respond(Response::Providers { providers: Vec::new(), closer: closer(key) })
-        }
-        Request::GetValue { key } => Answer::Respond(Response::Value { record: None, closer: closer(key) }),
-        Request::AddProvider { .. } => Answer::Nothing,
-        Request::PutValue { record } => Answer::Respond(Response::Stored { record: record.clone() }),
-        Request::Ping => Answer::Respond(Response::Pong),
-    }
 }
 
 /// About what a response has on the wire: an id, two addresses and framing for

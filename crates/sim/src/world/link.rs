@@ -15,8 +15,15 @@ use crate::place::between_micros;
 /// negotiations of protocols that travel with them. Three round trips.
 const HANDSHAKE_TRIPS: u32 = 6;
 
-/// How long a dial that nobody answers is waited for.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a dial that nobody answers is waited for: what the shell waits for
+/// a public address (`peerage_transport::tcp::DIAL_TIMEOUT`).
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Of a hundred addresses where no peer listens any more, so many refuse at
+/// once: the machine is there, and the peer is not. The others say nothing,
+/// being switched off, behind a firewall, or somebody else's by now. A
+/// judgement: crawlers of the public DHT see mostly timeouts and some refusals.
+const REFUSING_PERCENT: u16 = 20;
 
 /// The shortest time after which TCP sends again (Linux; RFC 6298 has 1 s).
 const RETRANSMIT_MICROS: u64 = 200_000;
@@ -90,9 +97,8 @@ impl World {
             return;
         }
         self.counts.dials_failed += 1;
-        // At half of the addresses something refuses, at the others nothing
-        // answers. A judgement.
-        let refuses = peer.as_bytes().last().is_some_and(|byte| byte % 2 == 0);
+        let refuses =
+            peer.as_bytes().last_chunk().is_some_and(|end| u16::from_be_bytes(*end) % 100 < REFUSING_PERCENT);
         let after = match named.filter(|_| refuses) {
             Some(to) => 2 * self.trip(host, to),
             None => DIAL_TIMEOUT,
@@ -109,7 +115,8 @@ impl World {
             }
             return;
         }
-        if self.host(host).link(to).is_some() {
+        let generation = |at: HostId, other: HostId| self.host(at).link(other).map(|link| link.generation);
+        if generation(host, to).is_some_and(|one| generation(to, host) == Some(one)) {
             let (peer, addr) = (self.host(to).peer, self.host(to).addr.clone());
             self.act(host, |node, now| node.connected(peer, addr, dial, now));
             return;
@@ -118,8 +125,10 @@ impl World {
         self.generation += 1;
         let generation = self.generation;
         for (at, other) in [(host, to), (to, host)] {
+            // One of them may still have the connection that the other had in an
+            // earlier session; what comes from now on comes by the new one.
             let link = Link { other, generation, arrived: self.now };
-            self.host_mut(at).add_link(link);
+            self.host_mut(at).set_link(link);
         }
         for (at, other) in [(host, to), (to, host)] {
             let (peer, addr) = (self.host(other).peer, self.host(other).addr.clone());
@@ -128,6 +137,20 @@ impl World {
             let after = self.trip(other, at);
             self.queue.push(self.now + after, Event::Identified { host: at, other, generation });
         }
+    }
+
+    /// Whether something that has arrived came over a connection that the
+    /// receiver has. If it is there and has not, since it was started anew, it
+    /// says so (TCP's RST), and the sender learns that the connection is gone.
+    pub(super) fn is_linked(&mut self, host: HostId, from: HostId, generation: u32) -> bool {
+        if self.host(host).link(from).is_some_and(|link| link.generation == generation) {
+            return true;
+        }
+        if self.host(host).alive && self.passes(host, from) {
+            let after = self.trip(host, from);
+            self.queue.push(self.now + after, Event::Closed { host: from, other: host, generation });
+        }
+        false
     }
 
     /// A host closes a connection; the other learns of it.

@@ -4,6 +4,7 @@ mod attack;
 mod blocks;
 mod check;
 mod deliver;
+mod lies;
 mod life;
 mod link;
 mod query;
@@ -28,7 +29,7 @@ use crate::queue::Queue;
 use crate::trace::Trace;
 
 pub(crate) use blocks::Shelf;
-pub(crate) use query::{Done, Kind};
+pub(crate) use query::{Done, KEEPERS, Kind, Outcome};
 pub(crate) use setup::Setup;
 
 /// Unix time when a world begins.
@@ -118,6 +119,11 @@ pub(crate) enum Event {
         host: HostId,
         session: u32,
     },
+    /// All that a provide has sent has come; which provide.
+    Settled {
+        host: HostId,
+        number: u64,
+    },
 }
 
 /// What happened how often.
@@ -156,11 +162,15 @@ pub(crate) struct World {
     calm: bool,
     /// Attacks so far.
     attack: u64,
+    /// Peers that do not exist, whom liars name.
+    invented: Vec<peerage_dht::PeerInfo>,
     /// From which side to which nothing passes.
     blocked: Vec<(u8, u8)>,
     library: blocks::Library,
     asked: BTreeMap<(HostId, FindId), Done>,
-    pub(crate) done: Vec<Done>,
+    /// Provides that have ended, until it is counted who keeps their records.
+    settling: BTreeMap<(HostId, u64), Done>,
+    done: Vec<Done>,
     pub(crate) counts: Counts,
     pub(crate) largest: check::Largest,
 }
@@ -191,14 +201,6 @@ impl World {
             self.step();
         }
         self.now = end;
-    }
-
-    /// Runs until no query is open, at most so long.
-    pub(crate) fn finish_queries(&mut self, longest: Duration) {
-        let end = self.now + longest;
-        while !self.asked.is_empty() && self.queue.next_at().is_some_and(|at| at <= end) {
-            self.step();
-        }
     }
 
     fn step(&mut self) {

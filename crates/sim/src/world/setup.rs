@@ -84,6 +84,8 @@ impl World {
             blocked: Vec::new(),
             library: super::blocks::Library::default(),
             asked: std::collections::BTreeMap::new(),
+            settling: std::collections::BTreeMap::new(),
+            invented: Vec::new(),
             done: Vec::new(),
             counts: Counts::default(),
             largest: super::check::Largest::default(),
