@@ -318,7 +318,14 @@ impl Table {
 
     /// What is known of a peer in the table.
     pub(crate) fn info(&self, peer: &PeerId) -> Option<PeerInfo> {
-        self.place(peer).map(|(bucket, index)| self.buckets[bucket].entries[index].info())
+        self.info_at(&Key::of_peer(peer), peer)
+    }
+
+    /// The same, for who knows its key.
+    pub(crate) fn info_at(&self, key: &Key, peer: &PeerId) -> Option<PeerInfo> {
+        let bucket = self.prefix(key)?;
+        let index = self.place_in(bucket, peer)?;
+        Some(self.buckets[bucket].entries[index].info())
     }
 
     /// A peer in the table says where it is.

@@ -62,6 +62,12 @@ impl Figures {
         self.values.insert(name.to_owned(), value);
     }
 
+    /// Adds to a number that several worlds have, or keeps the greatest.
+    pub(crate) fn raise(&mut self, name: &str, value: u64, adds: bool) {
+        let known = self.values.entry(name.to_owned()).or_default();
+        *known = if adds { *known + value } else { (*known).max(value) };
+    }
+
     /// Notes how many of all: as a share of a million, and of how many.
     pub(crate) fn share(&mut self, name: &str, part: u64, all: u64) -> u64 {
         let ppm = ppm(part, all);
@@ -122,6 +128,16 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_worlds_sums_and_maxima_are_kept() {
+        let mut figures = Figures::default();
+        for value in [3, 5, 4] {
+            figures.raise("sum", value, true);
+            figures.raise("most", value, false);
+        }
+        assert_eq!((figures.values["sum"], figures.values["most"]), (12, 5));
+    }
 
     #[test]
     fn quantiles_are_samples() {

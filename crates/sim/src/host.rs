@@ -63,8 +63,8 @@ pub(crate) struct Host {
     /// Of its sessions; what belongs to an earlier one is void.
     pub(crate) session: u32,
     pub(crate) node: Option<Box<Node>>,
-    /// When the event is that wakes the node.
-    pub(crate) wake: Option<Instant>,
+    /// When the events are that wake the node, the next one last.
+    pub(crate) wakes: Vec<Instant>,
     /// By number of the other.
     pub(crate) links: Vec<Link>,
     /// Requests that wait for an answer, and from whom.

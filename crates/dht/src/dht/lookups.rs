@@ -11,7 +11,7 @@ use super::{Dht, Purpose};
 use crate::crowd::Crowd;
 use crate::key::Key;
 use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED, PROVIDERS_TAKEN};
-use crate::lookup::{Candidates, Found, Goal, Lookup, Step};
+use crate::lookup::{Candidates, Found, Goal, Lookup, Named, Step};
 use crate::message::{PeerInfo, Record, Request, Response};
 use crate::output::{End, Failure, LookupError, LookupId, Mode, Output, RequestId, Timer};
 use crate::reach::Group;
@@ -224,8 +224,11 @@ impl Dht {
         response: Response,
         now: Now,
     ) {
-        let closer = response.closer().iter().filter_map(|info| self.worth_asking(info)).collect();
-        let closer = self.diverse(closer);
+        let named = response.closer().iter().filter_map(|info| {
+            let key = Key::of_peer(&info.peer);
+            Some(Named { info: self.worth_asking(info, &key)?, key })
+        });
+        let closer = self.diverse(named.collect());
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
         lookup.in_flight.remove(&request);
         let sought: Vec<Multiaddr> = response
@@ -266,10 +269,10 @@ impl Dht {
     }
 
     /// Of the peers in one answer only so many of one IP group, as go does it.
-    fn diverse(&self, mut peers: Vec<PeerInfo>) -> Vec<PeerInfo> {
+    fn diverse(&self, mut peers: Vec<Named>) -> Vec<Named> {
         let mut crowd = Crowd::new(self.config.closest_group_max);
-        peers.retain(|info| {
-            let groups = || info.addrs.iter().map(|addr| self.reach.group(addr));
+        peers.retain(|named| {
+            let groups = || named.info.addrs.iter().map(|addr| self.reach.group(addr));
             let full = crowd.is_full_of(groups());
             let own: BTreeSet<Group> = groups().flatten().collect();
             own.into_iter().filter(|_| !full).for_each(|group| crowd.add(Some(group)));

@@ -8,6 +8,7 @@ use peerage_base::Now;
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Dht, Purpose};
+use crate::key::Key;
 use crate::limits::Network;
 use crate::message::{PeerInfo, Request};
 use crate::output::{Failure, Output};
@@ -172,7 +173,7 @@ impl Dht {
 
     /// A server that somebody named, if it may be asked: with addresses that
     /// count, or connected. Its own word on its addresses goes before others'.
-    pub(super) fn worth_asking(&self, named: &PeerInfo) -> Option<PeerInfo> {
+    pub(super) fn worth_asking(&self, named: &PeerInfo, key: &Key) -> Option<PeerInfo> {
         if named.peer == self.local.peer {
             return None;
         }
@@ -180,7 +181,7 @@ impl Dht {
             return contact.server.then(|| PeerInfo { peer: named.peer, addrs: contact.addrs.clone() });
         }
         let mut info = self.reach.filter_peer(named);
-        if let Some(known) = self.table.info(&named.peer) {
+        if let Some(known) = self.table.info_at(key, &named.peer) {
             // Where it answered before; what others say comes behind.
             let told = std::mem::replace(&mut info.addrs, known.addrs);
             info.addrs = self.reach.filter(&[&info.addrs[..], &told].concat());

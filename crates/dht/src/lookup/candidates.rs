@@ -68,6 +68,20 @@ struct Candidate {
     group: Option<Group>,
 }
 
+/// A peer that somebody named, and where it is in the keyspace: finding that out
+/// takes longer than all else that is done with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) key: Key,
+    pub(crate) info: PeerInfo,
+}
+
+impl From<PeerInfo> for Named {
+    fn from(info: PeerInfo) -> Self {
+        Self { key: Key::of_peer(&info.peer), info }
+    }
+}
+
 /// A peer that answered: the first, the second, and so on. A look-up remembers
 /// hundreds of peers, and an id is longer than the rest of what it notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +181,7 @@ impl Candidates {
             failed: 0,
         };
         for (index, info) in known.into_iter().enumerate() {
-            candidates.insert(info, 1, index % paths, None);
+            candidates.insert(info.into(), 1, index % paths, None);
         }
         candidates
     }
@@ -188,8 +202,8 @@ impl Candidates {
         self.target.distance(&Key::of_peer(peer))
     }
 
-    fn insert(&mut self, info: PeerInfo, depth: u32, path: usize, by: Option<Namer>) {
-        let distance = self.distance(&info.peer);
+    fn insert(&mut self, named: Named, depth: u32, path: usize, by: Option<Namer>) {
+        let (distance, info) = (self.target.distance(&named.key), named.info);
         if let Some(known) = self.all.get_mut(&distance) {
             known.by.add(by);
             // Whoever named it first may have told a wrong address.
@@ -212,7 +226,12 @@ impl Candidates {
     }
 
     /// `peer`, of that IP group, answered and named these. False if it had not been asked.
-    pub(crate) fn answered(&mut self, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
+    pub(crate) fn answered(
+        &mut self,
+        peer: &PeerId,
+        group: Option<Group>,
+        closer: impl IntoIterator<Item = Named>,
+    ) -> bool {
         let distance = self.distance(peer);
         let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state.is_open()) else {
             return false;
@@ -228,8 +247,8 @@ impl Candidates {
             repute.failed = repute.failed.saturating_sub(u32::from(was_late));
         }
         let namer = NonZeroU32::new(self.answered).map(Namer);
-        for info in closer {
-            self.insert(info, depth + 1, path, namer);
+        for named in closer {
+            self.insert(named, depth + 1, path, namer);
         }
         true
     }
@@ -376,6 +395,10 @@ mod tests {
     use super::*;
     use crate::testing::{addr, info, peer};
 
+    fn hear(candidates: &mut Candidates, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
+        candidates.answered(peer, group, closer.into_iter().map(Named::from))
+    }
+
     fn config() -> Config {
         Config { bucket_size: 5, parallelism: 4, resiliency: 2, candidates_max: 30, ..Config::default() }
     }
@@ -409,20 +432,20 @@ mod tests {
         assert_eq!(first, near[20..24].iter().map(|&n| info(n)).collect::<Vec<_>>(), "alpha at a time");
         // The first to answer names the very closest.
         let closer = near[..6].iter().map(|&n| info(n)).collect();
-        assert!(candidates.answered(&peer(near[20]), None, closer));
-        assert!(!candidates.answered(&peer(near[20]), None, Vec::new()), "once");
+        assert!(hear(&mut candidates, &peer(near[20]), None, closer));
+        assert!(!hear(&mut candidates, &peer(near[20]), None, Vec::new()), "once");
         assert_eq!(asked(candidates.next()), [info(near[0])], "one place came free");
         candidates.failed(&peer(near[21]), true);
         assert_eq!(asked(candidates.next()), [info(near[1])]);
-        candidates.answered(&peer(near[1]), None, Vec::new());
+        hear(&mut candidates, &peer(near[1]), None, Vec::new());
         assert_eq!(asked(candidates.next()), [info(near[2])]);
         candidates.failed(&peer(near[0]), true);
         assert_eq!(asked(candidates.next()), [info(near[3])]);
-        candidates.answered(&peer(near[2]), None, Vec::new());
+        hear(&mut candidates, &peer(near[2]), None, Vec::new());
         // The two closest that live have answered: the rest of five at once.
         assert_eq!(asked(candidates.next()), [info(near[4]), info(near[5])]);
         for &n in &near[3..6] {
-            candidates.answered(&peer(n), None, Vec::new());
+            hear(&mut candidates, &peer(n), None, Vec::new());
         }
         assert_eq!(candidates.next(), Next::Settled, "though two further ones are still silent");
         assert_eq!(candidates.closest(), near[1..6].iter().map(|&n| info(n)).collect::<Vec<_>>());
@@ -454,8 +477,8 @@ mod tests {
         let mut candidates = Candidates::new(target, known, lan(), &Config { paths: 2, ..config() });
         assert_eq!(asked(candidates.next()).len(), 4, "two on each path");
         // A liar on the first path names its friends; the second path is not led there.
-        candidates.answered(&peer(near[30]), None, near[..3].iter().map(|&n| info(n)).collect());
-        candidates.answered(&peer(near[31]), None, near[1..6].iter().map(|&n| info(n)).collect());
+        hear(&mut candidates, &peer(near[30]), None, near[..3].iter().map(|&n| info(n)).collect());
+        hear(&mut candidates, &peer(near[31]), None, near[1..6].iter().map(|&n| info(n)).collect());
         assert!(near[..3].iter().all(|&n| candidates.path_of(&peer(n)) == Some(0)));
         assert!(near[3..6].iter().all(|&n| candidates.path_of(&peer(n)) == Some(1)));
         assert_eq!(asked(candidates.next()), [info(near[0]), info(near[3])], "each its own closest");
@@ -470,9 +493,9 @@ mod tests {
         candidates.next();
         // The liar answers first; the place that it leaves goes to the nearest.
         let false_addr = |n| PeerInfo { peer: peer(n), addrs: vec![addr(99)] };
-        candidates.answered(&peer(near[30]), None, vec![false_addr(near[0]), false_addr(near[1])]);
+        hear(&mut candidates, &peer(near[30]), None, vec![false_addr(near[0]), false_addr(near[1])]);
         assert_eq!(asked(candidates.next()), [false_addr(near[0])]);
-        candidates.answered(&peer(near[31]), None, vec![info(near[1]), info(near[1])]);
+        hear(&mut candidates, &peer(near[31]), None, vec![info(near[1]), info(near[1])]);
         let both = PeerInfo { peer: peer(near[1]), addrs: vec![addr(99), addr(near[1])] };
         assert_eq!(asked(candidates.next()), [both]);
     }
@@ -499,7 +522,7 @@ mod tests {
             // His name each other; the others name some of everybody.
             let closer = if place < 40 { (0..40).collect::<Vec<_>>() } else { vec![0, 1, 2, 40, 41, 42] };
             let group = wan.group(&info.addrs[0]);
-            candidates.answered(&info.peer, group, closer.into_iter().map(at).collect());
+            hear(&mut candidates, &info.peer, group, closer.into_iter().map(at).collect());
         }
         let closest = candidates.closest();
         let honest = closest.iter().filter(|info| near[40..].iter().any(|&n| peer(n) == info.peer)).count();
@@ -515,9 +538,9 @@ mod tests {
         let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
         let mut candidates = Candidates::new(target, known, lan(), &config());
         candidates.next();
-        candidates.answered(&peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
+        hear(&mut candidates, &peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
         // The tenth is named by another too.
-        candidates.answered(&peer(near[31]), None, near[9..20].iter().map(|&n| info(n)).collect());
+        hear(&mut candidates, &peer(near[31]), None, near[9..20].iter().map(|&n| info(n)).collect());
         assert_eq!(asked(candidates.next()).len(), 4);
         for &n in &near[..4] {
             candidates.failed(&peer(n), true);
@@ -566,8 +589,8 @@ mod tests {
         let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
         let mut candidates = Candidates::new(target, known, lan(), &config());
         candidates.next();
-        candidates.answered(&peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
-        candidates.answered(&peer(near[31]), None, Vec::new());
+        hear(&mut candidates, &peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
+        hear(&mut candidates, &peer(near[31]), None, Vec::new());
         asked(candidates.next());
         for &n in &near[..4] {
             candidates.failed(&peer(n), false);
@@ -648,7 +671,7 @@ mod tests {
                 }
                 match answers.next().flatten() {
                     Some(closer) => {
-                        candidates.answered(&peer, None, closer.into_iter().map(info).collect());
+                        hear(&mut candidates, &peer, None, closer.into_iter().map(info).collect());
                     }
                     None => candidates.failed(&peer, true),
                 }

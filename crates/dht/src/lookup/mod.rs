@@ -14,8 +14,8 @@ use bytes::Bytes;
 use peerage_base::Instant;
 use peerage_identity::{Multiaddr, PeerId};
 
-pub(crate) use candidates::Candidates;
 use candidates::Next;
+pub(crate) use candidates::{Candidates, Named};
 pub(crate) use value::Found;
 
 use crate::key::KEY_BITS;
@@ -148,13 +148,13 @@ impl Lookup {
     }
 
     /// A peer answered and named these. False if it had not been asked.
-    pub(crate) fn answered(&mut self, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
+    pub(crate) fn answered(&mut self, peer: &PeerId, group: Option<Group>, closer: Vec<Named>) -> bool {
         // Who is looked for is not asked about itself.
         let sought = match self.goal {
             Goal::Peer { peer, .. } => Some(peer),
             _ => None,
         };
-        let closer = closer.into_iter().filter(|info| Some(info.peer) != sought).collect();
+        let closer = closer.into_iter().filter(|named| Some(named.info.peer) != sought);
         self.candidates.answered(peer, group, closer)
     }
 

@@ -9,8 +9,6 @@ mod scale;
 mod sweep;
 mod tally;
 
-use std::time::Duration;
-
 use peerage_engine::{Config, Routing};
 
 use crate::figures::Figures;
@@ -70,25 +68,28 @@ impl Scenario {
     }
 }
 
-/// The configuration of simulated peers: the defaults, but that connections
-/// without use go sooner, and fewer past ones and fewer peers that wait for a
-/// place are remembered, since thousands of peers share one memory.
+/// The configuration of simulated peers: the defaults, but that fewer are
+/// remembered of past connections and of peers that wait for a place, since
+/// thousands share one memory. What differs is told in the figures.
 fn config() -> Config {
     let mut routing = Routing::default();
     for dht in [&mut routing.wan, &mut routing.lan] {
         dht.replacements = 4;
         dht.bootstrap_max = 16;
     }
-    Config {
-        routing,
-        connections_high: 24,
-        connections_low: 12,
-        connection_grace: Duration::from_secs(5),
-        trim_interval: Duration::from_secs(5),
-        reached: 32,
-        pauses: 64,
-        ..Config::default()
-    }
+    Config { routing, reached: 32, pauses: 64, ..Config::default() }
+}
+
+/// Limits of simulated peers that are worth knowing.
+fn limits(config: &Config) -> [(&'static str, usize); 6] {
+    [
+        ("connections_high", config.connections_high),
+        ("connections_low", config.connections_low),
+        ("reached", config.reached),
+        ("pauses", config.pauses),
+        ("replacements", config.routing.wan.replacements),
+        ("bootstrap_max", config.routing.wan.bootstrap_max),
+    ]
 }
 
 /// What every run says of its world.
@@ -97,6 +98,10 @@ fn close(figures: &mut Figures, world: &World) {
     figures.events += world.trace.events();
     figures.simulated_s += world.now.as_nanos() / 1_000_000_000;
     figures.trace += &format!("{:016x}", world.trace.digest());
+    for ((name, limit), (_, default)) in limits(&world.config).into_iter().zip(limits(&Config::default())) {
+        figures.set(&format!("limit_{name}"), limit as u64);
+        figures.set(&format!("limit_{name}_by_default"), default as u64);
+    }
     let counts = &world.counts;
     for (name, value) in [
         ("dials", counts.dials),
@@ -114,6 +119,6 @@ fn close(figures: &mut Figures, world: &World) {
         ("most_provider_records", world.largest.records as u64),
         ("most_connections", world.largest.links as u64),
     ] {
-        figures.set(&format!("world_{name}"), value);
+        figures.raise(&format!("world_{name}"), value, !name.starts_with("most_"));
     }
 }

@@ -92,12 +92,12 @@ impl World {
     }
 
     fn wake(&mut self, host: HostId) {
-        // One that was put in for a time that has been moved since is void.
-        if self.host(host).wake != Some(self.now) {
+        // Not of this session.
+        if self.host(host).wakes.last() != Some(&self.now) {
             return;
         }
         self.trace.event(0, self.now.as_nanos(), [host.into(), 0]);
-        self.host_mut(host).wake = None;
+        self.host_mut(host).wakes.pop();
         let due = self.host(host).node.as_ref().and_then(|node| node.next_timeout());
         if due.is_some_and(|due| due <= self.now) {
             self.act(host, Node::timeout);
@@ -107,13 +107,14 @@ impl World {
     }
 
     /// Sees to it that the node is woken in time. A timer that moves back, as
-    /// most do, costs nothing: the event that is there wakes early.
+    /// most do, costs nothing: the event that is there wakes early. One that
+    /// moves forward leaves the later event for later.
     fn plan_wake(&mut self, host: HostId) {
         let at = self.host(host);
         let Some(due) = at.node.as_ref().and_then(|node| node.next_timeout()) else { return };
         let due = due.max(self.now);
-        if at.wake.is_none_or(|wake| wake > due) {
-            self.host_mut(host).wake = Some(due);
+        if at.wakes.last().is_none_or(|wake| *wake > due) {
+            self.host_mut(host).wakes.push(due);
             self.queue.push(due, Event::Wake { host });
         }
     }

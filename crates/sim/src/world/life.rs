@@ -58,7 +58,7 @@ impl World {
         at.alive = false;
         at.node = None;
         at.session += 1;
-        at.wake = None;
+        at.wakes.clear();
         at.open.clear();
         at.dialing.clear();
         at.remembered = remembered;

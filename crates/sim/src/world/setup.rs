@@ -171,7 +171,7 @@ impl World {
             alive: false,
             session: 0,
             node: None,
-            wake: None,
+            wakes: Vec::new(),
             links: Vec::new(),
             open: std::collections::BTreeMap::new(),
             dialing: std::collections::BTreeSet::new(),
