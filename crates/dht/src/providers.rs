@@ -23,6 +23,18 @@ struct Sender {
     told: UnixTime,
 }
 
+/// Who has the block of a key, and when that was told.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    provider: PeerId,
+    told: UnixTime,
+}
+
+/// Where a provider is in a list, which is in the order of ids, or would be.
+fn place(held: &[Record], provider: &PeerId) -> Result<usize, usize> {
+    held.binary_search_by(|record| record.provider.cmp(provider))
+}
+
 /// The records that others asked us to keep, nearest key first.
 #[derive(Debug)]
 pub(crate) struct Providers {
@@ -32,7 +44,8 @@ pub(crate) struct Providers {
     per_key: usize,
     per_sender: usize,
     max: usize,
-    keys: BTreeMap<Distance, BTreeMap<PeerId, UnixTime>>,
+    /// Most keys have one provider, for which a list is small.
+    keys: BTreeMap<Distance, Vec<Record>>,
     senders: BTreeMap<PeerId, Sender>,
     len: usize,
 }
@@ -56,7 +69,7 @@ impl Providers {
     /// for it.
     pub(crate) fn add(&mut self, key: &Key, provider: &PeerInfo, now: UnixTime) -> bool {
         let distance = self.local.distance(key);
-        let known = self.keys.get(&distance).is_some_and(|held| held.contains_key(&provider.peer));
+        let known = self.has(&distance, &provider.peer);
         if !known {
             if self.senders.get(&provider.peer).is_some_and(|sender| sender.records >= self.per_sender) {
                 return false;
@@ -65,7 +78,16 @@ impl Providers {
                 self.drop_oldest(&distance);
             }
         }
-        self.keys.entry(distance).or_default().insert(provider.peer, now);
+        let held = self.keys.entry(distance).or_default();
+        match place(held, &provider.peer) {
+            Ok(index) => held[index].told = now,
+            Err(index) => {
+                if held.is_empty() {
+                    held.reserve_exact(1);
+                }
+                held.insert(index, Record { provider: provider.peer, told: now });
+            }
+        }
         let sender = self.senders.entry(provider.peer).or_insert_with(|| Sender {
             records: 0,
             addrs: Vec::new(),
@@ -84,18 +106,19 @@ impl Providers {
             // Not the key as a whole: one key's flood would take others with it.
             self.drop_oldest(&furthest);
         }
-        self.keys.get(&distance).is_some_and(|held| held.contains_key(&provider.peer))
+        self.has(&distance, &provider.peer)
+    }
+
+    fn has(&self, distance: &Distance, provider: &PeerId) -> bool {
+        self.keys.get(distance).is_some_and(|held| place(held, provider).is_ok())
     }
 
     /// Who has the block of `key`: at most `max`, drawn by chance if there are
     /// more, with the addresses that are still good.
     pub(crate) fn get(&self, key: &Key, max: usize, now: UnixTime, rng: &mut Rng) -> Vec<PeerInfo> {
         let Some(held) = self.keys.get(&self.local.distance(key)) else { return Vec::new() };
-        let mut fresh: Vec<PeerId> = held
-            .iter()
-            .filter(|(_, told)| !over(**told, now, self.validity))
-            .map(|(&peer, _)| peer)
-            .collect();
+        let fresh = held.iter().filter(|record| !over(record.told, now, self.validity));
+        let mut fresh: Vec<PeerId> = fresh.map(|record| record.provider).collect();
         if fresh.len() > max {
             for index in 0..max {
                 let rest = (fresh.len() - index) as u64;
@@ -109,8 +132,8 @@ impl Providers {
 
     /// True if `provider` is one of those whom [`get`](Self::get) draws from.
     pub(crate) fn holds(&self, key: &Key, provider: &PeerId, now: UnixTime) -> bool {
-        let told = self.keys.get(&self.local.distance(key)).and_then(|held| held.get(provider));
-        told.is_some_and(|told| !over(*told, now, self.validity))
+        let Some(held) = self.keys.get(&self.local.distance(key)) else { return false };
+        place(held, provider).is_ok_and(|index| !over(held[index].told, now, self.validity))
     }
 
     fn addrs(&self, peer: &PeerId, now: UnixTime) -> &[Multiaddr] {
@@ -122,14 +145,15 @@ impl Providers {
 
     fn drop_oldest(&mut self, distance: &Distance) {
         let Some(held) = self.keys.get(distance) else { return };
-        if let Some((&peer, _)) = held.iter().min_by_key(|(_, told)| **told) {
-            self.remove(distance, &peer);
+        if let Some(oldest) = held.iter().min_by_key(|record| record.told).map(|record| record.provider) {
+            self.remove(distance, &oldest);
         }
     }
 
     fn remove(&mut self, distance: &Distance, peer: &PeerId) {
         if let Some(held) = self.keys.get_mut(distance) {
-            if held.remove(peer).is_some() {
+            if let Ok(index) = place(held, peer) {
+                held.remove(index);
                 self.len -= 1;
                 if let Some(sender) = self.senders.get_mut(peer) {
                     sender.records -= 1;
@@ -148,8 +172,8 @@ impl Providers {
     pub(crate) fn sweep(&mut self, now: UnixTime) {
         let mut old = Vec::new();
         for (&distance, held) in &self.keys {
-            let expired = held.iter().filter(|(_, told)| over(**told, now, self.validity));
-            old.extend(expired.map(|(&peer, _)| (distance, peer)));
+            let expired = held.iter().filter(|record| over(record.told, now, self.validity));
+            old.extend(expired.map(|record| (distance, record.provider)));
         }
         for (distance, peer) in old {
             self.remove(&distance, &peer);
@@ -159,6 +183,12 @@ impl Providers {
                 sender.addrs = Vec::new();
             }
         }
+    }
+
+    /// The most records of one key, and of one sender.
+    pub(crate) fn fullest(&self) -> (usize, usize) {
+        let key = self.keys.values().map(Vec::len).max().unwrap_or(0);
+        (key, self.senders.values().map(|sender| sender.records).max().unwrap_or(0))
     }
 
     /// Records held.
@@ -196,7 +226,8 @@ mod tests {
     }
 
     fn check(providers: &Providers) {
-        let all: Vec<&PeerId> = providers.keys.values().flat_map(BTreeMap::keys).collect();
+        let all: Vec<&PeerId> = providers.keys.values().flatten().map(|record| &record.provider).collect();
+        assert!(providers.keys.values().all(|held| held.is_sorted_by(|a, b| a.provider < b.provider)));
         assert_eq!(all.len(), providers.len);
         let mut counts: BTreeMap<PeerId, usize> = BTreeMap::new();
         for peer in all {
@@ -207,6 +238,8 @@ mod tests {
         assert_eq!(counts, held);
         assert!(providers.len <= providers.max);
         assert!(held.values().all(|&count| count <= providers.per_sender));
+        let per_key = providers.keys.values().map(Vec::len).max().unwrap_or(0);
+        assert_eq!(providers.fullest(), (per_key, held.values().copied().max().unwrap_or(0)));
         assert!(providers.keys.values().all(|held| !held.is_empty() && held.len() <= providers.per_key));
     }
 

@@ -29,6 +29,10 @@ use crate::routing::{Routing, Seek, SeekProgress};
 use crate::swarm::Swarms;
 use jobs::Job;
 
+/// Outputs for which room is kept; who drops many connections has many at once,
+/// and seldom.
+const OUTPUTS_KEPT: usize = 8;
+
 /// Why the engine wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
@@ -139,7 +143,11 @@ impl Engine {
 
     /// The next thing to do. Drain this after every input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.outputs.shrink_to(OUTPUTS_KEPT);
+        }
+        output
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), and why.
@@ -210,6 +218,13 @@ impl Engine {
         &self.exchange
     }
 
+    /// Bytes of the fetch credit that are taken: wanted, arriving, unverified or
+    /// unwritten. 0 when no fetch runs.
+    #[must_use]
+    pub const fn credit_used(&self) -> u64 {
+        self.credit.used()
+    }
+
     /// True if there is a connection with the peer.
     #[must_use]
     pub fn is_connected(&self, peer: &PeerId) -> bool {
@@ -257,11 +272,6 @@ fn session(job: JobId) -> SessionId {
 
 #[cfg(test)]
 impl Engine {
-    /// Bytes of credit that are taken.
-    pub(crate) fn credit_used(&self) -> u64 {
-        self.credit.used()
-    }
-
     /// Of each fetch: known items, live items, folders and files remembered.
     pub(crate) fn weights(&self) -> Vec<(usize, usize, usize)> {
         let fetch = |job: &Job| match &job.kind {

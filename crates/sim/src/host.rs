@@ -1,6 +1,7 @@
 //! A host: the machine on which a peer runs, and what is known of it by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use peerage_base::{Instant, Rng};
 use peerage_dht::{Key, PeerInfo};
@@ -83,6 +84,14 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn info(&self) -> PeerInfo {
         PeerInfo { peer: self.peer, addrs: vec![self.addr.clone()] }
+    }
+
+    /// The network that its address is of, as tables count them: the /16.
+    pub(crate) fn group(&self) -> [u8; 2] {
+        match self.addr.to_tcp_addr().map(|addr| addr.ip()) {
+            Some(IpAddr::V4(ip)) => [ip.octets()[0], ip.octets()[1]],
+            _ => [0, 0],
+        }
     }
 
     /// What it says of its addresses: a client has none that others could use.

@@ -115,6 +115,11 @@ impl Node {
         self.engine.keeps_provider(Network::Wan, multihash, provider, now)
     }
 
+    /// The most records of others that it keeps of one key, and of one sender.
+    pub(crate) fn fullest(&self) -> (usize, usize) {
+        self.engine.fullest_providers(Network::Wan)
+    }
+
     /// The servers in its table.
     pub(crate) fn table(&self) -> Vec<PeerInfo> {
         self.engine.servers(Network::Wan)

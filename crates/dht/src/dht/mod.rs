@@ -270,6 +270,13 @@ impl Dht {
         self.providers.holds(&Key::of(multihash), provider, now.unix)
     }
 
+    /// The most provider records kept of one block, and of one sender. Goes through
+    /// all of them.
+    #[must_use]
+    pub fn fullest_providers(&self) -> (usize, usize) {
+        self.providers.fullest()
+    }
+
     /// The state of the table, bucket by bucket.
     #[must_use]
     pub fn table_health(&self) -> Vec<BucketHealth> {

@@ -120,6 +120,13 @@ impl Engine {
         self.routing.dht(network).is_some_and(|dht| dht.keeps_provider(multihash, provider, now))
     }
 
+    /// The most provider records that a DHT keeps here of one block, and of one
+    /// sender: [`peerage_dht::Dht::fullest_providers`].
+    #[must_use]
+    pub fn fullest_providers(&self, network: Network) -> (usize, usize) {
+        self.routing.dht(network).map(peerage_dht::Dht::fullest_providers).unwrap_or_default()
+    }
+
     /// The state of the DHTs; empty if we are in none.
     #[must_use]
     pub fn dht_status(&self) -> Vec<DhtStatus> {

@@ -107,6 +107,7 @@ fn close(figures: &mut Figures, world: &World) {
         ("dials", counts.dials),
         ("dials_failed", counts.dials_failed),
         ("connections", counts.connections),
+        ("connections_refused", counts.connections_refused),
         ("requests", counts.requests),
         ("responses", counts.responses),
         ("sessions_begun", counts.joined),
@@ -118,6 +119,8 @@ fn close(figures: &mut Figures, world: &World) {
         ("most_requests_open", world.largest.requests as u64),
         ("most_provider_records", world.largest.records as u64),
         ("most_connections", world.largest.links as u64),
+        ("most_dials", world.largest.dials as u64),
+        ("most_credit_bytes", world.largest.credit),
     ] {
         figures.raise(&format!("world_{name}"), value, !name.starts_with("most_"));
     }

@@ -42,7 +42,9 @@ pub(crate) struct Shelf {
     disk: Duration,
     /// Blocks served, to make every so-manieth wrong.
     served: u64,
-    /// How its fetches ended.
+    /// Fetches begun.
+    pub(crate) begun: u64,
+    /// How they ended.
     pub(crate) ended: BTreeMap<JobId, Result<JobProgress, JobError>>,
 }
 
@@ -55,6 +57,23 @@ pub(crate) enum Disk {
     LookedUp { peer: PeerId, cid: Cid },
     Held { peer: PeerId, cid: Cid },
     Served { peer: PeerId, cid: Cid, served: Served },
+}
+
+impl Shelf {
+    /// Blocks whose bytes are in memory.
+    pub(crate) fn payloads(&self) -> usize {
+        self.payloads.len()
+    }
+
+    /// The process has ended: what was in memory is gone, and if its disk is
+    /// `lost` what was on that. Fetches are not taken up again.
+    pub(super) fn crash(&mut self, lost: bool) {
+        self.payloads.clear();
+        self.begun = self.ended.len() as u64;
+        if lost {
+            self.stored.clear();
+        }
+    }
 }
 
 impl World {
@@ -95,7 +114,9 @@ impl World {
 
     /// Has a host fetch a root, from wherever it is.
     pub(crate) fn fetch(&mut self, host: HostId, job: JobId, root: Cid, disk: Duration) {
-        self.host_mut(host).shelf.get_or_insert_default().disk = disk;
+        let shelf = self.host_mut(host).shelf.get_or_insert_default();
+        shelf.disk = disk;
+        shelf.begun += 1;
         let sources = Sources { find: true, ..Sources::default() };
         self.act(host, |node, now| node.engine.start_fetch(job, root, sources, true, now));
     }

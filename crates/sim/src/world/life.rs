@@ -62,6 +62,9 @@ impl World {
         at.open.clear();
         at.dialing.clear();
         at.remembered = remembered;
+        if let Some(shelf) = &mut at.shelf {
+            shelf.crash(false);
+        }
         self.drop_links(host, silently);
     }
 
@@ -76,10 +79,14 @@ impl World {
         self.queue.push(self.now + here, Event::Leave { host, session });
     }
 
-    /// Starts a host that was stopped; without its disk it knows only the
-    /// bootstrap peers.
+    /// Starts a host that was stopped; without its disk it has no
+    /// blocks and knows only the bootstrap peers. What others asked it to keep was
+    /// in memory, and is lost either way.
     pub(crate) fn restart(&mut self, host: HostId, disk: bool) {
         self.counts.joined += 1;
+        if let Some(shelf) = self.host_mut(host).shelf.as_mut().filter(|_| !disk) {
+            shelf.crash(true);
+        }
         self.start(host, self.now);
         let remembered = std::mem::take(&mut self.host_mut(host).remembered);
         let known = remembered.into_iter().filter(|_| disk);

@@ -28,6 +28,10 @@ const REFUSING_PERCENT: u16 = 20;
 /// The shortest time after which TCP sends again (Linux; RFC 6298 has 1 s).
 const RETRANSMIT_MICROS: u64 = 200_000;
 
+/// Connections of a host in all, as the shell has it (`connections` of
+/// `peerage_peer::Limits`); it takes no more.
+pub(super) const CONNECTIONS: usize = 512;
+
 /// The other end is gone without a word: keepalives notice after this and up
 /// to half of it more.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -119,6 +123,13 @@ impl World {
         if generation(host, to).is_some_and(|one| generation(to, host) == Some(one)) {
             let (peer, addr) = (self.host(to).peer, self.host(to).addr.clone());
             self.act(host, |node, now| node.connected(peer, addr, dial, now));
+            return;
+        }
+        if self.host(host).links.len() >= CONNECTIONS || self.host(to).links.len() >= CONNECTIONS {
+            self.counts.connections_refused += 1;
+            if let Some(dial) = dial {
+                self.act(host, |node, now| node.dial_failed(dial, now));
+            }
             return;
         }
         self.counts.connections += 1;

@@ -135,6 +135,7 @@ pub(crate) struct Counts {
     pub(crate) dials: u64,
     pub(crate) dials_failed: u64,
     pub(crate) connections: u64,
+    pub(crate) connections_refused: u64,
     pub(crate) joined: u64,
     pub(crate) left: u64,
     pub(crate) retransmitted: u64,
