@@ -68,16 +68,24 @@ impl Scenario {
     }
 }
 
-/// The configuration of simulated peers: the defaults, but that fewer are
-/// remembered of past connections and of peers that wait for a place, since
-/// thousands share one memory. What differs is told in the figures.
+/// The configuration of simulated peers: the defaults, but that half as many
+/// connections are kept that nobody needs, and fewer are remembered of past ones
+/// and of peers that wait for a place, since thousands share one memory. What
+/// differs is told in the figures.
 fn config() -> Config {
     let mut routing = Routing::default();
     for dht in [&mut routing.wan, &mut routing.lan] {
         dht.replacements = 4;
         dht.bootstrap_max = 16;
     }
-    Config { routing, reached: 32, pauses: 64, ..Config::default() }
+    Config {
+        routing,
+        connections_high: 32,
+        connections_low: 16,
+        reached: 16,
+        pauses: 32,
+        ..Config::default()
+    }
 }
 
 /// Limits of simulated peers that are worth knowing.

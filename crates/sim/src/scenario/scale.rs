@@ -49,7 +49,7 @@ fn at_size(size: u32, seed: u64, figures: &mut Figures) -> Row {
     let mut row = Row::new();
     row.insert("peers".to_owned(), size.into());
     row.insert("hops_mean_milli".to_owned(), milli(reports.iter().map(|r| u64::from(r.hops)).sum()));
-    let asked = reports.iter().map(|report| u64::from(report.progress.asked)).sum();
+    let asked = reports.iter().map(|report| u64::from(report.asked)).sum();
     row.insert("messages_mean_milli".to_owned(), milli(asked));
     row.insert("found_ppm".to_owned(), found);
     for name in ["hops_p50", "hops_p95", "messages_p50", "messages_p95"] {

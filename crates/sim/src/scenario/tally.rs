@@ -74,7 +74,7 @@ pub(super) fn provides(figures: &mut Figures, name: &str, done: &[Done]) -> u64 
     figures.worst(&format!("{name}_kept_by"), counted.all.iter().map(|done| done.kept).collect());
     figures.spread(&format!("{name}_stored"), "", reports().map(|report| report.stored.into()).collect());
     figures.spread(&format!("{name}_time"), "_us", reports().map(|report| micros(report.took)).collect());
-    let messages = reports().map(|report| u64::from(report.progress.asked + report.stored));
+    let messages = reports().map(|report| u64::from(report.asked + report.stored));
     figures.spread(&format!("{name}_messages"), "", messages.collect());
     counted.share(figures, name)
 }
@@ -87,9 +87,9 @@ pub(super) fn finds(figures: &mut Figures, name: &str, done: &[Done]) -> u64 {
     let counted = count(figures, name, finds, |done| done.named.is_some());
     let reports = || counted.all.iter().filter_map(|done| done.report());
     figures.spread(&format!("{name}_hops"), "", reports().map(|report| report.hops.into()).collect());
-    let messages = reports().map(|report| report.progress.asked.into());
+    let messages = reports().map(|report| report.asked.into());
     figures.spread(&format!("{name}_messages"), "", messages.collect());
-    let failed = reports().map(|report| report.progress.failed.into());
+    let failed = reports().map(|report| report.failed.into());
     figures.spread(&format!("{name}_failed_requests"), "", failed.collect());
     let first = counted.all.iter().filter_map(|done| done.named).map(micros);
     figures.spread(&format!("{name}_first_provider"), "_us", first.collect());
@@ -110,12 +110,8 @@ pub(super) fn closest(figures: &mut Figures, name: &str, world: &World, done: &[
         let there = |host: HostId| world.host(host).alive && host != done.host;
         let mut nearest = world.servers.nearest(&Key::of(&done.key), KEEPERS, there);
         nearest.retain(|&host| world.host(host).behaviour.has_node());
-        let found = done.report().map_or(&[][..], |report| &report.closest);
-        let hits = nearest.iter().filter(|&&host| {
-            let peer = world.host(host).peer;
-            found.iter().any(|info| info.peer == peer)
-        });
-        let hits = hits.count() as u64;
+        let found = done.report().map_or(&[][..], |report| &report.closest[..]);
+        let hits = nearest.iter().filter(|host| found.contains(host)).count() as u64;
         right += hits;
         all += nearest.len() as u64;
         count += 1;

@@ -9,7 +9,7 @@ use peerage_engine::{FindEvent, FindId, Target};
 use peerage_identity::PeerId;
 
 use super::{Event, World};
-use crate::host::HostId;
+use crate::host::{HostId, number};
 
 /// The codec of raw bytes; which it is does not matter to the DHT.
 const RAW: u64 = 0x55;
@@ -29,11 +29,37 @@ pub(crate) enum Kind {
     Peer(PeerId),
 }
 
+/// What is remembered of a report: thousands are, and a report has the
+/// addresses of twenty peers.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub(crate) took: Duration,
+    pub(crate) hops: u32,
+    pub(crate) asked: u32,
+    pub(crate) failed: u32,
+    pub(crate) stored: u32,
+    /// The closest that answered, as far as they exist.
+    pub(crate) closest: Box<[HostId]>,
+}
+
+impl Summary {
+    fn of(report: &Report) -> Self {
+        Self {
+            took: report.took,
+            hops: report.hops,
+            asked: report.progress.asked,
+            failed: report.progress.failed,
+            stored: report.stored,
+            closest: report.closest.iter().filter_map(|info| number(&info.peer)).collect(),
+        }
+    }
+}
+
 /// How a query ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     /// It ran to its end.
-    Finished(Report),
+    Finished(Summary),
     /// The DHT did not begin it.
     Refused(LookupError),
     /// Who asked was gone before the end.
@@ -65,7 +91,7 @@ pub(crate) struct Done {
 
 impl Done {
     /// What the DHT said of it at its end.
-    pub(crate) const fn report(&self) -> Option<&Report> {
+    pub(crate) const fn report(&self) -> Option<&Summary> {
         match &self.outcome {
             Outcome::Finished(report) => Some(report),
             Outcome::Refused(_) | Outcome::AskerLeft | Outcome::Open => None,
@@ -137,7 +163,7 @@ impl World {
                 let Some(mut done) = self.asked.remove(&(host, find)) else { return };
                 self.trace.event(20, self.now.as_nanos(), [host.into(), find.0]);
                 done.outcome = match reports.remove(&Network::Wan) {
-                    Some(Ok(report)) => Outcome::Finished(report),
+                    Some(Ok(report)) => Outcome::Finished(Summary::of(&report)),
                     Some(Err(error)) => Outcome::Refused(error),
                     None => Outcome::Refused(LookupError::NoAddrs),
                 };
