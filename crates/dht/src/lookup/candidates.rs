@@ -557,9 +557,9 @@ mod tests {
         let mut candidates = Candidates::new(target, known, lan(), &config());
         asked(candidates.next());
         for liar in &near[50..53] {
-            candidates.answered(&peer(*liar), None, near[..20].iter().map(|&n| info(n)).collect());
+            hear(&mut candidates, &peer(*liar), None, near[..20].iter().map(|&n| info(n)).collect());
         }
-        candidates.answered(&peer(near[53]), None, near[40..45].iter().map(|&n| info(n)).collect());
+        hear(&mut candidates, &peer(near[53]), None, near[40..45].iter().map(|&n| info(n)).collect());
         for info in asked(candidates.next()) {
             candidates.failed(&info.peer, true);
         }
@@ -575,9 +575,9 @@ mod tests {
         let mut candidates = Candidates::new(target, known, lan(), &config());
         asked(candidates.next());
         let lies = PeerInfo { peer: peer(near[1]), addrs: (100..116).map(addr).collect() };
-        candidates.answered(&peer(near[30]), None, vec![info(near[0]), lies]);
+        hear(&mut candidates, &peer(near[30]), None, vec![info(near[0]), lies]);
         asked(candidates.next());
-        candidates.answered(&peer(near[31]), None, vec![info(near[1])]);
+        hear(&mut candidates, &peer(near[31]), None, vec![info(near[1])]);
         let place = asked(candidates.next())[0].addrs.iter().position(|known| *known == addr(near[1]));
         assert!(place.is_some_and(|place| place < 8), "{place:?}");
     }
