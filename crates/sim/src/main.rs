@@ -124,8 +124,12 @@ fn run(options: &Options) -> Result<bool> {
         peerage_sim::draw(chart, &one.curves[&chart.curve], path)?;
     }
     if let Some(kib) = peak_kib() {
-        let each = kib / u64::from(options.peers) / u64::from(options.threads);
-        println!("memory: {kib} KiB at most, {each} KiB a peer");
+        // What several worlds took together says nothing of one.
+        let alive =
+            figures.first().filter(|_| first == last).and_then(|one| one.values.get("world_most_alive"));
+        let each = alive
+            .map(|alive| format!(", {} KiB for each of {alive} peers that were there", kib / alive.max(&1)));
+        println!("memory: {kib} KiB at most{}", each.unwrap_or_default());
     }
     Ok(whole)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use peerage_engine::JobId;
+use peerage_engine::{JobError, JobId, JobProgress};
 
 use super::{close, config, measure};
 use crate::figures::{Figures, micros};
@@ -14,6 +14,10 @@ use crate::world::{Kind, Setup, World};
 /// A file of 24 MiB.
 const LEAVES: u32 = 96;
 const LEAF: u32 = 256 << 10;
+
+/// A getter's fetch, and the one with which it begins again after a crash.
+const FIRST: JobId = JobId(1);
+const AGAIN: JobId = JobId(2);
 
 pub(super) fn play(peers: u32, seed: u64) -> Figures {
     // One in ten sends every fourth block wrong.
@@ -47,23 +51,34 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
             host.shelf.is_none() && host.behaviour == Behaviour::Honest && (host.nat != Nat::Open) == client
         };
         let Some(host) = measure::someone(&mut world, wanted) else { break };
-        world.fetch(host, JobId(1), root, Duration::from_millis(2));
+        world.fetch(host, FIRST, root, Duration::from_millis(2));
         getters.push(host);
     }
     world.run_for(Duration::from_secs(2));
-    // Two of the honest providers are gone in the middle of it.
+    // Two of the honest providers are gone in the middle of it. Two getters
+    // crash, of which one loses its disk, and begin again.
     for &host in providers.iter().skip(4).take(2) {
         world.stop(host, true);
+    }
+    let halfway = |host: &&HostId| (1..hashes.len()).contains(&world.held(**host));
+    let crashing: Vec<HostId> = getters.iter().filter(halfway).take(2).copied().collect();
+    figures.promise(crashing.len() == 2, || "nobody was in the middle of a fetch".to_owned());
+    for (lost, host) in [false, true].into_iter().zip(crashing) {
+        world.stop(host, true);
+        world.run_for(Duration::from_millis(500));
+        let held = world.held(host);
+        world.restart(host, !lost);
+        let left = world.held(host);
+        let right = left == if lost { 0 } else { held };
+        figures.promise(right, || format!("of {held} blocks {left} were there after a crash"));
+        world.fetch(host, AGAIN, root, Duration::from_millis(2));
     }
     let mut took = Vec::new();
     for _ in 0..1_200 {
         world.run_for(Duration::from_millis(500));
         took.clear();
         for &host in &getters {
-            let shelf = world.host(host).shelf.as_ref();
-            took.extend(
-                shelf.and_then(|shelf| shelf.ended.get(&JobId(1))).map(|ended| (host, ended.is_ok())),
-            );
+            took.extend(ended(&world, host).map(|ended| (host, ended.is_ok())));
         }
         if took.len() == getters.len() {
             break;
@@ -73,12 +88,18 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     let finished = took.iter().filter(|(_, good)| *good).count();
     figures.share("fetched", finished as u64, getters.len() as u64);
     figures.promise(finished == getters.len(), || format!("{finished} of {} fetched it", getters.len()));
+    for &host in &getters {
+        let end = ended(&world, host);
+        let good = end.is_some_and(Result::is_ok);
+        let again = world.host(host).shelf.as_ref().is_some_and(|shelf| shelf.ended.contains_key(&AGAIN));
+        let after = if again { " after a crash" } else { "" };
+        figures.promise(good, || format!("host {host}{after}: {:?}", end.map(|end| end.as_ref().err())));
+    }
     figures.promise(whole >= finished, || format!("{whole} have all blocks, {finished} say so"));
     figures.set("all_took_us", micros(world.now.since(began)));
     let (mut wrong, mut duplicates, mut sources) = (0, 0, Vec::new());
     for &host in &getters {
-        let ended = world.host(host).shelf.as_ref().and_then(|shelf| shelf.ended.get(&JobId(1)));
-        if let Some(Ok(progress)) = ended {
+        if let Some(Ok(progress)) = ended(&world, host) {
             wrong += progress.wrong.values().sum::<u64>();
             duplicates += progress.duplicates;
             sources.push(progress.received.len() as u64);
@@ -90,4 +111,10 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     figures.promise(wrong > 0, || "nobody was sent a wrong block".to_owned());
     close(&mut figures, &world);
     figures
+}
+
+/// How the fetch of a getter ended.
+fn ended(world: &World, host: HostId) -> Option<&Result<JobProgress, JobError>> {
+    let shelf = world.host(host).shelf.as_ref()?;
+    shelf.ended.get(&AGAIN).or_else(|| shelf.ended.get(&FIRST))
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use peerage_dht::Key;
 use peerage_engine::Config;
 
 use super::{close, config, measure, tally};
@@ -70,78 +69,6 @@ pub(super) fn liars(peers: u32, seed: u64) -> Figures {
     figures
 }
 
-/// Keys whose nearest places an attacker takes, by identities and prefixes.
-pub(super) fn eclipse(peers: u32, seed: u64) -> Figures {
-    const KEYS: u32 = 5;
-    const SEEKERS: u32 = 6;
-    let mut world = World::new(Setup::new(peers, seed), config());
-    let mut figures = Figures::default();
-    let mut rows = Vec::new();
-    world.run_for(Duration::from_secs(20));
-    for groups in [1, 4, 1_000] {
-        for identities in [5, 10, 20, 30, 45, 90] {
-            let (before, after) = (
-                attack(&mut world, identities, groups, KEYS, SEEKERS, true),
-                attack(&mut world, identities, groups, KEYS, SEEKERS, false),
-            );
-            let mut row = Row::new();
-            row.insert("identities".to_owned(), identities.into());
-            row.insert("groups".to_owned(), groups.min(identities.into()));
-            row.insert("groups_at_most".to_owned(), groups);
-            row.insert("found_if_provided_before_ppm".to_owned(), before);
-            row.insert("found_if_provided_after_ppm".to_owned(), after);
-            rows.push(row);
-        }
-    }
-    figures.publish(
-        "eclipse",
-        "Sridhar et al. (NDSS 2024): a few dozen Sybils nearest to a CID censor it almost surely, at negligible cost",
-    );
-    close(&mut figures, &world);
-    figures.curves.insert("eclipse".to_owned(), rows);
-    figures.chart = Some(Chart {
-        title: "look-ups that found a provider, by identities nearest to its key".to_owned(),
-        curve: "eclipse".to_owned(),
-        x: "identities".to_owned(),
-        log_x: false,
-        lines: vec!["found_if_provided_after_ppm".to_owned()],
-        group: Some("groups_at_most".to_owned()),
-        unit: 1_000_000,
-    });
-    figures
-}
-
-/// The share of look-ups that find the provider of a key under attack, which
-/// was provided before the attack or after it.
-fn attack(world: &mut World, identities: u32, groups: u64, keys: u32, seekers: u32, before: bool) -> u64 {
-    let mut sybils: Vec<HostId> = Vec::new();
-    let mut records = measure::Records::new();
-    for _ in 0..keys {
-        let key = measure::new_key(world);
-        let Some(provider) = measure::someone(world, |_| true) else { continue };
-        let provided = measure::Provided::now(world, provider);
-        records.insert(key.clone(), provided);
-        if before {
-            world.query(provider, Kind::Provide, &key, None);
-            world.finish_queries(Duration::from_secs(90));
-        }
-        sybils.extend(world.eclipse(&Key::of(&key), identities, groups, 60));
-        world.run_for(Duration::from_secs(5));
-        if !before {
-            world.query(provider, Kind::Provide, &key, None);
-            world.finish_queries(Duration::from_secs(90));
-        }
-    }
-    world.take_done();
-    measure::find(world, &records, keys * seekers, Duration::from_secs(5));
-    let share = tally::finds(&mut Figures::default(), "find", &tally::finish(world, Duration::from_secs(90)));
-    // They are gone before the next attack.
-    for sybil in sybils {
-        world.stop(sybil, false);
-    }
-    share
-}
-
 /// Some send records and questions without end.
 pub(super) fn flood(peers: u32, seed: u64) -> Figures {
     // Small bounds, so that they are reached.
@@ -160,7 +87,7 @@ pub(super) fn flood(peers: u32, seed: u64) -> Figures {
     let mut flooders = Vec::new();
     for _ in 0..20 {
         let flooder = world.add_host(Behaviour::Silent, Nat::Open);
-        world.host_mut(flooder).alive = true;
+        world.start(flooder, world.now);
         flooders.push(flooder);
     }
     for &flooder in &flooders {

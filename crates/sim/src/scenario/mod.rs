@@ -1,5 +1,6 @@
 //! What is played, and what must come of it.
 
+mod eclipse;
 mod faults;
 mod fetch;
 mod hostile;
@@ -37,7 +38,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "eclipse",
         about: "identities around a key, by number and prefixes",
-        play: hostile::eclipse,
+        play: eclipse::play,
     },
     Scenario { name: "fetch", about: "24 MiB by CID from liars, slow disks and leavers", play: fetch::play },
     Scenario { name: "nat", about: "as many clients behind NATs as servers", play: faults::nat },
@@ -127,6 +128,7 @@ fn close(figures: &mut Figures, world: &World) {
         ("most_requests_open", world.largest.requests as u64),
         ("most_provider_records", world.largest.records as u64),
         ("most_connections", world.largest.links as u64),
+        ("most_alive", world.largest.alive),
         ("most_dials", world.largest.dials as u64),
         ("most_credit_bytes", world.largest.credit),
     ] {

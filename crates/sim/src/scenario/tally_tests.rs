@@ -90,7 +90,7 @@ fn what_never_ends_fails_and_is_named() {
 #[test]
 fn what_is_refused_fails_and_is_named() {
     let mut config = config();
-    config.routing.wan.lookups_max = 0;
+    (config.routing.wan.lookups_max, config.lookups_waiting) = (0, 0);
     let mut world = World::new(Setup::new(60, 1), config);
     measure::provide(&mut world, 5, Duration::from_secs(1));
     let mut figures = Figures::default();

@@ -38,8 +38,9 @@ impl World {
             };
             let addr = self.dealer.in_prefix(first + u64::from(n) % groups.max(1));
             let at = self.host_mut(host);
-            (at.peer, at.key, at.addr, at.alive) = (peer, Key::of_peer(&peer), addr, true);
+            (at.peer, at.key, at.addr) = (peer, Key::of_peer(&peer), addr);
             let key = at.key;
+            self.start(host, self.now);
             self.hostile.insert(key, host);
             self.servers.insert(key, host);
             sybils.push(host);

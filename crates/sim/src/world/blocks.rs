@@ -126,6 +126,11 @@ impl World {
         self.host(host).shelf.as_ref().is_some_and(|shelf| hashes.is_subset(&shelf.stored))
     }
 
+    /// How many blocks a host has.
+    pub(crate) fn held(&self, host: HostId) -> usize {
+        self.host(host).shelf.as_ref().map_or(0, |shelf| shelf.stored.len())
+    }
+
     pub(super) fn message(&mut self, from: HostId, to: HostId, message: &Incoming) {
         let peer = self.host(from).peer;
         self.act(to, |node, now| node.engine.handle_message(peer, message, now));

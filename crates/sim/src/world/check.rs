@@ -28,6 +28,8 @@ pub(crate) struct Largest {
     pub(crate) links: usize,
     pub(crate) dials: usize,
     pub(crate) credit: u64,
+    /// Hosts that were there at a time.
+    pub(crate) alive: u64,
 }
 
 impl World {

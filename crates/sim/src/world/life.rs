@@ -18,17 +18,19 @@ pub(crate) const BOOTSTRAP: HostId = 8;
 
 impl World {
     /// Starts the node of a host, at a moment that may lie in the past.
-    pub(super) fn start(&mut self, host: HostId, at: Instant) {
+    pub(crate) fn start(&mut self, host: HostId, at: Instant) {
         let seed = self.rng.next_u64();
         let now = Now::new(at, self.clock(host).unix);
         let config = &self.config;
         let target = &self.hosts[host as usize];
         let node = Node::new(config, target.peer, target.advertised(), seed, now);
         let target = self.host_mut(host);
-        target.alive = true;
+        let was = std::mem::replace(&mut target.alive, true);
         if target.behaviour.has_node() {
             target.node = Some(Box::new(node));
         }
+        self.alive += u64::from(!was);
+        self.largest.alive = self.largest.alive.max(self.alive);
     }
 
     /// From now on nobody leaves, and who is away stays away.
@@ -55,16 +57,19 @@ impl World {
         let table = self.host(host).node.as_ref().map(|node| node.table()).unwrap_or_default();
         let remembered = table.iter().filter_map(|info| number(&info.peer)).take(REMEMBERED).collect();
         let at = self.host_mut(host);
-        at.alive = false;
+        let was = std::mem::replace(&mut at.alive, false);
         at.node = None;
         at.session += 1;
         at.wakes.clear();
+        // What was on its way is lost, and keeps nothing waiting.
+        (at.up_free, at.down_free) = (Instant::START, Instant::START);
         at.open.clear();
         at.dialing.clear();
         at.remembered = remembered;
         if let Some(shelf) = &mut at.shelf {
             shelf.crash(false);
         }
+        self.alive -= u64::from(was);
         self.drop_links(host, silently);
     }
 

@@ -174,6 +174,8 @@ pub(crate) struct World {
     done: Vec<Done>,
     pub(crate) counts: Counts,
     pub(crate) largest: check::Largest,
+    /// Hosts that are there.
+    alive: u64,
 }
 
 impl World {

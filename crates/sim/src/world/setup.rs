@@ -89,6 +89,7 @@ impl World {
             done: Vec::new(),
             counts: Counts::default(),
             largest: super::check::Largest::default(),
+            alive: 0,
             setup,
         };
         world.populate();
