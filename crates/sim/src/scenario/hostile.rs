@@ -69,14 +69,14 @@ pub(super) fn liars(peers: u32, seed: u64) -> Figures {
     figures
 }
 
-/// Some send records and questions without end.
+/// Some send records, questions and wants without end; then a crowd connects to one.
 pub(super) fn flood(peers: u32, seed: u64) -> Figures {
     // Small bounds, so that they are reached.
     let config = with(|dht| {
         dht.providers_max = 4_096;
         dht.providers_per_sender = 512;
     });
-    let mut world = World::new(Setup::new(peers, seed), config);
+    let mut world = World::new(Setup { blocks: true, ..Setup::new(peers, seed) }, config);
     let mut figures = Figures::default();
     world.run_for(Duration::from_secs(20));
     measure::provide(&mut world, 200, Duration::from_secs(30));
@@ -113,6 +113,27 @@ pub(super) fn flood(peers: u32, seed: u64) -> Figures {
     let kept = kept.map(|node| node.stats().provider_records as u64).max().unwrap_or(0);
     figures.set("most_records_at_a_victim", kept);
     figures.promise(kept == 4_096, || format!("{kept} records at a victim: the bound was not reached"));
+    crowd(&mut world, &mut figures, victims[0], &records);
     close(&mut figures, &world);
     figures
+}
+
+/// More connect to a host than it takes. It is full, and when it has closed what
+/// it does not need it looks for others as before.
+fn crowd(world: &mut World, figures: &mut Figures, victim: HostId, records: &measure::Records) {
+    for _ in 0..700 {
+        let stranger = world.add_host(Behaviour::Silent, Nat::Open);
+        world.start(stranger, world.now);
+        world.approach(stranger, victim);
+    }
+    world.run_for(Duration::from_secs(5));
+    let refused = world.counts.connections_refused;
+    figures.promise(refused > 0, || "a crowd of 700 was taken whole".to_owned());
+    world.run_for(Duration::from_secs(60));
+    let left = world.host(victim).links.len();
+    figures.promise(left <= world.config.connections_high, || format!("{left} connections after a minute"));
+    let peer = world.host(victim).peer;
+    measure::find_from(world, records, 20, Duration::from_secs(20), |host| host.peer == peer);
+    let found = tally::finds(figures, "victim_find", &tally::finish(world, Duration::from_secs(60)));
+    figures.promise(found >= 999_000, || format!("{found} ppm of the victim's look-ups found the provider"));
 }

@@ -2,11 +2,16 @@
 
 use bytes::Bytes;
 use peerage_base::Instant;
+use peerage_content::Cid;
 use peerage_dht::{Key, Network, Request, RequestId};
+use peerage_exchange::{Incoming, WantEntry, WantKind};
 
 use super::{Event, World};
 use crate::host::{self, HostId, Nat};
 use crate::hostile::Behaviour;
+
+/// Wants in a message of a flood: as many as are held of one peer.
+const WANTS: usize = 1_024;
 
 impl World {
     /// Adds liars whose keys are nearer to `target` than all honest servers',
@@ -83,6 +88,19 @@ impl World {
                 let event = Event::Request { from: host, to, generation, id, request };
                 self.queue.push(Instant::from_nanos(nanos), event);
             }
+            self.flood_wants(host, to);
+        }
+    }
+
+    /// Twice as many wants as a peer may have at another, of blocks that nobody has.
+    fn flood_wants(&mut self, host: HostId, to: HostId) {
+        let Some(generation) = self.host(host).link(to).map(|link| link.generation) else { return };
+        let want = |cid| WantEntry { cid, priority: 1, kind: WantKind::Block, send_dont_have: false };
+        for half in 1..=2u32 {
+            let wants = (0..WANTS).map(|_| want(Cid::new_v1(0x55, self.random_hash()))).collect();
+            let message = Incoming { wants, ..Incoming::default() };
+            let at = self.now + std::time::Duration::from_millis(50) * half;
+            self.queue.push(at, Event::Message { from: host, to, generation, message });
         }
     }
 }

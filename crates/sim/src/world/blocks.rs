@@ -96,7 +96,7 @@ impl World {
         (root, hashes)
     }
 
-    fn random_hash(&mut self) -> Multihash {
+    pub(super) fn random_hash(&mut self) -> Multihash {
         let mut digest = [0; 32];
         self.rng.fill(&mut digest);
         Multihash::wrap(0x12, &digest).expect("32 bytes fit")

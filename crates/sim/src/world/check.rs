@@ -93,6 +93,13 @@ impl World {
         assert!(at.alive || gone, "host {host} is gone and not gone");
         let Some(node) = &at.node else { return };
         self.check_table(host, at, node);
+        if self.setup.blocks {
+            let most = peerage_exchange::Config::default().held_wants;
+            for link in &at.links {
+                let held = node.engine.exchange().peer_stats(&self.host(link.other).peer).held_wants;
+                assert!(held <= most, "host {host}: {held} wants of one peer");
+            }
+        }
         let config = &self.config.routing.wan;
         let (of_key, of_sender) = node.fullest();
         assert!(of_key <= config.providers_per_key, "host {host}: {of_key} records of one key");

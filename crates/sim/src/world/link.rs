@@ -69,9 +69,10 @@ impl World {
         sender.up_free = sent;
         let receiver = self.host_mut(to);
         let through = Duration::from_nanos(bytes * 8_000_000 / receiver.down_kbps.max(1));
-        let mut arrives = receiver.down_free.max(sent + trip) + through;
-        // What comes from elsewhere earlier is not held up by this.
-        receiver.down_free = receiver.down_free.max(sent) + through;
+        // What waits in the sender's line does not hold up what comes from elsewhere
+        // meanwhile: it takes its share of the receiver's line, from now on.
+        receiver.down_free = receiver.down_free.max(now) + through;
+        let mut arrives = receiver.down_free.max(sent + trip + through);
         self.counts.bytes += bytes;
         let link = self.host_mut(from).link_mut(to)?;
         arrives = arrives.max(link.arrived);
