@@ -113,7 +113,9 @@ fn attack(world: &mut World, identities: u32, groups: u64, before: bool) -> Effe
         for victim in victims {
             let table = world.host(victim).node.as_ref().map(|node| node.table()).unwrap_or_default();
             let named = table.iter().filter_map(|info| crate::host::number(&info.peer));
-            of_tables += named.filter(|other| !honest(world, *other)).count() as u64;
+            // Those of earlier attacks may be left there, and are gone.
+            let hostile = |other: &HostId| world.host(*other).alive && !honest(world, *other);
+            of_tables += named.filter(hostile).count() as u64;
             all_tables += table.len() as u64;
         }
     }
