@@ -44,10 +44,12 @@ pub struct ReachabilityConfig {
     /// How long a server is not asked that claimed a dial which never came.
     pub liar_bench: Duration,
     /// Failures in a row, of servers in distinct networks while there are as
-    /// many, that make an address unreachable: 3 as both specs suggest.
+    /// many, that make an address unreachable. 3 is our judgement: both specs
+    /// suggest more than 3, and that heuristics may differ.
     pub failures: u32,
     /// v1 has no proof: so many servers in distinct networks must claim to have
-    /// reached an address. 3 as the spec suggests; go-libp2p believes the first.
+    /// reached an address. 3 is our judgement: the spec suggests more than 3,
+    /// go-libp2p believes the first.
     pub vouchers: usize,
     /// Probes in a row without any verdict before `retry_interval` is kept.
     pub useless: u32,
