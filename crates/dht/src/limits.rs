@@ -300,7 +300,7 @@ pub struct SweepConfig {
     pub replication: usize,
     /// As [`Config::closest_group_max`].
     pub closest_group_max: usize,
-    /// The keys are the owner's, who is asked for the next ones, and not held here.
+    /// The owner has keys, too, which are not held here; it is asked for the next ones.
     pub listed: bool,
     /// Keys held, of 72 bytes and a third more for the map. A judgement: 100 MB.
     pub keys_max: usize,

@@ -125,13 +125,16 @@ fn the_owner_may_keep_the_keys() {
     // What is added is announced at once, and listed from then on.
     for n in 5_000..5_050 {
         rig.owned.insert(Key::of(&multihash(n)), n);
-        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+        rig.act(|sweep, now| sweep.announce_listed(&multihash(n), now)).unwrap();
     }
+    // Beside them one that is held.
+    rig.act(|sweep, now| sweep.announce(&multihash(5_050), now)).unwrap();
     rig.run_for(5 * MINUTE);
-    assert_eq!(rig.wrong(5_000..5_050), 0);
+    assert_eq!(rig.wrong(5_000..5_051), 0);
     rig.told.clear();
     rig.run_for(INTERVAL);
-    assert_eq!(rig.wrong(0..5_050), 0);
+    assert_eq!(rig.wrong(0..5_051), 0);
+    assert!(rig.act(|sweep, _| sweep.remove(&multihash(5_050))));
     // A set without keys is asked for once a cycle.
     rig.owned.clear();
     rig.told.clear();
@@ -178,6 +181,32 @@ fn a_restart_goes_on_where_it_was() {
     let again = done.iter().filter(|n| rig.told.contains_key(n)).count();
     assert!(again <= 100, "{again} twice");
     assert!(rig.told.len() + first >= 5_000);
+}
+
+/// Most servers of a small network are gone, and nobody noticed.
+#[test]
+fn what_somebody_was_told_of_does_not_wait() {
+    let mut rig = Rig::new(3, SweepConfig::default());
+    rig.dead = [0, 1].into();
+    for n in 0..50 {
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+    }
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig.run_for(MINUTE);
+    let stats = rig.sweep.stats(rig.clock());
+    assert_eq!((stats.waiting, stats.thin), (0, 50));
+    // It is tried again, and waits no more for that.
+    rig.run_for(3 * HOUR);
+    let tried = rig.sweep.stats(rig.clock());
+    assert_eq!((tried.waiting, tried.thin), (0, 50));
+    assert!(tried.records_failed > stats.records_failed);
+    rig.act(|sweep, _| assert!(sweep.remove(&multihash(0))));
+    assert_eq!(rig.sweep.stats(rig.clock()).thin, 49);
+    rig.dead.clear();
+    rig.run_for(INTERVAL);
+    let stats = rig.sweep.stats(rig.clock());
+    assert_eq!((stats.waiting, stats.thin), (0, 0));
+    assert_eq!(rig.wrong(1..50), 0);
 }
 
 #[test]
@@ -239,7 +268,7 @@ fn keys_come_go_and_are_bounded() {
     assert_eq!(rig.act(|sweep, now| sweep.announce(&multihash(7), now)), Ok(false));
     assert_eq!(rig.act(|sweep, now| sweep.insert(&[0; 81], now)), Err(SweepError::Multihash(81)));
     let stats = rig.sweep.stats(rig.clock());
-    assert_eq!((stats.keys, stats.waiting), (Some(50), 10));
+    assert_eq!((stats.keys, stats.waiting), (50, 10));
     for n in 0..25 {
         assert!(rig.sweep.remove(&multihash(n)));
     }
@@ -312,11 +341,16 @@ proptest! {
             match step {
                 Step::Announce(n) | Step::Insert(n) => {
                     rig.owned.insert(Key::of(&multihash(n)), n);
+                    // Of a set that is listed, some are held as well.
+                    let hash = multihash(n);
                     match step {
-                        Step::Announce(_) => rig.act(|sweep, now| sweep.announce(&multihash(n), now)),
-                        _ => rig.act(|sweep, now| sweep.insert(&multihash(n), now)),
+                        Step::Announce(_) if listed && n % 3 > 0 => {
+                            rig.act(|sweep, now| sweep.announce_listed(&hash, now)).unwrap();
+                        }
+                        Step::Announce(_) => drop(rig.act(|sweep, now| sweep.announce(&hash, now)).unwrap()),
+                        _ if listed && n % 3 > 0 => {}
+                        _ => drop(rig.act(|sweep, now| sweep.insert(&hash, now)).unwrap()),
                     }
-                    .unwrap();
                 }
                 Step::Remove(n) => {
                     rig.owned.remove(&Key::of(&multihash(n)));

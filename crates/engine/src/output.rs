@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, DecodeError, Node};
-use peerage_dht::{Network, Request};
+use peerage_dht::{Key, Network, Request};
 use peerage_exchange::Outgoing;
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -245,6 +245,17 @@ pub enum Output {
         wan: bool,
         /// `/ipfs/lan/kad/1.0.0`.
         lan: bool,
+    },
+    /// List the first `max` multihashes of those that the owner has to announce,
+    /// at or behind `from` in the order of their Kademlia keys: `handle_keys`.
+    /// Only after `set_listed`.
+    ListKeys {
+        /// The DHT that goes on there.
+        network: Network,
+        /// From here on.
+        from: Key,
+        /// At most so many.
+        max: usize,
     },
     /// Ask the routers of the configuration: `handle_router_answer`, any
     /// number of times, then `handle_router_done`.

@@ -136,7 +136,7 @@ fn what_up_announces() -> Result<()> {
     // Every block: the root and 3 leaves of the pin; and the root and 2 leaves of the share.
     for (what, keys) in [("pinned", 5), ("all", 7), ("roots", 2)] {
         let mut up = start(&peer, &middle, &["up", "--provide", what])?;
-        until_told(&peer, &mut up, keys)?;
+        while number(&until_told(&peer, &mut up, keys)?, "records")? < keys {}
         up.close()?;
     }
     // What an earlier run told waits for its turn.

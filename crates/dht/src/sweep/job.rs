@@ -44,6 +44,15 @@ struct Entry {
     told: u8,
 }
 
+/// Who knows of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Nobody,
+    Some,
+    /// Half of its servers: the rest is what was to make up for some that leave.
+    Enough,
+}
+
 /// A look-up that a job wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
@@ -191,12 +200,15 @@ impl Job {
         self.next == self.entries.len() && self.in_flight == 0 && self.queue.is_empty()
     }
 
-    /// Its keys, each with whether enough servers were told: half of those it
-    /// has, since the rest is what was to make up for some that leave.
-    pub(super) fn into_results(self) -> impl Iterator<Item = (Key, Bytes, bool)> {
+    /// Its keys, and what was told of each.
+    pub(super) fn into_results(self) -> impl Iterator<Item = (Key, Bytes, Told)> {
         self.entries.into_iter().map(|entry| {
-            let enough = entry.wanted > 0 && entry.told >= entry.wanted.div_ceil(2);
-            (entry.key, entry.wire, enough)
+            let told = match entry.told {
+                0 => Told::Nobody,
+                told if told >= entry.wanted.div_ceil(2) => Told::Enough,
+                _ => Told::Some,
+            };
+            (entry.key, entry.wire, told)
         })
     }
 }

@@ -1,5 +1,5 @@
-//! The multihashes to announce, by Kademlia key: all of them, or the next ones
-//! of a set that the owner keeps.
+//! The multihashes to announce, by Kademlia key: those that are held, and the
+//! next ones of a set that the owner keeps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,13 +59,13 @@ pub(super) enum Next {
 /// Multihashes by their key.
 pub(super) type KeyMap = BTreeMap<Key, Multihash>;
 
-/// Where the keys are.
-#[derive(Debug)]
-pub(super) enum Keys {
-    /// Here.
-    Held(KeyMap),
-    /// With the owner.
-    Listed(Listing),
+/// Where the keys are: some here, and others with the owner, if it lists any.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pub(super) held: KeyMap,
+    pub(super) listing: Option<Listing>,
+    /// How many the owner says that it has.
+    pub(super) listed: usize,
 }
 
 /// The part of the owner's set that was listed last.
@@ -83,27 +83,40 @@ pub(super) struct Listing {
 
 impl Keys {
     pub(super) fn new(listed: bool) -> Self {
-        if listed { Self::Listed(Listing::default()) } else { Self::Held(BTreeMap::new()) }
+        Self { listing: listed.then(Listing::default), ..Self::default() }
     }
 
     /// The first key at or behind `from`.
     pub(super) fn next(&self, from: &Key) -> Next {
-        let (map, end) = match self {
-            Self::Held(map) => (map, Next::End),
-            Self::Listed(listing) => (&listing.ahead, if listing.complete { Next::End } else { Next::Ask }),
-        };
-        map.range(from..).next().map_or(end, |(key, _)| Next::Key(*key))
+        let first = |map: &KeyMap| map.range(from..).next().map(|(key, _)| *key);
+        let (held, mut end) = (first(&self.held), Next::End);
+        let mut next = held;
+        if let Some(listing) = &self.listing {
+            next = first(&listing.ahead).into_iter().chain(held).min();
+            if !listing.complete {
+                // What is held there may not be the first.
+                next = next.filter(|key| listing.until.is_some_and(|until| *key <= until));
+                end = Next::Ask;
+            }
+        }
+        next.map_or(end, Next::Key)
     }
 
-    /// Keys from `from` to the last position of a region, at most `max`.
+    /// Keys from `from` to the last position of a region, at most `max`, and
+    /// none behind what was listed.
     pub(super) fn take(&mut self, from: &Key, last: u64, max: usize) -> Vec<(Key, Multihash)> {
-        let map = match self {
-            Self::Held(map) => &*map,
-            Self::Listed(listing) => &listing.ahead,
+        let until = self.listing.as_ref().filter(|listing| !listing.complete).map(|listing| listing.until);
+        let within = |key: &Key| position(key) <= last && until.is_none_or(|until| Some(*key) <= until);
+        let region = |map: &KeyMap| -> Vec<(Key, Multihash)> {
+            let keys = map.range(from..).take_while(|(key, _)| within(key)).take(max);
+            keys.map(|(key, hash)| (*key, hash.clone())).collect()
         };
-        let region = map.range(from..).take_while(|(key, _)| position(key) <= last).take(max);
-        let taken: Vec<(Key, Multihash)> = region.map(|(key, hash)| (*key, hash.clone())).collect();
-        if let Self::Listed(listing) = self {
+        let mut taken = region(&self.held);
+        if let Some(listing) = &mut self.listing {
+            taken.extend(region(&listing.ahead));
+            taken.sort_unstable_by_key(|(key, _)| *key);
+            taken.dedup_by_key(|(key, _)| *key);
+            taken.truncate(max);
             for (key, _) in &taken {
                 listing.ahead.remove(key);
             }
@@ -111,27 +124,14 @@ impl Keys {
         taken
     }
 
-    /// A key is new. For a set of the owner's only if it lies in what was listed.
-    pub(super) fn insert(&mut self, key: Key, hash: Multihash) {
-        match self {
-            Self::Held(map) => drop(map.insert(key, hash)),
-            Self::Listed(listing) if listing.until.is_some_and(|until| key <= until) || listing.complete => {
-                listing.ahead.insert(key, hash);
-            }
-            Self::Listed(_) => {}
-        }
-    }
-
-    pub(super) fn remove(&mut self, key: &Key) -> bool {
-        match self {
-            Self::Held(map) => map.remove(key).is_some(),
-            Self::Listed(listing) => listing.ahead.remove(key).is_some(),
-        }
+    /// Whether a key may still be one to announce: what the owner has it alone knows.
+    pub(super) fn may_have(&self, key: &Key) -> bool {
+        self.listing.is_some() || self.held.contains_key(key)
     }
 
     /// Forgets what was listed: the position was moved.
     pub(super) fn rewind(&mut self) {
-        if let Self::Listed(listing) = self {
+        if let Some(listing) = &mut self.listing {
             *listing = Listing::default();
         }
     }
@@ -143,6 +143,18 @@ impl Listing {
         match self.until.as_ref().and_then(Key::successor) {
             Some(next) if next > *from => next,
             _ => *from,
+        }
+    }
+
+    /// The owner has a key no more.
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Multihash> {
+        self.ahead.remove(key)
+    }
+
+    /// The owner has a new key; of interest if it lies in what was listed.
+    pub(super) fn note(&mut self, key: Key, hash: Multihash) {
+        if self.complete || self.until.is_some_and(|until| key <= until) {
+            self.ahead.insert(key, hash);
         }
     }
 
@@ -188,21 +200,43 @@ mod tests {
         let zero = Key::from_bytes([0; 32]);
         let mut keys = Keys::new(true);
         assert_eq!(keys.next(&zero), Next::Ask);
-        let Keys::Listed(listing) = &mut keys else { unreachable!() };
+        let listing = keys.listing.as_mut().unwrap();
         assert_eq!(listing.resume_at(&zero), zero);
         listing.extend(zero, sorted[..3].iter().cloned(), false);
         assert_eq!(listing.resume_at(&zero), sorted[2].0.successor().unwrap());
         assert_eq!(keys.take(&zero, u64::MAX, 2), sorted[..2]);
         // A new key is taken up only where listing has been.
         let (behind, hash) = sorted[4].clone();
-        keys.insert(behind, hash);
+        keys.listing.as_mut().unwrap().note(behind, hash);
         let from = sorted[1].0.successor().unwrap();
         assert_eq!(keys.take(&from, u64::MAX, 9), sorted[2..3]);
         assert_eq!(keys.next(&from), Next::Ask);
-        let Keys::Listed(listing) = &mut keys else { unreachable!() };
+        let listing = keys.listing.as_mut().unwrap();
         let asked = listing.resume_at(&from);
         listing.extend(asked, sorted[3..].iter().cloned(), true);
         assert_eq!(keys.take(&asked, u64::MAX, 9), sorted[3..]);
         assert_eq!(keys.next(&asked), Next::End);
+    }
+
+    #[test]
+    fn what_is_held_comes_in_between() {
+        let mut sorted: Vec<_> = (0..6).map(hash).collect();
+        sorted.sort_by_key(|(key, _)| *key);
+        let zero = Key::from_bytes([0; 32]);
+        let mut keys = Keys::new(true);
+        // The second and the last are held, the second is listed as well.
+        for n in [1, 5] {
+            let (key, hash) = sorted[n].clone();
+            keys.held.insert(key, hash);
+        }
+        assert_eq!(keys.next(&zero), Next::Ask);
+        keys.listing.as_mut().unwrap().extend(zero, sorted[..3].iter().cloned(), false);
+        assert_eq!(keys.take(&zero, u64::MAX, 9), sorted[..3]);
+        // The last one waits for those between.
+        let from = sorted[2].0.successor().unwrap();
+        assert_eq!((keys.next(&from), keys.take(&from, u64::MAX, 9)), (Next::Ask, vec![]));
+        keys.listing.as_mut().unwrap().extend(from, sorted[3..5].iter().cloned(), true);
+        assert_eq!(keys.take(&from, u64::MAX, 2), sorted[3..5]);
+        assert_eq!(keys.take(&from, u64::MAX, 9), sorted[5..]);
     }
 }

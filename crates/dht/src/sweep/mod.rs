@@ -53,6 +53,8 @@ pub struct Sweep {
     soon: KeyMap,
     /// What failed.
     later: KeyMap,
+    /// Of these, and of those on their way again, what somebody was told of.
+    thin: BTreeSet<Key>,
     schedule: Schedule,
     /// When the machine was last driven.
     seen: Now,
@@ -84,6 +86,7 @@ impl Sweep {
             keys: Keys::new(config.listed),
             soon: KeyMap::new(),
             later: KeyMap::new(),
+            thin: BTreeSet::new(),
             schedule: Schedule::new(config.interval, config.catch_up, now),
             seen: now,
             known: Known::new(config.replication.max(1), config.closest_group_max, config.reuse_for),
@@ -105,18 +108,14 @@ impl Sweep {
     /// See [`SweepError`].
     pub fn announce(&mut self, multihash: &[u8], now: Now) -> Result<bool, SweepError> {
         let (key, hash) = self.admit(multihash)?;
-        let listed = matches!(self.keys, Keys::Listed(_));
+        let new = self.keys.held.insert(key, hash.clone()).is_none();
         if self.soon.contains_key(&key) {
-            return Ok(false);
+            return Ok(new);
         }
         let room = self.soon.len() < self.config.waiting_max;
-        if listed && !room {
-            return Err(SweepError::Full);
-        }
-        let new = self.insert_key(key, hash.clone());
         // One that failed is tried again now, not when its time comes.
         let failed = self.later.remove(&key).is_some();
-        if room && (new || listed || failed) {
+        if room && (new || failed) {
             self.soon.insert(key, hash);
         }
         self.pump(now);
@@ -128,12 +127,39 @@ impl Sweep {
     /// # Errors
     /// See [`SweepError`].
     pub fn check(&self, multihash: &[u8]) -> Result<(), SweepError> {
-        let (key, _) = self.admit(multihash)?;
-        let listed = matches!(self.keys, Keys::Listed(_));
-        match listed && !self.soon.contains_key(&key) && self.soon.len() >= self.config.waiting_max {
-            true => Err(SweepError::Full),
-            false => Ok(()),
+        self.admit(multihash).map(drop)
+    }
+
+    /// The owner's set has a new key, which it lists from now on: it is
+    /// announced at once, and not held here beyond that.
+    ///
+    /// # Errors
+    /// [`SweepError::Full`] as long as too many wait: to be tried again.
+    pub fn announce_listed(&mut self, multihash: &[u8], now: Now) -> Result<(), SweepError> {
+        let hash = Multihash::new(multihash).ok_or(SweepError::Multihash(multihash.len()))?;
+        let key = Key::of(multihash);
+        if self.soon.contains_key(&key) {
+            return Ok(());
         }
+        if self.soon.len() >= self.config.waiting_max {
+            return Err(SweepError::Full);
+        }
+        if let Some(listing) = &mut self.keys.listing {
+            listing.note(key, hash.clone());
+        }
+        self.later.remove(&key);
+        self.soon.insert(key, hash);
+        self.pump(now);
+        Ok(())
+    }
+
+    /// How many keys of its own the owner lists, beside those that are held: it
+    /// is asked for them by [`Output::ListKeys`], again if they are others now.
+    /// None: it lists none, and is not asked.
+    pub fn set_listed(&mut self, listed: Option<usize>, now: Now) {
+        self.keys.listing = listed.map(|_| keys::Listing::default());
+        self.keys.listed = listed.unwrap_or(0);
+        self.pump(now);
     }
 
     /// A key that was announced before, in an earlier run: its turn comes.
@@ -143,7 +169,7 @@ impl Sweep {
     /// See [`SweepError`].
     pub fn insert(&mut self, multihash: &[u8], now: Now) -> Result<bool, SweepError> {
         let (key, hash) = self.admit(multihash)?;
-        let new = self.insert_key(key, hash);
+        let new = self.keys.held.insert(key, hash).is_none();
         self.pump(now);
         Ok(new)
     }
@@ -153,29 +179,19 @@ impl Sweep {
     pub fn remove(&mut self, multihash: &[u8]) -> bool {
         let key = Key::of(multihash);
         let waited = self.soon.remove(&key).is_some() | self.later.remove(&key).is_some();
-        self.keys.remove(&key) | waited
+        self.thin.remove(&key);
+        let ahead = self.keys.listing.as_mut().and_then(|listing| listing.remove(&key));
+        self.keys.held.remove(&key).is_some() | ahead.is_some() | waited
     }
 
     fn admit(&self, multihash: &[u8]) -> Result<(Key, Multihash), SweepError> {
         let hash = Multihash::new(multihash).ok_or(SweepError::Multihash(multihash.len()))?;
         let key = Key::of(multihash);
-        match &self.keys {
-            Keys::Held(map) if map.len() >= self.config.keys_max && !map.contains_key(&key) => {
-                Err(SweepError::Full)
-            }
-            _ => Ok((key, hash)),
+        let held = &self.keys.held;
+        if held.len() >= self.config.keys_max && !held.contains_key(&key) {
+            return Err(SweepError::Full);
         }
-    }
-
-    fn insert_key(&mut self, key: Key, hash: Multihash) -> bool {
-        let new = match &self.keys {
-            Keys::Held(map) => !map.contains_key(&key),
-            Keys::Listed(_) => true,
-        };
-        if new {
-            self.keys.insert(key, hash);
-        }
-        new
+        Ok((key, hash))
     }
 
     /// Whether there is anybody to ask, and an address of ours to tell: from
@@ -226,7 +242,7 @@ impl Sweep {
     /// for mean that there are no more. An answer to another question is
     /// ignored; multihashes that no DHT takes are left out.
     pub fn handle_keys(&mut self, from: Key, multihashes: &[Bytes], now: Now) {
-        let Keys::Listed(listing) = &mut self.keys else { return };
+        let Some(listing) = &mut self.keys.listing else { return };
         if listing.asked != Some(from) {
             return;
         }
@@ -267,9 +283,9 @@ impl Sweep {
     /// How it stands. Counts the keys that are overdue, one by one.
     #[must_use]
     pub fn stats(&self, now: Now) -> Stats {
-        let (keys, overdue) = match &self.keys {
-            Keys::Held(map) => (Some(map.len()), Some(self.overdue(map, now.unix))),
-            Keys::Listed(_) => (None, None),
+        let overdue = match self.keys.listing {
+            None => Some(self.overdue(&self.keys.held, now.unix)),
+            Some(_) => None,
         };
         let lag = match self.keys.next(self.schedule.next()) {
             Next::Key(key) => self.schedule.lag(&key, now.unix),
@@ -278,9 +294,11 @@ impl Sweep {
         };
         Stats {
             lag,
-            keys,
+            keys: self.keys.held.len() + self.keys.listed,
             overdue,
-            waiting: self.soon.len() + self.later.len() + self.work.soon_keys(),
+            waiting: (self.soon.len() + self.later.len() + self.work.soon_keys())
+                .saturating_sub(self.thin.len()),
+            thin: self.thin.len(),
             next_due: self.timers.deadline(&Timer::Turn),
             ..self.stats
         }

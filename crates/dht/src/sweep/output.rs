@@ -34,7 +34,7 @@ pub enum Output {
         /// Of what.
         multihashes: Vec<Bytes>,
     },
-    /// Only if the keys are the owner's: list the first `max` of them at or
+    /// Only if the owner has keys ([`crate::sweep::Sweep::set_listed`]): list the first `max` of them at or
     /// behind `from`, in the order of their Kademlia keys
     /// ([`crate::sweep::Sweep::handle_keys`]).
     ListKeys {
@@ -64,7 +64,7 @@ pub enum SweepError {
     /// A multihash of no byte, or over [`crate::limits::KEY_MAX`].
     #[error("a multihash of {0} bytes")]
     Multihash(usize),
-    /// [`crate::SweepConfig::keys_max`], or for a key that is not held
+    /// [`crate::SweepConfig::keys_max`], or for a key of the owner's
     /// [`crate::SweepConfig::waiting_max`].
     #[error("no room for more keys to announce")]
     Full,
@@ -73,14 +73,18 @@ pub enum SweepError {
 /// How the sweep stands. What is counted is counted since the machine was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// Keys held; `None` if they are the owner's.
-    pub keys: Option<usize>,
+    /// Keys held, and those that the owner says it lists.
+    pub keys: usize,
     /// Keys announced in their turn since this cycle began.
     pub announced: u64,
-    /// New keys that are not announced yet, and those that failed.
+    /// New keys that are not announced yet, and those that nobody could be told
+    /// of.
     pub waiting: usize,
-    /// Keys whose turn has come and that are not announced yet; `None` if they
-    /// are the owner's. See [`Stats::lag`] then.
+    /// Keys that fewer than half of their servers could be told of, and that are
+    /// tried again: they can be found, as long as these servers stay.
+    pub thin: usize,
+    /// Keys whose turn has come and that are not announced yet; `None` if
+    /// some are the owner's. See [`Stats::lag`] then.
     pub overdue: Option<usize>,
     /// How late the next key is.
     pub lag: Duration,

@@ -1,7 +1,7 @@
 //! What is going on: which jobs are begun, what they ask for, and what becomes
 //! of their keys.
 
-use super::job::{Class, Target};
+use super::job::{Class, Target, Told};
 use super::keyspace::{Server, position};
 use super::schedule::Turn;
 use super::*;
@@ -172,7 +172,7 @@ impl Sweep {
     }
 
     fn list(&mut self, from: &Key) {
-        if let Keys::Listed(listing) = &mut self.keys
+        if let Some(listing) = &mut self.keys.listing
             && listing.asked.is_none()
         {
             let from = listing.resume_at(from);
@@ -183,7 +183,7 @@ impl Sweep {
 
     /// True if there is anything in the next cycle.
     fn end_cycle(&mut self) -> bool {
-        if matches!(&self.keys, Keys::Held(map) if map.is_empty()) {
+        if self.keys.held.is_empty() && self.keys.listing.is_none() {
             return false;
         }
         self.keys.rewind();
@@ -250,17 +250,9 @@ impl Sweep {
             return;
         }
         for (key, wire, _) in job.into_results() {
-            if self.is_wanted(&key) && self.soon.len() < self.config.waiting_max {
+            if self.keys.may_have(&key) && self.soon.len() < self.config.waiting_max {
                 self.soon.extend(Multihash::new(&wire).map(|hash| (key, hash)));
             }
-        }
-    }
-
-    /// False if the key was removed meanwhile.
-    fn is_wanted(&self, key: &Key) -> bool {
-        match &self.keys {
-            Keys::Held(map) => map.contains_key(key),
-            Keys::Listed(_) => true,
         }
     }
 
@@ -318,15 +310,23 @@ impl Sweep {
         self.work.telling.remove(&(job.class, id));
         self.stats.regions += 1;
         let turn = job.class == Class::Turn;
-        for (key, wire, enough) in job.into_results() {
-            if enough {
+        for (key, wire, told) in job.into_results() {
+            // Also if it was to be told of again because it is thin.
+            self.thin.remove(&key);
+            if told == Told::Enough {
                 self.stats.announced += u64::from(turn);
+                self.later.remove(&key);
                 continue;
             }
             self.stats.keys_failed += 1;
-            let wanted = self.is_wanted(&key);
-            if wanted && self.later.len() < self.config.waiting_max {
-                self.later.extend(Multihash::new(&wire).map(|hash| (key, hash)));
+            let wanted = self.keys.may_have(&key);
+            if let Some(hash) = Multihash::new(&wire).filter(|_| wanted)
+                && self.later.len() < self.config.waiting_max
+            {
+                self.later.insert(key, hash);
+                if told == Told::Some {
+                    self.thin.insert(key);
+                }
             }
         }
         if self.later.is_empty() && self.soon.is_empty() {

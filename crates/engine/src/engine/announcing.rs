@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use peerage_base::Now;
 use peerage_content::Cid;
-use peerage_dht::Network;
 use peerage_dht::sweep::{Cursor, Output as Swept, Stats, SweepError};
+use peerage_dht::{Key, Network};
 
 use super::Engine;
+use crate::output::Output;
 
 /// How the announcing in one DHT stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,44 @@ impl Engine {
         }
     }
 
+    /// How many blocks the owner has to announce beside those that are held here:
+    /// it is asked for the next of them by [`Output::ListKeys`], again and again.
+    /// What it listed before is forgotten. None: it lists nothing.
+    pub fn set_listed(&mut self, listed: Option<usize>, now: Now) {
+        for side in &mut self.routing.sides {
+            side.sweep.set_listed(listed, now);
+        }
+        self.route(now);
+    }
+
+    /// The answer to [`Output::ListKeys`]: multihashes; fewer than were asked for
+    /// mean that there are no more.
+    pub fn handle_keys(&mut self, network: Network, from: Key, multihashes: &[Bytes], now: Now) {
+        if let Some(side) = self.routing.side(network) {
+            side.sweep.handle_keys(from, multihashes, now);
+        }
+        self.route(now);
+    }
+
+    /// What the owner lists has grown by a block: those DHTs that are not in
+    /// `known` are told of it as soon as may be.
+    ///
+    /// # Errors
+    /// As long as too many wait: to be tried again.
+    pub fn announce_listed(&mut self, cid: &Cid, known: &[Network], now: Now) -> Result<(), SweepError> {
+        let multihash = cid.hash().to_bytes();
+        let mut taken = Ok(());
+        for side in self.routing.sides.iter_mut().filter(|side| !known.contains(&side.network)) {
+            match side.sweep.announce_listed(&multihash, now) {
+                // Its turn comes, once there is somebody.
+                Err(SweepError::Full) if !side.online => {}
+                told => taken = taken.and(told),
+            }
+        }
+        self.route(now);
+        taken
+    }
+
     /// Goes on where an earlier run was; before anything is announced.
     pub fn resume_announcing(&mut self, network: Network, cursor: Cursor, now: Now) {
         if let Some(side) = self.routing.side(network) {
@@ -121,8 +160,9 @@ impl Engine {
                             Err(_) => side.sweep.handle_announced(id, 0, now),
                         }
                     }
-                    // The keys are all held here.
-                    Swept::ListKeys { from, .. } => side.sweep.handle_keys(from, &[], now),
+                    Swept::ListKeys { from, max } => {
+                        self.outputs.push_back(Output::ListKeys { network: side.network, from, max });
+                    }
                 }
             }
         }

@@ -300,7 +300,7 @@ fn what_is_announced_is_announced_in_all_dhts_or_in_none() {
     let dags = [1, 2].map(|byte| build(&Tree::File(vec![byte; 10]), &small()));
     let [first, second] = dags.map(|dag| dag.root);
     let keys = |alone: &Alone| {
-        alone.engine.announcements(alone.now).iter().map(|side| side.stats.keys.unwrap()).collect::<Vec<_>>()
+        alone.engine.announcements(alone.now).iter().map(|side| side.stats.keys).collect::<Vec<_>>()
     };
     alone.engine.announce(&first, &[Network::Wan], alone.now).expect("room");
     let error = alone.engine.announce(&second, &[], alone.now).expect_err("no room");

@@ -182,7 +182,10 @@ impl World {
                 self.send(n, to, Duration::ZERO, Input::DhtRequested(n, network, id, request));
             }
             // Answers that nobody waits for come to nothing.
-            Output::DhtCancel { .. } | Output::ServeDht { .. } | Output::ReachChanged { .. } => {}
+            Output::DhtCancel { .. }
+            | Output::ServeDht { .. }
+            | Output::ListKeys { .. }
+            | Output::ReachChanged { .. } => {}
             Output::Probe(_) => panic!("nobody speaks AutoNAT here"),
             Output::AskRouters { .. } | Output::CancelRouters { .. } => panic!("there are no routers"),
             Output::Find { find, event } => self.peers[n].found.push((find, event)),

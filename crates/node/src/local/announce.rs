@@ -1,6 +1,12 @@
 //! What `up` tells the DHTs of: the pins and announced shares of the
 //! repository, as they come and go. What was told, and how far the announcing
 //! was, is remembered, so that a restart does not tell all of it again.
+//!
+//! Single blocks are handed to the peer; all blocks of a root are listed to it
+//! as their turns come (`announce/lister.rs`), however many they are.
+
+mod blocks;
+mod lister;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,10 +14,12 @@ use std::time::Duration;
 use std::{fs, io};
 
 use peerage_base::UnixTime;
-use peerage_content::{Cid, Walk, hash};
+use peerage_content::{Cid, hash};
 use peerage_peer::{Announcing, Cursor, Network, Peer};
 use peerage_store::{PinKind, RootEntry, RootKind, Store};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::find::place_of;
 use crate::api::{Event, NoticeKind, Place, Provide};
@@ -35,11 +43,36 @@ pub(super) struct Announcer<'a> {
     peer: &'a Peer,
     provide: Provide,
     held: BTreeMap<Cid, Announcing>,
-    /// Roots all of whose blocks are held, of those to be announced.
+    whole: Option<Whole>,
+    /// Roots of which all is told that is to be, as far as it could be read.
     roots: BTreeSet<Cid>,
     /// Roots that an earlier run told a DHT of.
     known: BTreeMap<Place, BTreeSet<Cid>>,
     told_of_trouble: bool,
+}
+
+/// Roots all of whose blocks are announced.
+struct Whole {
+    /// For the task that lists them.
+    roots: watch::Sender<Vec<RootEntry>>,
+    /// For the task that tells of new ones, and what it has told of.
+    new: mpsc::UnboundedSender<lister::New>,
+    told: mpsc::UnboundedReceiver<(Cid, bool)>,
+    /// Those that it was given and has not told of yet.
+    telling: BTreeSet<Cid>,
+    _tasks: JoinSet<()>,
+}
+
+impl Whole {
+    fn start(peer: &Peer) -> Self {
+        let (roots, listed) = watch::channel(Vec::new());
+        let (new, asked) = mpsc::unbounded_channel();
+        let (telling, told) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(lister::list(peer.clone(), listed));
+        tasks.spawn(lister::tell(peer.clone(), asked, telling));
+        Self { roots, new, told, telling: BTreeSet::new(), _tasks: tasks }
+    }
 }
 
 /// The file.
@@ -64,12 +97,19 @@ impl<'a> Announcer<'a> {
         let known = if memory.provide == provide { memory.roots } else { BTreeMap::new() };
         let parsed = |texts: BTreeSet<String>| texts.iter().filter_map(|text| text.parse().ok()).collect();
         let known = known.into_iter().map(|(place, texts)| (place, parsed(texts))).collect();
+        let whole = (provide != Provide::Roots).then(|| Whole::start(peer));
         let (held, roots) = (BTreeMap::new(), BTreeSet::new());
-        Self { peer, provide, held, roots, known, told_of_trouble: false }
+        Self { peer, provide, held, whole, roots, known, told_of_trouble: false }
     }
 
     fn is_known(&self, place: Place, root: &Cid) -> bool {
         self.known.get(&place).is_some_and(|roots| roots.contains(root))
+    }
+
+    /// The DHTs that an earlier run told of it.
+    fn knowing(&self, root: &Cid) -> Vec<Network> {
+        let knowing = NETWORKS.into_iter().filter(|(_, place)| self.is_known(*place, root));
+        knowing.map(|(network, _)| network).collect()
     }
 
     /// Follows the roots of the repository, for ever.
@@ -78,9 +118,8 @@ impl<'a> Announcer<'a> {
         let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + REMEMBER_EVERY, REMEMBER_EVERY);
         loop {
             changes.mark_unchanged();
-            let whole = self.follow(out).await;
-            let again = tokio::time::sleep(RETRY);
-            tokio::pin!(again);
+            self.follow(out).await;
+            let mut again = None;
             loop {
                 tokio::select! {
                     changed = changes.changed() => match changed {
@@ -88,48 +127,78 @@ impl<'a> Announcer<'a> {
                         // The peer has stopped.
                         Err(_) => std::future::pending().await,
                     },
-                    () = &mut again, if !whole => break,
+                    (root, whole) = self.told() => {
+                        if whole {
+                            self.roots.extend(root);
+                        } else {
+                            again.get_or_insert_with(|| tokio::time::Instant::now() + RETRY);
+                        }
+                    }
+                    () = at(again) => break,
                     _ = tick.tick() => self.remember().await,
                 }
             }
         }
     }
 
-    /// Announces what is to be announced now, and nothing else; false if some
-    /// of that could not be listed.
-    async fn follow(&mut self, out: &Sink) -> bool {
-        let (store, provide) = (self.peer.store().clone(), self.provide);
-        let listed = tokio::task::spawn_blocking(move || list(&store, provide)).await;
-        let Ok(listed) = listed else { return false };
-        let wanted: BTreeSet<Cid> = listed.iter().flat_map(|root| root.blocks.iter().copied()).collect();
-        self.held.retain(|cid, _| wanted.contains(cid));
-        let mut whole = true;
-        self.roots.clear();
-        for root in listed {
-            whole &= root.whole;
-            let known: Vec<Network> = NETWORKS
-                .into_iter()
-                .filter(|(_, place)| self.is_known(*place, &root.cid))
-                .map(|(network, _)| network)
-                .collect();
-            let mut all = root.whole;
-            for cid in root.blocks {
-                if self.held.contains_key(&cid) {
-                    continue;
-                }
-                match self.peer.announce(cid, &known).await {
-                    Ok(announcing) => drop(self.held.insert(cid, announcing)),
-                    Err(error) => {
-                        all = false;
-                        self.tell_of_trouble(&error.to_string(), out).await;
-                    }
-                }
+    /// The next root of which all blocks were told, unless it is gone by now,
+    /// and whether they could be read.
+    async fn told(&mut self) -> (Option<Cid>, bool) {
+        if let Some(whole) = &mut self.whole
+            && let Some((root, read)) = whole.told.recv().await
+        {
+            whole.telling.remove(&root);
+            let is_listed = whole.roots.borrow().iter().any(|entry| entry.root.cid == root);
+            return (Some(root).filter(|_| is_listed), read);
+        }
+        std::future::pending().await
+    }
+
+    /// Announces what is to be announced now, and nothing else.
+    async fn follow(&mut self, out: &Sink) {
+        let (singles, roots) = list(self.peer.store(), self.provide);
+        self.held.retain(|cid, _| singles.contains(cid));
+        let listed: BTreeSet<Cid> = roots.iter().map(|root| root.root.cid).collect();
+        self.roots.retain(|cid| singles.contains(cid) || listed.contains(cid));
+        for cid in singles {
+            if self.held.contains_key(&cid) {
+                continue;
             }
-            if all {
-                self.roots.insert(root.cid);
+            match self.peer.announce(cid, &self.knowing(&cid)).await {
+                Ok(announcing) => {
+                    self.held.insert(cid, announcing);
+                    self.roots.insert(cid);
+                }
+                Err(error) => self.tell_of_trouble(&error.to_string(), out).await,
             }
         }
-        whole
+        self.follow_whole(roots);
+    }
+
+    /// Has the blocks of these roots listed, and those of new ones told.
+    fn follow_whole(&mut self, roots: Vec<RootEntry>) {
+        let new = roots.iter().filter(|root| {
+            let cid = root.root.cid;
+            let telling = self.whole.as_ref().is_some_and(|whole| whole.telling.contains(&cid));
+            !telling && !self.roots.contains(&cid)
+        });
+        let new: Vec<lister::New> = new.map(|root| (root.clone(), self.knowing(&root.root.cid))).collect();
+        let Some(whole) = &mut self.whole else { return };
+        // First, or what is told now would not be known to be listed.
+        whole.roots.send_if_modified(|before| {
+            let ids = |roots: &[RootEntry]| roots.iter().map(|root| root.id).collect::<Vec<_>>();
+            let changed = ids(before) != ids(&roots);
+            *before = roots;
+            changed
+        });
+        for (root, known) in new {
+            let cid = root.root.cid;
+            if known.len() == NETWORKS.len() {
+                self.roots.insert(cid);
+            } else if whole.new.send((root, known)).is_ok() {
+                whole.telling.insert(cid);
+            }
+        }
     }
 
     async fn tell_of_trouble(&mut self, error: &str, out: &Sink) {
@@ -191,58 +260,30 @@ fn write(path: &std::path::Path, memory: &Memory) -> io::Result<()> {
     fs::rename(new, path)
 }
 
-/// A root, and what is announced of it.
-struct Listed {
-    cid: Cid,
-    blocks: Vec<Cid>,
-    /// Every block of it could be read.
-    whole: bool,
+/// At that time, or never.
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// All that is to be announced. Blocks the thread.
-fn list(store: &Store, provide: Provide) -> Vec<Listed> {
-    let direct: BTreeSet<Cid> =
-        store.pins().into_iter().filter(|pin| pin.kind == PinKind::Direct).map(|pin| pin.cid).collect();
-    let mut seen = BTreeSet::new();
+/// What is to be announced: single blocks, and roots with all of theirs.
+fn list(store: &Store, provide: Provide) -> (BTreeSet<Cid>, Vec<RootEntry>) {
+    let pins = store.pins().into_iter();
+    let direct: BTreeSet<Cid> = pins.filter(|pin| pin.kind == PinKind::Direct).map(|pin| pin.cid).collect();
     let announced = |entry: &RootEntry| entry.root.keep && entry.root.announce && entry.set.is_some();
     let roots = store.roots().into_iter().filter(announced);
-    roots
-        .map(|RootEntry { root, .. }| {
-            let all = match provide {
-                Provide::Roots => false,
-                Provide::Pinned => root.kind == RootKind::Pin,
-                Provide::All => true,
-            };
-            if all && !direct.contains(&root.cid) {
-                let (blocks, whole) = blocks(store, root.cid, &mut seen);
-                Listed { cid: root.cid, blocks, whole }
-            } else {
-                let blocks = if hash::inline(&root.cid).is_none() { vec![root.cid] } else { Vec::new() };
-                Listed { cid: root.cid, blocks, whole: true }
-            }
-        })
-        .collect()
-}
-
-/// Every block below a root that was not `seen`, and whether all could be read.
-fn blocks(store: &Store, root: Cid, seen: &mut BTreeSet<Cid>) -> (Vec<Cid>, bool) {
-    let (mut blocks, mut whole) = (Vec::new(), true);
-    let mut walk = Walk::new(root);
-    while let Some(visit) = walk.next() {
-        if hash::inline(&visit.cid).is_some() || !seen.insert(visit.cid) {
-            continue;
-        }
-        blocks.push(visit.cid);
-        if visit.leaf {
-            continue;
-        }
-        let entered = match store.read(visit.cid.hash()) {
-            Ok(Some(block)) => walk.enter(&visit, &block).is_ok(),
-            _ => false,
+    let (whole, singles): (Vec<_>, Vec<_>) = roots.partition(|RootEntry { root, .. }| {
+        let all = match provide {
+            Provide::Roots => false,
+            Provide::Pinned => root.kind == RootKind::Pin,
+            Provide::All => true,
         };
-        whole &= entered;
-    }
-    (blocks, whole)
+        all && !direct.contains(&root.cid)
+    });
+    let singles = singles.into_iter().map(|entry| entry.root.cid);
+    (singles.filter(|cid| hash::inline(cid).is_none()).collect(), whole)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn announcing(state: &peerage_peer::Announcements) -> Announcements {
     Announcements {
         network: place_of(state.network),
         online: state.online,
-        keys: stats.keys.unwrap_or_default() as u64,
+        keys: stats.keys as u64,
         // Some are both.
         backlog: stats.waiting.max(stats.overdue.unwrap_or_default()) as u64,
         records: stats.records,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use peerage_base::Now;
+use peerage_dht::sweep::SweepError;
 use peerage_dht::{Network, RequestId};
 use peerage_engine::{DialId, FindEvent, FindId, Output, ProbeId, RouterQuestion};
 use tokio::sync::mpsc;
@@ -12,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::input::Goal;
 use super::{Brain, Input};
+use crate::listing::KeysWanted;
 use crate::net::{dht, dial, routers};
 
 /// What is under way to find peers.
@@ -22,6 +24,8 @@ pub(super) struct Finding {
     finds: HashMap<FindId, mpsc::UnboundedSender<FindEvent>>,
     routers: HashMap<RouterQuestion, AbortHandle>,
     probes: HashMap<ProbeId, AbortHandle>,
+    /// Who lists what else there is to announce.
+    lister: Option<(u64, mpsc::UnboundedSender<KeysWanted>)>,
     /// What we say of ourselves is new, and nobody was told.
     changed: bool,
 }
@@ -111,6 +115,18 @@ impl Brain {
             Input::ResumeAnnouncing { network, cursor } => {
                 self.engine.resume_announcing(network, cursor, now);
             }
+            Input::ListAnnouncements { lister, listed } => self.set_lister(lister, listed, now),
+            Input::KeysListed { wanted, multihashes } => {
+                self.engine.handle_keys(wanted.network, wanted.from, &multihashes, now);
+            }
+            Input::AnnounceListed { cids, known, reply } => {
+                let taken = cids.iter().take_while(|cid| {
+                    // One of no use to any DHT keeps the others from nothing.
+                    !matches!(self.engine.announce_listed(cid, &known, now), Err(SweepError::Full))
+                });
+                let taken = taken.count();
+                let _ = reply.send(taken);
+            }
             Input::Announcements { reply } => drop(reply.send(self.engine.announcements(now))),
             Input::DhtStatus { reply } => drop(reply.send(self.engine.dht_status())),
             Input::Servers { reply } => {
@@ -120,6 +136,24 @@ impl Brain {
             }
             other => self.hear_of_reach(other, now),
         }
+    }
+
+    /// The latest lister counts; an earlier one that ends changes nothing.
+    fn set_lister(
+        &mut self,
+        lister: u64,
+        listed: Option<(usize, mpsc::UnboundedSender<KeysWanted>)>,
+        now: Now,
+    ) {
+        let count = listed.as_ref().map(|(count, _)| *count);
+        match listed {
+            Some((_, questions)) => self.finding.lister = Some((lister, questions)),
+            None if self.finding.lister.as_ref().is_some_and(|(known, _)| *known == lister) => {
+                self.finding.lister = None;
+            }
+            None => return,
+        }
+        self.engine.set_listed(count, now);
     }
 
     /// Does what the engine wants done to find peers.
@@ -150,6 +184,12 @@ impl Brain {
             Output::ServeDht { wan, lan } => {
                 self.net.local.set_dhts(wan, lan);
                 self.finding.changed();
+            }
+            Output::ListKeys { network, from, max } => {
+                if let Some((_, questions)) = &self.finding.lister {
+                    // One that is gone says so, and nobody is asked then.
+                    let _ = questions.send(KeysWanted { network, from, max });
+                }
             }
             Output::Probe(probe) => self.probe(probe),
             Output::ReachChanged { reach } => self.change_reach(reach),

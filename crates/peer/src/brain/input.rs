@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use peerage_content::Cid;
 use peerage_dht::sweep::Cursor;
 use peerage_dht::{Answer, Failure, Network, Request, Response};
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{JobEvents, PeerInfo, Totals, Watcher};
 use crate::files::export::{Export, ExportError};
+use crate::listing::KeysWanted;
 use crate::net::bitswap_in::Block;
 use crate::net::told::Told;
 use crate::net::{autonat, swarm};
@@ -227,6 +229,22 @@ pub(crate) enum Input {
     ResumeAnnouncing {
         network: Network,
         cursor: Cursor,
+    },
+    /// Who has more to announce than is held, from now on; or no more.
+    ListAnnouncements {
+        lister: u64,
+        /// How many, and where questions go.
+        listed: Option<(usize, mpsc::UnboundedSender<KeysWanted>)>,
+    },
+    KeysListed {
+        wanted: KeysWanted,
+        multihashes: Vec<Bytes>,
+    },
+    AnnounceListed {
+        cids: Vec<Cid>,
+        known: Vec<Network>,
+        /// How many of them there was room for.
+        reply: oneshot::Sender<usize>,
     },
     Announcements {
         reply: oneshot::Sender<Vec<Announcements>>,

@@ -71,6 +71,9 @@ impl Brain {
             | Input::Announce { .. }
             | Input::Unannounce { .. }
             | Input::ResumeAnnouncing { .. }
+            | Input::ListAnnouncements { .. }
+            | Input::KeysListed { .. }
+            | Input::AnnounceListed { .. }
             | Input::Announcements { .. }
             | Input::DhtStatus { .. }
             | Input::Servers { .. }

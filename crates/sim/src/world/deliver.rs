@@ -202,7 +202,10 @@ impl World {
             Output::DhtCancel { network, id } => drop(self.host_mut(host).open.remove(&(network, id))),
             Output::Find { find, event } => self.found(host, find, event),
             // Which protocols a host offers is known; nobody has routers.
-            Output::ServeDht { .. } | Output::AskRouters { .. } | Output::CancelRouters { .. } => {}
+            Output::ServeDht { .. }
+            | Output::ListKeys { .. }
+            | Output::AskRouters { .. }
+            | Output::CancelRouters { .. } => {}
             output => self.perform_blocks(host, output),
         }
     }
