@@ -310,7 +310,8 @@ pub(crate) enum Dht {
     Client,
     /// Ask and answer
     Server,
-    /// Answer on the local network, and on the public one while reachable from there
+    /// `up`, `share` and `get --seed-for` answer on the local network, and on the public one
+    /// while reachable from there; other commands only ask
     #[default]
     Auto,
 }
