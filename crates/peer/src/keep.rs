@@ -28,6 +28,18 @@ pub enum PinError {
     Store(#[from] WriteError),
 }
 
+/// How to pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinOptions<'a> {
+    /// What to call it.
+    pub name: &'a str,
+    /// With all that is below it.
+    pub recursive: bool,
+    /// Everybody may find it, so that `up` announces it. Not for what only
+    /// those are to know of who have a link.
+    pub announce: bool,
+}
+
 /// Kept roots and pins, which are served while someone runs for them, and at
 /// no time others than those of the store.
 pub(crate) struct KeptRoots {
@@ -163,17 +175,18 @@ impl Peer {
     }
 
     /// Pins a DAG, fetching into the store what is missing of it, and serves
-    /// it under `up`. Durable when this returns.
+    /// it under `up`. Takes the place of an earlier pin of the same DAG. Durable
+    /// when this returns.
     ///
     /// # Errors
     /// Part of it cannot be had, or the disk's.
     pub async fn pin(
         &self,
         cid: Cid,
-        name: &str,
-        recursive: bool,
+        options: PinOptions<'_>,
         sources: peerage_engine::Sources,
     ) -> Result<(), PinError> {
+        let recursive = options.recursive;
         let set = Arc::new(self.store().root_set_builder());
         let mut query = self.query(cid, sources);
         let mut walk = Walk::new(cid);
@@ -204,25 +217,25 @@ impl Peer {
             }
             walk.enter(&visit, &block)?;
         }
-        let kind = if recursive { PinKind::Recursive } else { PinKind::Direct };
-        self.add_pin(cid, name, kind, size, set).await?;
+        self.add_pin(cid, options, size, set).await?;
         Ok(())
     }
 
     pub(crate) async fn add_pin(
         &self,
         cid: Cid,
-        name: &str,
-        kind: PinKind,
+        options: PinOptions<'_>,
         size: u64,
         set: Arc<RootSetBuilder>,
     ) -> Result<(), WriteError> {
+        let PinOptions { name, recursive, announce } = options;
+        let kind = if recursive { PinKind::Recursive } else { PinKind::Direct };
         let root = Root {
             cid,
             kind: RootKind::Pin,
             path: None,
             name: name.to_owned(),
-            announce: true,
+            announce,
             keep: true,
             size,
             tree: None,

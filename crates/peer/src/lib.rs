@@ -52,7 +52,7 @@ pub use files::export::ExportError;
 pub use files::import::{ImportError, ImportProgress, Remark, Remarks};
 pub use find::{AnnounceError, Announcing, Find, PUBLIC_PEERS, public_peers};
 pub use get::{Done, Get, GetError, GetEvent, GetOptions};
-pub use keep::{PinError, ServingKept};
+pub use keep::{PinError, PinOptions, ServingKept};
 pub use link::*;
 pub use listing::{KeysWanted, Listing};
 pub use net::dial::DialError;

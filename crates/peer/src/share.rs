@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use peerage_content::{Cid, Profile};
 use peerage_engine::Share as Progress;
 use peerage_identity::PeerId;
-use peerage_store::{PinKind, Root, RootKind, WriteError};
+use peerage_store::{Root, RootKind, WriteError};
 use tokio::sync::mpsc;
 
 use crate::files::import::{
     self, ImportError, ImportOptions, ImportProgress, Imported, Remarks, Target, Workers,
 };
 use crate::get::unix_now;
-use crate::keep::replace_root;
+use crate::keep::{PinOptions, replace_root};
 use crate::peer::{Peer, ServedRoot};
 use crate::pool::Pool;
 use crate::served::Blocks;
@@ -114,7 +114,9 @@ impl Peer {
         for (added, imported) in self.import(paths, &options, on_progress).await? {
             if let Some(set) = imported.set {
                 let name = name.clone().or_else(|| added.name.clone()).unwrap_or_default();
-                self.add_pin(added.cid, &name, PinKind::Recursive, added.dag_size, Arc::new(set)).await?;
+                // Whoever pins his own files puts them on the network.
+                let options = PinOptions { name: &name, recursive: true, announce: true };
+                self.add_pin(added.cid, options, added.dag_size, Arc::new(set)).await?;
             }
             all.push(added);
         }

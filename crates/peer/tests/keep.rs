@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use peerage_content::{Block, Cid, DirectoryBuilder, Leaf, Profile, codec};
-use peerage_peer::{AddOptions, Config, Peer, Sources};
+use peerage_peer::{AddOptions, Config, Peer, PinOptions, Sources};
 use tempfile::TempDir;
 
 /// A peer that listens nowhere.
@@ -30,7 +30,8 @@ async fn a_pin_holds_what_is_below_a_block_that_came_as_raw_before() {
     for (cid, data) in [(leaf.cid, &b"below"[..]), (inner.cid, &inner.data), (root.cid, &root.data)] {
         peer.store().put_block(cid.hash(), data).unwrap();
     }
-    peer.pin(root.cid, "", true, Sources::default()).await.unwrap();
+    let options = PinOptions { name: "", recursive: true, announce: true };
+    peer.pin(root.cid, options, Sources::default()).await.unwrap();
     let set = peer.shares().pop().unwrap().set.unwrap();
     assert!([root.cid, inner.cid, leaf.cid].iter().all(|cid| set.contains(cid.hash())));
     assert_eq!(set.len(), 3);

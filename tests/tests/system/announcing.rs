@@ -78,6 +78,39 @@ fn a_share_is_found_by_its_link_only() -> Result<()> {
     Ok(())
 }
 
+/// Nor does one who pins it by its link tell anybody, before he names the CID alone.
+#[test]
+fn what_is_pinned_by_such_a_link_is_not_announced() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 2 * MIB, 1)?;
+    let middle = place.peer("middle").up()?;
+    // No server: it will be gone when the next is told.
+    let sharing = start(&place.peer("sharer"), &middle, &["share", "--dht", "client", text(&file)])?;
+    let (link, cid) = (sharing.link()?, sharing.cid()?);
+    let pinner = place.peer("pinner");
+    let ended = pinner.run(&["pin", "add", &link])?.with_status(0)?;
+    ensure!(ended.event("pinned")?["cid"] == cid.as_str(), "{:?}", ended.lines);
+    ensure!(ended.stderr.contains("not announced"), "{}", ended.stderr);
+    sharing.close()?;
+    let mut up = start(&pinner, &middle, &["up", "--provide", "all"])?;
+    until_told(&pinner, &mut up, 0)?;
+    find(&place, &middle, &cid, 3)?;
+    ensure!(records(&place.peer("middle"))? == 0, "a record was kept");
+    // The root and 2 leaves, each to the one in the middle.
+    pinner.run_attached(&["pin", "add", &cid])?.with_status(0)?;
+    while number(&announcements(&pinner)?, "records")? < 3 {
+        ensure!(up.process.is_running()?, "it ended");
+    }
+    find(&place, &middle, &cid, 0)?;
+    // And back.
+    pinner.run_attached(&["pin", "add", &link])?.with_status(0)?;
+    until_told(&pinner, &mut up, 0)?;
+    up.close()?;
+    middle.close()?;
+    Ok(())
+}
+
 #[test]
 fn an_announced_share_is_found_by_everybody() -> Result<()> {
     let place = Place::new()?;

@@ -1,12 +1,12 @@
 //! `pin`.
 
 use peerage_content::name;
-use peerage_peer::{Link, Peer};
+use peerage_peer::{Link, Peer, PinOptions};
 
 use super::failure::Fails as _;
 use super::get::{failed, sources};
 use super::share::whole;
-use crate::api::{self, Event, Failure, Kind, PinKind};
+use crate::api::{self, Event, Failure, Kind, NoticeKind, PinKind};
 use crate::backend::Sink;
 
 pub(super) async fn add(peer: &Peer, request: api::Pin, out: &Sink) -> Result<(), Failure> {
@@ -19,10 +19,18 @@ pub(super) async fn add(peer: &Peer, request: api::Pin, out: &Sink) -> Result<()
         };
         drop(query);
         let called = request.name.clone().unwrap_or_default();
-        if let Err(error) = peer.pin(at, &called, true, sources).await {
+        let options = PinOptions { name: &called, recursive: true, announce: link.find };
+        if let Err(error) = peer.pin(at, options, sources).await {
             return Err(failed(peer, source, error).await);
         }
         out.send(Event::Pinned { cid: at.to_string(), name: called }).await;
+        if !link.find {
+            let message = format!(
+                "{at} is served but not announced: its link is for those only who have it (find=no); to have \
+                 everybody find it, pin it by its CID alone"
+            );
+            out.send(Event::notice(NoticeKind::Announced, message)).await;
+        }
     }
     Ok(())
 }
