@@ -68,6 +68,9 @@ fn a_peer_that_is_in_no_dht() -> Result<()> {
     ensure!(status["dht"].as_array().is_some_and(Vec::is_empty), "{status}");
     let ended = place.peer("a").run_attached(&["peers", "--dht"])?.with_status(0)?;
     ensure!(ended.lines.is_empty() && ended.stderr.contains("--dht off"), "{}", ended.stderr);
+    // Both flags of that name.
+    let ended = place.peer("c").run(&["--dht", "off", "peers", "--dht"])?.with_status(0)?;
+    ensure!(ended.lines.is_empty() && ended.stderr.contains("--dht off"), "{}", ended.stderr);
     // Nobody is told that we answer, and nobody who asks is answered.
     let message =
         place.peer("b").run(&["find-peer", &field(&up.ready, "peer_id")?, "--bootstrap", &up.addr()?])?;

@@ -3,11 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Arg, Args, Subcommand, value_parser};
 use clap_complete::Shell;
 
-use super::values::{self, DhtFlag};
-use crate::api::{Profile, Provide};
+use super::values;
+use crate::api::{Dht, Profile, Provide};
+
+/// The mode of the DHTs as a flag of `peers`, which has another `--dht`: that
+/// of every command, by its id.
+fn mode_beside_table() -> Arg {
+    let arg = Arg::new("dht").long("dht-mode").value_name("MODE").value_parser(value_parser!(Dht));
+    arg.help("What --dht MODE is before the command").help_heading("Network")
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -29,10 +36,11 @@ pub(crate) enum Command {
         address: String,
     },
     /// List the peers connected now
+    #[command(arg(mode_beside_table()))]
     Peers {
         /// Those in the routing tables of the DHTs instead
-        #[arg(long, num_args = 0, default_missing_value = "table", value_parser = values::dht_table())]
-        dht: Option<DhtFlag>,
+        #[arg(id = "table", long = "dht")]
+        table: bool,
     },
     Find(FindArgs),
     FindPeer(FindPeerArgs),

@@ -12,8 +12,7 @@ use clap::{Args, Parser};
 pub(crate) use commands::Command;
 pub(crate) use request::{Action, Terminal, link_from_input};
 
-use crate::api::Network;
-use values::DhtFlag;
+use crate::api::{Dht, Network};
 
 /// Share files and folders directly between peers.
 #[derive(Debug, Parser)]
@@ -68,8 +67,8 @@ pub(crate) struct NetworkFlags {
     bootstrap: Option<Vec<String>>,
 
     /// Part in the DHTs, where peers and content are found [default: auto]
-    #[arg(long, global = true, value_name = "MODE", value_parser = values::dht_mode())]
-    dht: Option<DhtFlag>,
+    #[arg(long, global = true, value_name = "MODE", value_enum)]
+    dht: Option<Dht>,
 
     /// Use private and loopback addresses in the public DHT's protocol, too: for tests
     #[arg(long, global = true)]
@@ -95,10 +94,7 @@ impl NetworkFlags {
         Network {
             listen: self.listen,
             bootstrap: self.bootstrap.map(values::without_none),
-            dht: match self.dht {
-                Some(DhtFlag::Mode(mode)) => Some(mode),
-                Some(DhtFlag::Table) | None => None,
-            },
+            dht: self.dht,
             dht_private_addresses: self.dht_private_addresses,
             routers: self.routers,
             no_mdns: self.no_mdns,
@@ -132,7 +128,6 @@ pub(crate) fn repository(flag: Option<PathBuf>) -> Result<PathBuf, crate::api::F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Dht;
     use clap::CommandFactory as _;
 
     #[test]
@@ -223,6 +218,8 @@ mod tests {
         for (line, dht) in [
             (&["peerage", "peers", "--dht"][..], None),
             (&["peerage", "--dht", "client", "peers"], Some(Dht::Client)),
+            (&["peerage", "--dht", "off", "peers", "--dht"], Some(Dht::Off)),
+            (&["peerage", "peers", "--dht", "--dht-mode", "off"], Some(Dht::Off)),
         ] {
             assert_eq!(
                 Cli::try_parse_from(line).unwrap().globals.network.into_network().dht,

@@ -9,7 +9,6 @@ use peerage_content::name::escape;
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::commands::{Command, PinCommand, SharesCommand, SourceArgs};
-use super::values::DhtFlag;
 use crate::api::{
     Add, Cat, Event, Failure, Find, Folder, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share,
     Source, StatTarget, Unpin, Unshare,
@@ -101,7 +100,7 @@ impl Command {
             Self::Id => Request::Id,
             Self::Ping(args) => Request::Ping(Ping { target: ping_target(args.target)?, count: args.count }),
             Self::Connect { address } => Request::Connect { address },
-            Self::Peers { dht } => Request::Peers { dht: dht == Some(DhtFlag::Table) },
+            Self::Peers { table } => Request::Peers { dht: table },
             Self::Find(args) => Request::Find(Find { cid: findable(&args.cid)?, limit: args.limit }),
             Self::FindPeer(args) => Request::FindPeer { peer: peer_id(&args.peer)? },
             Self::Provide(args) => Request::Provide { cid: findable(&args.cid)? },
@@ -456,6 +455,7 @@ mod tests {
             (&["status"], Request::Status),
             (&["peers", "--dht"], Request::Peers { dht: true }),
             (&["--dht", "off", "peers"], Request::Peers { dht: false }),
+            (&["--dht", "off", "peers", "--dht"], Request::Peers { dht: true }),
             (&["id"], Request::Id),
             (&["peers"], Request::Peers { dht: false }),
             (&["pin", "ls"], Request::PinLs),

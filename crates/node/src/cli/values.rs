@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use clap::builder::TypedValueParser;
 use peerage_content::name::escape;
 use peerage_identity::Multiaddr;
-
-use crate::api::Dht;
 
 /// `--bootstrap none`.
 const NONE: &str = "none";
@@ -30,23 +27,6 @@ pub(crate) fn bootstrap(text: &str) -> Result<String, String> {
 pub(crate) fn without_none(mut peers: Vec<String>) -> Vec<String> {
     peers.retain(|peer| peer != NONE);
     peers
-}
-
-/// What follows `--dht`. For `peers`, whose own flag has that name, nothing does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DhtFlag {
-    Mode(Dht),
-    Table,
-}
-
-/// `--dht MODE`.
-pub(crate) fn dht_mode() -> impl TypedValueParser<Value = DhtFlag> {
-    clap::builder::EnumValueParser::<Dht>::new().map(DhtFlag::Mode)
-}
-
-/// `peers --dht`.
-pub(crate) fn dht_table() -> impl TypedValueParser<Value = DhtFlag> {
-    clap::builder::NonEmptyStringValueParser::new().map(|_| DhtFlag::Table)
 }
 
 /// The URL of a router, as it was typed.
