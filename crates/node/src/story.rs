@@ -12,6 +12,8 @@ use crate::api::{Event, Failure, NoticeKind, Request};
 pub(crate) struct Story {
     request: Request,
     ready: bool,
+    /// Where it was said to be reached last.
+    reachable: Option<Event>,
     done: Option<Instant>,
     /// Lines of a list that were printed.
     items: u64,
@@ -25,7 +27,16 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new(request: Request) -> Self {
-        Self { request, ready: false, done: None, items: 0, repeated: 0, bytes: 0, found: BTreeSet::new() }
+        Self {
+            request,
+            ready: false,
+            reachable: None,
+            done: None,
+            items: 0,
+            repeated: 0,
+            bytes: 0,
+            found: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -50,7 +61,21 @@ impl Story {
     /// Notes `event`; gives it back if it is new.
     pub(crate) fn tell(&mut self, event: Event) -> Option<Event> {
         match &event {
-            Event::Ready { .. } if std::mem::replace(&mut self.ready, true) => return None,
+            Event::Ready { addrs, reachability, link, shares, .. } => {
+                let reachable = Event::Reachable {
+                    addrs: addrs.clone(),
+                    reachability: reachability.clone(),
+                    link: link.clone(),
+                    shares: shares.clone(),
+                };
+                if std::mem::replace(&mut self.ready, true) {
+                    return self.tell(reachable);
+                }
+                self.reachable = Some(reachable);
+            }
+            Event::Reachable { .. } if self.reachable.replace(event.clone()).as_ref() == Some(&event) => {
+                return None;
+            }
             Event::Done { .. } => {
                 if self.done.is_some() {
                     return None;
@@ -126,18 +151,21 @@ mod tests {
         let said: Vec<bool> = ["a", "b", "c"].map(|cid| story.tell(pin(cid)).is_some()).into();
         assert_eq!(said, [false, false, true]);
 
-        let ready = || Event::Ready {
+        let ready = |addr: &str| Event::Ready {
             peer_id: String::new(),
-            addrs: vec![],
+            addrs: vec![addr.to_owned()],
             reachability: String::new(),
             cid: None,
             link: None,
             shares: vec![],
         };
         let mut story = Story::new(Request::Up { provide: crate::api::Provide::Roots });
-        assert!(story.tell(ready()).is_some());
+        assert!(story.tell(ready("a")).is_some());
         assert!(matches!(story.take_over(), Some(Event::Notice { .. })));
-        assert!(story.tell(ready()).is_none());
+        assert!(story.tell(ready("a")).is_none());
+        // The new owner is somewhere else, which is news once.
+        assert!(matches!(story.tell(ready("b")), Some(Event::Reachable { addrs, .. }) if addrs == ["b"]));
+        assert!(story.tell(ready("b")).is_none());
         assert_eq!(story.interrupted(), Ok(()));
         assert!(Story::new(cat()).interrupted().is_err());
     }

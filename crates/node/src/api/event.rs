@@ -26,6 +26,18 @@ pub(crate) enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         shares: Vec<SharedRoot>,
     },
+    /// `share` and `up`: what is known of where they can be reached is news.
+    Reachable {
+        /// All of them, as in `ready`.
+        addrs: Vec<String>,
+        /// As in `ready`.
+        reachability: String,
+        /// The first root's, with the addresses of now; `share` only, like the next.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        shares: Vec<SharedRoot>,
+    },
     /// `share` and `add` read files. Not printed as JSON: `ready` comes first there.
     Importing { bytes: u64, total: Option<u64>, path: Option<String> },
     /// `get`, `pin add` and `verify` go on; at most two a second.
@@ -316,6 +328,16 @@ mod tests {
         assert_eq!(
             line(&ready),
             r#"{"event":"ready","peer_id":"12D3","addrs":["/ip4/127.0.0.1/tcp/1/p2p/12D3"],"reachability":"unknown"}"#
+        );
+        let reachable = Event::Reachable {
+            addrs: vec!["/ip4/5.6.7.8/tcp/1/p2p/12D3".into()],
+            reachability: "public".into(),
+            link: Some("ipfs://b".into()),
+            shares: vec![],
+        };
+        assert_eq!(
+            line(&reachable),
+            r#"{"event":"reachable","addrs":["/ip4/5.6.7.8/tcp/1/p2p/12D3"],"reachability":"public","link":"ipfs://b"}"#
         );
         let progress = Event::Progress { bytes: 1, total: Some(2), sources: 3, via: vec![] };
         assert_eq!(line(&progress), r#"{"event":"progress","bytes":1,"total":2,"sources":3}"#);

@@ -10,6 +10,7 @@ mod look;
 mod network;
 mod open;
 mod pins;
+mod reach;
 mod share;
 mod status;
 

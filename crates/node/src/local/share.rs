@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use peerage_content::{Cid, name};
-use peerage_identity::{Multiaddr, PeerId, Scope};
-use peerage_peer::{Added, Link, Peer, Reach, Remark};
+use peerage_identity::{Multiaddr, PeerId};
+use peerage_peer::{Added, Link, Peer, Remark};
 use peerage_store::{RootEntry, RootKind};
 
 use super::announce::Announcer;
 use super::failure::Fails as _;
+use super::reach::{Following, News, Standing};
 use super::{files, open};
 use crate::api::{self, Event, Failure, Kind, NoticeKind, SharedRoot};
 use crate::backend::{Cancel, Sink};
@@ -44,19 +45,27 @@ pub(super) async fn share(
     for root in share.roots() {
         remarks(root, request.preserve, out).await;
     }
-    let shares: Vec<SharedRoot> =
-        share.roots().iter().map(|root| shared(peer, root, request.announce)).collect();
+    let standing = Standing::of(peer).await;
+    let roots = share.roots().to_vec();
+    let listed = |standing: &Standing| -> Vec<SharedRoot> {
+        let hints = standing.hints();
+        roots.iter().map(|root| shared(root, &hints, request.announce)).collect()
+    };
+    let shares = listed(&standing);
     let total = share.roots().iter().map(|root| root.dag_size).sum::<u64>();
     out.send(Event::Ready {
         peer_id: peer.id().to_string(),
-        addrs: strings(&peer.listen_addrs()),
-        reachability: reachability(peer).await.to_owned(),
+        addrs: strings(&standing.addrs()),
+        reachability: standing.reachability().to_owned(),
         cid: shares.first().map(|share| share.cid.clone()),
         link: shares.first().map(|share| share.link.clone()),
         shares,
     })
     .await;
-    reach(peer, out).await;
+    if let Some(advice) = standing.advice() {
+        out.send(Event::notice(NoticeKind::Reachability, advice)).await;
+    }
+    let mut following = Following::new(standing);
     if request.announce {
         let message = "it is announced: everybody can find and fetch it, by its link or by its CID alone";
         out.send(Event::notice(NoticeKind::Announced, message)).await;
@@ -83,6 +92,10 @@ pub(super) async fn share(
             _ = tick.tick() => {
                 watch.look(peer, out).await;
                 open::notices(peer, out).await;
+                if let Some(news) = following.look(peer).await {
+                    let shares = listed(&news.now);
+                    tell(news, shares, out).await;
+                }
                 if !told && records(peer).await - before >= announcing.len() as u64 {
                     told = true;
                     for root in share.roots() {
@@ -188,15 +201,17 @@ pub(super) async fn up(
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let served = peer.serve_kept();
+    let standing = Standing::of(peer).await;
     out.send(Event::Ready {
         peer_id: peer.id().to_string(),
-        addrs: strings(&peer.listen_addrs()),
-        reachability: reachability(peer).await.to_owned(),
+        addrs: strings(&standing.addrs()),
+        reachability: standing.reachability().to_owned(),
         cid: None,
         link: None,
         shares: Vec::new(),
     })
     .await;
+    let mut following = Following::new(standing);
     let mut announcer = Announcer::new(peer, provide);
     let mut tick = tokio::time::interval(TICK);
     {
@@ -205,7 +220,12 @@ pub(super) async fn up(
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
-                _ = tick.tick() => open::notices(peer, out).await,
+                _ = tick.tick() => {
+                    open::notices(peer, out).await;
+                    if let Some(news) = following.look(peer).await {
+                        tell(news, Vec::new(), out).await;
+                    }
+                }
                 () = &mut announcing => break,
             }
         }
@@ -279,13 +299,34 @@ pub(super) fn whole(link: &Link) -> Result<(), Failure> {
     Err(Failure::usage(format!("{path} is below a root: name the root's CID alone, as it is listed")))
 }
 
-fn shared(peer: &Peer, root: &Added, announced: bool) -> SharedRoot {
+/// Tells where this peer is by now, and the links that lead there.
+async fn tell(news: News, shares: Vec<SharedRoot>, out: &Sink) {
+    let News { now, message, more, event } = news;
+    if let Some(mut message) = message {
+        for share in shares.iter().filter(|_| more) {
+            // The link is in URL characters only; a path is anything.
+            message.push_str(&format!("\n\n  peerage get \"{}\"\n", share.link));
+        }
+        out.send(Event::notice(NoticeKind::Reachability, message)).await;
+    }
+    if event {
+        out.send(Event::Reachable {
+            addrs: strings(&now.addrs()),
+            reachability: now.reachability().to_owned(),
+            link: shares.first().map(|share| share.link.clone()),
+            shares,
+        })
+        .await;
+    }
+}
+
+fn shared(root: &Added, hints: &[Multiaddr], announced: bool) -> SharedRoot {
     let mut link = Link::new(root.cid);
     if let Some(name) = &root.name {
         link.set_name(name);
     }
     link.find = announced;
-    link.providers = hints(&peer.listen_addrs());
+    link.providers = hints.to_vec();
     SharedRoot {
         path: root.paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(" "),
         cid: root.cid.to_string(),
@@ -293,53 +334,6 @@ fn shared(peer: &Peer, root: &Added, announced: bool) -> SharedRoot {
         size: root.size,
         announced,
     }
-}
-
-/// Public addresses, then private ones; those of this machine if there is nothing else.
-fn hints(addrs: &[Multiaddr]) -> Vec<Multiaddr> {
-    let of = |scope: Scope| addrs.iter().filter(move |addr| addr.scope() == scope).cloned();
-    let mut hints: Vec<_> = of(Scope::Public).chain(of(Scope::Private)).collect();
-    if hints.is_empty() {
-        hints.extend(of(Scope::Loopback));
-    }
-    hints
-}
-
-/// What others say; and until one says anything, what our addresses do.
-pub(super) async fn reachability(peer: &Peer) -> &'static str {
-    let is_public = |addr: &Multiaddr| addr.scope() == Scope::Public;
-    match peer.reachability().await.reach {
-        Reach::Public(_) => "public",
-        Reach::Private => "private",
-        Reach::Unknown if peer.listen_addrs().iter().any(is_public) => "unknown",
-        Reach::Unknown => "private",
-    }
-}
-
-/// Says in words who can fetch, and what to do for the others.
-async fn reach(peer: &Peer, out: &Sink) {
-    if matches!(peer.reachability().await.reach, Reach::Public(_)) {
-        return;
-    }
-    let addrs = peer.listen_addrs();
-    let port = |scope: Scope| {
-        let addr = addrs.iter().find(|addr| addr.scope() == scope)?;
-        addr.to_tcp_addr().map(|socket| socket.port())
-    };
-    let message = if let Some(port) = port(Scope::Public) {
-        format!(
-            "this computer has a public address; if others cannot connect, let TCP port {port} through its firewall"
-        )
-    } else if let Some(port) = port(Scope::Private) {
-        format!(
-            "reachable on this network only: from elsewhere, forward TCP port {port} of your router to this \
-             computer, or join both computers to one VPN"
-        )
-    } else {
-        "reachable on this computer only: for others, leave out --listen, or name an address of this network"
-            .to_owned()
-    };
-    out.send(Event::notice(NoticeKind::Reachability, message)).await;
 }
 
 pub(super) fn strings(addrs: &[Multiaddr]) -> Vec<String> {
@@ -365,5 +359,75 @@ pub(super) async fn remarks(root: &Added, preserve: bool, out: &Sink) {
         let message =
             format!("executable files: {}; that they are is not kept, see --preserve", root.executables);
         out.send(Event::notice(NoticeKind::Other, message)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use peerage_peer::Config;
+
+    use super::*;
+    use crate::api::PathText;
+    use crate::backend::Canceller;
+
+    /// A peer to which loopback is the world.
+    async fn start(repo: PathBuf) -> Peer {
+        let mut config = Config::new(repo);
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.engine.reachability.private_addresses = true;
+        config.engine.reachability.probe_gap = Duration::ZERO;
+        Peer::start(config).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_share_tells_when_others_have_reached_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "something").unwrap();
+        let (peer, other) = (start(dir.path().join("a")).await, start(dir.path().join("b")).await);
+        let request = api::Share {
+            paths: vec![PathText(file)],
+            announce: false,
+            keep: false,
+            once: false,
+            separate: false,
+            preserve: false,
+        };
+        let (sink, mut events) = Sink::new();
+        let (canceller, cancel) = Canceller::new();
+        let sharing = async {
+            let result = share(&peer, request, &sink, &cancel).await;
+            drop(sink);
+            result
+        };
+        let watching = async {
+            let mut first = None;
+            let mut notices = Vec::new();
+            while let Some(event) = events.recv().await {
+                match event {
+                    Event::Ready { reachability, link, .. } => {
+                        assert_eq!(reachability, "private");
+                        first = link;
+                        peer.connect(&other.listen_addrs()[0]).await.unwrap();
+                    }
+                    Event::Reachable { addrs, reachability, link, shares } => {
+                        assert_eq!(reachability, "public");
+                        assert_eq!(addrs, strings(&peer.listen_addrs()));
+                        // It leads to the same place.
+                        assert_eq!((&link, shares.len()), (&first, 1));
+                        canceller.cancel();
+                    }
+                    Event::Notice { message, .. } => notices.push(message),
+                    _ => {}
+                }
+            }
+            notices
+        };
+        let (result, notices) = tokio::join!(sharing, watching);
+        result.unwrap();
+        assert!(notices.iter().any(|said| said.contains("on this computer only")), "{notices:?}");
+        assert!(notices.iter().any(|said| said.contains("from everywhere")), "{notices:?}");
     }
 }

@@ -5,7 +5,8 @@ use peerage_peer::{DhtStatus, FindEvent, Key, Mode, Peer};
 use peerage_store::RootKind;
 
 use super::find::place_of;
-use super::share::{reachability, strings};
+use super::reach::Standing;
+use super::share::strings;
 use crate::api::{
     Announcements, BucketState, Connections, DhtPeer, DhtState, Event, Failure, Kind, MappingState,
     MdnsState, NoticeKind, Status, StoreState,
@@ -16,11 +17,12 @@ pub(super) async fn status(peer: &Peer, out: &Sink) -> Result<(), Failure> {
     let peers = peer.peers().await;
     let outbound = peers.iter().filter(|info| info.outbound).count() as u64;
     let totals = peer.totals().await;
+    let standing = Standing::of(peer).await;
     let status = Status {
         peer_id: peer.id().to_string(),
         agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
-        addrs: strings(&peer.listen_addrs()),
-        reachability: reachability(peer).await.to_owned(),
+        addrs: strings(&standing.addrs()),
+        reachability: standing.reachability().to_owned(),
         mapping: peer.mapping_status().map(|mapping| MappingState {
             external: strings(&mapping.external),
             problem: mapping.failure.map(|failure| failure.to_string()),

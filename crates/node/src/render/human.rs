@@ -191,6 +191,8 @@ impl Human {
             | Event::Searching { .. }
             | Event::Finished(_)
             | Event::Announced { .. }
+            // A notice says it.
+            | Event::Reachable { .. }
             | Event::Notice { .. }
             | Event::Unknown => {}
         }
