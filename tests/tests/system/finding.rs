@@ -250,7 +250,7 @@ fn a_look_up_is_interrupted() -> Result<()> {
     let place = Place::new()?;
     let router = Router::start(None)?;
     let peer = place.peer("a");
-    for args in [&["find", NOWHERE][..], &["find-peer", NOBODY]] {
+    for args in [&["find", NOWHERE][..], &["find-peer", NOBODY], &["peers", "--dht"]] {
         let mut looking = peer.start(&[args, &["--router", &router.url]].concat())?;
         router.question()?;
         looking.wait_for("searching")?;

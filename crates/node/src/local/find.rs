@@ -22,7 +22,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 const ADDRS_TOLD: usize = 64;
 
 /// A look-up, and what it came to so far.
-struct LookUp<'a> {
+pub(super) struct LookUp<'a> {
     find: Find,
     out: &'a Sink,
     /// What is looked for, in words.
@@ -41,7 +41,7 @@ enum News {
 }
 
 impl<'a> LookUp<'a> {
-    fn new(find: Find, out: &'a Sink, goal: &'static str) -> Self {
+    pub(super) fn new(find: Find, out: &'a Sink, goal: &'static str) -> Self {
         let began = Instant::now();
         let mut tick = tokio::time::interval_at(began + PROGRESS_AFTER, PROGRESS_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -64,6 +64,15 @@ impl<'a> LookUp<'a> {
                     None => return Err(Failure::new(Kind::Failed, "the peer is stopping")),
                 },
                 _ = self.tick.tick() => self.tell_progress().await,
+            }
+        }
+    }
+
+    /// Runs to the end, for what the peer learns by it. Progress is told.
+    pub(super) async fn finish(mut self) -> Result<Finished, Failure> {
+        loop {
+            if let News::Finished(reports) = self.next().await? {
+                return Ok(self.finished(Some(reports)));
             }
         }
     }

@@ -1,10 +1,10 @@
 //! `status` and `peers --dht`: how this peer stands.
 
 use peerage_identity::PeerId;
-use peerage_peer::{DhtStatus, FindEvent, Key, Mode, Peer};
+use peerage_peer::{DhtStatus, Key, Mode, Peer};
 use peerage_store::RootKind;
 
-use super::find::place_of;
+use super::find::{LookUp, place_of};
 use super::reach::Standing;
 use super::share::strings;
 use crate::api::{
@@ -106,8 +106,8 @@ pub(super) async fn dht_peers(peer: &Peer, out: &Sink) -> Result<(), Failure> {
     let mut servers = peer.dht_servers().await;
     if servers.values().all(Vec::is_empty) {
         // A peer that has just started knows whom it may ask, and nobody yet.
-        let mut find = peer.find_peer(peer.id());
-        while !matches!(find.next().await, None | Some(FindEvent::Finished(_))) {}
+        let find = peer.find_peer(peer.id());
+        LookUp::new(find, out, "looking for peers of the DHTs").finish().await?;
         servers = peer.dht_servers().await;
     }
     let local = Key::of_peer(&peer.id());
