@@ -76,6 +76,25 @@ fn a_new_key_is_announced_at_once_by_one_lookup() {
 }
 
 #[test]
+fn each_key_says_whether_it_was_told() {
+    let mut rig = rig(200, 0, SweepConfig::default());
+    let told = |rig: &Rig, n| rig.sweep.is_told(&multihash(n));
+    assert!(!told(&rig, 1), "it is not announced");
+    rig.act(|sweep, now| sweep.announce(&multihash(1), now)).unwrap();
+    rig.act(|sweep, now| sweep.insert(&multihash(2), now)).unwrap();
+    assert!(!told(&rig, 1) && told(&rig, 2), "of the second an earlier run has told");
+    rig.run_for(Duration::from_secs(60));
+    assert!(told(&rig, 1) && told(&rig, 2));
+    // Another one, with nobody to tell.
+    rig.act(|sweep, now| sweep.set_online(false, now));
+    rig.act(|sweep, now| sweep.announce(&multihash(3), now)).unwrap();
+    rig.run_for(Duration::from_secs(60));
+    assert!(told(&rig, 1) && !told(&rig, 3));
+    rig.act(|sweep, _| sweep.remove(&multihash(1)));
+    assert!(!told(&rig, 1));
+}
+
+#[test]
 fn a_few_keys_take_no_more_lookups_than_each_for_itself() {
     for servers in [10, 500, 10_000] {
         let mut rig = rig(servers, 0, SweepConfig::default());

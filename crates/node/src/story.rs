@@ -21,7 +21,8 @@ pub(crate) struct Story {
     repeated: u64,
     /// Bytes of a file that were printed.
     bytes: u64,
-    /// Peers that were found, in no order: what is repeated is known by its id.
+    /// Peers that were found and roots that were announced, in no order: what
+    /// is repeated is known by its name.
     found: BTreeSet<String>,
 }
 
@@ -83,6 +84,9 @@ impl Story {
                 self.done = Some(Instant::now());
             }
             Event::Data(data) => self.bytes += data.bytes.len() as u64,
+            Event::Announced { cid, network } if !self.found.insert(format!("{cid} {network:?}")) => {
+                return None;
+            }
             Event::Provider(peer)
                 if !self.found.insert(format!("{} {}", peer.peer_id, peer.addrs.is_empty())) =>
             {

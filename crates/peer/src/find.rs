@@ -64,6 +64,13 @@ pub struct Announcing {
     taken: bool,
 }
 
+impl Announcing {
+    /// The DHTs whose servers have been told of it, by now or by an earlier run.
+    pub async fn told(&self) -> Vec<Network> {
+        self.peer.ask(|reply| Input::Told { cid: self.cid, reply }).await.unwrap_or_default()
+    }
+}
+
 impl Drop for Announcing {
     fn drop(&mut self) {
         if self.taken {

@@ -38,6 +38,12 @@ fn until_told(peer: &Peer, owner: &mut Sharing, keys: u64) -> Result<Value> {
     }
 }
 
+/// Waits until so many keys are announced, or would be if there were anybody.
+fn until_asked(peer: &Peer, keys: u64) -> Result<()> {
+    while number(&announcements(peer)?, "keys")? != keys {}
+    Ok(())
+}
+
 /// Records that the one in the middle keeps.
 fn records(middle: &Peer) -> Result<u64> {
     let status = middle.run_attached(&["status"])?.with_status(0)?.event("status")?;
@@ -125,7 +131,7 @@ fn an_announced_share_is_found_by_everybody() -> Result<()> {
         sharing.ready
     );
     let announced = sharing.process.wait_for("announced")?;
-    ensure!(announced["cid"] == cid.as_str(), "{announced}");
+    ensure!(announced["cid"] == cid.as_str() && announced["network"] == "lan", "{announced}");
     find(&place, &middle, &cid, 0)?;
     let dest = place.path("dest");
     let get = ["get", &cid, "-o", text(&dest), "--dht", "client", "--bootstrap", &middle.addr()?];
@@ -133,8 +139,48 @@ fn an_announced_share_is_found_by_everybody() -> Result<()> {
     data::assert_same(&file, &dest)?;
     sharing.process.interrupt()?;
     let words = sharing.process.finish()?.with_status(0)?.stderr;
-    ensure!(words.contains("everybody"), "{words}");
+    ensure!(words.contains("on this network only"), "{words}");
     middle.close()?;
+    Ok(())
+}
+
+/// What is said of each of several roots is true of it, and nothing is said
+/// before anybody was told.
+#[test]
+fn each_root_is_announced_for_itself() -> Result<()> {
+    let place = Place::new()?;
+    let files: Vec<_> = (0..3).map(|n| place.path(&format!("file{n}"))).collect();
+    for (n, file) in (0..).zip(&files) {
+        data::random(file, 1000, n)?;
+    }
+    let middle = place.peer("middle").up()?;
+    let paths: Vec<&str> = files.iter().map(|file| text(file)).collect();
+    let share = [&["share", "--announce", "--separate"], &paths[..]].concat();
+    let mut sharing = start(&place.peer("sharer"), &middle, &share)?;
+    let shares = sharing.ready["shares"].as_array().context("no shares")?.clone();
+    for _ in &shares {
+        let announced = sharing.process.wait_for("announced")?;
+        let cid = field(&announced, "cid")?;
+        ensure!(shares.iter().any(|share| share["cid"] == cid.as_str()), "{announced}");
+        find(&place, &middle, &cid, 0)?;
+    }
+    sharing.close()?;
+    middle.close()?;
+    // With nobody to tell, it is never said.
+    let alone = place.peer("alone");
+    let lonely = Sharing::start(alone.command(&["share", "--announce", text(&files[0])]))?;
+    until_asked(&alone, 1)?;
+    lonely.process.interrupt()?;
+    let ended = lonely.process.finish()?.with_status(0)?;
+    ensure!(!ended.lines.iter().any(|line| line.contains("announced\"")), "{:?}", ended.lines);
+    // Without a DHT it makes no sense, on a peer of one's own and by way of an owner.
+    let off = [&["share", "--announce", text(&files[0])], &["--dht", "off"][..]].concat();
+    let message = alone.run(&off)?.with_status(2)?.error("usage")?;
+    ensure!(message.contains("--dht off"), "{message}");
+    let owner = Sharing::start(alone.command(&["up", "--dht", "off"]))?;
+    let ended = alone.run_attached(&["share", "--announce", text(&files[0])])?.with_status(2)?;
+    ensure!(ended.error("usage")?.contains("--dht off"), "{}", ended.stderr);
+    owner.close()?;
     Ok(())
 }
 

@@ -112,6 +112,12 @@ impl Job {
         self.entries.binary_search_by(|entry| entry.key.cmp(key)).is_ok()
     }
 
+    /// Whether a server was told of this key, if it is one of its own.
+    pub(super) fn is_told(&self, key: &Key) -> Option<bool> {
+        let index = self.entries.binary_search_by(|entry| entry.key.cmp(key)).ok()?;
+        Some(self.entries[index].told > 0)
+    }
+
     /// Where it begins.
     pub(super) fn first(&self) -> u64 {
         self.entries.first().map_or(0, |entry| position(&entry.key))

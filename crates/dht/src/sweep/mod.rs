@@ -194,6 +194,18 @@ impl Sweep {
         Ok((key, hash))
     }
 
+    /// Whether servers have a key that is held here: one was told of it since it
+    /// was new, or by an earlier run, and it does not wait to be told again.
+    #[must_use]
+    pub fn is_told(&self, multihash: &[u8]) -> bool {
+        let key = Key::of(multihash);
+        if let Some(told) = self.work.soon_told(&key) {
+            return told;
+        }
+        let waits = self.soon.contains_key(&key) || self.later.contains_key(&key);
+        !waits && self.keys.held.contains_key(&key)
+    }
+
     /// Whether there is anybody to ask, and an address of ours to tell: from
     /// the DHT's first peer on. What became due meanwhile follows at
     /// [`SweepConfig::catch_up`] times the usual pace.

@@ -52,6 +52,11 @@ impl Work {
         self.of_class(Class::Soon).any(|job| job.contains(key))
     }
 
+    /// Whether a server was told of a key that is on its way because it is new.
+    pub(super) fn soon_told(&self, key: &Key) -> Option<bool> {
+        self.of_class(Class::Soon).find_map(|job| job.is_told(key))
+    }
+
     fn told_now(&self, class: Class) -> usize {
         self.deliveries.values().filter(|delivery| delivery.class == class).count()
     }

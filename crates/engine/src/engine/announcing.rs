@@ -116,6 +116,15 @@ impl Engine {
         taken
     }
 
+    /// The DHTs whose servers have been told of a block that is announced, by
+    /// now or by an earlier run.
+    #[must_use]
+    pub fn told_of(&self, cid: &Cid) -> Vec<Network> {
+        let multihash = cid.hash().to_bytes();
+        let told = self.routing.sides.iter().filter(|side| side.sweep.is_told(&multihash));
+        told.map(|side| side.network).collect()
+    }
+
     /// Goes on where an earlier run was; before anything is announced.
     pub fn resume_announcing(&mut self, network: Network, cursor: Cursor, now: Now) {
         if let Some(side) = self.routing.side(network) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::network::{DhtPeer, Finished, Located, Provided, Status};
+use super::network::{DhtPeer, Finished, Located, Place, Provided, Status};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,8 +77,12 @@ pub(crate) enum Event {
     DhtPeer(DhtPeer),
     /// `status`.
     Status(Box<Status>),
-    /// `share`: servers of a DHT were told of a root, by now.
-    Announced { cid: String },
+    /// `share`: servers of this DHT were told of a root, by now.
+    Announced {
+        cid: String,
+        #[serde(default = "unknown_place")]
+        network: Place,
+    },
     /// `get`: the data is in place.
     Done {
         cid: String,
@@ -153,6 +157,11 @@ pub(crate) enum Event {
     /// Only to be passed over: sent by an owner that is newer than we are.
     #[serde(other)]
     Unknown,
+}
+
+/// Of an owner that is older than we are.
+fn unknown_place() -> Place {
+    Place::Unknown
 }
 
 impl Event {

@@ -1,6 +1,7 @@
 //! What `up` tells the DHTs of: the pins and announced shares of the
 //! repository, as they come and go. What was told, and how far the announcing
-//! was, is remembered, so that a restart does not tell all of it again.
+//! was, is remembered, so that a restart does not tell all of it again. And
+//! what a `share` announces as long as it runs.
 //!
 //! Single blocks are handed to the peer; all blocks of a root are listed to it
 //! as their turns come (`announce/lister.rs`), however many they are.
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::find::place_of;
-use crate::api::{Event, NoticeKind, Place, Provide};
+use crate::api::{Event, Failure, Kind, NoticeKind, Place, Provide};
 use crate::backend::Sink;
 
 /// What is remembered of the announcing, in the repository.
@@ -236,6 +237,38 @@ impl<'a> Announcer<'a> {
         let written = tokio::task::spawn_blocking(move || write(&path, &memory)).await;
         if let Ok(Err(error)) = written {
             tracing::warn!(%error, "what was announced is not remembered");
+        }
+    }
+}
+
+/// Roots that are announced while this lives, and where that was said.
+pub(super) struct Announced {
+    roots: Vec<(Announcing, Cid, BTreeSet<Place>)>,
+}
+
+impl Announced {
+    /// Begins to announce them.
+    pub(super) async fn begin(peer: &Peer, cids: impl Iterator<Item = Cid>) -> Result<Self, Failure> {
+        let mut roots = Vec::new();
+        for cid in cids {
+            let announcing = peer.announce(cid, &[]).await;
+            let announcing = announcing.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+            roots.push((announcing, cid, BTreeSet::new()));
+        }
+        Ok(Self { roots })
+    }
+
+    /// Says of each root and DHT once that it was told.
+    pub(super) async fn look(&mut self, out: &Sink) {
+        for (announcing, cid, said) in &mut self.roots {
+            if said.len() == NETWORKS.len() {
+                continue;
+            }
+            for network in announcing.told().await.into_iter().map(place_of) {
+                if said.insert(network) {
+                    out.send(Event::Announced { cid: cid.to_string(), network }).await;
+                }
+            }
         }
     }
 }

@@ -87,6 +87,16 @@ impl Standing {
         !self.mapped.is_empty() || self.port(Scope::Public).is_some()
     }
 
+    /// Whether the public DHT is told of what is announced: if nobody could
+    /// reach us, it is not.
+    pub(super) fn is_announced(&self) -> bool {
+        match self.reach {
+            Reach::Public(_) => true,
+            Reach::Unknown => self.port(Scope::Public).is_some(),
+            Reach::Private => false,
+        }
+    }
+
     fn port(&self, scope: Scope) -> Option<u16> {
         let addr = self.listen.iter().find(|addr| addr.scope() == scope)?;
         addr.to_tcp_addr().map(|socket| socket.port())
@@ -229,11 +239,14 @@ mod tests {
         assert_eq!(news.now.hints(), [addr(OUTSIDE), addr(HOME)]);
         assert_eq!(news.now.addrs().last(), Some(&addr(OUTSIDE)));
         assert_eq!(news.now.reachability(), "unknown");
+        // Others are to try it first.
+        assert!(!news.now.is_announced());
         assert!(news.message.unwrap().contains("nobody has tested"));
 
         // Others have: the link is the same.
         let news = following.compare(reached(home(Mapping::Asked, &[OUTSIDE]))).unwrap();
         assert!(news.event && !news.more && news.now.reachability() == "public");
+        assert!(news.now.is_announced());
         assert_eq!(news.now.addrs().iter().filter(|one| **one == addr(OUTSIDE)).count(), 1);
         assert!(news.message.unwrap().contains("from everywhere"));
 
@@ -262,7 +275,7 @@ mod tests {
         assert!(begins.advice().unwrap().contains("if others cannot"));
         let mut following = Following::new(begins.clone());
         let news = following.compare(Standing { reach: Reach::Private, ..begins }).unwrap();
-        assert!(news.event && news.now.reachability() == "private");
+        assert!(news.event && news.now.reachability() == "private" && !news.now.is_announced());
         assert!(news.message.unwrap().contains("others tried it and could not connect"));
     }
 

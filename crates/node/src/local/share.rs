@@ -9,7 +9,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use peerage_peer::{Added, Link, Peer, Remark};
 use peerage_store::{RootEntry, RootKind};
 
-use super::announce::Announcer;
+use super::announce::{Announced, Announcer};
 use super::failure::Fails as _;
 use super::reach::{Following, News, Standing};
 use super::{files, open};
@@ -28,6 +28,10 @@ pub(super) async fn share(
     out: &Sink,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
+    if request.announce && peer.dht_status().await.is_empty() {
+        let message = "--announce tells the DHTs, and this peer is in none (--dht off)";
+        return Err(Failure::usage(message));
+    }
     let paths: Vec<_> = request.paths.into_iter().map(|path| path.0).collect();
     let options = peerage_peer::AddOptions {
         hidden: true,
@@ -65,24 +69,24 @@ pub(super) async fn share(
     if let Some(advice) = standing.advice() {
         out.send(Event::notice(NoticeKind::Reachability, advice)).await;
     }
-    let mut following = Following::new(standing);
     if request.announce {
-        let message = "it is announced: everybody can find and fetch it, by its link or by its CID alone";
+        let message = match standing.is_announced() {
+            true => "it is being announced: then everybody can find and fetch it, by its link or by its CID alone",
+            false => {
+                "it is being announced on this network only; the public DHT is told as soon as others have \
+                 connected to this computer from there"
+            }
+        };
         out.send(Event::notice(NoticeKind::Announced, message)).await;
     }
+    let mut is_announced = standing.is_announced();
+    let mut following = Following::new(standing);
     if share.sends_nothing() {
         let message = "there is nothing to send: the link alone is enough".to_owned();
         out.send(Event::notice(NoticeKind::Other, message)).await;
     }
-    let before = records(peer).await;
-    let mut announcing = Vec::new();
-    for root in share.roots().iter().filter(|_| request.announce) {
-        match peer.announce(root.cid, &[]).await {
-            Ok(one) => announcing.push(one),
-            Err(error) => return Err(Failure::new(Kind::Failed, error.to_string())),
-        }
-    }
-    let mut told = !request.announce;
+    let cids = share.roots().iter().filter(|_| request.announce).map(|root| root.cid);
+    let mut announced = Announced::begin(peer, cids).await?;
     let roots = share.roots().iter().map(|root| root.cid).collect();
     let mut watch = Watch { fetchers: BTreeMap::new(), roots, total };
     let mut tick = tokio::time::interval(TICK);
@@ -94,14 +98,14 @@ pub(super) async fn share(
                 open::notices(peer, out).await;
                 if let Some(news) = following.look(peer).await {
                     let shares = listed(&news.now);
+                    let was = std::mem::replace(&mut is_announced, news.now.is_announced());
                     tell(news, shares, out).await;
-                }
-                if !told && records(peer).await - before >= announcing.len() as u64 {
-                    told = true;
-                    for root in share.roots() {
-                        out.send(Event::Announced { cid: root.cid.to_string() }).await;
+                    if request.announce && was && !is_announced {
+                        let message = "the public DHT is told nothing of it while nobody there can connect";
+                        out.send(Event::notice(NoticeKind::Announced, message)).await;
                     }
                 }
+                announced.look(out).await;
             }
             Some((root, who, progress)) = share.next_progress() => {
                 watch.note(root, who, progress.complete);
@@ -115,11 +119,6 @@ pub(super) async fn share(
     open::notices(peer, out).await;
     closed(peer, out).await;
     Ok(())
-}
-
-/// How many records servers of the DHTs were sent.
-async fn records(peer: &Peer) -> u64 {
-    peer.announcements().await.iter().map(|state| state.stats.records).sum()
 }
 
 /// Those who fetch. Bytes sent say nothing about what a peer has: some are

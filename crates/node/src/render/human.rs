@@ -302,7 +302,9 @@ impl Render for Human {
 fn aside(event: &Event) -> Option<String> {
     match event {
         Event::Notice { message, .. } => Some(format!("note: {}\n", tame(message))),
-        Event::Announced { cid } => Some(format!("announced: {cid}\n")),
+        Event::Announced { cid, network } => {
+            Some(format!("announced in the {}: {}\n", network::place(*network), escape(cid)))
+        }
         Event::Finished(finished) => Some(format!("{}\n", network::finished_text(finished))),
         _ => None,
     }

@@ -112,6 +112,7 @@ impl Brain {
                 let _ = reply.send(self.engine.announce(&cid, &known, now));
             }
             Input::Unannounce { cid } => self.engine.unannounce(&cid),
+            Input::Told { cid, reply } => drop(reply.send(self.engine.told_of(&cid))),
             Input::ResumeAnnouncing { network, cursor } => {
                 self.engine.resume_announcing(network, cursor, now);
             }

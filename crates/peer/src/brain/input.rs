@@ -226,6 +226,10 @@ pub(crate) enum Input {
     Unannounce {
         cid: Cid,
     },
+    Told {
+        cid: Cid,
+        reply: oneshot::Sender<Vec<Network>>,
+    },
     ResumeAnnouncing {
         network: Network,
         cursor: Cursor,

@@ -70,6 +70,7 @@ impl Brain {
             | Input::CancelFind { .. }
             | Input::Announce { .. }
             | Input::Unannounce { .. }
+            | Input::Told { .. }
             | Input::ResumeAnnouncing { .. }
             | Input::ListAnnouncements { .. }
             | Input::KeysListed { .. }
