@@ -24,6 +24,10 @@ pub struct Config {
     /// Peers of the DHT to begin with, which are asked for nothing else, such as
     /// [`PUBLIC_PEERS`](crate::PUBLIC_PEERS).
     pub seeds: Vec<Multiaddr>,
+    /// Meet nobody (`bootstrap`, `seeds`, those that an earlier run knew, the
+    /// local network) before [`Peer::join`](crate::Peer::join) is called. Who
+    /// knows where we listen is answered all the same.
+    pub quiet: bool,
     /// Find and be found on the local network, by mDNS. Not while all
     /// addresses to listen at are loopback ones.
     pub mdns: bool,
@@ -63,6 +67,7 @@ impl Config {
             perf: false,
             bootstrap: Vec::new(),
             seeds: Vec::new(),
+            quiet: false,
             mdns: false,
             portmap: false,
             routers: Vec::new(),

@@ -144,7 +144,7 @@ impl Peer {
     /// How mDNS goes; `None` if it is off.
     #[must_use]
     pub fn mdns_status(&self) -> Option<mdns::Status> {
-        let mdns = self.inner().mdns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mdns = self.inner().meeting.nearby.lock().unwrap_or_else(PoisonError::into_inner);
         mdns.as_ref().map(Nearby::status)
     }
 

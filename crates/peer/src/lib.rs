@@ -32,6 +32,7 @@ mod config;
 mod files;
 mod find;
 mod get;
+mod join;
 mod keep;
 mod link;
 mod listing;

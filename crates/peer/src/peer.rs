@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use peerage_base::{Instant, Now, UnixTime};
+use peerage_dht::Network;
 use peerage_engine::{Engine, JobId};
 use peerage_exchange::PeerStats;
 use peerage_identity::keyfile::{self, KeyFileError};
@@ -20,10 +21,10 @@ use tokio::time::timeout;
 
 use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::config::Config;
+use crate::join::{Ahead, Meeting};
 use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
 use crate::net::mapping::Mapping;
-use crate::net::nearby::Nearby;
 use crate::net::{Net, accept, connection, interfaces};
 use crate::pool::Pool;
 use crate::remember;
@@ -93,7 +94,7 @@ pub(crate) struct Inner {
     report: OpenReport,
     next_job: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    pub(crate) mdns: Mutex<Option<Nearby>>,
+    pub(crate) meeting: Meeting,
     pub(crate) mapping: Mutex<Option<Mapping>>,
     brain: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<RepoLock>>,
@@ -109,9 +110,18 @@ impl Peer {
         let lock = RepoLock::acquire(&config.repo, &config.command)?;
         let (repo, store_config) = (config.repo.clone(), config.store.clone());
         let keypair = keyfile::load_or_create(&config.repo.join(KEY_FILE))?;
+        let is_loopback = |addr: &Multiaddr| addr.scope() == Scope::Loopback;
+        // Nobody else can reach it.
+        let alone = !config.listen.is_empty() && config.listen.iter().all(is_loopback);
+        let routing = &config.engine.routing;
+        // Public servers are of no use to it, unless such addresses count as public.
+        let networks: &[Network] = match alone && !routing.wan.private_addresses {
+            true => &[Network::Lan],
+            false => &[Network::Wan, Network::Lan],
+        };
         let open = move || {
             let (store, report) = Store::open(&repo, store_config)?;
-            let remembered = remember::read(&store);
+            let remembered = remember::read(&store, networks);
             Ok::<_, OpenError>((store, report, remembered))
         };
         let opened = tokio::task::spawn_blocking(open).await;
@@ -131,12 +141,11 @@ impl Peer {
         let now = Now::new(Instant::START, UnixTime::default());
         let mut engine = config.engine.clone();
         // Who listens on this machine alone finds others there.
-        let loopback = |addr: &Multiaddr| addr.scope() == Scope::Loopback;
-        let alone = config.listen.iter().all(loopback);
-        engine.routing.lan.loopback_addresses |= alone && !config.listen.is_empty();
-        engine.routing.near = config.mdns && !alone;
+        engine.routing.lan.loopback_addresses |= alone;
+        engine.routing.near = config.mdns && !alone && !config.listen.is_empty();
         engine.routing.routers = !config.routers.is_empty();
-        let mdns = engine.routing.near.then(|| Nearby::start(&net));
+        let seeds = [&config.seeds[..], &remembered].concat();
+        let ahead = Ahead { bootstrap: config.bootstrap.clone(), seeds, mdns: engine.routing.near };
         let mapping = (config.portmap && !alone).then(|| Mapping::start(&net, portmap::Config::default()));
         let engine = Engine::new(id, engine, config.exchange.clone(), seed()?, now);
         let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
@@ -148,10 +157,10 @@ impl Peer {
         tasks.push(tokio::spawn(interfaces::follow(Arc::clone(&net), listeners)));
         tasks.push(tokio::spawn(upkeep(store.clone(), pool.clone())));
         net.tell(Input::Listen { addrs: net.local.listen() });
-        net.tell(Input::Bootstrap { addrs: config.bootstrap.clone(), by_user: true });
-        // In one, as each begins with whom it is given.
-        let seeds = [&config.seeds[..], &remembered].concat();
-        net.tell(Input::Bootstrap { addrs: seeds, by_user: false });
+        let meeting = Meeting::new(ahead);
+        if !config.quiet {
+            meeting.begin(&net);
+        }
         tasks.push(tokio::spawn(remember::keep_noting(Arc::clone(&net), store.clone())));
         let kept = Arc::new(KeptRoots::new(store.clone(), served.clone(), Arc::clone(&net)));
         Ok(Self(Arc::new(Inner {
@@ -165,7 +174,7 @@ impl Peer {
             report,
             next_job: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
-            mdns: Mutex::new(mdns),
+            meeting,
             mapping: Mutex::new(mapping),
             brain: Mutex::new(Some(brain)),
             lock: Mutex::new(Some(lock)),
@@ -328,13 +337,7 @@ impl Peer {
         for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-        let mdns = self.0.mdns.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mapping = self.0.mapping.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let leave = async {
-            if let Some(mdns) = mdns {
-                mdns.close().await;
-            }
-        };
         let unmap = async {
             if let Some(mapping) = mapping {
                 mapping.close().await;
@@ -345,7 +348,7 @@ impl Peer {
             drop(timeout(NOTE, remember::note_now(&self.0.net, &self.0.store)).await);
             self.ask(|reply| Input::Stop { reply }).await;
         };
-        tokio::join!(leave, unmap, stop);
+        tokio::join!(self.0.meeting.end(), unmap, stop);
         let brain = self.0.brain.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(brain) = brain {
             drop(brain.await);

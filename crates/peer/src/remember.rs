@@ -29,21 +29,18 @@ const FIRST: Duration = Duration::from_secs(60);
 /// (`peerage_dht::Config::bootstrap_max`). With at most 1 KiB each, 128 KiB in all.
 const SERVERS: usize = 64;
 
-/// The DHTs.
-const NETWORKS: [Network; 2] = [Network::Wan, Network::Lan];
-
 /// After so long it is as likely that somebody else has the address. A judgement.
 const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Room for addresses of one server, in bytes: a value of the store's tables.
 const VALUE_MAX: usize = 1024;
 
-/// Addresses of the servers that were noted, each with `/p2p`, the latest
-/// first. Blocks.
-pub(crate) fn read(store: &Store) -> Vec<Multiaddr> {
+/// Addresses of the servers that were noted of these DHTs, each with `/p2p`,
+/// the latest first. Blocks.
+pub(crate) fn read(store: &Store, networks: &[Network]) -> Vec<Multiaddr> {
     let mut servers = Vec::new();
-    for network in NETWORKS {
-        let mut known = servers_of(store, network);
+    for network in networks {
+        let mut known = servers_of(store, *network);
         known.sort_by_key(|(_, server)| Reverse(server.seen));
         servers.extend(known.into_iter().flat_map(|(peer, server)| {
             server.addrs.into_iter().map(move |addr| addr.without_peer().with_peer(peer))
@@ -170,6 +167,10 @@ mod tests {
         PeerInfo { peer, addrs: vec![format!("/ip4/8.8.8.{number}/tcp/4001").parse().unwrap()] }
     }
 
+    fn all(store: &Store) -> Vec<Multiaddr> {
+        read(store, &[Network::Wan, Network::Lan])
+    }
+
     #[test]
     fn the_latest_servers_come_back_and_the_oldest_make_room() {
         let dir = tempfile::tempdir().unwrap();
@@ -177,20 +178,21 @@ mod tests {
         let now = unix_now();
         let old: Vec<PeerInfo> = (0..64).map(info).collect();
         note(&store, Network::Wan, &old, now - 10).unwrap();
-        assert_eq!(read(&store).len(), SERVERS);
+        assert_eq!(all(&store).len(), SERVERS);
+        assert!(read(&store, &[Network::Lan]).is_empty());
         // Some are still there, and some are new.
         let new: Vec<PeerInfo> = (60..80).map(info).collect();
         note(&store, Network::Wan, &new, now).unwrap();
-        let kept = read(&store);
+        let kept = all(&store);
         assert_eq!(kept.len(), SERVERS);
         let newest: Vec<PeerId> = kept[..20].iter().filter_map(Multiaddr::peer_id).collect();
         assert!(new.iter().all(|info| newest.contains(&info.peer)), "{kept:?}");
         // Nothing new takes nothing away; what is too old is gone.
         write(&store, &BTreeMap::from([(Network::Wan, Vec::new())]));
-        assert_eq!(read(&store), kept);
+        assert_eq!(all(&store), kept);
         let outdated: Vec<PeerInfo> = (100..104).map(info).collect();
         note(&store, Network::Lan, &outdated, now - AGE_MAX.as_secs() - 1).unwrap();
-        assert_eq!(read(&store), kept);
+        assert_eq!(all(&store), kept);
     }
 
     #[test]

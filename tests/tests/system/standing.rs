@@ -1,8 +1,11 @@
 //! `status` and `peers --dht`.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
 use anyhow::{Context as _, Result, ensure};
 use peerage_tests::peer::{field, number, text};
-use peerage_tests::{Place, Process, Sharing, data};
+use peerage_tests::{MIB, Place, Process, Sharing, data};
 use serde_json::Value;
 
 fn dht<'a>(status: &'a Value, network: &str) -> Result<&'a Value> {
@@ -58,6 +61,39 @@ fn the_table_and_what_is_kept() -> Result<()> {
     ensure!(peer.event("dht_peer")?["peer_id"] == id.as_str(), "{:?}", peer.lines);
     up.close()?;
     Ok(())
+}
+
+/// What needs no other peer reaches none, whatever the flags say.
+#[test]
+fn who_only_has_to_do_with_the_store_meets_nobody() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 3 * MIB, 1)?;
+    let trap = TcpListener::bind("127.0.0.1:0")?;
+    trap.set_nonblocking(true)?;
+    let addr = format!("/ip4/127.0.0.1/tcp/{}", trap.local_addr()?.port());
+    let peer = place.peer("a");
+    let run = |args: &[&str]| peer.run(&[args, &["--bootstrap", &addr]].concat())?.with_status(0);
+    let cid = field(&run(&["add", text(&file)])?.event("added")?, "cid")?;
+    let dest = place.path("dest");
+    for args in [
+        &["verify"][..],
+        &["status"],
+        &["id"],
+        &["shares"],
+        &["get", &cid, "--offline", "-o", text(&dest)],
+        &["pin", "add", &cid, "--offline"],
+        &["ls", &cid, "--offline"],
+        &["pin", "rm", &cid],
+    ] {
+        run(args)?;
+        let came = trap.accept();
+        ensure!(came.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{args:?} reached it");
+    }
+    // One that needs others does.
+    let peers = peer.start(&["find", &cid, "--bootstrap", &addr])?;
+    while trap.accept().is_err() {}
+    peers.kill()
 }
 
 #[test]

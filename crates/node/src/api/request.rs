@@ -124,28 +124,22 @@ impl Request {
         )
     }
 
-    /// Whether it ends at once, so that nobody needs to hear of it. Who is
-    /// attached meanwhile takes over.
-    pub(crate) const fn is_brief(&self) -> bool {
-        matches!(self, Self::Shares | Self::Unshare(_) | Self::Id | Self::PinRm(_) | Self::PinLs)
-    }
-
-    /// Whether it has to reach other peers, or be reached by them.
-    pub(crate) const fn needs_network(&self) -> bool {
+    /// Whether it has to reach other peers, or be reached by them. For the
+    /// others nobody is asked, and nobody hears of them.
+    pub(crate) fn needs_network(&self) -> bool {
         match self {
+            Self::Get(get) => !get.source.offline,
+            Self::Ls(target) | Self::Stat(target) => !target.source.offline,
+            Self::Cat(cat) => !cat.source.offline,
+            Self::PinAdd(pin) => !pin.sources.iter().all(|source| source.offline),
             Self::Share(_)
-            | Self::Get(_)
-            | Self::Ls(_)
-            | Self::Stat(_)
-            | Self::Cat(_)
             | Self::Up { .. }
             | Self::Ping(_)
             | Self::Connect { .. }
             | Self::Peers { .. }
             | Self::Find(_)
             | Self::FindPeer { .. }
-            | Self::Provide { .. }
-            | Self::PinAdd(_) => true,
+            | Self::Provide { .. } => true,
             Self::Shares
             | Self::Unshare(_)
             | Self::Add(_)
@@ -409,6 +403,29 @@ mod tests {
         ] {
             let json = serde_json::to_string(&request).unwrap();
             assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request, "{json}");
+        }
+    }
+
+    #[test]
+    fn who_needs_others() {
+        let source = |offline| Source { link: "x".into(), from: vec![], offline, wait: None };
+        for offline in [true, false] {
+            let target = || StatTarget { source: source(offline) };
+            let pin = Pin { sources: vec![source(offline), source(offline)], name: None };
+            for request in [
+                Request::Ls(target()),
+                Request::Stat(target()),
+                Request::Cat(Cat { source: source(offline), offset: 0 }),
+                Request::PinAdd(pin),
+            ] {
+                assert_eq!(request.needs_network(), !offline, "{request:?}");
+            }
+        }
+        let mixed = Pin { sources: vec![source(true), source(false)], name: None };
+        assert!(Request::PinAdd(mixed).needs_network());
+        assert!(Request::Up { provide: Provide::Roots }.needs_network());
+        for nobody in [Request::Status, Request::Verify, Request::Id, Request::Shares, Request::PinLs] {
+            assert!(!nobody.needs_network(), "{nobody:?}");
         }
     }
 

@@ -61,8 +61,8 @@ pub(crate) struct NetworkFlags {
     #[arg(long, global = true, value_name = "MADDR", value_parser = values::multiaddr)]
     listen: Vec<String>,
 
-    /// Peer to begin with, repeatable, or `none` (or set PEERAGE_BOOTSTRAP) [default: the public
-    /// network's, or none if every --listen is of loopback]
+    /// Peer to begin with, repeatable, or `none` (or set PEERAGE_BOOTSTRAP); beside it, those that
+    /// an earlier run knew [default: the public network's, or none if every --listen is of loopback]
     #[arg(long, global = true, value_name = "MADDR|none", value_parser = values::bootstrap, value_delimiter = ',')]
     bootstrap: Option<Vec<String>>,
 

@@ -80,6 +80,9 @@ impl Backend for Local {
         if let Some(port) = self.taken.filter(|_| until_interrupted) {
             open::report_taken(port, &out).await;
         }
+        if request.needs_network() {
+            peer.join();
+        }
         let ends_by_itself = cancel.clone();
         let work = async {
             match request {

@@ -99,10 +99,8 @@ pub(super) async fn peer(
     // What serves for long asks the router for a way in, which takes its time to give it back.
     config.portmap = request.runs_until_interrupted();
     config.engine.routing.mode = dht_mode(network, request);
-    if request.is_brief() {
-        config.seeds.clear();
-        config.mdns = false;
-    }
+    // Whoever needs others has them met, also if he comes later and attaches.
+    config.quiet = true;
     config.command = command_line();
     config.worker_slowdown =
         std::env::var(SLOW_WORKERS).ok().and_then(|text| text.parse().ok()).unwrap_or(config.worker_slowdown);
