@@ -31,9 +31,8 @@ pub struct Config {
     /// Find and be found on the local network, by mDNS. Not while all
     /// addresses to listen at are loopback ones.
     pub mdns: bool,
-    /// Have the home router pass connections on to us, by PCP, NAT-PMP or UPnP,
-    /// as long as we run. Only if we listen on its network, and have no public
-    /// address of our own.
+    /// Have the home router pass connections on to us as long as we run:
+    /// [`Peer::map_ports`](crate::Peer::map_ports) from the start on.
     pub portmap: bool,
     /// Routers to ask for providers and peers (`/routing/v1`).
     pub routers: Vec<Router>,

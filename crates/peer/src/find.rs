@@ -12,7 +12,7 @@ use peerage_transport::mdns;
 use tokio::sync::mpsc;
 
 use crate::brain::{Goal, Input, Reachability};
-use crate::net::mapping::{Mapping, MappingStatus};
+use crate::net::mapping::MappingStatus;
 use crate::net::nearby::Nearby;
 use crate::peer::Peer;
 
@@ -148,11 +148,10 @@ impl Peer {
         mdns.as_ref().map(Nearby::status)
     }
 
-    /// How port mapping goes; `None` if it is off.
+    /// How port mapping goes; `None` if nobody [wants](Self::map_ports) it.
     #[must_use]
     pub fn mapping_status(&self) -> Option<MappingStatus> {
-        let mapping = self.inner().mapping.lock().unwrap_or_else(PoisonError::into_inner);
-        mapping.as_ref().map(Mapping::status)
+        self.inner().ports.status()
     }
 
     /// The state of the DHTs; empty if we are in none.

@@ -1,4 +1,4 @@
-//! When a peer begins to meet others: at its start, or when someone first has
+//! When a peer begins to meet others, and to be met: at its start, or when someone first has
 //! a use for them. Who only reads or changes the store needs nobody, and
 //! nobody needs to hear of it.
 
@@ -8,6 +8,7 @@ use peerage_identity::Multiaddr;
 
 use crate::brain::Input;
 use crate::net::Net;
+use crate::net::mapping::MappedPorts;
 use crate::net::nearby::Nearby;
 use crate::peer::Peer;
 
@@ -60,5 +61,14 @@ impl Peer {
     /// already. Needs a tokio runtime, and waits for nothing.
     pub fn join(&self) {
         self.inner().meeting.begin(&self.inner().net);
+    }
+
+    /// Has the home router pass connections on to us, by PCP, NAT-PMP or UPnP,
+    /// until what this returns is dropped, or the peer stops: for who serves
+    /// for long. Only where we listen on its network, and have no public
+    /// address of our own. Needs a tokio runtime, and waits for nothing.
+    #[must_use]
+    pub fn map_ports(&self) -> MappedPorts {
+        self.inner().ports.want()
     }
 }

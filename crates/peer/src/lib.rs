@@ -57,7 +57,7 @@ pub use keep::{PinError, PinOptions, ServingKept};
 pub use link::*;
 pub use listing::{KeysWanted, Listing};
 pub use net::dial::DialError;
-pub use net::mapping::MappingStatus;
+pub use net::mapping::{MappedPorts, MappingStatus};
 pub use peer::{Peer, PingError, Pinger, StartError};
 pub use query::{Query, QueryError, Reading};
 pub use share::{AddError, AddOptions, Added, Share, only_hash};

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::join::{Ahead, Meeting};
 use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
-use crate::net::mapping::Mapping;
+use crate::net::mapping::{MappedPorts, Ports};
 use crate::net::{Net, accept, connection, interfaces};
 use crate::pool::Pool;
 use crate::remember;
@@ -95,7 +95,9 @@ pub(crate) struct Inner {
     next_job: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) meeting: Meeting,
-    pub(crate) mapping: Mutex<Option<Mapping>>,
+    pub(crate) ports: Arc<Ports>,
+    /// As long as we run, if the configuration says so.
+    _mapped: Option<MappedPorts>,
     brain: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<RepoLock>>,
 }
@@ -146,7 +148,7 @@ impl Peer {
         engine.routing.routers = !config.routers.is_empty();
         let seeds = [&config.seeds[..], &remembered].concat();
         let ahead = Ahead { bootstrap: config.bootstrap.clone(), seeds, mdns: engine.routing.near };
-        let mapping = (config.portmap && !alone).then(|| Mapping::start(&net, portmap::Config::default()));
+        let ports = Ports::new(Arc::clone(&net), (!alone).then(portmap::Config::default));
         let engine = Engine::new(id, engine, config.exchange.clone(), seed()?, now);
         let brain = Brain::new(engine, clock, Arc::clone(&net), store.clone(), served.clone());
         let brain = tokio::spawn(brain.run(inputs));
@@ -175,7 +177,8 @@ impl Peer {
             next_job: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
             meeting,
-            mapping: Mutex::new(mapping),
+            _mapped: config.portmap.then(|| ports.want()),
+            ports,
             brain: Mutex::new(Some(brain)),
             lock: Mutex::new(Some(lock)),
         })))
@@ -337,18 +340,12 @@ impl Peer {
         for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-        let mapping = self.0.mapping.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let unmap = async {
-            if let Some(mapping) = mapping {
-                mapping.close().await;
-            }
-        };
         let stop = async {
             // While there are peers in the tables.
             drop(timeout(NOTE, remember::note_now(&self.0.net, &self.0.store)).await);
             self.ask(|reply| Input::Stop { reply }).await;
         };
-        tokio::join!(self.0.meeting.end(), unmap, stop);
+        tokio::join!(self.0.meeting.end(), self.0.ports.close(), stop);
         let brain = self.0.brain.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(brain) = brain {
             drop(brain.await);

@@ -13,6 +13,7 @@ use crate::addresses::Way;
 use crate::error::{JobError, NotFound, Providers};
 use crate::limits::Config;
 use crate::output::DialId;
+use crate::routing::RouterReport;
 pub(crate) use candidate::Origin;
 use candidate::{Candidate, CandidateState};
 

@@ -83,6 +83,8 @@ impl Backend for Local {
         if request.needs_network() {
             peer.join();
         }
+        // What serves for long asks the router for a way in, which takes its time to give it back.
+        let _mapped = until_interrupted.then(|| peer.map_ports());
         let ends_by_itself = cancel.clone();
         let work = async {
             match request {
@@ -117,5 +119,44 @@ impl Backend for Local {
             result = work => result,
             () = ends_by_itself.cancelled() => Err(Failure::interrupted()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peerage_peer::Config;
+
+    use super::*;
+    use crate::api::{Event, Provide};
+    use crate::backend::Canceller;
+
+    /// Who opened the repository does not matter. This peer listens nowhere, so
+    /// that no router is asked.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn ports_are_mapped_as_long_as_something_serves_for_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let peer = Peer::start(Config::new(dir.path().join("repo"))).await.unwrap();
+        let local = Local { peer: peer.clone(), network: Network::default(), taken: None, running: true };
+        let begin = async || {
+            let local = local.clone();
+            let ((canceller, cancel), (sink, mut events)) = (Canceller::new(), Sink::new());
+            let request = Request::Up { provide: Provide::Roots };
+            let task = tokio::spawn(async move { local.run(request, sink, cancel).await });
+            while !matches!(events.recv().await, Some(Event::Ready { .. })) {}
+            (canceller, events, task)
+        };
+        assert_eq!(peer.mapping_status(), None);
+        let (first, mut first_events, first_task) = begin().await;
+        let (second, mut second_events, second_task) = begin().await;
+        assert!(peer.mapping_status().is_some());
+        first.cancel();
+        while first_events.recv().await.is_some() {}
+        first_task.await.unwrap().unwrap();
+        assert!(peer.mapping_status().is_some(), "the other one goes on");
+        second.cancel();
+        while second_events.recv().await.is_some() {}
+        second_task.await.unwrap().unwrap();
+        assert_eq!(peer.mapping_status(), None);
+        peer.shutdown().await;
     }
 }

@@ -96,8 +96,6 @@ pub(super) async fn peer(
     request: &Request,
 ) -> Result<(Peer, Option<u16>), OpenError> {
     let mut config = configuration(repo, network)?;
-    // What serves for long asks the router for a way in, which takes its time to give it back.
-    config.portmap = request.runs_until_interrupted();
     config.engine.routing.mode = dht_mode(network, request);
     // Whoever needs others has them met, also if he comes later and attaches.
     config.quiet = true;
