@@ -63,6 +63,27 @@ fn the_table_and_what_is_kept() -> Result<()> {
     Ok(())
 }
 
+/// A peer that has begun just to be asked would say nothing of the one that is meant.
+#[test]
+fn nobody_runs_the_peer() -> Result<()> {
+    let place = Place::new()?;
+    let file = place.path("file");
+    data::random(&file, 1000, 1)?;
+    let peer = place.peer("a");
+    peer.run(&["add", text(&file)])?.with_status(0)?;
+    let status = peer.run(&["status"])?.with_status(0)?.event("status")?;
+    ensure!(status["running"] == false && number(&status["store"], "pins")? == 1, "{status}");
+    let nothing = |name: &str| status[name].as_array().is_some_and(Vec::is_empty);
+    ensure!(nothing("addrs") && nothing("dht") && status["peer_id"].is_string(), "{status}");
+    let lines = Process::spawn(peer.plain(&["status"]), "")?.finish()?.with_status(0)?.lines.join("\n");
+    ensure!(lines.contains("`peerage up`") && lines.contains("1 pin") && !lines.contains("DHT"), "{lines}");
+    let owner = peer.up()?;
+    let status = peer.run_attached(&["status"])?.with_status(0)?.event("status")?;
+    ensure!(status["running"] == true && status["addrs"] == owner.ready["addrs"], "{status}");
+    owner.close()?;
+    Ok(())
+}
+
 /// What needs no other peer reaches none, whatever the flags say.
 #[test]
 fn who_only_has_to_do_with_the_store_meets_nobody() -> Result<()> {

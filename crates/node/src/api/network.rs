@@ -92,6 +92,10 @@ pub(crate) struct DhtPeer {
 /// `status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
+    /// Someone runs a peer on the repository. If not, nothing but what the
+    /// repository holds is known.
+    #[serde(default = "yes")]
+    pub(crate) running: bool,
     pub(crate) peer_id: String,
     pub(crate) agent: String,
     /// Concrete and dialable, with the peer id.
@@ -111,6 +115,11 @@ pub(crate) struct Status {
     pub(crate) store: StoreState,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
+}
+
+/// An owner that does not say so runs, or it would not answer.
+fn yes() -> bool {
+    true
 }
 
 /// Peers connected now.

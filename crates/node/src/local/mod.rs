@@ -35,6 +35,8 @@ pub(crate) struct Local {
     network: Network,
     /// Its port, if another program has that.
     taken: Option<u16>,
+    /// It was not opened just to say how it stands.
+    running: bool,
 }
 
 impl Opener for Repositories {
@@ -48,7 +50,7 @@ impl Opener for Repositories {
     ) -> Result<Local, OpenError> {
         let network = open::network(repo, flags)?;
         let (peer, taken) = open::peer(repo, &network, request).await?;
-        Ok(Local { peer, network, taken })
+        Ok(Local { peer, network, taken, running: *request != Request::Status })
     }
 }
 
@@ -105,7 +107,8 @@ impl Backend for Local {
                 Request::Find(find) => find::find(peer, find, &out).await,
                 Request::FindPeer { peer: id } => find::find_peer(peer, &id, &out).await,
                 Request::Provide { cid } => find::provide(peer, &cid, &out).await,
-                Request::Status => status::status(peer, &out).await,
+                Request::Status if self.running => status::status(peer, &out).await,
+                Request::Status => status::idle(peer, &out).await,
                 Request::PinAdd(pin) => pins::add(peer, pin, &out).await,
                 Request::PinRm(unpin) => pins::remove(peer, unpin, &out).await,
                 Request::PinLs => pins::list(peer, &out).await,

@@ -13,14 +13,17 @@ use crate::api::{
 };
 use crate::backend::Sink;
 
+const AGENT: &str = concat!("peerage/", env!("CARGO_PKG_VERSION"));
+
 pub(super) async fn status(peer: &Peer, out: &Sink) -> Result<(), Failure> {
     let peers = peer.peers().await;
     let outbound = peers.iter().filter(|info| info.outbound).count() as u64;
     let totals = peer.totals().await;
     let standing = Standing::of(peer).await;
     let status = Status {
+        running: true,
         peer_id: peer.id().to_string(),
-        agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
+        agent: AGENT.to_owned(),
         addrs: strings(&standing.addrs()),
         reachability: standing.reachability().to_owned(),
         mapping: peer.mapping_status().map(|mapping| MappingState {
@@ -38,6 +41,20 @@ pub(super) async fn status(peer: &Peer, out: &Sink) -> Result<(), Failure> {
         store: store(peer).await?,
         sent_bytes: totals.sent_bytes,
         received_bytes: totals.received_bytes,
+    };
+    out.send(Event::Status(Box::new(status))).await;
+    Ok(())
+}
+
+/// Of a repository that nobody runs a peer on.
+pub(super) async fn idle(peer: &Peer, out: &Sink) -> Result<(), Failure> {
+    let status = Status {
+        running: false,
+        peer_id: peer.id().to_string(),
+        agent: AGENT.to_owned(),
+        reachability: "unknown".to_owned(),
+        store: store(peer).await?,
+        ..Status::default()
     };
     out.send(Event::Status(Box::new(status))).await;
     Ok(())

@@ -6,7 +6,7 @@ use peerage_content::name::escape;
 
 use super::table::Align;
 use super::text::{bytes, plural, seconds, tame};
-use crate::api::{Announcements, DhtPeer, DhtState, Finished, Located, Place, Provided, Status};
+use crate::api::{Announcements, DhtPeer, DhtState, Finished, Located, Place, Provided, Status, StoreState};
 
 /// A place as people call it.
 pub(super) const fn place(place: Place) -> &'static str {
@@ -93,6 +93,10 @@ pub(super) fn searching_text(message: &str, asked: u64, found: u64, closest_bits
 pub(super) fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "peer           {}", escape(&status.peer_id))?;
     writeln!(out, "agent          {}", escape(&status.agent))?;
+    if !status.running {
+        writeln!(out, "running        no: `peerage up` runs the peer of this repository")?;
+        return print_store(&status.store, out);
+    }
     writeln!(out, "reachability   {}", tame(&status.reachability))?;
     for addr in &status.addrs {
         writeln!(out, "address        {}", escape(addr))?;
@@ -134,7 +138,10 @@ pub(super) fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<(
         )?,
         None => writeln!(out, "mDNS           silent")?,
     }
-    let store = status.store;
+    print_store(&status.store, out)
+}
+
+fn print_store(store: &StoreState, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "store          {}, {}; {} and {} of your files, {} on disk",
@@ -206,7 +213,7 @@ fn print_announcements(told: &Announcements, out: &mut dyn Write) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{BucketState, Connections, LookupReport, MappingState, StoreState};
+    use crate::api::{BucketState, Connections, LookupReport, MappingState};
 
     fn text(print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
         let mut out = Vec::new();
@@ -241,6 +248,7 @@ mod tests {
             next_due_seconds: Some(90.0),
         };
         let status = Status {
+            running: true,
             peer_id: "12D3".into(),
             agent: "peerage/1\u{1b}".into(),
             addrs: vec!["/ip4/192.0.2.1/tcp/1/p2p/12D3".into()],
@@ -269,6 +277,19 @@ mod tests {
              mDNS           silent\n\
              store          1 pin, 2 kept shares; 3 blocks and 1 piece of your files, 4.0 kB on disk\n"
         );
+    }
+
+    #[test]
+    fn of_a_peer_that_does_not_run_only_the_store_is_known() {
+        let status = Status { peer_id: "12D3".into(), agent: "peerage/1".into(), ..Status::default() };
+        let said = text(|out| print_status(&status, out));
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 4, "{said}");
+        assert!(lines[2].contains("peerage up") && lines[3].starts_with("store"), "{said}");
+        // An owner of before is one that runs.
+        let mut old = serde_json::to_value(&status).unwrap();
+        old.as_object_mut().unwrap().remove("running");
+        assert!(serde_json::from_value::<Status>(old).unwrap().running);
     }
 
     #[test]
