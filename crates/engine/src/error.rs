@@ -3,6 +3,8 @@
 use peerage_content::{Cid, name};
 use peerage_identity::{Multiaddr, PeerId};
 
+use crate::routing::RouterReport;
+
 /// The end of a job that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
@@ -55,8 +57,18 @@ pub struct NotFound {
     pub without: Vec<(PeerId, String)>,
     /// What was found in the DHT and by routers.
     pub providers: Providers,
+    /// What came of asking the routers, if there are any.
+    pub routers: Option<RouterReport>,
     /// True if some of it had come before the last source was lost.
     pub partly: bool,
+}
+
+impl NotFound {
+    /// True if nobody was named who might have had it.
+    #[must_use]
+    pub fn is_of_nobody(&self) -> bool {
+        self.unreachable.is_empty() && self.without.is_empty() && self.providers.found == 0 && !self.partly
+    }
 }
 
 /// Peers that were named as having it, and why they were not asked.
@@ -99,7 +111,7 @@ impl std::fmt::Display for NotFound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.partly {
             f.write_str("the last source was lost (what has come is kept; run it again to go on)")?;
-        } else if self.unreachable.is_empty() && self.without.is_empty() && self.providers.found == 0 {
+        } else if self.is_of_nobody() && self.routers.is_none() {
             f.write_str("not all of it is here, and there is nobody to ask: name a peer with --from, and leave out --offline")?;
         } else {
             f.write_str("not found")?;
@@ -112,6 +124,9 @@ impl std::fmt::Display for NotFound {
         }
         for (peer, why) in &self.without {
             write!(f, "; {peer} {why}")?;
+        }
+        for failure in self.routers.iter().flat_map(|routers| &routers.failures) {
+            write!(f, "; {}", name::escape(failure))?;
         }
         Ok(())
     }

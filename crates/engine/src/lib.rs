@@ -42,7 +42,7 @@ pub use reachability::{
     Answer as ProbeAnswer, Decision as DialDecision, DialRequest, Probe, ProbeId, Reach, Reachability,
     ReachabilityConfig, ReachabilityOutput, Refusal as DialRefusal, Verdict, Version as AutonatVersion,
 };
-pub use routing::{FindEvent, SeekProgress, Source, Target};
+pub use routing::{FindEvent, RouterReport, SeekProgress, Source, Target};
 pub use search::Sources;
 pub use swarm::{PROTOCOL as SWARM_PROTOCOL, Record, Share};
 

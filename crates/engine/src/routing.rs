@@ -33,8 +33,28 @@ pub enum FindEvent {
     Progress(Network, peerage_dht::Progress),
     /// Peers that have the block, or addresses of the peer; from where.
     Found(Source, Vec<peerage_dht::PeerInfo>),
+    /// The routers have said all that they will.
+    Routers(RouterReport),
     /// It is over: what each DHT reports, or why it was not asked.
     Finished(BTreeMap<Network, Result<Report, LookupError>>),
+}
+
+/// What came of asking the routers of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RouterReport {
+    /// Those that there are.
+    pub asked: usize,
+    /// One text for each that was of no use, which names it and says why; not
+    /// safe to print.
+    pub failures: Vec<String>,
+}
+
+impl RouterReport {
+    /// Those that answered.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.asked.saturating_sub(self.failures.len())
+    }
 }
 
 /// Who told of a peer.

@@ -42,7 +42,7 @@ async fn all(mut find: Find) -> (Vec<FoundPeer>, FindEvent) {
     loop {
         match find.next().await.unwrap() {
             FindEvent::Found(_, peers) => found.extend(peers),
-            FindEvent::Progress(..) => {}
+            FindEvent::Progress(..) | FindEvent::Routers(_) => {}
             end @ FindEvent::Finished(_) => return (found, end),
         }
     }

@@ -244,6 +244,33 @@ fn by_a_router() -> Result<()> {
     Ok(())
 }
 
+/// One that does not work is said to be at fault, by whatever asked it.
+#[test]
+fn a_router_that_is_of_no_use() -> Result<()> {
+    let place = Place::new()?;
+    let peer = place.peer("a");
+    let nobody = "http://127.0.0.1:1";
+    let dest = place.path("dest");
+    let get = ["get", NOWHERE, "--wait", "0s", "-o", text(&dest)];
+    for args in [&["find", NOWHERE][..], &["find-peer", NOBODY], &get, &["ls", NOWHERE]] {
+        let ended = peer.run(&[args, &["--router", nobody, "--dht", "off"]].concat())?.with_status(3)?;
+        let message = ended.error("not_found")?;
+        ensure!(message.contains(nobody) && message.contains("cannot connect"), "{args:?}: {message}");
+        if let Ok(finished) = ended.event("finished") {
+            let router = &finished["networks"]["router"];
+            ensure!(router["end"] == "refused" && number(router, "failed")? == 1, "{finished}");
+        }
+    }
+    // One that answers and names nobody.
+    let router = Router::start(Some(&[]))?;
+    for args in [&["find", NOWHERE][..], &get] {
+        let ended = peer.run(&[args, &["--router", &router.url, "--dht", "off"]].concat())?.with_status(3)?;
+        let message = ended.error("not_found")?;
+        ensure!(message.contains("router") && !message.contains("nobody to ask"), "{args:?}: {message}");
+    }
+    Ok(())
+}
+
 /// A look-up that takes its time says how far it is, and ends when it is told to.
 #[test]
 fn a_look_up_is_interrupted() -> Result<()> {

@@ -8,7 +8,7 @@ use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Engine, Timer};
 use crate::output::{FindId, JobId, Output, RouterQuestion};
-use crate::routing::{FindEvent, Goal, Owner, Side, Source, Target};
+use crate::routing::{FindEvent, Goal, Owner, RouterReport, Side, Source, Target};
 use crate::search::Origin;
 
 impl Engine {
@@ -205,17 +205,21 @@ impl Engine {
     }
 
     /// The routers have said all that they will.
-    pub fn handle_router_done(&mut self, ask: RouterQuestion, now: Now) {
+    pub fn handle_router_done(&mut self, ask: RouterQuestion, report: RouterReport, now: Now) {
         match self.routing.questions.remove(&ask) {
             Some(Owner::Find(find)) => {
                 if let Some(seek) = self.finds.get_mut(&find) {
                     seek.question = None;
+                    self.outputs.push_back(Output::Find { find, event: FindEvent::Routers(report) });
                 }
                 self.review_find(find, now);
             }
             Some(Owner::Job(job) | Owner::Whereabouts(job, _)) => {
-                if let Some(seek) = self.jobs.get_mut(&job).and_then(|entry| entry.seek.as_mut()) {
-                    seek.question = None;
+                if let Some(entry) = self.jobs.get_mut(&job) {
+                    entry.search.handle_routers(report);
+                    if let Some(seek) = &mut entry.seek {
+                        seek.question = None;
+                    }
                 }
                 self.review(job, now);
             }

@@ -59,6 +59,8 @@ pub(crate) struct Search {
     pub(crate) anchor: Option<Cid>,
     /// Providers that were found and cannot be dialled, by the best of their ways.
     ways: BTreeMap<PeerId, Option<Way>>,
+    /// What came of asking the routers.
+    routers: Option<RouterReport>,
     /// Until when someone on the local network may still make himself known.
     near_until: Instant,
     /// Since when no source could give anything that is wanted.
@@ -99,6 +101,7 @@ impl Search {
             find: sources.find,
             anchor: sources.anchor,
             ways: BTreeMap::new(),
+            routers: None,
             near_until: if near { now + config.near_silence } else { now },
             fruitless_since: Some(now),
             received_any: false,
@@ -408,6 +411,15 @@ impl Search {
         if now >= give_up { Verdict::GiveUp(self.failure()) } else { wait_until(redial, give_up.min(silent)) }
     }
 
+    /// The routers have been asked. What one of them failed for first is kept:
+    /// that it is then left alone for a while says less.
+    pub(crate) fn handle_routers(&mut self, report: RouterReport) {
+        let failed_before = self.routers.as_ref().is_some_and(|known| known.answered() == 0);
+        if report.answered() > 0 || !failed_before {
+            self.routers = Some(report);
+        }
+    }
+
     fn failure(&self) -> JobError {
         if !self.liars.is_empty() {
             return JobError::Unverified(self.liars.iter().copied().collect());
@@ -420,6 +432,7 @@ impl Search {
             unreachable: unreachable.collect(),
             without: self.without.iter().map(|(peer, why)| (*peer, (*why).to_owned())).collect(),
             providers: self.providers(),
+            routers: self.routers.clone(),
             partly: self.received_any,
         })
     }

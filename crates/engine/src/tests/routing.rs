@@ -225,7 +225,7 @@ fn what_was_found_and_cannot_be_used_is_told() {
     let quic = "/ip4/8.8.8.8/udp/1/quic-v1";
     let answer = vec![info(1, &[quic]), info(2, &[quic, &relayed]), info(3, &[&relayed]), info(4, &[])];
     engine.handle_router_answer(ask, answer, now);
-    engine.handle_router_done(ask, now);
+    engine.handle_router_done(ask, RouterReport { asked: 2, failures: vec!["a\nb: broke off".into()] }, now);
     let error = loop {
         match engine.poll_output().expect("the end") {
             Output::JobFailed { error, .. } => break error.to_string(),
@@ -233,7 +233,7 @@ fn what_was_found_and_cannot_be_used_is_told() {
         }
     };
     let told = "4 providers: 2 by QUIC only, 1 behind relays, 1 without an address";
-    assert!(error.contains(told), "{error}");
+    assert!(error.contains(told) && error.contains(r"; a\nb: broke off"), "{error}");
 }
 
 #[test]

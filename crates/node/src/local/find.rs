@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use peerage_content::{Cid, name};
 use peerage_identity::{Multiaddr, PeerId};
-use peerage_peer::{End, Find, FindEvent, FindProgress, FoundPeer, Link, LookupError, Network, Peer, Source};
+use peerage_peer::{
+    End, Find, FindEvent, FindProgress, FoundPeer, Link, LookupError, Network, Peer, RouterReport, Source,
+};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::share::{strings, whole};
@@ -30,6 +32,7 @@ pub(super) struct LookUp<'a> {
     began: Instant,
     tick: Interval,
     progress: BTreeMap<Place, FindProgress>,
+    routers: Option<LookupReport>,
     /// Peers that were told, and how many addresses of them.
     found: BTreeMap<PeerId, usize>,
 }
@@ -45,7 +48,8 @@ impl<'a> LookUp<'a> {
         let began = Instant::now();
         let mut tick = tokio::time::interval_at(began + PROGRESS_AFTER, PROGRESS_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { find, out, goal, began, tick, progress: BTreeMap::new(), found: BTreeMap::new() }
+        let (progress, found) = (BTreeMap::new(), BTreeMap::new());
+        Self { find, out, goal, began, tick, progress, routers: None, found }
     }
 
     /// The next news; progress is told in between.
@@ -55,6 +59,9 @@ impl<'a> LookUp<'a> {
                 event = self.find.next() => match event {
                     Some(FindEvent::Progress(network, progress)) => {
                         self.progress.insert(place_of(network), progress);
+                    }
+                    Some(FindEvent::Routers(report)) => {
+                        self.routers = Some(routers(&report, self.began.elapsed()));
                     }
                     Some(FindEvent::Found(source, peers)) => return Ok(News::Found(place(source), peers)),
                     Some(FindEvent::Finished(reports)) => {
@@ -114,7 +121,9 @@ impl<'a> LookUp<'a> {
             };
             self.progress.iter().map(line).collect()
         };
-        Finished { found: self.found.len() as u64, seconds, networks: reports.unwrap_or_else(early) }
+        let mut networks: BTreeMap<_, _> = reports.unwrap_or_else(early);
+        networks.extend(self.routers.clone().map(|report| (Place::Router, report)));
+        Finished { found: self.found.len() as u64, seconds, networks }
     }
 }
 
@@ -167,6 +176,20 @@ fn reported(report: Result<peerage_peer::Report, LookupError>) -> LookupReport {
     }
 }
 
+/// All routers as one.
+fn routers(report: &RouterReport, took: Duration) -> LookupReport {
+    let failed = report.failures.len() as u64;
+    LookupReport {
+        end: if report.answered() > 0 { "complete" } else { "refused" }.to_owned(),
+        asked: report.asked as u64,
+        answered: report.answered() as u64,
+        failed,
+        seconds: took.as_secs_f64(),
+        problem: (failed > 0).then(|| report.failures.join("; ")),
+        ..LookupReport::default()
+    }
+}
+
 /// Addresses with the id of their peer, as they are dialled.
 fn complete(info: &FoundPeer) -> Vec<String> {
     let with_id = |addr: &Multiaddr| {
@@ -175,19 +198,25 @@ fn complete(info: &FoundPeer) -> Vec<String> {
     info.addrs.iter().map(|addr| with_id(addr).to_string()).collect()
 }
 
-/// Why nobody could be asked, if that is so.
-pub(super) fn nobody(finished: &Finished) -> &'static str {
-    if finished.networks.is_empty() {
-        "; the DHT is off (--dht off)"
-    } else if finished.asked() == 0 {
-        "; there was nobody to ask: name a peer to begin with by --bootstrap"
-    } else {
-        ""
+/// Why somebody could not be asked, if that is so.
+fn nobody(finished: &Finished) -> String {
+    let routers = finished.networks.get(&Place::Router);
+    let mut text = String::new();
+    if let Some(problem) = routers.and_then(|report| report.problem.as_deref()) {
+        text.push_str(&format!("; {}", name::escape(problem)));
     }
+    if finished.networks.keys().all(|place| *place == Place::Router) {
+        text.push_str("; the DHT is off (--dht off)");
+    } else if finished.asked() == 0 && routers.is_none_or(|report| report.answered == 0) {
+        text.push_str("; there was nobody to ask: name a peer to begin with by --bootstrap");
+    }
+    text
 }
 
 fn asked(finished: &Finished) -> String {
+    let routers = finished.networks.get(&Place::Router).map_or(0, |report| report.answered);
     match finished.asked() {
+        0 if routers > 0 => " (a router was asked)".to_owned(),
         0 => String::new(),
         1 => " (1 peer asked)".to_owned(),
         count => format!(" ({count} peers asked)"),
@@ -284,7 +313,7 @@ pub(super) async fn provide(peer: &Peer, text: &str, out: &Sink) -> Result<(), F
                 Some(FindEvent::Progress(network, progress)) => {
                     look_up.progress.insert(place_of(network), progress);
                 }
-                Some(FindEvent::Found(..)) => {}
+                Some(FindEvent::Found(..) | FindEvent::Routers(_)) => {}
                 Some(FindEvent::Finished(reports)) => break reports,
                 None => return Err(Failure::new(Kind::Failed, "the peer is stopping")),
             },
@@ -346,6 +375,24 @@ mod tests {
         finished.networks.insert(Place::Wan, reported(Err(LookupError::NoAddrs)));
         assert!(nobody(&finished).contains("--bootstrap") && asked(&finished).is_empty());
         finished.networks.insert(Place::Lan, LookupReport { asked: 2, ..LookupReport::default() });
-        assert_eq!((nobody(&finished), asked(&finished).as_str()), ("", " (2 peers asked)"));
+        assert_eq!((nobody(&finished).as_str(), asked(&finished).as_str()), ("", " (2 peers asked)"));
+    }
+
+    #[test]
+    fn what_routers_came_to() {
+        let failures = vec!["http://a: \u{1b}broke off".to_owned()];
+        let mut finished = Finished { found: 0, seconds: 0.0, networks: BTreeMap::new() };
+        let none = routers(&RouterReport { asked: 1, failures: failures.clone() }, Duration::ZERO);
+        finished.networks.insert(Place::Router, none);
+        let text = nobody(&finished);
+        assert!(text.contains(r"http://a: \u{1b}broke off") && text.contains("--dht off"), "{text}");
+        // A router is no peer.
+        assert_eq!((finished.asked(), asked(&finished).as_str()), (0, ""));
+        finished.networks.insert(Place::Lan, reported(Err(LookupError::NoAddrs)));
+        assert!(nobody(&finished).contains("--bootstrap"));
+        let one = routers(&RouterReport { asked: 2, failures }, Duration::ZERO);
+        assert_eq!((one.end.as_str(), one.answered, one.failed), ("complete", 1, 1));
+        finished.networks.insert(Place::Router, one);
+        assert!(!nobody(&finished).contains("--bootstrap") && asked(&finished).contains("router"));
     }
 }

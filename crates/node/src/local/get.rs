@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use peerage_content::name;
 use peerage_identity::{Multiaddr, PeerId};
-use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, NotFound, Peer, Sources};
+use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, Peer, Sources};
 
 use super::failure::Fails;
 use crate::api::{self, Event, Failure, Folder, Kind, NoticeKind, Via};
@@ -34,10 +34,9 @@ pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> 
 
 /// Why nothing came of a link. Where nobody could even be asked, what to do about that.
 pub(super) async fn failed(peer: &Peer, source: &api::Source, error: impl Fails) -> Failure {
-    let nobody = |tried: &NotFound| *tried == NotFound::default();
-    if !error.not_found().is_some_and(nobody) {
+    let Some(tried) = error.not_found().filter(|tried| tried.is_of_nobody()) else {
         return error.failure();
-    }
+    };
     let find = source.link.parse().is_ok_and(|link: Link| link.find);
     let message = if source.offline {
         "not all of it is here; leave out --offline, and others are asked"
@@ -45,7 +44,11 @@ pub(super) async fn failed(peer: &Peer, source: &api::Source, error: impl Fails)
         "not all of it is here, and nobody else may be asked: this share is not announced (find=no), and its link \
          names no peer; take the whole link, or name a peer with --from"
     } else {
+        let answered = tried.routers.as_ref().is_some_and(|routers| routers.answered() > 0);
         match peer.dht_status().await.iter().map(|dht| dht.stats.table_peers).reduce(|a, b| a + b) {
+            None | Some(0) if answered => {
+                "not found: the router names nobody who has it; if you know a peer, name it with --from"
+            }
             None => {
                 "not all of it is here, and there is nobody to ask: name a peer with --from, or leave out --dht off"
             }
@@ -56,6 +59,10 @@ pub(super) async fn failed(peer: &Peer, source: &api::Source, error: impl Fails)
             Some(_) => "not found: the DHT names nobody who has it; if you know a peer, name it with --from",
         }
     };
+    let mut message = message.to_owned();
+    for failure in tried.routers.iter().flat_map(|routers| &routers.failures) {
+        message.push_str(&format!("; {}", name::escape(failure)));
+    }
     Failure::new(Kind::NotFound, message)
 }
 

@@ -71,7 +71,9 @@ pub(super) async fn share(
     }
     if request.announce {
         let message = match standing.is_announced() {
-            true => "it is being announced: then everybody can find and fetch it, by its link or by its CID alone",
+            true => {
+                "it is being announced: then everybody can find and fetch it, by its link or by its CID alone"
+            }
             false => {
                 "it is being announced on this network only; the public DHT is told as soon as others have \
                  connected to this computer from there"

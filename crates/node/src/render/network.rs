@@ -71,6 +71,10 @@ pub(super) fn finished_text(finished: &Finished) -> String {
         text.push_str(&format!(", found {}", finished.found));
     }
     text.push_str(&format!(", in {}", seconds(finished.seconds)));
+    let routers = finished.networks.get(&Place::Router);
+    if let Some(problem) = routers.and_then(|report| report.problem.as_deref()) {
+        text.push_str(&format!("; {}", escape(problem)));
+    }
     text
 }
 
@@ -302,6 +306,10 @@ mod tests {
         let report = LookupReport { asked: 3, ..LookupReport::default() };
         let finished = Finished { found: 1, seconds: 0.25, networks: [(Place::Wan, report)].into() };
         assert_eq!(finished_text(&finished), "asked 3 peers, found 1, in 0.2 s");
+        let problem = Some("http://a: status 500".to_owned());
+        let report = LookupReport { asked: 1, problem, ..LookupReport::default() };
+        let finished = Finished { found: 1, seconds: 0.25, networks: [(Place::Router, report)].into() };
+        assert_eq!(finished_text(&finished), "asked 0 peers, found 1, in 0.2 s; http://a: status 500");
     }
 
     #[test]

@@ -87,9 +87,9 @@ impl Brain {
             Input::Discovered { peer, addrs } => self.engine.handle_discovered(peer, &addrs, now),
             Input::Undiscovered { peer } => self.engine.handle_undiscovered(&peer),
             Input::Routed { ask, peers } => self.engine.handle_router_answer(ask, peers, now),
-            Input::RoutersDone { ask } => {
+            Input::RoutersDone { ask, report } => {
                 self.finding.routers.remove(&ask);
-                self.engine.handle_router_done(ask, now);
+                self.engine.handle_router_done(ask, report, now);
             }
             Input::Listen { addrs } => {
                 self.finding.changed();

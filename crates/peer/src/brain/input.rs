@@ -9,8 +9,8 @@ use peerage_dht::sweep::Cursor;
 use peerage_dht::{Answer, Failure, Network, Request, Response};
 use peerage_engine::{
     AnnounceError, Announcements, Connected, DhtStatus, DialFailure, DialId, DialRequest, FindEvent, FindId,
-    ItemId, JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, RouterQuestion, Sources, Target,
-    Verdict,
+    ItemId, JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, RouterQuestion, RouterReport, Sources,
+    Target, Verdict,
 };
 use peerage_exchange::{Incoming, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -181,6 +181,7 @@ pub(crate) enum Input {
     },
     RoutersDone {
         ask: RouterQuestion,
+        report: RouterReport,
     },
     // Whether others can dial us, and dialling for them.
     Probed {

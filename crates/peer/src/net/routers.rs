@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use peerage_dht::PeerInfo;
-use peerage_engine::{RouterQuestion, Target};
+use peerage_engine::{RouterQuestion, RouterReport, Target};
 use tokio::task::JoinSet;
 
 use super::Net;
@@ -14,10 +14,17 @@ use crate::router::{Answers, Router, RouterError};
 pub(crate) async fn ask(net: Arc<Net>, ask: RouterQuestion, target: Target) {
     let mut routers = JoinSet::new();
     for router in net.routers.clone() {
-        routers.spawn(tell(Arc::clone(&net), ask, answers(&router, target)));
+        let (net, answers) = (Arc::clone(&net), answers(&router, target));
+        routers.spawn(async move {
+            let trouble = tell(net, ask, answers).await;
+            trouble.map(|error| format!("{router}: {error}"))
+        });
     }
-    while routers.join_next().await.is_some() {}
-    net.tell(Input::RoutersDone { ask });
+    let mut report = RouterReport { asked: routers.len(), failures: Vec::new() };
+    while let Some(done) = routers.join_next().await {
+        report.failures.extend(done.ok().flatten());
+    }
+    net.tell(Input::RoutersDone { ask, report });
 }
 
 fn answers(router: &Router, target: Target) -> Answers {
@@ -27,16 +34,23 @@ fn answers(router: &Router, target: Target) -> Answers {
     }
 }
 
-async fn tell(net: Arc<Net>, ask: RouterQuestion, mut answers: Answers) {
+/// Why the router is of no use, if that is so.
+async fn tell(net: Arc<Net>, ask: RouterQuestion, mut answers: Answers) -> Option<RouterError> {
+    let mut trouble = None;
     while let Some(answer) = answers.next().await {
         match answer {
             Ok(found) => {
                 let peers = vec![PeerInfo::new(found.peer, found.addrs)];
                 net.tell(Input::Routed { ask, peers });
             }
-            // Known since it was asked last.
-            Err(RouterError::Paused(_)) => {}
-            Err(error) => tracing::info!(%error, "a router is of no use"),
+            Err(error) => {
+                // That it is left alone is known since it was asked last.
+                if !matches!(error, RouterError::Paused(_)) {
+                    tracing::info!(%error, "a router is of no use");
+                }
+                trouble = Some(error);
+            }
         }
     }
+    trouble
 }

@@ -180,6 +180,13 @@ struct Inner {
     pace: Mutex<Pace>,
 }
 
+/// Its URL.
+impl std::fmt::Display for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.base.fmt(f)
+    }
+}
+
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Router").field("base", &self.inner.base).finish_non_exhaustive()

@@ -146,7 +146,7 @@ impl World {
     /// News of a query.
     pub(super) fn found(&mut self, host: HostId, find: FindId, event: FindEvent) {
         match event {
-            FindEvent::Progress(..) => {}
+            FindEvent::Progress(..) | FindEvent::Routers(_) => {}
             FindEvent::Found(_, peers) => {
                 let Some(mut done) = self.asked.remove(&(host, find)) else { return };
                 for info in &peers {
