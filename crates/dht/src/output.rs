@@ -190,6 +190,10 @@ pub enum Answer {
     Nothing,
     /// Reset the stream: the request was wrong, or is refused.
     Reset,
+    /// Hand the same request in again after so long, and read no more of that
+    /// stream until then. Never said by a [`crate::Dht`], but by owners that
+    /// have peers ask at a pace.
+    Later(Duration),
 }
 
 /// Why a look-up was not begun.

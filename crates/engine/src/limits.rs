@@ -98,6 +98,9 @@ pub struct Config {
     pub dht_burst: u32,
     /// The same, a second.
     pub dht_rate: u32,
+    /// How long a request beyond these waits before it is looked at again; its
+    /// stream is not read until then. So few of them that the brain has no work by it.
+    pub dht_later: Duration,
     /// Peers beside the hinted ones that a fetch keeps as sources. A judgement: 16
     /// neighbours make a random graph that stays connected under churn.
     pub neighbours: usize,
@@ -202,6 +205,7 @@ impl Default for Config {
             trim_interval: Duration::from_secs(10),
             dht_burst: 512,
             dht_rate: 64,
+            dht_later: Duration::from_millis(250),
             neighbours: 16,
             search_after_loss: Duration::from_secs(60),
             silence: Duration::from_secs(300),

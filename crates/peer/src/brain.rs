@@ -17,8 +17,7 @@ use bytes::Bytes;
 use peerage_base::{Now, UnixTime};
 use peerage_content::Cid;
 use peerage_engine::{
-    Arrived, DialFailure, Engine, Identified, JobError, JobId, JobProgress, Protocols, RequestId, Share,
-    Token,
+    Arrived, DialFailure, Engine, Identified, JobError, JobId, JobProgress, RequestId, Share, Token,
 };
 use peerage_exchange::{PeerStats, Served};
 use peerage_identity::{Multiaddr, PeerId};
@@ -31,6 +30,7 @@ use crate::files::export::{Export, ExportError};
 use crate::net::Net;
 use crate::net::bitswap_in::Block;
 use crate::net::swarm;
+use crate::net::told::Told;
 use crate::served::ServedRoots;
 use finding::Finding;
 pub use input::Reachability;
@@ -208,15 +208,16 @@ impl Brain {
                     self.engine.handle_dial_failed(dial, failure, "too many connections", now);
                 }
             }
-            Input::Identified { peer, mut told, handled } => {
-                let identified = told.as_mut().map(|told| Identified {
-                    protocols: Protocols::of(told.protocols.iter().map(String::as_str)),
-                    addrs: std::mem::take(&mut told.addrs),
-                    observed: told.observed.take(),
-                });
-                let identified = identified.unwrap_or_default();
-                if self.registry.identify(&self.net, peer, told.as_ref(), identified.protocols) {
-                    self.engine.handle_identified(peer, &identified, now);
+            Input::Identified { peer, told, handled } => {
+                let protocols = told.as_ref().map(Told::protocols).unwrap_or_default();
+                if self.registry.identify(&self.net, peer, told.as_ref(), protocols) {
+                    match told {
+                        Some(Told { addrs, observed, .. }) => {
+                            let identified = Identified { protocols, addrs, observed };
+                            self.engine.handle_identified(peer, &identified, now);
+                        }
+                        None => self.engine.handle_unidentified(peer, now),
+                    }
                 }
                 drop(handled);
             }

@@ -151,7 +151,9 @@ impl Engine {
         let (burst, rate) = (self.config.dht_burst, self.config.dht_rate);
         let Some(entry) = self.peers.get_mut(&peer) else { return Answer::Reset };
         if !entry.allowance.take(burst, rate, now.instant) {
-            return Answer::Reset;
+            // To refuse would lose what has no answer without a word to the
+            // sender, and have it take us for broken.
+            return Answer::Later(self.config.dht_later);
         }
         let Some(via) = self.via(network, &peer) else { return Answer::Reset };
         let answer = match self.routing.side(network) {

@@ -46,7 +46,7 @@ impl Engine {
         self.route(now);
     }
 
-    /// Identify has told what a connected peer is, or that it cannot be known.
+    /// Identify has told what a connected peer is.
     pub fn handle_identified(&mut self, peer: PeerId, identified: &Identified, now: Now) {
         self.know_protocols(peer, identified.protocols, now);
         if let Some(Link { addr: via, outbound }) = self.peers.get(&peer).map(|peer| peer.link().clone()) {
@@ -64,6 +64,14 @@ impl Engine {
                 }
             }
         }
+        self.route(now);
+    }
+
+    /// A peer did not say what it is: what it said before stands, and nobody
+    /// waits for more.
+    pub fn handle_unidentified(&mut self, peer: PeerId, now: Now) {
+        let known = self.peers.get(&peer).and_then(|peer| peer.protocols).unwrap_or_default();
+        self.know_protocols(peer, known, now);
         self.route(now);
     }
 

@@ -325,6 +325,27 @@ fn what_is_announced_is_found_a_second_after_the_first_peer() {
 }
 
 #[test]
+fn who_tells_more_than_it_may_waits_and_loses_nothing() {
+    let mut world = network(9, 2, Config::default());
+    let keys: u32 = 2_000;
+    for n in 0..keys {
+        let hash = peerage_content::hash::digest(0x12, &n.to_le_bytes()).unwrap();
+        let now = world.clock();
+        let cid = peerage_content::Cid::new_v1(0x55, hash);
+        world.peers[0].engine.announce(&cid, &[], now).expect("room");
+    }
+    world.perform_all(0);
+    world.run_for(5);
+    let held = |world: &World| world.peers[1].engine.dht_stats(Network::Lan).unwrap().provider_records;
+    let soon = held(&world);
+    assert!((512..1_500).contains(&soon), "{soon}: at a pace");
+    world.run_for(60);
+    assert_eq!(held(&world), keys as usize);
+    // Nor does it take the one that had it wait for broken.
+    assert_eq!(world.peers[0].engine.servers(Network::Lan).len(), 1);
+}
+
+#[test]
 fn another_provider_is_looked_for_when_the_first_falls_silent() {
     for seed in 0..5 {
         let mut world = network(seed, 14, Config::default());

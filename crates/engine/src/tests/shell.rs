@@ -82,6 +82,9 @@ impl World {
                     Answer::Respond(response) => Input::DhtAnswered(network, id, response),
                     Answer::Nothing => return,
                     Answer::Reset => Input::DhtFailed(network, id, Failure::Unsupported),
+                    Answer::Later(pause) => {
+                        return self.later(n, pause, Input::DhtRequested(other, network, id, request));
+                    }
                 };
                 self.send(n, other, Duration::ZERO, answer);
             }

@@ -15,13 +15,17 @@ use peerage_transport::yamux::ResetCode;
 use peerage_transport::{Control, Stream};
 use peerage_wire::frame::{Assembler, FrameError};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Net;
 use crate::brain::Input;
 
 /// How long a stream of requests may be silent between two of them (go: 1 min).
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How long a server may take to read what has no answer, before it is taken
+/// to have done so: less than the machine's own deadline.
+const READ: Duration = Duration::from_secs(5);
 
 /// Most bytes taken from a stream at once.
 const CHUNK: usize = 64 * 1024;
@@ -83,8 +87,14 @@ async fn exchange(
         let message = message.ok_or(StreamError::Ended)?;
         Some(codec::decode_response(message)?)
     } else {
-        // That it speaks the protocol is all the word that comes.
+        // No word comes. Its end of the stream does when it has read ours, which
+        // is how a server that is asked too much has us wait; but not from all.
         stream.negotiated().await?;
+        stream.finish();
+        match timeout(READ, stream.read_chunk(1)).await {
+            Ok(ended) => drop(ended?),
+            Err(_) => tracing::trace!(peer = %control.peer(), "keeps a stream of the DHT open"),
+        }
         None
     };
     stream.finish();
@@ -116,16 +126,22 @@ async fn answer_all(
     let mut rest = Bytes::new();
     while let Some(message) = read(net, stream, &mut frames, &mut rest, Some(IDLE)).await? {
         let request = codec::decode_request(message)?;
-        let (reply, answer) = oneshot::channel();
-        net.tell(Input::DhtRequested { network, peer, request: request.clone(), reply });
-        match answer.await {
+        let answer = loop {
+            let (reply, answer) = oneshot::channel();
+            net.tell(Input::DhtRequested { network, peer, request: request.clone(), reply });
+            match answer.await {
+                Ok(Answer::Later(pause)) => sleep(pause).await,
+                answer => break answer,
+            }
+        };
+        match answer {
             Ok(Answer::Respond(response)) => {
                 let bytes = codec::encode_response(&request, &response);
                 let limit = net.limits.answer_timeout;
                 timeout(limit, stream.write_chunk(bytes)).await.map_err(|_| StreamError::Slow)??;
             }
             Ok(Answer::Nothing) => {}
-            Ok(Answer::Reset) | Err(_) => return Ok(false),
+            Ok(Answer::Reset | Answer::Later(_)) | Err(_) => return Ok(false),
         }
     }
     Ok(true)

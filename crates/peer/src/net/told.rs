@@ -1,6 +1,7 @@
 //! What a peer says of itself, checked by the task that reads it: a signature
 //! takes its time, and the brain has none.
 
+use peerage_engine::Protocols;
 use peerage_identity::{Multiaddr, PeerId};
 use peerage_transport::identify;
 
@@ -9,7 +10,7 @@ pub(crate) struct Told {
     /// Its agent, if it names one.
     pub(crate) agent: Option<String>,
     /// What it speaks.
-    pub(crate) protocols: Vec<String>,
+    protocols: Vec<String>,
     /// Where it listens: what it signed, else what it said.
     pub(crate) addrs: Vec<Multiaddr>,
     /// Where it sees us.
@@ -30,5 +31,10 @@ impl Told {
             observed: info.observed_addr,
             seq,
         }
+    }
+
+    /// What of that we speak, too.
+    pub(crate) fn protocols(&self) -> Protocols {
+        Protocols::of(self.protocols.iter().map(String::as_str))
     }
 }

@@ -151,6 +151,14 @@ impl World {
         let response = match answer {
             Some(Answer::Respond(response)) => Some(response),
             Some(Answer::Reset) => None,
+            Some(Answer::Later(pause)) => {
+                // The stream waits with what is on it.
+                if let Some(link) = self.host(from).link(to) {
+                    let (generation, request) = (link.generation, request.clone());
+                    self.queue.push(self.now + pause, Event::Request { from, to, generation, id, request });
+                }
+                return;
+            }
             Some(Answer::Nothing) | None => return,
         };
         self.counts.responses += 1;
