@@ -609,14 +609,14 @@ mod tests {
         candidates.late(&peer(near[0]));
         assert_eq!(asked(candidates.next()), [info(near[4])], "its place is free");
         candidates.late(&peer(near[1]));
-        candidates.answered(&peer(near[2]), None, Vec::new());
-        candidates.answered(&peer(near[3]), None, Vec::new());
+        hear(&mut candidates, &peer(near[2]), None, Vec::new());
+        hear(&mut candidates, &peer(near[3]), None, Vec::new());
         // The two closest of the others have answered; five are wanted.
         let rest: Vec<PeerInfo> = near[5..7].iter().map(|&n| info(n)).collect();
         assert_eq!(asked(candidates.next()), rest);
-        candidates.answered(&peer(near[1]), None, vec![info(near[9])]);
+        hear(&mut candidates, &peer(near[1]), None, vec![info(near[9])]);
         for &n in &near[4..6] {
-            candidates.answered(&peer(n), None, Vec::new());
+            hear(&mut candidates, &peer(n), None, Vec::new());
         }
         assert_eq!(candidates.next(), Next::Settled);
         let closest: Vec<PeerInfo> = near[1..6].iter().map(|&n| info(n)).collect();
@@ -630,9 +630,9 @@ mod tests {
         assert_eq!(asked(candidates.next()).len(), 3);
         (0..3).for_each(|n| candidates.late(&peer(n)));
         assert_eq!(asked(candidates.next()), [], "nobody else is there");
-        candidates.answered(&peer(0), None, Vec::new());
+        hear(&mut candidates, &peer(0), None, Vec::new());
         assert_eq!(asked(candidates.next()), []);
-        candidates.answered(&peer(1), None, Vec::new());
+        hear(&mut candidates, &peer(1), None, Vec::new());
         assert_eq!(candidates.next(), Next::Settled, "two are enough");
     }
 

@@ -247,7 +247,7 @@ impl World {
                 }
             }
             Answer::Nothing => {}
-            Answer::Reset => self.at(delay, Event::Failed { node: from, id }),
+            Answer::Reset | Answer::Later(_) => self.at(delay, Event::Failed { node: from, id }),
         }
     }
 
