@@ -133,10 +133,11 @@ impl Standing {
                 "reachable on this network only, so far: the router is asked to let others in, and if it does, you \
                  will be told here. If you are not, {by_hand}"
             ),
-            Mapping::Failed(why) => format!(
-                "reachable on this network only (asked to let others in: {why}): from elsewhere, {by_hand}"
+            Mapping::Failed(why) if !refuted => format!(
+                "reachable on this network only, so far ({why}): if the router lets others in, you will be told \
+                 here. If you are not, {by_hand}"
             ),
-            Mapping::Asked | Mapping::Off => {
+            Mapping::Asked | Mapping::Failed(_) | Mapping::Off => {
                 format!("reachable on this network only: from elsewhere, {by_hand}")
             }
         })
@@ -172,12 +173,11 @@ impl Following {
         self.compare(Standing::of(peer).await)
     }
 
-    fn compare(&mut self, mut now: Standing) -> Option<News> {
-        if let (Mapping::Failed(told), Mapping::Failed(again)) = (&self.told.mapping, &mut now.mapping) {
-            // It is tried again and again, by one protocol and another.
-            again.clone_from(told);
-        }
-        let before = std::mem::replace(&mut self.told, now.clone());
+    fn compare(&mut self, now: Standing) -> Option<News> {
+        let mut before = std::mem::replace(&mut self.told, now.clone());
+        // It is asked again and again, by one protocol and another; what to do
+        // if nothing comes of that was said.
+        before.mapping = now.mapping.clone();
         if before == now {
             return None;
         }
@@ -259,13 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn a_router_that_does_nothing_is_said_once() {
+    fn what_to_do_about_a_router_that_does_nothing_is_said_once() {
         let mut following = Following::new(home(Mapping::Asked, &[]));
         let failed = home(Mapping::Failed("the router does not answer".into()), &[]);
-        let news = following.compare(failed.clone()).unwrap();
-        assert!(!news.event && !news.more);
-        assert!(news.message.unwrap().contains("does not answer"));
-        assert_eq!(following.compare(failed), None);
+        assert_eq!(following.compare(failed.clone()), None);
+        let advice = failed.advice().unwrap();
+        assert!(advice.contains("does not answer") && advice.contains("forward TCP port 4001"), "{advice}");
+        // It does after all.
+        assert!(following.compare(home(Mapping::Asked, &[OUTSIDE])).unwrap().more);
     }
 
     #[test]
