@@ -304,8 +304,7 @@ pub(crate) enum Dht {
     Client,
     /// Ask and answer
     Server,
-    /// `up`, `share` and `get --seed-for` answer on the local network, and on the public one
-    /// while reachable from there; other commands only ask
+    /// Answer on the local network, and on the public one while reachable from there
     #[default]
     Auto,
 }
