@@ -98,15 +98,6 @@ impl Request {
         matches!(self, Self::Share(_) | Self::Up { .. })
     }
 
-    /// Whether it goes on when its own work is done, so that others may rely on
-    /// finding this peer again.
-    pub(crate) const fn stays(&self) -> bool {
-        match self {
-            Self::Get(get) => get.seed_for.is_some(),
-            _ => self.runs_until_interrupted(),
-        }
-    }
-
     /// Whether it is done for when nobody reads what it prints.
     pub(crate) const fn is_for_reading(&self) -> bool {
         matches!(

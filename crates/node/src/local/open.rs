@@ -96,7 +96,6 @@ pub(super) async fn peer(
     request: &Request,
 ) -> Result<(Peer, Option<u16>), OpenError> {
     let mut config = configuration(repo, network)?;
-    config.engine.routing.mode = dht_mode(network, request);
     // Whoever needs others has them met, also if he comes later and attaches.
     config.quiet = true;
     config.command = command_line();
@@ -145,21 +144,15 @@ fn configuration(repo: &Path, network: &Network) -> Result<Config, OpenError> {
     let router = |url: &String| Router::new(url).map_err(|error| Failure::usage(format!("{url}: {error}")));
     config.routers =
         network.routers.iter().map(router).collect::<Result<_, _>>().map_err(OpenError::Failed)?;
-    config.engine.routing.wan.private_addresses = network.dht_private_addresses;
-    Ok(config)
-}
-
-/// What the DHTs get from a peer that is started for this request. If nothing
-/// was said, who leaves soon only asks: else it would leave dead entries in the
-/// tables of others.
-fn dht_mode(network: &Network, request: &Request) -> DhtMode {
-    match network.dht.unwrap_or_default() {
+    let routing = &mut config.engine.routing;
+    routing.mode = match network.dht.unwrap_or_default() {
         Dht::Off => DhtMode::Off,
         Dht::Client => DhtMode::Client,
         Dht::Server => DhtMode::Server,
-        Dht::Auto if !request.stays() => DhtMode::Client,
         Dht::Auto => DhtMode::Auto,
-    }
+    };
+    routing.wan.private_addresses = network.dht_private_addresses;
+    Ok(config)
 }
 
 /// All addresses on the first of the ports that is free. Systems without IPv6
@@ -361,21 +354,8 @@ mod tests {
         };
         let named = of(&flags);
         assert!(named.seeds.is_empty() && named.bootstrap.len() == 1 && named.routers.len() == 1);
+        assert_eq!(named.engine.routing.mode, DhtMode::Client);
         assert!(named.engine.routing.wan.private_addresses);
-    }
-
-    #[test]
-    fn who_leaves_soon_serves_nobody_unless_told_to() {
-        let mode = |dht, request: &Request| dht_mode(&Network { dht, ..Network::default() }, request);
-        let (up, status) = (Request::Up { provide: crate::api::Provide::Roots }, Request::Status);
-        for auto in [None, Some(Dht::Auto)] {
-            assert_eq!((mode(auto, &up), mode(auto, &status)), (DhtMode::Auto, DhtMode::Client));
-        }
-        for (told, given) in
-            [(Dht::Server, DhtMode::Server), (Dht::Client, DhtMode::Client), (Dht::Off, DhtMode::Off)]
-        {
-            assert_eq!((mode(Some(told), &up), mode(Some(told), &status)), (given, given));
-        }
     }
 
     #[test]
