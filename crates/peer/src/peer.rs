@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use peerage_base::{Instant, Now, UnixTime};
 use peerage_dht::Network;
@@ -140,7 +140,9 @@ impl Peer {
 
         let served = ServedRoots::default();
         let clock = Clock::start();
-        let now = Now::new(Instant::START, UnixTime::default());
+        // What is spread over days begins today.
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = Now::new(Instant::START, UnixTime(unix.as_secs()));
         let mut engine = config.engine.clone();
         // Who listens on this machine alone finds others there.
         engine.routing.lan.loopback_addresses |= alone;

@@ -21,7 +21,7 @@
 //   provide CID               tell the DHT
 //   findprovs CID             what the DHT says of it
 //   findpeer PEER             where the DHT says it is
-//   dhtpeers                  who is in the routing table
+//   dhtpeers COUNT            who is in the routing table, once there are so many
 //   quit
 import './polyfill.mjs' // before everything that needs it
 import fs from 'node:fs'
@@ -167,8 +167,17 @@ const commands = {
     const found = await libp2p.peerRouting.findPeer(peerIdFromString(peer), { signal: deadline(), useCache: false })
     return { addrs: found.multiaddrs.map(String) }
   },
-  async dhtpeers () {
-    return { peers: [...libp2p.services.dht.routingTable.kb.toIterable()].map(peer => peer.peerId.toString()) }
+  async dhtpeers (count) {
+    const table = libp2p.services.dht.routingTable
+    const limit = deadline()
+    const known = () => [...table.kb.toIterable()].map(peer => peer.peerId.toString())
+    await new Promise((resolve, reject) => {
+      const look = () => { if (known().length >= Number(count)) resolve() }
+      table.addEventListener('peer:add', look)
+      limit.addEventListener('abort', () => reject(new Error(`${known().length} peers in the table`)))
+      look()
+    })
+    return { peers: known() }
   },
   async add (file, profile) {
     const cid = await files.addByteStream(fs.createReadStream(file, { highWaterMark: 1 << 20 }), profiles[profile]())

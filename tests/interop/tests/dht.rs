@@ -120,12 +120,17 @@ fn kubo_among_them() -> Result<()> {
     let sharing = sharer.share_announced(&source)?;
     let id = sharing.peer_id()?;
     let cid = sharing.cid()?;
-    eventually(|| helias[1].find_providers(&cid))?;
-    let addrs = eventually(|| kubo.find_peer(&id))?;
-    ensure!(!addrs.is_empty(), "Kubo knows no address of {id}");
+    eventually(|| {
+        let peers = helias[1].find_providers(&cid)?;
+        ensure!(peers.contains(&id), "{peers:?} has not {id}");
+        Ok(())
+    })?;
+    // First by the CID alone, before anything else could connect them.
     let copy = dir.path().join("ours by Kubo");
     kubo.fetch(&cid, &copy)?;
     data::assert_same(&source, &copy)?;
+    let addrs = eventually(|| kubo.find_peer(&id))?;
+    ensure!(!addrs.is_empty(), "Kubo knows no address of {id}");
 
     // Kubo provides what it adds; ours finds it by the CID alone.
     let source = dir.path().join("kubo's");
