@@ -13,7 +13,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions};
 use peerage_content::Cid;
 use peerage_store::{Download, DownloadId, FileId, Store, TreeId};
-use rustix::fs::{FlockOperation, flock, fstatvfs};
+use rustix::fs::{FlockOperation, flock, fstat, fstatvfs};
 use rustix::io::Errno;
 
 use super::error::ExportError;
@@ -24,6 +24,10 @@ const NAME_KEPT: usize = 200;
 
 /// Characters of the CID in the name of the staging entry.
 const CID_KEPT: usize = 8;
+
+/// Attempts to lock a staging folder. One more is needed only if another fetch
+/// to the same destination ended in that very moment.
+const CLAIMS: usize = 64;
 
 /// The staging entry of one fetch.
 pub(super) struct Staging {
@@ -105,13 +109,9 @@ impl Staging {
             _ => wrong("open the folder of")(error),
         })?;
         let entry = entry_name(name, root);
-        let resumed = parent.is_dir(&entry);
-        if !resumed {
-            parent.create_dir(&entry).map_err(wrong("write beside"))?;
-        }
-        let dir = parent.open_dir(&entry).map_err(wrong("open the staging folder of"))?;
-        let lock = lock(&dir).map_err(wrong("lock the staging folder of"))?;
-        let lock = lock.map_err(|pid| ExportError::Busy { path: dest.to_path_buf(), pid })?;
+        let claim = claim(&parent, &entry).map_err(|(what, source)| wrong(what)(source))?;
+        let Claim { dir, lock, resumed } =
+            claim.map_err(|pid| ExportError::Busy { path: dest.to_path_buf(), pid })?;
         let staging_path = parent_path.join(&entry);
         let earlier = store
             .downloads()
@@ -214,10 +214,64 @@ impl Staging {
         !self.resumed && !self.filled.load(Ordering::Relaxed)
     }
 
-    /// Removes the lock and the empty folder.
+    /// Removes the folder with all that is left in it.
     pub(super) fn remove(&self) -> io::Result<()> {
-        self.dir.remove_file(STAGING_LOCK)?;
-        self.parent.remove_dir_all(&self.entry)
+        remove(&self.parent, &self.dir, &self.entry)
+    }
+}
+
+/// A staging folder that is ours as long as the lock is open.
+struct Claim {
+    dir: Dir,
+    lock: File,
+    /// It was there already.
+    resumed: bool,
+}
+
+/// Makes or opens the staging folder and locks it; in vain, it is the pid of
+/// whoever has it. The one who had it before may remove it between any two of
+/// these steps: then it is made anew. An error says what failed.
+fn claim(parent: &Dir, entry: &str) -> Result<Result<Claim, u32>, (&'static str, io::Error)> {
+    let mut error = ("lock the staging folder of", io::ErrorKind::NotFound.into());
+    for _ in 0..CLAIMS {
+        let resumed = match parent.create_dir(entry) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => true,
+            Err(error) => return Err(("write beside", error)),
+        };
+        match parent.open_dir(entry) {
+            Ok(dir) => match lock(&dir) {
+                Ok(Ok(lock)) => return Ok(Ok(Claim { dir, lock, resumed })),
+                Ok(Err(pid)) => return Ok(Err(pid)),
+                Err(source) => error = ("lock the staging folder of", source),
+            },
+            Err(source) => error = ("open the staging folder of", source),
+        }
+        if error.1.kind() != io::ErrorKind::NotFound {
+            break;
+        }
+    }
+    Err(error)
+}
+
+/// Removes a staging folder that we have locked. The lock goes last, so that
+/// nobody takes the folder for theirs while something else is removed; who
+/// has made a new one between that and the end keeps the folder.
+fn remove(parent: &Dir, dir: &Dir, entry: &str) -> io::Result<()> {
+    for left in dir.entries()? {
+        let left = left?;
+        let name = left.file_name();
+        if name == STAGING_LOCK {
+        } else if left.file_type()?.is_dir() {
+            dir.remove_dir_all(name)?;
+        } else {
+            dir.remove_file(name)?;
+        }
+    }
+    dir.remove_file(STAGING_LOCK)?;
+    match parent.remove_dir(entry) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => done,
     }
 }
 
@@ -259,7 +313,8 @@ fn entry_name(name: &str, root: &Cid) -> String {
     format!(".{}.{tail}{STAGING_SUFFIX}", &name[..kept])
 }
 
-/// The lock, or the pid of whoever has it.
+/// The lock, or the pid of whoever has it. Not found is the lock of a folder
+/// that was removed meanwhile.
 fn lock(dir: &Dir) -> io::Result<Result<File, u32>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -273,6 +328,9 @@ fn lock(dir: &Dir) -> io::Result<Result<File, u32>> {
         }
         Err(error) => return Err(error.into()),
     }
+    if fstat(&file)?.st_nlink == 0 {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     file.set_len(0)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
     Ok(Ok(file))
@@ -281,6 +339,27 @@ fn lock(dir: &Dir) -> io::Result<Result<File, u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_claimed_by_one_at_a_time_however_others_end() {
+        let place = tempfile::tempdir().unwrap();
+        let parent = Dir::open_ambient_dir(place.path(), ambient_authority()).unwrap();
+        let inside = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let Ok(claim) = claim(&parent, "entry").unwrap() else { continue };
+                        assert!(!inside.swap(true, Ordering::SeqCst), "two have it");
+                        claim.dir.write("staged", b"bytes").unwrap();
+                        inside.store(false, Ordering::SeqCst);
+                        remove(&parent, &claim.dir, "entry").unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(parent.entries().unwrap().count(), 0);
+    }
 
     #[test]
     fn what_is_written_needs_no_more_room() {
