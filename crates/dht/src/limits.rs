@@ -191,11 +191,18 @@ pub struct Config {
     pub provider_validity: u64,
     /// How long the addresses that came with it are (24 h), in the same unit.
     pub provider_addrs_validity: u64,
-    /// Providers kept for one key; the one told longest ago goes first.
+    /// Providers kept for one key. Of a full one, the one told longest ago goes
+    /// first, of those whose IP group has most.
     pub providers_per_key: usize,
+    /// Of those, providers of one IP group. A judgement: an eighth, as identities
+    /// cost nothing and addresses in eight networks do.
+    pub providers_per_key_group: usize,
     /// Provider records kept of one sender. A provider of 1,000,000 CIDs among
     /// 10,000 servers stores 2,000 at each.
     pub providers_per_sender: usize,
+    /// Provider records kept of the senders of one IP group. A judgement: a
+    /// quarter of all, as much as one of them may have.
+    pub providers_per_group: usize,
     /// Provider records kept in all, of about 100 bytes; those whose key is
     /// furthest from us go first.
     pub providers_max: usize,
@@ -203,6 +210,10 @@ pub struct Config {
     pub value_validity: u64,
     /// Values kept of one sender.
     pub values_per_sender: usize,
+    /// Values kept of the senders of one IP group. A judgement: a quarter of all.
+    pub values_per_group: usize,
+    /// Bytes of these. The same quarter.
+    pub values_bytes_per_group: usize,
     /// Values kept in all, of at most [`VALUE_MAX`]: usual ones have 400
     /// bytes. Those whose key is furthest from us go first.
     pub values_max: usize,
@@ -263,10 +274,14 @@ impl Default for Config {
             provider_validity: 48 * 3600,
             provider_addrs_validity: 24 * 3600,
             providers_per_key: 512,
+            providers_per_key_group: 64,
             providers_per_sender: 16_384,
+            providers_per_group: 16_384,
             providers_max: 65_536,
             value_validity: 48 * 3600,
             values_per_sender: 64,
+            values_per_group: 2_048,
+            values_bytes_per_group: 2 << 20,
             values_max: 8_192,
             values_bytes_max: 8 << 20,
             validators: Vec::new(),

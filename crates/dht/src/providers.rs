@@ -2,8 +2,10 @@
 //! `routing/kad-dht.md`, "Provider records".
 //!
 //! A record lives for 48 h of unix time, its addresses for 24 h. Bounded per
-//! key, per sender and in all; what is furthest from us goes first, since we
-//! are asked least for it. All of it may be lost at a restart. Republishing is
+//! key, per sender, per IP group of senders, as identities cost nothing, and in
+//! all; what is furthest from us goes first, since we are asked least for it.
+//! A full key gives up a record of the group that has most of it, so that one
+//! group cannot push out the others. All of it may be lost at a restart. Republishing is
 //! the provider's business, not ours.
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use crate::key::{Distance, Key};
 use crate::limits::Config;
 use crate::message::PeerInfo;
+use crate::reach::Group;
 
 #[derive(Debug)]
 struct Sender {
@@ -21,6 +24,8 @@ struct Sender {
     addrs: Vec<Multiaddr>,
     /// When the addresses were told.
     told: UnixTime,
+    /// By which it came first; none where groups do not matter.
+    group: Option<Group>,
 }
 
 /// Who has the block of a key, and when that was told.
@@ -42,11 +47,15 @@ pub(crate) struct Providers {
     validity: u64,
     addrs_validity: u64,
     per_key: usize,
+    per_key_group: usize,
     per_sender: usize,
+    per_group: usize,
     max: usize,
     /// Most keys have one provider, for which a list is small.
     keys: BTreeMap<Distance, Vec<Record>>,
     senders: BTreeMap<PeerId, Sender>,
+    /// Records of the senders of each.
+    groups: BTreeMap<Group, usize>,
     len: usize,
 }
 
@@ -57,26 +66,41 @@ impl Providers {
             validity: config.provider_validity,
             addrs_validity: config.provider_addrs_validity,
             per_key: config.providers_per_key,
+            per_key_group: config.providers_per_key_group,
             per_sender: config.providers_per_sender,
+            per_group: config.providers_per_group,
             max: config.providers_max,
             keys: BTreeMap::new(),
             senders: BTreeMap::new(),
+            groups: BTreeMap::new(),
             len: 0,
         }
     }
 
-    /// Keeps that `provider` has the block of `key`. False if there is no room
-    /// for it.
-    pub(crate) fn add(&mut self, key: &Key, provider: &PeerInfo, now: UnixTime) -> bool {
+    /// Keeps that `provider`, who says so from within `group`, has the block of
+    /// `key`. False if there is no room for it.
+    pub(crate) fn add(
+        &mut self,
+        key: &Key,
+        provider: &PeerInfo,
+        group: Option<Group>,
+        now: UnixTime,
+    ) -> bool {
         let distance = self.local.distance(key);
         let known = self.has(&distance, &provider.peer);
+        // Whoever comes by another network meanwhile is counted where he was.
+        let group = self.senders.get(&provider.peer).map_or(group, |sender| sender.group);
         if !known {
             if self.senders.get(&provider.peer).is_some_and(|sender| sender.records >= self.per_sender) {
                 return false;
             }
-            if self.keys.get(&distance).is_some_and(|held| held.len() >= self.per_key) {
-                self.drop_oldest(&distance);
+            let instead = self.in_the_way(&distance, group);
+            let own = instead.is_some_and(|peer| group.is_some() && self.group_of(&peer) == group);
+            let records = group.and_then(|group| self.groups.get(&group)).copied().unwrap_or(0);
+            if group.is_some() && records >= self.per_group && !own {
+                return false;
             }
+            instead.into_iter().for_each(|peer| self.remove(&distance, &peer));
         }
         let held = self.keys.entry(distance).or_default();
         match place(held, &provider.peer) {
@@ -92,6 +116,7 @@ impl Providers {
             records: 0,
             addrs: Vec::new(),
             told: now,
+            group,
         });
         if !provider.addrs.is_empty() {
             sender.addrs.clone_from(&provider.addrs);
@@ -100,6 +125,9 @@ impl Providers {
         if !known {
             sender.records += 1;
             self.len += 1;
+            if let Some(group) = group {
+                *self.groups.entry(group).or_default() += 1;
+            }
         }
         while self.len > self.max {
             let Some((&furthest, _)) = self.keys.last_key_value() else { break };
@@ -107,6 +135,32 @@ impl Providers {
             self.drop_oldest(&furthest);
         }
         self.has(&distance, &provider.peer)
+    }
+
+    fn group_of(&self, peer: &PeerId) -> Option<Group> {
+        self.senders.get(peer).and_then(|sender| sender.group)
+    }
+
+    /// Who leaves a key that one more of `group` comes to: if the group has all
+    /// that it may have, its own oldest; if the key is full, the oldest of
+    /// whichever has most.
+    fn in_the_way(&self, distance: &Distance, group: Option<Group>) -> Option<PeerId> {
+        let held =
+            self.keys.get(distance).filter(|held| held.len() >= self.per_key.min(self.per_key_group))?;
+        let mut counts: BTreeMap<Group, usize> = BTreeMap::new();
+        for group in held.iter().filter_map(|record| self.group_of(&record.provider)) {
+            *counts.entry(group).or_default() += 1;
+        }
+        // Whoever has no group is alone in his.
+        let count = |group: Option<Group>| group.map_or(1, |group| counts.get(&group).copied().unwrap_or(0));
+        let own = group.map_or(0, |_| count(group));
+        if own < self.per_key_group && held.len() < self.per_key {
+            return None;
+        }
+        let most = counts.values().copied().max().unwrap_or(1).min(self.per_key_group);
+        let leaves = |other| if own >= most { other == group } else { count(other) >= most };
+        let leaving = held.iter().filter(|record| leaves(self.group_of(&record.provider)));
+        leaving.min_by_key(|record| record.told).map(|record| record.provider)
     }
 
     fn has(&self, distance: &Distance, provider: &PeerId) -> bool {
@@ -157,6 +211,14 @@ impl Providers {
                 self.len -= 1;
                 if let Some(sender) = self.senders.get_mut(peer) {
                     sender.records -= 1;
+                    if let Some(group) = sender.group
+                        && let Some(count) = self.groups.get_mut(&group)
+                    {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.groups.remove(&group);
+                        }
+                    }
                     if sender.records == 0 {
                         self.senders.remove(peer);
                     }
@@ -217,6 +279,10 @@ mod tests {
         Key::of(&n.to_be_bytes())
     }
 
+    fn group(n: u64) -> Option<Group> {
+        Some(Group::V4([60, u8::try_from(n).unwrap()]))
+    }
+
     fn providers(config: &Config) -> Providers {
         Providers::new(Key::of(b"local"), config)
     }
@@ -237,6 +303,17 @@ mod tests {
             providers.senders.iter().map(|(peer, sender)| (*peer, sender.records)).collect();
         assert_eq!(counts, held);
         assert!(providers.len <= providers.max);
+        let mut groups: BTreeMap<Group, usize> = BTreeMap::new();
+        for sender in providers.senders.values() {
+            sender.group.into_iter().for_each(|group| *groups.entry(group).or_default() += sender.records);
+        }
+        assert_eq!(providers.groups, groups);
+        assert!(groups.values().all(|&count| count <= providers.per_group));
+        for held in providers.keys.values() {
+            let of =
+                |n: u64| held.iter().filter(move |record| providers.group_of(&record.provider) == group(n));
+            assert!((0..8).all(|n| of(n).count() <= providers.per_key_group));
+        }
         assert!(held.values().all(|&count| count <= providers.per_sender));
         let per_key = providers.keys.values().map(Vec::len).max().unwrap_or(0);
         assert_eq!(providers.fullest(), (per_key, held.values().copied().max().unwrap_or(0)));
@@ -246,7 +323,7 @@ mod tests {
     #[test]
     fn addresses_last_a_day_and_records_two() {
         let mut providers = providers(&Config::default());
-        assert!(providers.add(&key(1), &info(1), UnixTime(0)));
+        assert!(providers.add(&key(1), &info(1), None, UnixTime(0)));
         assert_eq!(who(&providers, 1, 24 * HOUR - 1), [info(1)]);
         let holds = |now: u64| providers.holds(&key(1), &peer(1), UnixTime(now * HOUR));
         assert!(holds(47) && !holds(48) && !providers.holds(&key(1), &peer(2), UnixTime(0)));
@@ -254,7 +331,7 @@ mod tests {
         assert_eq!(who(&providers, 1, 24 * HOUR), [bare]);
         assert_eq!(who(&providers, 1, 48 * HOUR), []);
         // Told again, it is as new, and a clock that is set back harms nobody.
-        assert!(providers.add(&key(1), &info(1), UnixTime(47 * HOUR)));
+        assert!(providers.add(&key(1), &info(1), None, UnixTime(47 * HOUR)));
         assert_eq!(who(&providers, 1, 48 * HOUR), [info(1)]);
         assert_eq!(who(&providers, 1, 0), [info(1)]);
         providers.sweep(UnixTime(95 * HOUR - 1));
@@ -269,12 +346,75 @@ mod tests {
         let config =
             Config { providers_max: 50, providers_per_key: 5, providers_per_sender: 10, ..Config::default() };
         let mut providers = providers(&config);
-        let added = (0..100).filter(|&n| providers.add(&key(n), &info(1), UnixTime(n))).count();
+        let added = (0..100).filter(|&n| providers.add(&key(n), &info(1), None, UnixTime(n))).count();
         assert_eq!(added, 10, "one sender");
         for n in 0..100 {
-            assert!(providers.add(&key(1), &info(100 + n), UnixTime(n)) || n == 0, "many senders of one key");
+            assert!(
+                providers.add(&key(1), &info(100 + n), None, UnixTime(n)) || n == 0,
+                "many senders of one key"
+            );
         }
         assert_eq!(who(&providers, 1, 99).len(), 5);
+        check(&providers);
+    }
+
+    #[test]
+    fn many_identities_of_one_network_take_no_more_than_its_share() {
+        let config = Config {
+            providers_max: 80,
+            providers_per_group: 20,
+            providers_per_key: 16,
+            providers_per_key_group: 2,
+            ..Config::default()
+        };
+        let mut providers = providers(&config);
+        // Each of three providers in five networks; of the third there is no room.
+        for n in 0..15 {
+            assert!(providers.add(&key(1), &info(n), group(n % 5), UnixTime(n)));
+        }
+        assert_eq!(who(&providers, 1, 15).len(), 10);
+        let honest: Vec<PeerInfo> = (5..15).map(info).collect();
+        let there = |providers: &Providers| {
+            honest.iter().all(|info| providers.holds(&key(1), &info.peer, UnixTime(99)))
+        };
+        for n in 100..1_000 {
+            providers.add(&key(1), &info(n), group(9), UnixTime(99));
+            providers.add(&key(n), &info(n), group(9), UnixTime(99));
+        }
+        assert!(there(&providers), "none of them was pushed out");
+        assert_eq!((who(&providers, 1, 99).len(), providers.len()), (12, 30));
+        // Others still find room, in the key and in the store.
+        assert!(providers.add(&key(1), &info(2_000), group(10), UnixTime(99)));
+        assert!(providers.add(&key(2_000), &info(2_000), group(10), UnixTime(99)));
+        check(&providers);
+    }
+
+    #[test]
+    fn a_full_key_gives_up_what_one_network_has_most_of() {
+        let config = Config { providers_per_key: 8, providers_per_key_group: 4, ..Config::default() };
+        let mut providers = providers(&config);
+        for n in 0..4 {
+            providers.add(&key(1), &info(n), group(n), UnixTime(n));
+        }
+        for n in 4..8 {
+            providers.add(&key(1), &info(n), group(7), UnixTime(n));
+        }
+        let held = |providers: &Providers| {
+            (0..40).filter(|&n| providers.holds(&key(1), &peer(n), UnixTime(9))).collect::<Vec<u64>>()
+        };
+        for n in 10..13 {
+            providers.add(&key(1), &info(n), group(8), UnixTime(9));
+        }
+        assert_eq!(held(&providers), [0, 1, 2, 3, 6, 7, 11, 12], "as many of each, and then their own");
+        // Where groups do not matter, whoever came first goes first.
+        for n in 20..24 {
+            providers.add(&key(2), &info(n), None, UnixTime(n));
+        }
+        for n in 24..30 {
+            providers.add(&key(2), &info(n), None, UnixTime(n));
+        }
+        let left: Vec<u64> = (20..30).filter(|&n| providers.holds(&key(2), &peer(n), UnixTime(30))).collect();
+        assert_eq!(left, [22, 23, 24, 25, 26, 27, 28, 29]);
         check(&providers);
     }
 
@@ -284,7 +424,7 @@ mod tests {
         let mut providers = providers(&config);
         let mut keys: Vec<u64> = (0..200).collect();
         for &n in &keys {
-            providers.add(&key(n), &info(n), UnixTime(n));
+            providers.add(&key(n), &info(n), None, UnixTime(n));
         }
         keys.sort_by_key(|&n| providers.local.distance(&key(n)));
         for (rank, &n) in keys.iter().enumerate() {
@@ -297,7 +437,7 @@ mod tests {
     fn of_many_some_are_drawn() {
         let mut providers = providers(&Config::default());
         for n in 0..200 {
-            providers.add(&key(1), &info(n), UnixTime(0));
+            providers.add(&key(1), &info(n), None, UnixTime(0));
         }
         let mut rng = Rng::new(5);
         let draw = |rng: &mut Rng| providers.get(&key(1), 64, UnixTime(0), rng);
@@ -314,14 +454,16 @@ mod tests {
             let config = Config {
                 providers_max: 30,
                 providers_per_key: 4,
+                providers_per_key_group: 2,
                 providers_per_sender: 6,
+                providers_per_group: 9,
                 ..Config::default()
             };
             let mut providers = providers(&config);
             let mut now = 0;
             for (n, sender, pause) in steps {
                 now += pause;
-                providers.add(&key(n), &info(sender), UnixTime(now));
+                providers.add(&key(n), &info(sender), group(sender / 4), UnixTime(now));
                 if pause % 7 == 0 {
                     providers.sweep(UnixTime(now));
                 }

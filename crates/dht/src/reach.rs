@@ -125,6 +125,17 @@ impl Reach {
         }
     }
 
+    /// The group of a sender that asks us over a connection with this remote
+    /// address to keep something; none where groups do not matter. Unlike the
+    /// table, what is kept is not for those alone who belong in this DHT.
+    pub(crate) fn sender_group(self, via: &Multiaddr) -> Option<Group> {
+        match self.standing(via) {
+            Standing::Grouped(group) => Some(group),
+            Standing::Exempt => None,
+            Standing::Outside => via.to_socket_addr().map(|(addr, _)| Group::of(addr.ip())),
+        }
+    }
+
     /// The standing of a peer that a connection with this remote address leads
     /// to. Taken from the connection, since what a peer says of itself costs
     /// it nothing.
@@ -240,6 +251,14 @@ mod tests {
         assert_eq!(group("/ip4/8.8.4.4/tcp/1"), grouped(Group::V4([8, 8])));
         assert_eq!(group("/ip4/17.1.2.3/tcp/1"), grouped(Group::V4Class(17)));
         assert_eq!(group("/ip6/2a01:4f8:1::2/tcp/1"), grouped(Group::V6([0x2a, 0x01, 0x04, 0xf8])));
+    }
+
+    #[test]
+    fn who_cannot_be_in_the_table_has_a_group_all_the_same() {
+        let group = |network, text: &str| reach(network).sender_group(&addr(text));
+        assert_eq!(group(Network::Wan, "/ip4/8.8.4.4/tcp/1"), Some(Group::V4([8, 8])));
+        assert_eq!(group(Network::Wan, "/ip4/192.168.0.9/tcp/1"), Some(Group::V4([192, 168])));
+        assert_eq!(group(Network::Lan, "/ip4/192.168.0.9/tcp/1"), None);
     }
 
     #[test]

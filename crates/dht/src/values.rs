@@ -19,6 +19,7 @@ use crate::ipns::Names;
 use crate::key::{Distance, Key};
 use crate::limits::{Config, KEY_MAX, VALUE_MAX};
 use crate::message::Record;
+use crate::reach::Group;
 
 /// Why a value is none. The fault of whoever sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -114,11 +115,19 @@ impl Validators {
     }
 }
 
+/// Who asks us to keep a value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) peer: PeerId,
+    /// Of the connection by which it asks; none where groups do not matter.
+    pub(crate) group: Option<Group>,
+}
+
 #[derive(Debug)]
 struct Stored {
     record: Record,
     received: UnixTime,
-    sender: PeerId,
+    sender: Sender,
 }
 
 /// Why a value is not kept.
@@ -138,11 +147,15 @@ pub(crate) struct Values {
     local: Key,
     validity: u64,
     per_sender: usize,
+    /// Values and bytes of one IP group.
+    per_group: (usize, usize),
     max: usize,
     bytes_max: usize,
     stored: BTreeMap<Distance, Stored>,
     bytes: usize,
     senders: BTreeMap<PeerId, usize>,
+    /// Values and bytes of each IP group.
+    groups: BTreeMap<Group, (usize, usize)>,
 }
 
 impl Values {
@@ -151,11 +164,13 @@ impl Values {
             local,
             validity: config.value_validity,
             per_sender: config.values_per_sender,
+            per_group: (config.values_per_group, config.values_bytes_per_group),
             max: config.values_max,
             bytes_max: config.values_bytes_max,
             stored: BTreeMap::new(),
             bytes: 0,
             senders: BTreeMap::new(),
+            groups: BTreeMap::new(),
         }
     }
 
@@ -170,7 +185,7 @@ impl Values {
     /// furthest from us.
     pub(crate) fn put(
         &mut self,
-        sender: PeerId,
+        sender: Sender,
         record: &Record,
         validators: &Validators,
         now: Now,
@@ -183,7 +198,7 @@ impl Values {
             return Err(Refused::Older);
         }
         let replaced = self.remove(&distance);
-        if self.senders.get(&sender).is_some_and(|&count| count >= self.per_sender) {
+        if !self.has_room_for(&sender, record) {
             // The older value, if any, stays.
             if let Some(replaced) = replaced {
                 self.insert(distance, replaced);
@@ -202,19 +217,42 @@ impl Values {
         Ok(())
     }
 
+    /// Whether one more is within what its sender and all of its network may have.
+    fn has_room_for(&self, sender: &Sender, record: &Record) -> bool {
+        let own = self.senders.get(&sender.peer).copied().unwrap_or(0);
+        let group = sender.group.and_then(|group| self.groups.get(&group));
+        let (values, bytes) = group.copied().unwrap_or((0, 0));
+        let of_group = values < self.per_group.0 && bytes + size(record) <= self.per_group.1;
+        own < self.per_sender && (of_group || sender.group.is_none())
+    }
+
     fn insert(&mut self, distance: Distance, stored: Stored) {
-        self.bytes += size(&stored.record);
-        *self.senders.entry(stored.sender).or_default() += 1;
+        let size = size(&stored.record);
+        self.bytes += size;
+        *self.senders.entry(stored.sender.peer).or_default() += 1;
+        if let Some(group) = stored.sender.group {
+            let (values, bytes) = self.groups.entry(group).or_default();
+            (*values, *bytes) = (*values + 1, *bytes + size);
+        }
         self.stored.insert(distance, stored);
     }
 
     fn remove(&mut self, distance: &Distance) -> Option<Stored> {
         let stored = self.stored.remove(distance)?;
-        self.bytes -= size(&stored.record);
-        if let Some(count) = self.senders.get_mut(&stored.sender) {
+        let size = size(&stored.record);
+        self.bytes -= size;
+        if let Some(count) = self.senders.get_mut(&stored.sender.peer) {
             *count -= 1;
             if *count == 0 {
-                self.senders.remove(&stored.sender);
+                self.senders.remove(&stored.sender.peer);
+            }
+        }
+        if let Some(group) = stored.sender.group
+            && let Some((values, bytes)) = self.groups.get_mut(&group)
+        {
+            (*values, *bytes) = (*values - 1, *bytes - size);
+            if *values == 0 {
+                self.groups.remove(&group);
             }
         }
         Some(stored)

@@ -6,6 +6,10 @@ use peerage_identity::Keypair;
 use super::*;
 use crate::testing::peer;
 
+fn sender(n: u64) -> Sender {
+    Sender { peer: peer(n), group: None }
+}
+
 /// A namespace whose values are valid until the unix time in their second
 /// byte, and better with a larger first byte.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ fn the_better_value_stays_until_it_expires() {
     let validators = Validators::new(&config());
     let mut values = Values::new(Key::of(b"local"), &config());
     let put = |values: &mut Values, value: &[u8], unix| {
-        values.put(peer(1), &record("/n/a", value), &validators, at(unix))
+        values.put(sender(1), &record("/n/a", value), &validators, at(unix))
     };
     assert_eq!(put(&mut values, &[5, 100], 0), Ok(()));
     assert_eq!(put(&mut values, &[4, 200], 0), Err(Refused::Older));
@@ -91,7 +95,7 @@ fn room_is_made_by_what_is_furthest() {
     let mut values = Values::new(local, &config);
     let mut keys: Vec<String> = (0..100).map(|n| format!("/n/{n}")).collect();
     for (n, key) in keys.iter().enumerate() {
-        let _ = values.put(peer(n as u64), &record(key, &[1, 99]), &validators, at(0));
+        let _ = values.put(sender(n as u64), &record(key, &[1, 99]), &validators, at(0));
         assert!(values.len() <= 10 && values.bytes() <= 200);
     }
     keys.sort_by_key(|key| local.distance(&Key::of(key.as_bytes())));
@@ -99,9 +103,9 @@ fn room_is_made_by_what_is_furthest() {
         assert!(values.get(key.as_bytes(), &validators, at(0)).is_some(), "the nearest are kept");
     }
     // A large value takes the room of several, and one that has no place is refused.
-    let refused = values.put(peer(1), &record(&keys[99], &[1, 99]), &validators, at(0));
+    let refused = values.put(sender(1), &record(&keys[99], &[1, 99]), &validators, at(0));
     assert_eq!(refused, Err(Refused::Full));
-    values.put(peer(1), &record(&keys[0], &[1; 190]), &validators, at(0)).unwrap();
+    values.put(sender(1), &record(&keys[0], &[1; 190]), &validators, at(0)).unwrap();
     assert!(values.len() < 3 && values.bytes() <= 200);
 }
 
@@ -110,8 +114,7 @@ fn one_sender_has_few() {
     let config = Config { values_per_sender: 2, ..config() };
     let validators = Validators::new(&config);
     let mut values = Values::new(Key::of(b"local"), &config);
-    let mut put =
-        |sender, key: &str, value| values.put(peer(sender), &record(key, &[value, 99]), &validators, at(0));
+    let mut put = |n, key: &str, value| values.put(sender(n), &record(key, &[value, 99]), &validators, at(0));
     assert_eq!(put(1, "/n/a", 1), Ok(()));
     assert_eq!(put(1, "/n/b", 1), Ok(()));
     assert_eq!(put(1, "/n/c", 1), Err(Refused::Full));
@@ -120,4 +123,24 @@ fn one_sender_has_few() {
     assert_eq!(put(1, "/n/c", 9), Err(Refused::Full));
     assert_eq!(values.get(b"/n/c", &validators, at(0)).unwrap().value[0], 1);
     assert_eq!(values.len(), 3);
+}
+
+#[test]
+fn many_identities_of_one_network_have_few() {
+    let config = Config { values_per_group: 3, values_bytes_per_group: 40, ..config() };
+    let validators = Validators::new(&config);
+    let mut values = Values::new(Key::of(b"local"), &config);
+    let mut put = |n: u64, group: u8, value: &[u8]| {
+        let sender = Sender { peer: peer(n), group: Some(Group::V4([60, group])) };
+        values.put(sender, &record(&format!("/n/{n}"), value), &validators, at(0))
+    };
+    assert_eq!(put(1, 1, &[1; 30]), Ok(()));
+    assert_eq!(put(2, 1, &[1; 30]), Err(Refused::Full), "too many bytes");
+    assert_eq!(put(2, 2, &[1; 30]), Ok(()), "of another network");
+    assert_eq!(put(1, 1, &[1, 1]), Ok(()));
+    assert_eq!((put(3, 1, &[1, 1]), put(4, 1, &[1, 1])), (Ok(()), Ok(())));
+    assert_eq!(put(5, 1, &[1, 1]), Err(Refused::Full), "too many");
+    assert_eq!(put(4, 1, &[2, 1]), Ok(()), "its own it may renew");
+    values.sweep(UnixTime(48 * 3600));
+    assert_eq!((values.len(), values.groups.len()), (0, 0));
 }

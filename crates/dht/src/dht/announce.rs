@@ -66,7 +66,7 @@ impl Dht {
         if self.mode == Mode::Server {
             for key in multihashes.iter().map(|hash| Key::of(hash)) {
                 if self.table.is_among_closest(&key) {
-                    self.providers.add(&key, &self.local, now.unix);
+                    self.providers.add(&key, &self.local, None, now.unix);
                 }
             }
         }

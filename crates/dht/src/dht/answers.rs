@@ -10,6 +10,7 @@ use crate::key::Key;
 use crate::limits::PROVIDERS_ANSWERED;
 use crate::message::{PeerInfo, Record, Request, Response};
 use crate::output::{Answer, Mode};
+use crate::values::Sender;
 
 impl Dht {
     /// A peer asks, over a connection with this remote address. A stream that
@@ -36,29 +37,41 @@ impl Dht {
                 self.complete(&mut providers);
                 Answer::Respond(Response::Providers { providers, closer: self.closer(key, &peer) })
             }
-            Request::AddProvider { key, providers } => self.add_provider(peer, key, providers, now),
+            Request::AddProvider { key, providers } => self.add_provider(peer, via, key, providers, now),
             Request::GetValue { key } => {
                 let record = self.values.get(key, &self.validators, now).cloned();
                 Answer::Respond(Response::Value { record, closer: self.closer(key, &peer) })
             }
-            Request::PutValue { record } => self.store_value(peer, record, now),
+            Request::PutValue { record } => self.store_value(peer, via, record, now),
             Request::Ping => Answer::Respond(Response::Pong),
         }
     }
 
     /// Only the sender itself counts: nobody can name another as a provider.
-    fn add_provider(&mut self, peer: PeerId, key: &Bytes, providers: &[PeerInfo], now: Now) -> Answer {
+    fn add_provider(
+        &mut self,
+        peer: PeerId,
+        via: &Multiaddr,
+        key: &Bytes,
+        providers: &[PeerInfo],
+        now: Now,
+    ) -> Answer {
         let Some(named) = providers.iter().find(|info| info.peer == peer && !info.addrs.is_empty()) else {
             return Answer::Reset;
         };
         let provider = self.reach.filter_peer(named);
         // No room is our business; the sender expects no answer anyway.
-        self.providers.add(&Key::of(key), &provider, now.unix);
+        self.providers.add(&Key::of(key), &provider, self.reach.sender_group(via), now.unix);
         Answer::Nothing
     }
 
-    fn store_value(&mut self, peer: PeerId, record: &Record, now: Now) -> Answer {
-        match self.values.put(peer, record, &self.validators, now) {
+    fn store_value(&mut self, peer: PeerId, via: &Multiaddr, record: &Record, now: Now) -> Answer {
+        match self.values.put(
+            Sender { peer, group: self.reach.sender_group(via) },
+            record,
+            &self.validators,
+            now,
+        ) {
             Ok(()) => Answer::Respond(Response::Stored { record: record.clone() }),
             Err(_) => Answer::Reset,
         }

@@ -15,7 +15,7 @@ use crate::lookup::{Candidates, Found, Goal, Lookup, Named, Step};
 use crate::message::{PeerInfo, Record, Request, Response};
 use crate::output::{End, Failure, LookupError, LookupId, Mode, Output, RequestId, Timer};
 use crate::reach::Group;
-use crate::values::Refused;
+use crate::values::{Refused, Sender};
 
 impl Dht {
     /// Looks for the servers closest to a key: a peer id's bytes, a multihash,
@@ -115,7 +115,7 @@ impl Dht {
     pub fn put_value(&mut self, key: &[u8], value: Bytes, now: Now) -> Result<LookupId, LookupError> {
         let record = Record { key: self.check_key(key)?, value };
         self.validators.validate(&record, now)?;
-        match self.values.put(self.local.peer, &record, &self.validators, now) {
+        match self.values.put(Sender { peer: self.local.peer, group: None }, &record, &self.validators, now) {
             Err(Refused::Older) => return Err(LookupError::Older),
             // There may be no room here and still be some elsewhere.
             Ok(()) | Err(Refused::Full | Refused::Invalid(_)) => {}
@@ -153,7 +153,7 @@ impl Dht {
             return Err(LookupError::NoAddrs);
         }
         if self.mode == Mode::Server {
-            self.providers.add(&Key::of(key), &self.local, now.unix);
+            self.providers.add(&Key::of(key), &self.local, None, now.unix);
         }
         Ok(self.local.clone())
     }
