@@ -172,9 +172,12 @@ pub struct Config {
     /// How long a look-up may search (go: 60 s in most callers). What it is to
     /// store then goes to the closest that have answered.
     pub lookup_timeout: Duration,
-    /// Peers that a look-up remembers; the furthest that were not asked are
-    /// forgotten first. Ten times `k` leaves room for many that are gone.
+    /// Peers that a look-up remembers though it has not asked them. A judgement:
+    /// what fifteen name who have nothing in common.
     pub candidates_max: usize,
+    /// Requests of one look-up, all of whose peers are remembered. Ten times `k`
+    /// leaves room for many that are gone.
+    pub asked_max: usize,
     /// Look-ups that the owner may have running at once.
     pub lookups_max: usize,
     /// Servers that may be told of many blocks at once ([`crate::Dht::announce`]).
@@ -266,7 +269,8 @@ impl Default for Config {
             late_min: Duration::from_secs(2),
             late_first: Duration::from_secs(3),
             lookup_timeout: Duration::from_secs(60),
-            candidates_max: 200,
+            candidates_max: 300,
+            asked_max: 200,
             lookups_max: 64,
             announcements_max: 128,
             announce_window: 16,

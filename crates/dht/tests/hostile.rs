@@ -180,7 +180,7 @@ impl Run {
                 }
                 Output::LookupFinished { lookup, report } => {
                     assert!(self.ended.insert(lookup), "once");
-                    assert!(report.closest.len() <= Config::default().candidates_max);
+                    assert!(report.closest.len() <= Config::default().asked_max);
                     assert_eq!(report.closest.len(), report.groups.len());
                     assert!(report.progress.answered + report.progress.failed <= report.progress.asked);
                 }

@@ -6,6 +6,7 @@
 //! store something at the end.
 
 mod candidates;
+mod named;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,8 +15,9 @@ use bytes::Bytes;
 use peerage_base::Instant;
 use peerage_identity::{Multiaddr, PeerId};
 
+pub(crate) use candidates::Candidates;
 use candidates::Next;
-pub(crate) use candidates::{Candidates, Named};
+pub(crate) use named::Named;
 pub(crate) use value::Found;
 
 use crate::key::KEY_BITS;

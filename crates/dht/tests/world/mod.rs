@@ -408,7 +408,7 @@ impl World {
         assert!(stats.lookups <= config.lookups_max + 1);
         // Of each look-up at most alpha and k, of checks their limit, and corrections.
         let per_lookup = config.parallelism + config.bucket_size;
-        let corrections = config.candidates_max;
+        let corrections = config.asked_max;
         let announced = stats.announcements * config.announce_window;
         assert!(stats.requests <= stats.lookups * per_lookup + config.checks_max + corrections + announced);
         assert!(stats.announcements <= config.announcements_max);

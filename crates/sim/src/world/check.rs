@@ -42,7 +42,7 @@ impl World {
         assert!(stats.lookups <= config.lookups_max + 1, "host {host}: {} look-ups", stats.lookups);
         let a_lookup = config.parallelism + config.bucket_size;
         let told = stats.announcements * config.announce_window;
-        let requests = stats.lookups * a_lookup + told + config.checks_max + config.candidates_max;
+        let requests = stats.lookups * a_lookup + told + config.checks_max + config.asked_max;
         assert!(stats.requests <= requests, "host {host}: {} requests", stats.requests);
         assert!(stats.provider_records <= config.providers_max, "host {host}: too many records");
         assert!(

@@ -1,0 +1,148 @@
+//! Who named a peer, and what that is worth.
+//!
+//! Anyone can invent ids that are very near to a key, any number of them. So
+//! what was named is held against who named it: by its *repute*, if none of
+//! those whom it named is there, and by its *source*, of which others are not
+//! crowded out (see [`super::candidates`]).
+
+use std::num::NonZeroU32;
+
+use crate::key::Key;
+use crate::limits::{DISTRUST_AFTER, NAMERS_KEPT};
+use crate::message::PeerInfo;
+use crate::reach::Group;
+
+/// A peer that somebody named, and where it is in the keyspace: finding that out
+/// takes longer than all else that is done with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) key: Key,
+    pub(crate) info: PeerInfo,
+}
+
+impl From<PeerInfo> for Named {
+    fn from(info: PeerInfo) -> Self {
+        Self { key: Key::of_peer(&info.peer), info }
+    }
+}
+
+/// A peer that answered: the first, the second, and so on. A look-up remembers
+/// hundreds of peers, and an id is longer than the rest of what it notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Namer(NonZeroU32);
+
+/// Whose word something is: many identities may be of one network, and whom
+/// one source alone has named is as good as that source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    Network(Group),
+    /// Where networks do not matter.
+    Peer(Namer),
+}
+
+/// Who named a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Namers {
+    /// At most [`NAMERS_KEPT`]; none if we knew it.
+    first: Vec<Namer>,
+    /// We knew it, or more than these named it.
+    many: bool,
+}
+
+impl Namers {
+    pub(super) fn new(by: Option<Namer>) -> Self {
+        Self { first: by.into_iter().collect(), many: by.is_none() }
+    }
+
+    pub(super) fn add(&mut self, by: Namer) {
+        if self.many || self.first.contains(&by) {
+            return;
+        }
+        if self.first.len() < NAMERS_KEPT {
+            self.first.push(by);
+        } else {
+            self.many = true;
+        }
+    }
+
+    /// Those of whom it is remembered whether it is there.
+    fn answerable(&self) -> &[Namer] {
+        if self.many { &[] } else { &self.first }
+    }
+}
+
+/// How it went with the peers that one peer named.
+#[derive(Debug)]
+struct Repute {
+    source: Source,
+    answered: u32,
+    failed: u32,
+}
+
+impl Repute {
+    /// So far it has named nobody who is there.
+    const fn is_bad(&self) -> bool {
+        self.answered == 0 && self.failed >= DISTRUST_AFTER
+    }
+}
+
+/// All who have answered.
+#[derive(Debug, Default)]
+pub(super) struct Reputes(Vec<Repute>);
+
+impl Reputes {
+    /// One more, of this group, who was named by these.
+    pub(super) fn answered(&mut self, group: Option<Group>, by: &Namers, was_late: bool) -> Namer {
+        for namer in by.answerable() {
+            if let Some(repute) = self.of_mut(*namer) {
+                repute.answered += 1;
+                // Others may have named it since it was late.
+                repute.failed = repute.failed.saturating_sub(u32::from(was_late));
+            }
+        }
+        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX - 1);
+        let namer = Namer(NonZeroU32::MIN.saturating_add(number));
+        let source = match self.sources(by)[..] {
+            [alone] => alone,
+            _ => group.map_or(Source::Peer(namer), Source::Network),
+        };
+        self.0.push(Repute { source, answered: 0, failed: 0 });
+        namer
+    }
+
+    /// Those who named this one named somebody who is not there, as it seems.
+    /// True if one of them is not to be believed.
+    pub(super) fn blame(&mut self, by: &Namers) -> bool {
+        let mut distrusted = false;
+        for namer in by.answerable() {
+            if let Some(repute) = self.of_mut(*namer) {
+                repute.failed += 1;
+                distrusted |= repute.is_bad();
+            }
+        }
+        distrusted
+    }
+
+    /// True unless all who named it have only named peers that are not there.
+    pub(super) fn believes(&self, by: &Namers) -> bool {
+        let namers = by.answerable();
+        namers.is_empty() || !namers.iter().all(|namer| self.of(*namer).is_some_and(Repute::is_bad))
+    }
+
+    /// The different sources of a peer; none if we knew it.
+    pub(super) fn sources(&self, by: &Namers) -> Vec<Source> {
+        let mut sources: Vec<Source> =
+            by.first.iter().filter_map(|namer| Some(self.of(*namer)?.source)).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        sources
+    }
+
+    fn of(&self, namer: Namer) -> Option<&Repute> {
+        self.0.get(namer.0.get() as usize - 1)
+    }
+
+    fn of_mut(&mut self, namer: Namer) -> Option<&mut Repute> {
+        self.0.get_mut(namer.0.get() as usize - 1)
+    }
+}
