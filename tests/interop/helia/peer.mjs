@@ -19,7 +19,7 @@
 //   get CID[/PATH] DEST       a file
 //   getdir CID DEST           a folder, to a new DEST
 //   provide CID               tell the DHT
-//   findprovs CID             what the DHT says of it
+//   findprovs CID PEER        who has it, by the DHT, up to PEER
 //   findpeer PEER             where the DHT says it is
 //   dhtpeers COUNT            who is in the routing table, once there are so many
 //   quit
@@ -155,11 +155,12 @@ const commands = {
   async provide (cid) {
     await helia.routing.provide(CID.parse(cid), { signal: deadline() })
   },
-  async findprovs (cid) {
+  async findprovs (cid, last) {
     const peers = []
     for await (const provider of helia.routing.findProviders(CID.parse(cid), { signal: AbortSignal.timeout(20_000) })) {
       // The router names it by a CID, the rest of the world by its peer id.
       peers.push(String(CID.asCID(provider.id) == null ? provider.id : peerIdFromCID(provider.id)))
+      if (peers.at(-1) === last) break
     }
     return { peers }
   },

@@ -110,12 +110,12 @@ impl Helia {
         self.process.ask(&["provide", cid]).map(|_| ())
     }
 
-    /// Who has a block, by its DHT.
+    /// Who has a block, by its DHT; it ends with `provider`, if that is found.
     ///
     /// # Errors
     /// If nobody answers.
-    pub fn find_providers(&mut self, cid: &str) -> Result<Vec<String>> {
-        texts(&self.process.ask(&["findprovs", cid])?, "peers")
+    pub fn find_provider(&mut self, cid: &str, provider: &str) -> Result<Vec<String>> {
+        texts(&self.process.ask(&["findprovs", cid, provider])?, "peers")
     }
 
     /// Where a peer is, by its DHT.
