@@ -71,6 +71,8 @@ pub(crate) struct Dials {
     waiting: VecDeque<DialId>,
     /// Attempts that were cut short, by when they go on.
     later: BTreeSet<(Instant, DialId)>,
+    /// What goes on for nobody, and takes no place, by when it is given up.
+    lingering: VecDeque<(Instant, DialId)>,
     running: usize,
     next: u64,
     /// Peers that could not be reached.
@@ -197,37 +199,34 @@ impl Dials {
     /// A connection stands, which is what all attempts at that peer were for:
     /// they end, and who waited for them is returned.
     ///
-    /// Unless we are to be the one who `yields`, what is being tried goes on for
-    /// nobody: of two peers who dial each other, both would otherwise hang up
+    /// Unless we are to be the one who `yields`, what is being tried goes on a
+    /// little: of two peers who dial each other, both would otherwise hang up
     /// on the connection that the other keeps.
     pub(crate) fn handle_connected(
         &mut self,
         connected: &Connected,
         yields: bool,
+        now: Instant,
         config: &Config,
         outputs: &mut VecDeque<Output>,
     ) -> Vec<Caller> {
         let peer = connected.peer;
         self.pauses.remove(&peer);
         let mut callers = Vec::new();
-        if let Some(attempt) = connected.dial.and_then(|dial| self.remove(dial)) {
-            callers = attempt.callers;
+        if let Some(dial) = connected.dial {
+            self.lingering.retain(|(_, lingering)| *lingering != dial);
+            callers.extend(self.remove(dial).into_iter().flat_map(|attempt| attempt.callers));
             self.note_reached(peer, &connected.addr, config);
         }
-        let others = self.attempts.iter_mut().filter(|(_, attempt)| attempt.peer == Some(peer));
-        let mut over = Vec::new();
-        for (dial, attempt) in others {
-            callers.append(&mut attempt.callers);
-            let running = attempt.began.is_some();
-            if yields || !running {
-                over.push(*dial);
+        let others = self.attempts.iter().filter(|(_, attempt)| attempt.peer == Some(peer));
+        for dial in others.map(|(dial, _)| *dial).collect::<Vec<_>>() {
+            let Some(attempt) = self.remove(dial) else { continue };
+            callers.extend(attempt.callers);
+            match attempt.began {
+                Some(_) if yields => outputs.push_back(Output::CancelDial { dial }),
+                Some(_) => self.lingering.push_back((now + config.dial_patience, dial)),
+                None => {}
             }
-            if yields && running {
-                outputs.push_back(Output::CancelDial { dial: *dial });
-            }
-        }
-        for dial in over {
-            self.remove(dial);
         }
         callers
     }
@@ -253,9 +252,10 @@ impl Dials {
         now: Instant,
         config: &Config,
     ) -> Option<Attempt> {
+        self.lingering.retain(|(_, lingering)| *lingering != dial);
         let running = self.attempts.get_mut(&dial).filter(|attempt| attempt.began.is_some())?;
         let again = failure == DialFailure::Dropped && running.dropped < config.dropped_retries;
-        if again && !running.callers.is_empty() {
+        if again {
             let pause = config.dropped_pause.saturating_mul(1 << running.dropped.min(16));
             running.dropped += 1;
             running.began = None;
@@ -264,8 +264,7 @@ impl Dials {
             return None;
         }
         let attempt = self.remove(dial)?;
-        // One that went on for nobody says nothing: the peer was connected.
-        if failure != DialFailure::NoRoom && !attempt.callers.is_empty() {
+        if failure != DialFailure::NoRoom {
             self.pause(&attempt, now, config);
         }
         Some(attempt)
@@ -284,13 +283,17 @@ impl Dials {
         }
     }
 
-    /// When an attempt goes on that was cut short.
+    /// When an attempt goes on that was cut short, or one for nobody ends.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.later.first().map(|(at, _)| *at)
+        let later = self.later.first().map(|(at, _)| *at);
+        later.into_iter().chain(self.lingering.front().map(|(at, _)| *at)).min()
     }
 
-    /// Has those go on whose pause is over.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// Has those go on whose pause is over, and ends those for nobody.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, outputs: &mut VecDeque<Output>) {
+        while let Some((_, dial)) = self.lingering.pop_front_if(|(at, _)| *at <= now) {
+            outputs.push_back(Output::CancelDial { dial });
+        }
         while let Some((_, dial)) = self.later.first().filter(|(at, _)| *at <= now).copied() {
             self.later.pop_first();
             self.waiting.push_front(dial);
@@ -341,10 +344,10 @@ mod tests {
             assert_eq!(dials.begin(dht(2), Some(peer_id(1)), &[addr(1)], &[]), dial, "others may join");
             let at = dials.poll_timeout().unwrap();
             assert_eq!(at, now + config.dropped_pause * (1 << n));
-            dials.handle_timeout(now);
+            dials.handle_timeout(now, &mut outputs);
             assert_eq!(dials.len(), (0, 0), "not before its time");
             now = at;
-            dials.handle_timeout(now);
+            dials.handle_timeout(now, &mut outputs);
         }
         dials.pump(now, &config, &mut outputs);
         assert_eq!(outputs.iter().filter(|output| matches!(output, Output::Dial { .. })).count(), 3);
@@ -368,7 +371,7 @@ mod tests {
     ) -> Vec<Caller> {
         let (peer, addr, outbound) = (peer_id(n), addr(n), dial.is_some());
         let connected = Connected { peer, addr, dial, by_user: false, outbound };
-        dials.handle_connected(&connected, yields, &Config::default(), outputs)
+        dials.handle_connected(&connected, yields, Instant::START, &Config::default(), outputs)
     }
 
     #[test]
@@ -391,14 +394,30 @@ mod tests {
                 outputs.iter().any(|out| matches!(out, Output::CancelDial { dial } if *dial == other));
             assert_eq!((given_up, outputs.len()), (yields, usize::from(yields)));
             assert!(!dials.attempts.contains_key(&queued), "one that was not begun never is");
-            // What went on for nobody is no failure.
-            assert_eq!(
-                dials.handle_failed(other, DialFailure::Unreachable, Instant::START, &config).is_some(),
-                !yields
-            );
-            assert!(!dials.is_paused(&peer_id(1), &[addr(2)], Instant::START));
+            assert_eq!(dials.len(), (0, 0), "what goes on for nobody takes no place");
+            // Nor is it a failure.
+            let now = Instant::START;
+            assert!(dials.handle_failed(other, DialFailure::Unreachable, now, &config).is_none());
+            assert!(!dials.is_paused(&peer_id(1), &[addr(2)], now));
+            assert_eq!(dials.poll_timeout(), None);
             dials = Dials::default();
         }
+    }
+
+    #[test]
+    fn what_goes_on_for_nobody_ends_soon() {
+        let (mut dials, mut outputs, config) = (Dials::default(), VecDeque::new(), Config::default());
+        let dial = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
+        dials.pump(Instant::START, &config, &mut outputs);
+        outputs.clear();
+        assert_eq!(connect(&mut dials, 1, None, false, &mut outputs), [dht(1)]);
+        let at = dials.poll_timeout().unwrap();
+        assert_eq!(at, Instant::START + config.dial_patience);
+        dials.handle_timeout(Instant::START, &mut outputs);
+        assert!(outputs.is_empty(), "not before its time");
+        dials.handle_timeout(at, &mut outputs);
+        assert!(matches!(outputs.pop_front(), Some(Output::CancelDial { dial: ended }) if ended == dial));
+        assert_eq!((dials.poll_timeout(), outputs.len()), (None, 0));
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl Engine {
                 Timer::AskSwarm(job) => self.ask_swarm(job, None, now),
             }
         }
-        self.dials.handle_timeout(now.instant);
+        self.dials.handle_timeout(now.instant, &mut self.outputs);
         for side in &mut self.routing.sides {
             side.dht.handle_timeout(now);
             side.sweep.handle_timeout(now);

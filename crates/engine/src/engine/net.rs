@@ -20,7 +20,8 @@ impl Engine {
     pub fn handle_connected(&mut self, connected: &Connected, now: Now) {
         self.peers.connect(connected, self.config.dht_burst, now.instant);
         let yields = connected.outbound || self.local < connected.peer;
-        let callers = self.dials.handle_connected(connected, yields, &self.config, &mut self.outputs);
+        let callers =
+            self.dials.handle_connected(connected, yields, now.instant, &self.config, &mut self.outputs);
         let by_user = callers.contains(&Caller::User) || connected.by_user;
         if let Some(peer) = self.peers.get_mut(&connected.peer) {
             peer.by_user |= by_user;
