@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-// A Helia (js-libp2p) peer that the interop tests drive, on loopback only and
-// with its blocks in memory: TCP, Noise, yamux, identify, ping and Bitswap.
+// A Helia (js-libp2p) peer that the interop tests drive, with its blocks in
+// memory: TCP, Noise, yamux, identify, ping and Bitswap. It listens on loopback.
 //
-//   node peer.mjs [lan|wan]     also a server of that DHT
+//   node peer.mjs lan|wan       also a server of that DHT
+//   node peer.mjs autonat IP    also AutoNAT v1; it listens at that address
 //
 // Prints {"event":"ready","peer_id":..,"addrs":[..]} when it is up, then
 // answers each line of stdin with one JSON line, {"cmd":..,"ok":true,..} or
@@ -22,17 +23,20 @@
 //   findprovs CID PEER        who has it, by the DHT, up to PEER
 //   findpeer PEER             where the DHT says it is
 //   dhtpeers COUNT            who is in the routing table, once there are so many
+//   verified                  its addresses that AutoNAT says others reach, once there is one
 //   quit
 import './polyfill.mjs' // before everything that needs it
 import fs from 'node:fs'
 import path from 'node:path'
 import readline from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
 import { createHeliaLight } from 'helia'
 import { withLibp2pLight } from '@helia/libp2p'
 import { withBitswap } from '@helia/bitswap'
 import { unixfs, globSource } from '@helia/unixfs'
 import { MemoryBlockstore } from 'blockstore-core'
 import { MemoryDatastore } from 'datastore-core'
+import { autoNAT } from '@libp2p/autonat'
 import { tcp } from '@libp2p/tcp'
 import { noise } from '@libp2p/noise'
 import { yamux } from '@libp2p/yamux'
@@ -52,12 +56,14 @@ const answer = line => fs.writeSync(1, JSON.stringify(line, (_, v) => typeof v =
 console.log = console.info = console.error // stdout carries answers and nothing else
 const deadline = () => AbortSignal.timeout(COMMAND_SECONDS * 1000)
 
-const dht = process.argv[2]
+const [role, ip = '127.0.0.1'] = process.argv.slice(2)
 const protocols = { lan: '/ipfs/lan/kad/1.0.0', wan: '/ipfs/kad/1.0.0' }
 const services = { identify: identify(), identifyPush: identifyPush(), ping: ping() }
-if (dht != null) {
+if (role === 'autonat') {
+  services.autonat = autoNAT()
+} else if (role != null) {
   services.dht = kadDHT({
-    protocol: protocols[dht],
+    protocol: protocols[role],
     clientMode: false,
     peerInfoMapper: passthroughMapper, // the default keeps loopback addresses out
     allowQueryWithZeroPeers: true, // or a query waits for the first peer
@@ -70,7 +76,7 @@ const helia = await withBitswap(withLibp2pLight(createHeliaLight({
   datastore: new MemoryDatastore()
 }), {
   privateKey: await generateKeyPair('Ed25519'),
-  addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+  addresses: { listen: [`/ip4/${ip}/tcp/0`] },
   transports: [tcp()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
@@ -168,6 +174,15 @@ const commands = {
     const found = await libp2p.peerRouting.findPeer(peerIdFromString(peer), { signal: deadline(), useCache: false })
     return { addrs: found.multiaddrs.map(String) }
   },
+  async verified () {
+    const limit = deadline()
+    const addrs = () => libp2p.components.addressManager.getAddressesWithMetadata().filter(addr => addr.verified)
+    while (addrs().length === 0) {
+      limit.throwIfAborted()
+      await setTimeout(50) // there is no event for it
+    }
+    return { addrs: addrs().map(addr => addr.multiaddr.toString()) }
+  },
   async dhtpeers (count) {
     const table = libp2p.services.dht.routingTable
     const limit = deadline()
@@ -206,7 +221,9 @@ process.on('uncaughtException', error => {
 })
 process.on('unhandledRejection', error => console.error('unhandled', error))
 
-answer({ event: 'ready', peer_id: libp2p.peerId.toString(), addrs: libp2p.getMultiaddrs().map(String) })
+// Not `getMultiaddrs`, which waits with public ones until somebody has reached them.
+const listening = libp2p.components.transportManager.getAddrs().map(addr => `${addr}/p2p/${libp2p.peerId}`)
+answer({ event: 'ready', peer_id: libp2p.peerId.toString(), addrs: listening })
 for await (const line of readline.createInterface({ input: process.stdin })) {
   const [cmd, ...args] = line.split('\t')
   if (cmd === 'quit') break

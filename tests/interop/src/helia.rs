@@ -61,17 +61,31 @@ impl Helia {
     /// # Errors
     /// If it is not installed or does not come up.
     pub fn start() -> Result<Self> {
-        Self::start_in(None)
+        Self::launch(&[], &[])
     }
 
     /// Starts one that is also a server of a DHT.
     ///
     /// # Errors
     /// As [`Helia::start`].
-    pub fn start_in(dht: Option<Dht>) -> Result<Self> {
+    pub fn start_in(dht: Dht) -> Result<Self> {
+        Self::launch(&[], &[dht.word()])
+    }
+
+    /// Starts one that speaks AutoNAT v1 and listens at the address `ip` of
+    /// another network namespace, which `within` runs programs in.
+    ///
+    /// # Errors
+    /// As [`Helia::start`].
+    pub fn start_within(within: &[String], ip: &str) -> Result<Self> {
+        Self::launch(within, &["autonat", ip])
+    }
+
+    fn launch(within: &[String], args: &[&str]) -> Result<Self> {
         let script = path_from_env("PEERAGE_INTEROP_HELIA")?.join("peer.mjs");
-        let mut command = Command::new("node");
-        command.arg(script).args(dht.map(Dht::word));
+        let mut words = within.iter().map(String::as_str).chain(["node"]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg(script).args(args);
         let process = Process::spawn("Helia", command)?;
         let ready = process.wait_for("ready", START)?;
         let addr = texts(&ready, "addrs")?.remove(0);
@@ -133,6 +147,14 @@ impl Helia {
     pub fn wait_for_peers(&mut self, count: usize) -> Result<()> {
         self.process.ask(&["dhtpeers", &count.to_string()])?;
         Ok(())
+    }
+
+    /// Waits until it believes that others reach it, and returns where.
+    ///
+    /// # Errors
+    /// If nobody whom it asked has dialled it.
+    pub fn verified(&mut self) -> Result<Vec<String>> {
+        texts(&self.process.ask(&["verified"])?, "addrs")
     }
 
     /// Adds a file or folder and returns its CID.

@@ -268,6 +268,19 @@ impl Serving {
         crate::text(&self.line, "cid")
     }
 
+    /// Waits until it says that others reach it, and returns where.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn reachable(&self) -> Result<Vec<String>> {
+        loop {
+            let line = self.process.wait_for("reachable", COMMAND)?;
+            if line["reachability"] == "public" {
+                return crate::texts(&line, "addrs");
+            }
+        }
+    }
+
     /// The peer id.
     ///
     /// # Errors

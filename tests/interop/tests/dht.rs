@@ -141,7 +141,7 @@ impl Member {
 
 /// Three Helias that know each other.
 fn helias(dht: Dht) -> Result<Vec<Helia>> {
-    let mut helias = (0..3).map(|_| Helia::start_in(Some(dht))).collect::<Result<Vec<_>>>()?;
+    let mut helias = (0..3).map(|_| Helia::start_in(dht)).collect::<Result<Vec<_>>>()?;
     let first = helias[0].addr.clone();
     for helia in &mut helias[1..] {
         helia.connect(&first)?;

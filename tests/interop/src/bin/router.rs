@@ -2,7 +2,8 @@
 //! the router's is that of this process, which `tests/router.rs` starts in one.
 //!
 //! `peerage up` at home has its port mapped by the router; the host outside
-//! connects through it; once `up` has ended, nothing is left of the mapping.
+//! connects through it; its AutoNAT tells `up` that others reach it, and `up`
+//! tells so a Helia out there; once `up` has ended, nothing is left of the mapping.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use peerage_interop::{Peerage, text};
+use peerage_interop::{Helia, Peerage, text};
 
 /// How long a mapping may take: PCP gives up on silence after some seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,12 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The router's address outside. Nothing of these namespaces leads anywhere.
 const OUTSIDE: &str = "5.6.7.8";
 
+/// The address of the host outside.
+const VISITOR: &str = "5.6.7.9";
+
 /// The chains that miniupnpd adds its rules to.
 const CHAINS: &str = "table inet filter {
     chain forward { type filter hook forward priority 0; policy accept; jump miniupnpd; }
     chain miniupnpd { }
     chain prerouting { type nat hook prerouting priority -100; policy accept; jump prerouting_miniupnpd; }
-    chain postrouting { type nat hook postrouting priority 100; policy accept; jump postrouting_miniupnpd; }
+    chain postrouting { type nat hook postrouting priority 100; policy accept; jump postrouting_miniupnpd;
+        oifname outside masquerade; }
     chain prerouting_miniupnpd { }
     chain postrouting_miniupnpd { }
 }";
@@ -124,7 +129,7 @@ fn main() -> Result<()> {
     let (home, outside) = (Namespace::new()?, Namespace::new()?);
     home.connect("home", "192.168.77.1", "192.168.77.2")?;
     home.run("ip route add default via 192.168.77.1")?;
-    outside.connect("outside", OUTSIDE, "5.6.7.9")?;
+    outside.connect("outside", OUTSIDE, VISITOR)?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
     let _router = miniupnpd(&speaks, dir.path())?;
 
@@ -144,12 +149,23 @@ fn main() -> Result<()> {
     let set = rules()?;
     ensure!(set.contains(&rule), "no rule `{rule}` in {set}");
 
-    // Whoever is outside reaches us there.
+    // Whoever is outside reaches us there, and tells us so.
+    let external = format!("{external}/p2p/{}", up.peer_id()?);
     let visitor = Peerage::within(&outside.within())?;
-    let connected = visitor.connect(&format!("{external}/p2p/{}", up.peer_id()?))?;
+    let visiting = visitor.up()?;
+    let connected = visitor.connect(&external)?;
     ensure!(text(&connected, "peer_id")? == up.peer_id()?, "somebody else answers: {connected}");
+    let reached = up.reachable()?;
+    ensure!(reached.contains(&external), "reached at {reached:?}, not at {external}");
 
-    // The visitor may have dialled back for AutoNAT, so that there were two connections.
+    // Helia's AutoNAT believes the first who says that it has dialled.
+    let mut helia = Helia::start_within(&outside.within(), VISITOR)?;
+    helia.connect(&external)?;
+    let verified = helia.verified()?;
+    ensure!(verified.iter().any(|addr| helia.addr.starts_with(addr)), "{verified:?} without {}", helia.addr);
+
+    // Who dials for AutoNAT has two connections.
+    visiting.leave()?;
     up.leave()?;
     let left = rules()?;
     ensure!(!left.contains("dnat"), "the mapping is still there: {left}");
