@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use peerage_identity::Multiaddr;
+
 use crate::values::Validator;
 
 /// Protocol id of the DHT of the public network.
@@ -127,6 +129,10 @@ pub struct Config {
     /// Takes loopback addresses on the LAN: for who listens on loopback.
     pub loopback_addresses: bool,
 
+    /// The addresses that the owner can dial, others being kept and told all the
+    /// same: whoever has none of these is asked only while it is connected.
+    pub dials: fn(&Multiaddr) -> bool,
+
     /// `k`: peers in a bucket, in an answer, and that a record is stored at (20
     /// is fixed for the `/ipfs` protocols).
     pub bucket_size: usize,
@@ -140,9 +146,12 @@ pub struct Config {
     /// the WAN; whoever wants to be all of them needs addresses in seven. A
     /// judgement: as many as in the table.
     pub closest_group_max: usize,
-    /// Failures in a row after which a peer leaves the table though nobody
-    /// waits for its place. One may be our own network's.
+    /// Failures in a row after which a peer leaves the table though nobody fits
+    /// its place. One may be our own network's.
     pub failures_max: u32,
+    /// How long after one failure another counts. A judgement: a shorter outage of
+    /// our own network costs nobody its place.
+    pub failures_apart: Duration,
     /// Peers of the table that have answered nothing for so long are asked at
     /// the next refresh whether they are still there.
     pub check_after: Duration,
@@ -253,12 +262,14 @@ impl Default for Config {
             network: Network::Wan,
             private_addresses: false,
             loopback_addresses: false,
+            dials: |addr| !addr.is_relayed(),
             bucket_size: 20,
             replacements: 10,
             table_group_max: 3,
             bucket_group_max: 2,
             closest_group_max: 3,
             failures_max: 2,
+            failures_apart: Duration::from_secs(30),
             check_after: Duration::from_secs(600),
             checks_max: 256,
             contacts_max: 1_024,

@@ -64,6 +64,7 @@ pub(crate) struct Reach {
     network: Network,
     private: bool,
     loopback: bool,
+    dials: fn(&Multiaddr) -> bool,
 }
 
 impl Reach {
@@ -72,6 +73,7 @@ impl Reach {
             network: config.network,
             private: config.private_addresses,
             loopback: config.private_addresses || config.loopback_addresses,
+            dials: config.dials,
         }
     }
 
@@ -110,10 +112,9 @@ impl Reach {
         PeerInfo { peer: info.peer, addrs: self.filter(&info.addrs) }
     }
 
-    /// True if a peer with these addresses is worth asking: on the WAN go
-    /// wants one that is public and not through a relay.
+    /// True if a peer with these addresses can be asked, if need be.
     pub(crate) fn is_askable(self, addrs: &[Multiaddr]) -> bool {
-        addrs.iter().any(|addr| addr.scope() != Scope::Relay)
+        addrs.iter().any(self.dials)
     }
 
     /// The group of a peer that a connection with this address leads to, or

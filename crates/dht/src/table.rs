@@ -3,8 +3,8 @@
 //!
 //! Only servers that have answered us get in. A full bucket keeps who is in
 //! it: peers that stayed are likely to stay, and nobody can push them out by
-//! coming. Who comes then waits, and takes the place of the first that fails.
-//! On the WAN few peers of one IP group get in, so that an attacker needs
+//! coming. Who comes then waits, and takes the place of the first that fails; if
+//! nobody fits there, that one stays until it fails again later. On the WAN few peers of one IP group get in, so that an attacker needs
 //! addresses and not just identities.
 //!
 //! A bucket for each prefix, not go's unfolding last bucket: what go would
@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use peerage_base::Instant;
 use peerage_identity::{Multiaddr, PeerId};
@@ -35,12 +36,14 @@ struct Entry {
     answered: Instant,
     /// In a row, since it last answered.
     failures: u32,
+    /// The last of them that counted.
+    failed: Instant,
 }
 
 #[derive(Debug, Default)]
 struct Bucket {
     entries: Vec<Entry>,
-    /// Latest last. They count in no group yet.
+    /// Latest last. They count in no group of the table yet.
     waiting: VecDeque<Entry>,
     /// When a look-up last went through this bucket.
     refreshed: Option<Instant>,
@@ -57,6 +60,18 @@ pub(crate) enum Admission {
     Waiting { oldest: PeerId, answered: Instant },
     /// Too many of its IP group, ourselves, or not of this DHT.
     Refused,
+}
+
+/// Where one more peer can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    Free,
+    /// In the place of this one, which fails.
+    Of(usize),
+    /// The bucket is full of peers that are there.
+    Taken,
+    /// There are enough of its group.
+    Closed,
 }
 
 /// How many peers of one bucket the table holds.
@@ -79,6 +94,7 @@ pub(crate) struct Table {
     bucket_size: usize,
     replacements: usize,
     failures_max: u32,
+    failures_apart: Duration,
     table_group_max: usize,
     bucket_group_max: usize,
     /// By common prefix; as many as were needed.
@@ -94,6 +110,7 @@ impl Table {
             bucket_size: config.bucket_size,
             replacements: config.replacements,
             failures_max: config.failures_max,
+            failures_apart: config.failures_apart,
             table_group_max: config.table_group_max,
             bucket_group_max: config.bucket_group_max,
             buckets: Vec::new(),
@@ -118,10 +135,22 @@ impl Table {
             Standing::Exempt => None,
             Standing::Grouped(group) => Some(group),
         };
-        let Some(bucket) = self.buckets.get(prefix) else { return self.group_fits(prefix, group, None) };
-        let victim = bucket.entries.iter().find(|entry| entry.failures > 0);
-        (bucket.entries.len() < self.bucket_size || victim.is_some())
-            && self.group_fits(prefix, group, victim.filter(|_| bucket.entries.len() >= self.bucket_size))
+        matches!(self.seat(prefix, group), Seat::Free | Seat::Of(_))
+    }
+
+    fn seat(&self, prefix: usize, group: Option<Group>) -> Seat {
+        let entries = self.buckets.get(prefix).map_or(&[][..], |bucket| &bucket.entries);
+        let full = entries.len() >= self.bucket_size;
+        let fits = self.group_fits(prefix, group, None);
+        if fits && !full {
+            return Seat::Free;
+        }
+        let gives_way = |entry: &Entry| entry.failures > 0 && self.group_fits(prefix, group, Some(entry));
+        match entries.iter().position(gives_way) {
+            Some(index) => Seat::Of(index),
+            None if fits => Seat::Taken,
+            None => Seat::Closed,
+        }
     }
 
     /// A server answered. Its addresses replace what was known of it, unless there are none.
@@ -147,7 +176,8 @@ impl Table {
         if info.addrs.is_empty() {
             return Admission::Refused;
         }
-        let entry = Entry { peer: info.peer, key, addrs: info.addrs, group, answered: now, failures: 0 };
+        let entry =
+            Entry { peer: info.peer, key, addrs: info.addrs, group, answered: now, failures: 0, failed: now };
         self.admit(prefix, entry)
     }
 
@@ -155,44 +185,53 @@ impl Table {
         if self.buckets.len() <= prefix {
             self.buckets.resize_with(prefix + 1, Bucket::default);
         }
-        let bucket = &self.buckets[prefix];
-        let full = bucket.entries.len() >= self.bucket_size;
-        let victim = if full { bucket.entries.iter().position(|entry| entry.failures > 0) } else { None };
-        if !self.group_fits(prefix, entry.group, victim.map(|index| &bucket.entries[index])) {
-            return Admission::Refused;
-        }
-        if full && victim.is_none() {
-            let (oldest, answered) = (bucket.entries[0].peer, bucket.entries[0].answered);
-            let bucket = &mut self.buckets[prefix];
-            bucket.waiting.retain(|other| other.peer != entry.peer);
-            if self.replacements == 0 {
-                return Admission::Waiting { oldest, answered };
-            }
-            if bucket.waiting.len() >= self.replacements {
-                bucket.waiting.pop_front();
-            }
-            if bucket.waiting.len() == bucket.waiting.capacity() {
-                bucket.waiting.reserve_exact(GROWTH);
-            }
-            bucket.waiting.push_back(entry);
-            return Admission::Waiting { oldest, answered };
-        }
-        let evicted = victim.map(|index| self.take(prefix, index).peer);
-        self.buckets[prefix].waiting.retain(|other| other.peer != entry.peer);
+        let bucket = &mut self.buckets[prefix];
+        bucket.waiting.retain(|other| other.peer != entry.peer);
+        let evicted = match self.seat(prefix, entry.group) {
+            Seat::Free => None,
+            Seat::Of(index) => Some(self.take(prefix, index).peer),
+            Seat::Taken => return self.wait(prefix, entry),
+            Seat::Closed => return Admission::Refused,
+        };
         self.put(prefix, entry);
         Admission::Added { evicted }
     }
 
-    /// A peer did not answer. It leaves if somebody waits for its place or it
-    /// failed often; says whether it did, and who came instead.
-    pub(crate) fn failed(&mut self, peer: &PeerId) -> Option<Option<PeerId>> {
+    /// Has a peer wait; if too many do, or too many of its group, the one that
+    /// has waited for longest does so no more.
+    fn wait(&mut self, prefix: usize, entry: Entry) -> Admission {
+        let (replacements, group_max) = (self.replacements, self.bucket_group_max);
+        let bucket = &mut self.buckets[prefix];
+        let (oldest, answered) = (bucket.entries[0].peer, bucket.entries[0].answered);
+        let waiting = &mut bucket.waiting;
+        let alike = |other: &Entry| entry.group.is_some() && other.group == entry.group;
+        if waiting.iter().filter(|other| alike(other)).count() >= group_max {
+            waiting.iter().position(alike).map(|index| waiting.remove(index));
+        } else if waiting.len() >= replacements {
+            waiting.pop_front();
+        }
+        if waiting.len() < replacements {
+            if waiting.len() == waiting.capacity() {
+                waiting.reserve_exact(GROWTH);
+            }
+            waiting.push_back(entry);
+        }
+        Admission::Waiting { oldest, answered }
+    }
+
+    /// A peer did not answer. It leaves if somebody waits who fits its place, or
+    /// if it failed often; says whether it did, and who came instead.
+    pub(crate) fn failed(&mut self, peer: &PeerId, now: Instant) -> Option<Option<PeerId>> {
         let Some((bucket, index)) = self.place(peer) else {
             self.forget_waiting(peer);
             return None;
         };
         let entry = &mut self.buckets[bucket].entries[index];
-        entry.failures += 1;
-        if entry.failures >= self.failures_max || !self.buckets[bucket].waiting.is_empty() {
+        if entry.failures == 0 || now.since(entry.failed) >= self.failures_apart {
+            (entry.failures, entry.failed) = (entry.failures + 1, now);
+        }
+        let entry = &self.buckets[bucket].entries[index];
+        if entry.failures >= self.failures_max || self.successor(bucket, Some(entry)).is_some() {
             return Some(self.remove_at(bucket, index));
         }
         None
@@ -214,15 +253,18 @@ impl Table {
 
     fn remove_at(&mut self, bucket: usize, index: usize) -> Option<PeerId> {
         self.take(bucket, index);
-        // The last to answer first: it is the likeliest to be there still.
-        while let Some(next) = self.buckets[bucket].waiting.pop_back() {
-            if self.group_fits(bucket, next.group, None) {
-                let peer = next.peer;
-                self.put(bucket, next);
-                return Some(peer);
-            }
-        }
-        None
+        let successor = self.successor(bucket, None)?;
+        let next = self.buckets[bucket].waiting.remove(successor)?;
+        let peer = next.peer;
+        self.put(bucket, next);
+        Some(peer)
+    }
+
+    /// Who of those that wait would fit, once `leaving` has left: the last to
+    /// answer first, as it is the likeliest to be there still.
+    fn successor(&self, bucket: usize, leaving: Option<&Entry>) -> Option<usize> {
+        let fits = |next: &Entry| self.group_fits(bucket, next.group, leaving);
+        self.buckets[bucket].waiting.iter().rposition(fits)
     }
 
     fn put(&mut self, bucket: usize, entry: Entry) {

@@ -41,6 +41,8 @@ fn check(table: &Table) {
     for (prefix, bucket) in table.buckets.iter().enumerate() {
         assert!(bucket.entries.len() <= table.bucket_size);
         assert!(bucket.waiting.len() <= table.replacements);
+        let of = |group| bucket.waiting.iter().filter(move |entry| entry.group == group).count();
+        assert!(bucket.waiting.iter().all(|entry| of(entry.group) <= table.bucket_group_max));
         assert!(bucket.entries.is_sorted_by_key(|entry| entry.answered));
         let mut here: BTreeMap<Group, usize> = BTreeMap::new();
         for entry in &bucket.entries {
@@ -73,15 +75,17 @@ fn who_is_there_stays_and_who_comes_waits() {
     }
     check(&table);
     // Whoever fails while somebody waits is replaced at once, by who answered last.
-    assert_eq!(table.failed(&peer(bucket[1])), Some(Some(peer(bucket[6]))));
-    assert_eq!(table.failed(&peer(bucket[2])), Some(Some(peer(bucket[5]))));
+    let minute = |n: u64| at(20 + 60 * n);
+    assert_eq!(table.failed(&peer(bucket[1]), minute(0)), Some(Some(peer(bucket[6]))));
+    assert_eq!(table.failed(&peer(bucket[2]), minute(0)), Some(Some(peer(bucket[5]))));
     // The first that waited had to make room; now nobody waits, and one failure is forgiven.
-    assert_eq!(table.failed(&peer(bucket[3])), None);
+    assert_eq!(table.failed(&peer(bucket[3]), minute(0)), None);
     assert_eq!(table.len(), 4);
     // Unless somebody comes.
     assert_eq!(add(&mut table, bucket[7], 12), Admission::Added { evicted: Some(peer(bucket[3])) });
-    assert_eq!(table.failed(&peer(bucket[0])), None);
-    assert_eq!(table.failed(&peer(bucket[0])), Some(None), "the second failure in a row");
+    assert_eq!(table.failed(&peer(bucket[0]), minute(1)), None);
+    assert_eq!(table.failed(&peer(bucket[0]), minute(1)), None, "what comes at once is the same failure");
+    assert_eq!(table.failed(&peer(bucket[0]), minute(2)), Some(None), "the second failure in a row");
     assert_eq!(table.remove(&peer(bucket[7])), Some(None));
     assert_eq!(table.remove(&peer(bucket[7])), None);
     assert_eq!(table.len(), 2);
@@ -94,10 +98,10 @@ fn an_answer_clears_failures() {
     let n = in_bucket(0, 1)[0];
     add(&mut table, n, 0);
     for time in 1..5 {
-        assert_eq!(table.failed(&peer(n)), None);
+        assert_eq!(table.failed(&peer(n), at(60 * time)), None);
         assert!(table.closest(&table.local, 9, None, false).is_empty(), "not told to others meanwhile");
         assert_eq!(table.closest(&table.local, 9, None, true), [info(n)]);
-        assert_eq!(add(&mut table, n, time), Admission::Known);
+        assert_eq!(add(&mut table, n, 60 * time), Admission::Known);
         assert_eq!(table.closest(&table.local, 9, None, false), [info(n)]);
     }
 }
@@ -121,6 +125,37 @@ fn few_of_one_group_get_in() {
     table.remove(&peer(one));
     assert!(table.has_room(&peer(in_bucket(3, 1)[0]), standing(7)), "there is room again");
     assert!(!table.has_room(&peer(in_bucket(1, 9)[8]), Standing::Outside));
+}
+
+#[test]
+fn whose_place_fits_nobody_keeps_it() {
+    let mut table = table();
+    let bucket = in_bucket(0, 9);
+    let add = |table: &mut Table, n: u64, group: u64| {
+        let info = PeerInfo { peer: peer(n), addrs: vec![addr(group)] };
+        table.answered(info, standing(group), at(n))
+    };
+    // Two networks have all four places.
+    for (&n, group) in bucket[..4].iter().zip([1, 1, 2, 2]) {
+        assert_eq!(add(&mut table, n, group), Admission::Added { evicted: None });
+    }
+    assert_eq!(add(&mut table, bucket[4], 1), Admission::Refused);
+    // Of the others two of one network may wait, though three come.
+    for &n in &bucket[5..8] {
+        assert!(matches!(add(&mut table, n, 3), Admission::Waiting { .. }));
+    }
+    assert_eq!(table.failed(&peer(bucket[0]), at(0)), Some(Some(peer(bucket[7]))));
+    assert_eq!(table.failed(&peer(bucket[2]), at(0)), Some(Some(peer(bucket[6]))));
+    assert_eq!(table.health()[0].waiting, 0);
+    // One of the third network waits no more, so that nobody takes this place,
+    // but for one whose network has room then.
+    assert_eq!(table.failed(&peer(bucket[1]), at(0)), None);
+    assert!(table.contains(&peer(bucket[1])));
+    assert_eq!(add(&mut table, bucket[5], 3), Admission::Refused);
+    assert_eq!(table.failed(&peer(bucket[6]), at(0)), None);
+    assert!(table.has_room(&peer(bucket[8]), standing(3)));
+    assert_eq!(add(&mut table, bucket[5], 3), Admission::Added { evicted: Some(peer(bucket[6])) });
+    check(&table);
 }
 
 #[test]
@@ -173,9 +208,9 @@ proptest! {
             match step {
                 Step::Answered(n, group) => {
                     let info = PeerInfo { peer: peer(n), addrs: vec![addr(group)] };
-                    table.answered(info, standing(group), at(time as u64));
+                    table.answered(info, standing(group), at(20 * time as u64));
                 }
-                Step::Failed(n) => drop(table.failed(&peer(n))),
+                Step::Failed(n) => drop(table.failed(&peer(n), at(20 * time as u64))),
                 Step::Removed(n) => drop(table.remove(&peer(n))),
             }
             check(&table);

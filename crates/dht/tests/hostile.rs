@@ -103,39 +103,38 @@ impl Run {
         let now = self.now();
         let (n, m) = (self.rng.next_u64(), self.rng.next_u64());
         let rng = &mut self.rng;
-        let begun = match rng.below(16) {
+        let begun = match rng.below(15) {
             0 => self.dht.find_closest(&key(rng), now).ok(),
             1 => self.dht.find_providers(&key(rng), now).ok(),
             2 => self.dht.find_value(&record(rng).key, now).ok(),
             3 => self.dht.find_peer(peer(n), now).ok(),
             4 => self.dht.provide(&key(rng), now).ok(),
-            5 => self.dht.provide_at(&key(rng), infos(rng), now).ok(),
-            6 => {
+            5 => {
                 let record = record(rng);
                 self.dht.put_value(&record.key, record.value, now).ok()
             }
-            7 => {
+            6 => {
                 self.dht.handle_identified(peer(n), n % 3 > 0, &[addr(m), addr(n)], &addr(m), now);
                 None
             }
-            8 => {
+            7 => {
                 self.dht.handle_disconnected(&peer(n));
                 None
             }
-            9 => {
+            8 => {
                 let request = request(rng);
                 if let Answer::Respond(response) = self.dht.handle_request(peer(n), &addr(m), &request, now) {
                     readable(&request, &response);
                 }
                 None
             }
-            10 => {
+            9 => {
                 self.dht.bootstrap(infos(rng), now);
                 self.dht.set_mode(if n.is_multiple_of(2) { Mode::Server } else { Mode::Client });
                 self.dht.set_local_addrs(&[addr(n), addr(m)]);
                 None
             }
-            11 => {
+            10 => {
                 self.now += Duration::from_millis(n % 20_000);
                 self.dht.handle_timeout(Now::new(self.now, now.unix));
                 None

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use peerage_base::Now;
 use peerage_dht::limits::{PROVIDERS_FOUND_MAX, PROVIDERS_TAKEN};
 use peerage_dht::{
-    Config, End, LookupError, LookupId, Mode, Output, PeerInfo, Record, Report, Request, Response, Validator,
-    ValueError,
+    Config, End, Key, LookupError, LookupId, Mode, Output, PeerInfo, Record, Report, Request, Response,
+    Validator, ValueError,
 };
 use peerage_identity::Multiaddr;
 use single::{Single, addr, info, multihash, number, peer};
@@ -174,12 +174,6 @@ fn a_block_is_provided_at_the_closest() {
     let own = single.ask(3, &Request::GetProviders { key: multihash(1) });
     let peerage_dht::Answer::Respond(Response::Providers { providers, .. }) = own else { panic!("{own:?}") };
     assert_eq!(providers, [info(0)]);
-    // Others of the region need no look-up.
-    let id = single.dht.provide_at(&multihash(2), report.closest[..3].to_vec(), now).unwrap();
-    let sent = single.sent();
-    assert!(sent.iter().all(|(_, _, request)| matches!(request, Request::AddProvider { .. })));
-    sent.iter().for_each(|(request, _, _)| single.dht.handle_sent(*request, now));
-    assert_eq!(self::report(&single.outputs(), id).unwrap().stored, 3);
     single.dht.set_local_addrs(&["/ip4/10.0.0.1/tcp/1".parse().unwrap()]);
     assert_eq!(single.dht.provide(&multihash(1), now), Err(LookupError::NoAddrs));
 }
@@ -406,7 +400,8 @@ fn nobody_fills_a_lookup_with_providers_of_its_own() {
 #[test]
 fn who_was_not_tried_stays_in_the_table() {
     for postponed in [false, true] {
-        let mut single = Single::server(8);
+        let mut single = Single::new(Config { failures_apart: Duration::ZERO, ..Config::default() });
+        single.learn(8);
         let patience = Config::default().request_timeout;
         for _ in 0..Config::default().failures_max {
             let now = single.now();
@@ -528,6 +523,7 @@ fn a_look_up_does_not_wait_to_the_end_for_silent_peers() {
         assert_eq!(single.dht.stats().requests, 0);
         let gone = single.dht.stats().table_peers < left;
         assert_eq!(gone, round == u64::from(config.failures_max), "{left} of {before}");
+        single.wait(config.failures_apart - config.request_timeout);
     }
 }
 
@@ -548,4 +544,58 @@ fn who_is_late_is_heard_as_long_as_the_look_up_runs() {
     assert!(outputs.iter().any(told));
     single.wait(Duration::from_secs(1));
     assert!(report(&single.outputs(), id).is_some());
+}
+
+#[test]
+fn who_cannot_be_dialled_is_not_asked_unless_it_is_connected() {
+    let dials = |addr: &Multiaddr| addr.to_tcp_addr().is_some();
+    for connected in [false, true] {
+        let mut single = Single::new(Config { dials, ..Config::default() });
+        single.learn(3);
+        let quic: Multiaddr = "/ip4/70.1.2.3/udp/4001/quic-v1".parse().unwrap();
+        let now = single.now();
+        if connected {
+            single.dht.handle_identified(peer(500), true, std::slice::from_ref(&quic), &addr(500), now);
+            single.answer_all(|peer, request| (number(&peer) != 500).then(|| nobody(request))?);
+        }
+        let id = single.dht.find_closest(&multihash(1), now).unwrap();
+        let mut asked = Vec::new();
+        single.answer_all(|peer, _| {
+            asked.push(number(&peer));
+            let closer = vec![PeerInfo { peer: self::peer(500), addrs: vec![quic.clone()] }, info(600)];
+            Some(Response::Closest { closer })
+        });
+        let report = report(&single.outputs(), id).unwrap().clone();
+        assert_eq!(report.progress.asked, if connected { 5 } else { 4 }, "{asked:?}");
+        assert_eq!(asked.contains(&500), connected);
+    }
+}
+
+#[test]
+fn a_look_up_that_was_given_up_refreshes_nothing() {
+    let local = Key::of_peer(&peer(0));
+    for cancelled in [false, true] {
+        let mut single = Single::server(30);
+        let interval = Config::default().refresh_interval;
+        let target = (1..).map(multihash).find(|key| Key::of(key).common_prefix(&local) == 0).unwrap();
+        single.wait(interval / 2);
+        single.answer_all(|_, request| nobody(request));
+        let now = single.now();
+        let id = single.dht.find_closest(&target, now).unwrap();
+        if cancelled {
+            single.dht.cancel(id);
+        }
+        single.answer_all(|_, request| nobody(request));
+        let mut refreshed = false;
+        for _ in 0..400 {
+            single.wait(Duration::from_secs(1));
+            single.answer_all(|_, request| {
+                if let Request::FindNode { key } = request {
+                    refreshed |= Key::of(key).common_prefix(&local) == 0;
+                }
+                nobody(request)
+            });
+        }
+        assert_eq!(refreshed, cancelled);
+    }
 }

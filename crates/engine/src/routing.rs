@@ -13,6 +13,7 @@ use peerage_dht::sweep::{Sweep, TaskId};
 use peerage_dht::{AnnounceId, Dht, End, LookupError, LookupId, Mode, Network, Report, RequestId};
 use peerage_identity::{Multiaddr, PeerId};
 
+use crate::addresses::Way;
 use crate::limits::{Config, DhtMode};
 use crate::output::{DialId, FindId, JobId, RouterQuestion};
 use crate::reachability::Reach;
@@ -211,9 +212,10 @@ impl Routing {
     pub(crate) fn new(config: &Config, local: PeerId, seed: u64, now: Now) -> Self {
         let mut rng = Rng::new(seed);
         let routing = &config.routing;
+        let dials = |addr: &Multiaddr| Way::of(addr) == Way::Tcp;
         let mut side = |network: Network, config: &peerage_dht::Config| Side {
             network,
-            dht: Dht::new(config.clone(), local, rng.next_u64(), now),
+            dht: Dht::new(peerage_dht::Config { dials, ..config.clone() }, local, rng.next_u64(), now),
             flights: BTreeMap::new(),
             owners: BTreeMap::new(),
             bootstrapping: false,

@@ -88,26 +88,6 @@ impl Dht {
         Ok(self.begin(key, Goal::Provide(local), now))
     }
 
-    /// The same without a look-up, at peers that another one has just found:
-    /// for many multihashes of one region of the keyspace.
-    ///
-    /// # Errors
-    /// See [`LookupError`].
-    pub fn provide_at(
-        &mut self,
-        multihash: &[u8],
-        mut peers: Vec<PeerInfo>,
-        now: Now,
-    ) -> Result<LookupId, LookupError> {
-        let key = self.check_key(multihash)?;
-        peers.retain(|info| info.peer != self.local.peer);
-        let local = self.announced(&key, now)?;
-        let id = self.open_with(key, Goal::Provide(local), Vec::new(), now);
-        let step = self.lookups.get_mut(&id).and_then(|lookup| lookup.store_at(peers, End::Complete));
-        self.perform(id, step.unwrap_or(Step::Done(End::NoPeers)), now);
-        Ok(id)
-    }
-
     /// Stores a value at the peers closest to its key.
     ///
     /// # Errors
@@ -168,6 +148,7 @@ impl Dht {
     fn open(&mut self, key: Bytes, goal: Goal, now: Now) -> LookupId {
         let target = Key::of(&key);
         let mut known = self.table.closest(&target, self.config.bucket_size, None, true);
+        known.retain(|info| self.contacts.contains_key(&info.peer) || self.reach.is_askable(&info.addrs));
         if self.table.len() < self.config.refresh_min_peers {
             known.extend(self.refresh.last_resort().cloned());
         }
@@ -175,13 +156,8 @@ impl Dht {
             known.retain(|info| info.peer != *peer);
         }
         known.retain(|info| info.peer != self.local.peer);
-        self.table.refreshed(&target, now.instant);
-        self.open_with(key, goal, known, now)
-    }
-
-    fn open_with(&mut self, key: Bytes, goal: Goal, known: Vec<PeerInfo>, now: Now) -> LookupId {
         let id = LookupId(self.out.next_id());
-        let candidates = Candidates::new(Key::of(&key), known, self.reach, &self.config);
+        let candidates = Candidates::new(target, known, self.reach, &self.config);
         self.lookups.insert(id, Lookup::new(id, key, goal, candidates, now.instant));
         self.out.timers.set(Timer::Lookup(id), now.instant + self.config.lookup_timeout);
         id
@@ -325,6 +301,9 @@ impl Dht {
     fn finish(&mut self, id: LookupId, end: End, now: Now) {
         self.let_go(id);
         let Some(lookup) = self.close(id) else { return };
+        if end == End::Complete {
+            self.table.refreshed(lookup.target(), now.instant);
+        }
         if lookup.is_internal() {
             self.refresh_finished(now);
             return;

@@ -327,7 +327,7 @@ impl Dht {
     }
 
     fn request_failed(&mut self, id: RequestId, pending: &Pending, failure: Failure, now: Now) {
-        self.peer_failed(&pending.to.peer, failure);
+        self.peer_failed(&pending.to.peer, failure, now);
         match pending.purpose {
             Purpose::Search(lookup) => self.search_failed(lookup, id, &pending.to.peer, failure, now),
             Purpose::Store(lookup) => self.store_ended(lookup, id, false, now),

@@ -138,13 +138,13 @@ impl Dht {
         }
     }
 
-    pub(super) fn peer_failed(&mut self, peer: &PeerId, failure: Failure) {
+    pub(super) fn peer_failed(&mut self, peer: &PeerId, failure: Failure, now: Now) {
         let left = match failure {
             Failure::Unsupported => self.table.remove(peer),
             Failure::NotTried => return,
             Failure::Unreachable | Failure::Malformed => {
                 let info = self.table.info(peer);
-                let left = self.table.failed(peer);
+                let left = self.table.failed(peer, now.instant);
                 if left.is_some() {
                     info.into_iter().for_each(|info| self.refresh.remember(info, self.config.bootstrap_max));
                 }

@@ -130,6 +130,10 @@ impl Candidates {
         candidates
     }
 
+    pub(crate) const fn target(&self) -> &Key {
+        &self.target
+    }
+
     pub(crate) const fn asked(&self) -> u32 {
         self.asked
     }

@@ -20,7 +20,7 @@ use candidates::Next;
 pub(crate) use named::Named;
 pub(crate) use value::Found;
 
-use crate::key::KEY_BITS;
+use crate::key::{KEY_BITS, Key};
 use crate::limits::{ADDRS_TOLD_IN_ALL, ADDRS_TOLD_MAX, PROVIDERS_FOUND_MAX};
 use crate::message::{PeerInfo, Record, Request};
 use crate::output::{End, Failure, LookupId, Output, Progress, Report, RequestId};
@@ -143,7 +143,7 @@ impl Lookup {
     }
 
     /// Goes on to storing, if there is something to store.
-    pub(crate) fn store_at(&mut self, peers: Vec<PeerInfo>, end: End) -> Option<Step> {
+    fn store_at(&mut self, peers: Vec<PeerInfo>, end: End) -> Option<Step> {
         let storage = self.storage()?;
         self.storing = Some(end);
         Some(Step::Store(peers, storage))
@@ -238,6 +238,10 @@ impl Lookup {
         };
         let peers = found.to_correct(&closest, local);
         Some((peers, found.best()?.clone()))
+    }
+
+    pub(crate) const fn target(&self) -> &Key {
+        self.candidates.target()
     }
 
     pub(crate) const fn is_internal(&self) -> bool {
