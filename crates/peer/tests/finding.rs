@@ -4,18 +4,27 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Host, random};
 use peerage_identity::Multiaddr;
-use peerage_peer::{Find, FindEvent, FoundPeer, Mode, Network, Peer, Sources};
+use peerage_peer::{Config, Find, FindEvent, FoundPeer, Mode, Network, Peer, Report, Sources};
 
-/// Peers of which each knows the first.
+/// Peers of which each knows the first. The others are small, as there may be many.
 async fn network(count: usize) -> Vec<Host> {
+    let small = |config: &mut Config| {
+        config.workers = 1;
+        (config.engine.connections_high, config.engine.connections_low) = (8, 4);
+    };
     let mut hosts = vec![Host::start().await];
     for _ in 1..count {
         let seed = hosts[0].addr();
-        hosts.push(Host::with(|config| config.seeds = vec![seed]).await);
+        let host = Host::with(|config| {
+            small(config);
+            config.seeds = vec![seed];
+        });
+        hosts.push(host.await);
     }
     for host in &hosts {
         joined(&host.peer).await;
@@ -48,25 +57,40 @@ async fn all(mut find: Find) -> (Vec<FoundPeer>, FindEvent) {
     }
 }
 
+/// What came of a look-up on the local network.
+fn lan(end: FindEvent) -> Report {
+    let FindEvent::Finished(mut reports) = end else { panic!("{end:?} is no end") };
+    reports.remove(&Network::Lan).unwrap().unwrap()
+}
+
 fn names(found: &[FoundPeer], host: &Host) -> bool {
     let addr: Multiaddr = host.addr().without_peer();
     found.iter().any(|info| info.peer == host.peer.id() && info.addrs.contains(&addr))
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// On one thread, so that a peer that joins has met nobody yet when its look-up begins.
+#[tokio::test(flavor = "current_thread")]
 async fn a_bare_cid_is_found_two_hops_away() {
-    let hosts = network(6).await;
+    let hosts = network(60).await;
     let sharer = &hosts[3];
     let bytes = random(3_000_000, 1);
     fs::write(sharer.path("file"), &bytes).unwrap();
     let share = sharer.share("file").await;
     let root = share.roots()[0].cid;
     let (_, end) = all(sharer.peer.provide(root)).await;
-    let FindEvent::Finished(reports) = end else { unreachable!() };
-    assert!(reports[&Network::Lan].as_ref().is_ok_and(|report| report.stored > 0), "{reports:?}");
+    let told = lan(end);
+    assert_eq!(told.stored, 20, "{told:?}");
 
-    // A new one, which knows somebody else than the sharer.
-    let seed = hosts[1].addr();
+    // New ones know one peer, which can only name others that may have been told.
+    let told: BTreeSet<_> = told.closest.iter().map(|info| info.peer).chain([sharer.peer.id()]).collect();
+    let seed = hosts.iter().rfind(|host| !told.contains(&host.peer.id())).unwrap().addr();
+    let finder = Host::with(|config| (config.quiet, config.seeds) = (true, vec![seed.clone()])).await;
+    finder.peer.join();
+    let (found, end) = all(finder.peer.find_providers(root)).await;
+    assert!(names(&found, sharer), "{found:?}");
+    let report = lan(end);
+    assert!(report.hops >= 2, "{report:?}");
+
     let getter = Host::with(|config| config.seeds = vec![seed]).await;
     let done = getter
         .get_with(root, "copy", &[], |options| {
@@ -80,8 +104,6 @@ async fn a_bare_cid_is_found_two_hops_away() {
     // Whoever has its address needs no look-up.
     hosts[4].get(root, "copy", &[sharer.addr()]).await.unwrap();
 
-    let (found, _) = all(getter.peer.find_providers(root)).await;
-    assert!(names(&found, sharer), "{found:?}");
     let (found, _) = all(getter.peer.find_peer(hosts[5].peer.id())).await;
     assert!(names(&found, &hosts[5]), "{found:?}");
 }
