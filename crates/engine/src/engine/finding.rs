@@ -38,7 +38,7 @@ impl Engine {
     fn begin_find(&mut self, find: FindId, goal: Goal, now: Now) {
         let owner = Owner::Find(find);
         let (seek, ask) = self.routing.seek(goal, owner, &self.config, now);
-        self.finds.insert(find, seek);
+        self.finds.insert(find, Box::new(seek));
         self.outputs.extend(ask.map(|(ask, target)| Output::AskRouters { ask, target }));
         self.timers.set(Timer::Find(find), now.instant);
     }
@@ -152,10 +152,14 @@ impl Engine {
         if !needed || served.is_some() {
             entry.seek_pause = self.config.seek_pause_min;
             entry.next_seek = served.unwrap_or(now.instant);
+            entry.cut_short |= entry.seek.is_some();
             self.end_seek(job);
             return false;
         }
-        if entry.seek.is_none() && entry.next_seek <= now.instant {
+        // Whoever began with a block may have been the only one found, and a liar.
+        let forsaken = entry.cut_short && entry.search.sources().is_empty();
+        if entry.seek.is_none() && (forsaken || entry.next_seek <= now.instant) {
+            entry.cut_short = false;
             let goal = Goal::Find(Target::Providers(entry.search.anchor.unwrap_or(entry.root)));
             let (seek, ask) = self.routing.seek(goal, Owner::Job(job), &self.config, now);
             entry.seek = Some(seek);
@@ -280,7 +284,7 @@ impl Engine {
         while let Some(owner) = self.routing.side(network).and_then(Side::next_waiting) {
             moved = true;
             let seek = match owner {
-                Owner::Find(find) => self.finds.get_mut(&find),
+                Owner::Find(find) => self.finds.get_mut(&find).map(Box::as_mut),
                 Owner::Job(job) => self.jobs.get_mut(&job).and_then(|entry| entry.seek.as_mut()),
                 Owner::Whereabouts(..) | Owner::Sweep(_) => None,
             };

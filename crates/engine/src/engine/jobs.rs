@@ -51,6 +51,8 @@ pub(super) struct Job {
     pub(super) seek_pause: Duration,
     /// The last of these found nobody to ask.
     pub(super) lonely: bool,
+    /// It was ended since blocks came, and may not have found all that there are.
+    pub(super) cut_short: bool,
     /// Providers whose addresses were looked for.
     pub(super) looked_for: BTreeSet<PeerId>,
 }
@@ -108,6 +110,7 @@ impl Engine {
             next_seek: now.instant,
             seek_pause: self.config.seek_pause_min,
             lonely: false,
+            cut_short: false,
             looked_for: BTreeSet::new(),
         };
         self.jobs.insert(job, entry);

@@ -7,7 +7,7 @@ use peerage_dht::{Network, PeerInfo, Request};
 use peerage_content::Profile;
 
 use super::dag::{Dag, Tree, build};
-use super::world::{World, addr, hint, hints, peer_id};
+use super::world::{Fault, World, addr, hint, hints, peer_id};
 use crate::*;
 
 /// A network of servers, each knowing the first.
@@ -359,9 +359,31 @@ fn another_provider_is_looked_for_when_the_first_falls_silent() {
             assert!(world.step(world.now + Duration::from_secs(10)));
         }
         // It takes every want from now on and sends nothing.
-        world.peers[4].fault = super::world::Fault::Mute;
+        world.peers[4].fault = Fault::Mute;
         provide(&mut world, 5, &dag);
         world.run(9, 1, 120).clone().expect("the other one is found");
+    }
+}
+
+#[test]
+fn another_provider_is_looked_for_when_the_only_one_known_lies() {
+    for seed in 0..5 {
+        let mut world = network(seed, 14, Config::default());
+        let dag = file(seed, 40 << 20);
+        for n in [4, 5] {
+            world.share(n, &dag);
+        }
+        provide(&mut world, 4, &dag);
+        world.peers[4].pace = 500;
+        world.fetch(9, 1, dag.root, anywhere());
+        // The look-up ends with its first block.
+        while world.peers[4].sent_blocks < 5 {
+            assert!(world.step(world.now + Duration::from_secs(10)));
+        }
+        provide(&mut world, 5, &dag);
+        world.peers[4].fault = Fault::Corrupt(1);
+        let done = world.run(9, 1, 60).clone().expect("the other one is found");
+        assert!(done.wrong.contains_key(&peer_id(4)) && done.received.contains_key(&peer_id(5)), "{done:?}");
     }
 }
 
