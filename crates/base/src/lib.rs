@@ -6,12 +6,14 @@
 //! the world comes in through these types, so that a run replays from a seed.
 
 mod budget;
+mod packed_map;
 mod rng;
 mod shared_budget;
 mod time;
 mod timers;
 
 pub use budget::Budget;
+pub use packed_map::PackedMap;
 pub use rng::Rng;
 pub use shared_budget::{Share, SharedBudget};
 pub use time::{Instant, Now, UnixTime};

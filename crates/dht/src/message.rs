@@ -22,14 +22,22 @@ impl PeerInfo {
             Some(named) if named == peer => Some(addr.without_peer()).filter(|addr| !addr.is_empty()),
             Some(_) => None,
         });
-        Self { peer, addrs: addrs.collect() }
+        let mut addrs: Vec<Multiaddr> = addrs.collect();
+        addrs.shrink_to_fit();
+        Self { peer, addrs }
     }
 }
 
 /// Takes in what somebody else says of where the same peer is. Known and new
 /// addresses go in turns, at most `max`, since either may be false.
 pub fn merge(addrs: &mut Vec<Multiaddr>, news: impl IntoIterator<Item = Multiaddr>, max: usize) {
-    let mut known = std::mem::take(addrs).into_iter();
+    let news: Vec<Multiaddr> = news.into_iter().collect();
+    // Mostly all say the same.
+    if addrs.len() <= max && addrs.starts_with(&news) {
+        return;
+    }
+    let room = (addrs.len() + news.len()).min(max);
+    let mut known = std::mem::replace(addrs, Vec::with_capacity(room)).into_iter();
     let mut news = news.into_iter();
     while addrs.len() < max {
         let turn = [known.next(), news.next()];

@@ -119,7 +119,7 @@ impl Providers {
             group,
         });
         if !provider.addrs.is_empty() {
-            sender.addrs.clone_from(&provider.addrs);
+            sender.addrs = provider.addrs.clone();
             sender.told = now;
         }
         if !known {

@@ -94,7 +94,8 @@ impl Reach {
     /// The addresses that count, at most [`ADDRS_KEPT_MAX`] of together
     /// [`ADDRS_KEPT_BYTES`], without repeats.
     pub(crate) fn filter(self, addrs: &[Multiaddr]) -> Vec<Multiaddr> {
-        let mut kept: Vec<Multiaddr> = Vec::new();
+        // Mostly all are kept, and for long: there is to be no room for more.
+        let mut kept: Vec<Multiaddr> = Vec::with_capacity(addrs.len().min(ADDRS_KEPT_MAX));
         let mut bytes = 0;
         for addr in addrs {
             let more = bytes + addr.as_bytes().len();

@@ -10,11 +10,10 @@
 //! A bucket for each prefix, not go's unfolding last bucket: what go would
 //! unfold is always unfolded here.
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use peerage_base::Instant;
+use peerage_base::{Instant, PackedMap};
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::key::{Distance, KEY_BITS, Key};
@@ -31,7 +30,7 @@ const GROWTH: usize = 5;
 struct Entry {
     peer: PeerId,
     key: Key,
-    addrs: Vec<Multiaddr>,
+    addrs: Box<[Multiaddr]>,
     group: Option<Group>,
     answered: Instant,
     /// In a row, since it last answered.
@@ -99,7 +98,7 @@ pub(crate) struct Table {
     bucket_group_max: usize,
     /// By common prefix; as many as were needed.
     buckets: Vec<Bucket>,
-    groups: BTreeMap<Group, usize>,
+    groups: PackedMap<Group, usize>,
     len: usize,
 }
 
@@ -114,7 +113,7 @@ impl Table {
             table_group_max: config.table_group_max,
             bucket_group_max: config.bucket_group_max,
             buckets: Vec::new(),
-            groups: BTreeMap::new(),
+            groups: PackedMap::new(),
             len: 0,
         }
     }
@@ -161,9 +160,7 @@ impl Table {
             let mut entry = self.buckets[prefix].entries.remove(index);
             entry.answered = now;
             entry.failures = 0;
-            if !info.addrs.is_empty() {
-                entry.addrs = info.addrs;
-            }
+            entry.take_addrs(info.addrs);
             // In order of their last answer.
             self.buckets[prefix].entries.push(entry);
             return Admission::Known;
@@ -176,8 +173,15 @@ impl Table {
         if info.addrs.is_empty() {
             return Admission::Refused;
         }
-        let entry =
-            Entry { peer: info.peer, key, addrs: info.addrs, group, answered: now, failures: 0, failed: now };
+        let entry = Entry {
+            peer: info.peer,
+            key,
+            addrs: info.addrs.into(),
+            group,
+            answered: now,
+            failures: 0,
+            failed: now,
+        };
         self.admit(prefix, entry)
     }
 
@@ -269,7 +273,7 @@ impl Table {
 
     fn put(&mut self, bucket: usize, entry: Entry) {
         if let Some(group) = entry.group {
-            *self.groups.entry(group).or_default() += 1;
+            *self.groups.or_insert_with(group, || 0) += 1;
         }
         self.len += 1;
         let entries = &mut self.buckets[bucket].entries;
@@ -372,8 +376,8 @@ impl Table {
 
     /// A peer in the table says where it is.
     pub(crate) fn set_addrs(&mut self, peer: &PeerId, addrs: Vec<Multiaddr>) {
-        if let Some((bucket, index)) = self.place(peer).filter(|_| !addrs.is_empty()) {
-            self.buckets[bucket].entries[index].addrs = addrs;
+        if let Some((bucket, index)) = self.place(peer) {
+            self.buckets[bucket].entries[index].take_addrs(addrs);
         }
     }
 
@@ -418,8 +422,16 @@ impl Table {
 }
 
 impl Entry {
+    /// Where it is now, unless that is nowhere. Mostly it is where it was: what
+    /// is kept for hours is not to be moved about in memory by every answer.
+    fn take_addrs(&mut self, addrs: Vec<Multiaddr>) {
+        if !addrs.is_empty() && *self.addrs != *addrs {
+            self.addrs = addrs.into();
+        }
+    }
+
     fn info(&self) -> PeerInfo {
-        PeerInfo { peer: self.peer, addrs: self.addrs.clone() }
+        PeerInfo { peer: self.peer, addrs: self.addrs.to_vec() }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use peerage_base::Instant;
+use peerage_base::{Instant, PackedMap};
 use peerage_dht::{Network, RequestId};
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -67,7 +67,7 @@ struct Pause {
 /// All attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Dials {
-    attempts: BTreeMap<DialId, Attempt>,
+    attempts: BTreeMap<DialId, Box<Attempt>>,
     waiting: VecDeque<DialId>,
     /// Attempts that were cut short, by when they go on.
     later: BTreeSet<(Instant, DialId)>,
@@ -76,9 +76,9 @@ pub(crate) struct Dials {
     running: usize,
     next: u64,
     /// Peers that could not be reached.
-    pauses: BTreeMap<PeerId, Pause>,
+    pauses: PackedMap<PeerId, Pause>,
     /// Where peers were reached last, and in which order that was learned.
-    reached: BTreeMap<PeerId, Multiaddr>,
+    reached: PackedMap<PeerId, Multiaddr>,
     reached_order: VecDeque<PeerId>,
 }
 
@@ -111,7 +111,7 @@ impl Dials {
         let id = DialId(self.next);
         self.next += 1;
         let attempt = Attempt { peer, addrs, callers: vec![caller], trusted, began: None, dropped: 0 };
-        self.attempts.insert(id, attempt);
+        self.attempts.insert(id, Box::new(attempt));
         if any_way {
             self.waiting.push_back(id);
         } else {
@@ -185,7 +185,7 @@ impl Dials {
         }
     }
 
-    fn remove(&mut self, dial: DialId) -> Option<Attempt> {
+    fn remove(&mut self, dial: DialId) -> Option<Box<Attempt>> {
         let attempt = self.attempts.remove(&dial)?;
         if attempt.began.is_some() {
             self.running -= 1;
@@ -221,8 +221,9 @@ impl Dials {
         let others = self.attempts.iter().filter(|(_, attempt)| attempt.peer == Some(peer));
         for dial in others.map(|(dial, _)| *dial).collect::<Vec<_>>() {
             let Some(attempt) = self.remove(dial) else { continue };
-            callers.extend(attempt.callers);
-            match attempt.began {
+            let Attempt { callers: waited, began, .. } = *attempt;
+            callers.extend(waited);
+            match began {
                 Some(_) if yields => outputs.push_back(Output::CancelDial { dial }),
                 Some(_) => self.lingering.push_back((now + config.dial_patience, dial)),
                 None => {}
@@ -251,7 +252,7 @@ impl Dials {
         failure: DialFailure,
         now: Instant,
         config: &Config,
-    ) -> Option<Attempt> {
+    ) -> Option<Box<Attempt>> {
         self.lingering.retain(|(_, lingering)| *lingering != dial);
         let running = self.attempts.get_mut(&dial).filter(|attempt| attempt.began.is_some())?;
         let again = failure == DialFailure::Dropped && running.dropped < config.dropped_retries;

@@ -31,7 +31,7 @@ use jobs::Job;
 
 /// Outputs for which room is kept; who drops many connections has many at once,
 /// and seldom.
-const OUTPUTS_KEPT: usize = 8;
+const OUTPUTS_KEPT: usize = 4;
 
 /// Why the engine wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +97,7 @@ pub struct Engine {
     /// What is announced.
     announced: announcing::Announced,
     /// Look-ups of the user's.
-    finds: BTreeMap<FindId, Seek>,
+    finds: BTreeMap<FindId, Box<Seek>>,
     /// Peers of the local network, and where.
     near: BTreeMap<PeerId, Vec<Multiaddr>>,
     /// Where we listen.
@@ -144,8 +144,8 @@ impl Engine {
     /// The next thing to do. Drain this after every input.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
-        if output.is_none() {
-            self.outputs.shrink_to(OUTPUTS_KEPT);
+        if output.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
+            self.outputs = VecDeque::new();
         }
         output
     }

@@ -1,8 +1,6 @@
 //! Who is connected, and what they speak.
 
-use std::collections::BTreeMap;
-
-use peerage_base::Instant;
+use peerage_base::{Instant, PackedMap};
 use peerage_dht::Network;
 use peerage_exchange::Version;
 use peerage_identity::{Multiaddr, PeerId, Scope};
@@ -161,15 +159,16 @@ impl Allowance {
 /// The connected peers.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
-    connected: BTreeMap<PeerId, Peer>,
+    connected: PackedMap<PeerId, Peer>,
 }
 
 impl Peers {
     /// Adds a connection; `burst` is how many requests it may make at once.
     pub(crate) fn connect(&mut self, connected: &Connected, burst: u32, now: Instant) {
-        let peer = self.connected.entry(connected.peer).or_insert_with(|| Peer {
+        let peer = self.connected.or_insert_with(connected.peer, || Peer {
             by_user: false,
-            links: Vec::new(),
+            // Hardly anyone has a second.
+            links: Vec::with_capacity(1),
             protocols: None,
             since: now,
             used: now,

@@ -86,7 +86,7 @@ pub(crate) enum Owner {
 #[derive(Debug)]
 pub(crate) enum Flight {
     /// The peer is being dialled.
-    Dialing { dial: DialId, peer: PeerId, request: peerage_dht::Request },
+    Dialing { dial: DialId, peer: PeerId, request: Box<peerage_dht::Request> },
     /// It was handed to the shell.
     Asked { peer: PeerId },
 }

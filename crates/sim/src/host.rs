@@ -112,13 +112,22 @@ impl Host {
     pub(crate) fn set_link(&mut self, link: Link) {
         match self.links.binary_search_by_key(&link.other, |link| link.other) {
             Ok(index) => self.links[index] = link,
-            Err(index) => self.links.insert(index, link),
+            Err(index) => {
+                if self.links.len() == self.links.capacity() {
+                    self.links.reserve_exact(8);
+                }
+                self.links.insert(index, link);
+            }
         }
     }
 
     pub(crate) fn remove_link(&mut self, other: HostId) -> Option<Link> {
         let index = self.links.binary_search_by_key(&other, |link| link.other).ok()?;
-        Some(self.links.remove(index))
+        let link = self.links.remove(index);
+        if self.links.capacity() > 2 * self.links.len() + 8 {
+            self.links.shrink_to(self.links.len() + 8);
+        }
+        Some(link)
     }
 }
 

@@ -158,14 +158,15 @@ impl Dht {
         known.retain(|info| info.peer != self.local.peer);
         let id = LookupId(self.out.next_id());
         let candidates = Candidates::new(target, known, self.reach, &self.config);
-        self.lookups.insert(id, Lookup::new(id, key, goal, candidates, now.instant));
+        let lookup = Lookup::new(id, key, goal, candidates, now.instant);
+        self.lookups.insert(id, Box::new(lookup));
         self.out.timers.set(Timer::Lookup(id), now.instant + self.config.lookup_timeout);
         id
     }
 
     /// Does what the look-up wants next.
     fn drive(&mut self, id: LookupId, now: Now) {
-        if let Some(step) = self.lookups.get_mut(&id).map(Lookup::step) {
+        if let Some(step) = self.lookups.get_mut(&id).map(|lookup| lookup.step()) {
             self.perform(id, step, now);
         }
     }
@@ -293,7 +294,7 @@ impl Dht {
     }
 
     pub(super) fn out_of_time(&mut self, id: LookupId, now: Now) {
-        if let Some(step) = self.lookups.get_mut(&id).map(Lookup::out_of_time) {
+        if let Some(step) = self.lookups.get_mut(&id).map(|lookup| lookup.out_of_time()) {
             self.perform(id, step, now);
         }
     }
@@ -318,7 +319,7 @@ impl Dht {
         self.out.queue.push_back(Output::LookupFinished { lookup: id, report });
     }
 
-    fn close(&mut self, id: LookupId) -> Option<Lookup> {
+    fn close(&mut self, id: LookupId) -> Option<Box<Lookup>> {
         self.cancel_requests(id);
         self.out.timers.cancel(&Timer::Lookup(id));
         self.lookups.remove(&id)

@@ -10,7 +10,7 @@ mod refresh;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use peerage_base::{Instant, Now, Rng, Timers};
+use peerage_base::{Instant, Now, PackedMap, Rng, Timers};
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::key::Key;
@@ -41,13 +41,14 @@ pub struct Dht {
     mode: Mode,
     table: Table,
     /// Peers that are connected.
-    contacts: BTreeMap<PeerId, peers::Contact>,
+    contacts: PackedMap<PeerId, peers::Contact>,
     providers: Providers,
     values: Values,
     validators: Validators,
-    lookups: BTreeMap<LookupId, Lookup>,
+    // In boxes, since a tree keeps room for eleven values also when it is empty.
+    lookups: BTreeMap<LookupId, Box<Lookup>>,
     announcements: BTreeMap<AnnounceId, announce::Announcement>,
-    requests: BTreeMap<RequestId, Pending>,
+    requests: BTreeMap<RequestId, Box<Pending>>,
     refresh: refresh::Refresh,
     pace: pace::Pace,
     rng: Rng,
@@ -55,7 +56,7 @@ pub struct Dht {
 }
 
 /// Outputs for which room is kept; who joins has many at once, and later few.
-const QUEUE_KEPT: usize = 16;
+const QUEUE_KEPT: usize = 4;
 
 /// What both the hub and its parts write to.
 #[derive(Debug, Default)]
@@ -104,7 +105,7 @@ impl Dht {
             listen: Vec::new(),
             mode: Mode::Client,
             table: Table::new(key, &config),
-            contacts: BTreeMap::new(),
+            contacts: PackedMap::new(),
             providers: Providers::new(key, &config),
             values: Values::new(key, &config),
             validators: Validators::new(&config),
@@ -212,8 +213,8 @@ impl Dht {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.out.queue.pop_front();
-        if output.is_none() {
-            self.out.queue.shrink_to(QUEUE_KEPT);
+        if output.is_none() && self.out.queue.capacity() > QUEUE_KEPT {
+            self.out.queue = VecDeque::new();
         }
         output
     }
@@ -308,7 +309,8 @@ impl Dht {
             request: request.clone(),
         });
         self.set_deadline(id, purpose, now);
-        self.requests.insert(id, Pending { to, request, purpose, tried: Some(now.instant) });
+        let pending = Pending { to, request, purpose, tried: Some(now.instant) };
+        self.requests.insert(id, Box::new(pending));
         id
     }
 
@@ -320,7 +322,7 @@ impl Dht {
         }
     }
 
-    fn take_request(&mut self, id: RequestId) -> Option<Pending> {
+    fn take_request(&mut self, id: RequestId) -> Option<Box<Pending>> {
         self.out.timers.cancel(&Timer::Request(id));
         self.out.timers.cancel(&Timer::Late(id));
         self.requests.remove(&id)

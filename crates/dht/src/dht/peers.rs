@@ -19,7 +19,7 @@ use crate::table::Admission;
 #[derive(Debug)]
 pub(super) struct Contact {
     /// As it says itself; only such as count in this DHT.
-    addrs: Vec<Multiaddr>,
+    addrs: Box<[Multiaddr]>,
     server: bool,
 }
 
@@ -44,8 +44,13 @@ impl Dht {
         let foreign = self.config.network == Network::Lan && standing == Standing::Outside;
         if foreign {
             self.contacts.remove(&peer);
-        } else if self.contacts.contains_key(&peer) || self.contacts.len() < self.config.contacts_max {
-            self.contacts.insert(peer, Contact { addrs: addrs.clone(), server });
+        } else if let Some(contact) = self.contacts.get_mut(&peer) {
+            contact.server = server;
+            if *contact.addrs != *addrs {
+                contact.addrs = addrs.as_slice().into();
+            }
+        } else if self.contacts.len() < self.config.contacts_max {
+            self.contacts.insert(peer, Contact { addrs: addrs.as_slice().into(), server });
         }
         if !server {
             let left = self.table.remove(&peer);
@@ -108,7 +113,7 @@ impl Dht {
     /// A peer answered, so it is a server and there.
     pub(super) fn peer_answered(&mut self, asked: &PeerInfo, via: &Multiaddr, now: Now) {
         let addrs = match self.contacts.get(&asked.peer) {
-            Some(contact) if !contact.addrs.is_empty() => contact.addrs.clone(),
+            Some(contact) if !contact.addrs.is_empty() => contact.addrs.to_vec(),
             _ => self.reach.filter(&asked.addrs),
         };
         let peer = asked.peer;
@@ -165,7 +170,7 @@ impl Dht {
     pub(super) fn known(&self, peer: &PeerId) -> Option<PeerInfo> {
         match self.contacts.get(peer) {
             Some(contact) if !contact.addrs.is_empty() => {
-                Some(PeerInfo { peer: *peer, addrs: contact.addrs.clone() })
+                Some(PeerInfo { peer: *peer, addrs: contact.addrs.to_vec() })
             }
             _ => self.table.info(peer),
         }
@@ -178,13 +183,15 @@ impl Dht {
             return None;
         }
         if let Some(contact) = self.contacts.get(&named.peer) {
-            return contact.server.then(|| PeerInfo { peer: named.peer, addrs: contact.addrs.clone() });
+            return contact.server.then(|| PeerInfo { peer: named.peer, addrs: contact.addrs.to_vec() });
         }
         let mut info = self.reach.filter_peer(named);
         if let Some(known) = self.table.info_at(key, &named.peer) {
             // Where it answered before; what others say comes behind.
             let told = std::mem::replace(&mut info.addrs, known.addrs);
-            info.addrs = self.reach.filter(&[&info.addrs[..], &told].concat());
+            if told.iter().any(|addr| !info.addrs.contains(addr)) {
+                info.addrs = self.reach.filter(&[&info.addrs[..], &told].concat());
+            }
         }
         self.reach.is_askable(&info.addrs).then_some(info)
     }

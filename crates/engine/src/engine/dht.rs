@@ -237,7 +237,7 @@ impl Engine {
             return self.request_failed(network, id, Failure::NotTried, now);
         } else {
             let dial = self.dials.begin(Caller::Dht(network, id), Some(peer), addrs, &[]);
-            Flight::Dialing { dial, peer, request }
+            Flight::Dialing { dial, peer, request: Box::new(request) }
         };
         let queued = matches!(flight, Flight::Dialing { dial, .. } if !self.dials.is_running(dial));
         if let Some(side) = self.routing.side(network) {
@@ -271,7 +271,7 @@ impl Engine {
                     && *to == peer
                 {
                     side.dht.handle_begun(*id, now);
-                    let request = request.clone();
+                    let request = Request::clone(request);
                     self.outputs.push_back(Output::DhtRequest { network, id: *id, peer, request });
                     *flight = Flight::Asked { peer };
                 }

@@ -1,10 +1,9 @@
 //! Connected peers that can be asked to dial us.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use peerage_base::{Instant, Rng};
+use peerage_base::{Instant, PackedMap, Rng};
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::Version;
@@ -43,9 +42,9 @@ pub(super) enum Choice {
 /// The connected peers that speak AutoNAT.
 #[derive(Debug, Default)]
 pub(super) struct Servers {
-    connected: BTreeMap<PeerId, Server>,
+    connected: PackedMap<PeerId, Server>,
     /// Who is not to be asked for now. Outlives the connection.
-    pauses: BTreeMap<PeerId, Pause>,
+    pauses: PackedMap<PeerId, Pause>,
 }
 
 impl Servers {
@@ -70,7 +69,7 @@ impl Servers {
 
     fn entry(&mut self, peer: PeerId, config: &ReachabilityConfig) -> Option<&mut Server> {
         let room = self.connected.len() < config.servers || self.connected.contains_key(&peer);
-        room.then(|| self.connected.entry(peer).or_default())
+        room.then(|| self.connected.or_insert_with(peer, Server::default))
     }
 
     pub(super) fn remove(&mut self, peer: &PeerId) {
