@@ -55,6 +55,14 @@ pub enum Output {
     CancelRequest {
         /// Of [`Output::SendRequest`].
         id: RequestId,
+        /// The peer has not answered in time, though it was tried.
+        silent: bool,
+    },
+    /// Of the peers that this one named in a look-up which came to its end none
+    /// was there.
+    Invented {
+        /// Who named them.
+        peer: PeerId,
     },
     /// A look-up got an answer, or failed to.
     Progress {

@@ -26,6 +26,7 @@ use crate::output::{FindId, JobId, Output};
 use crate::peers::Peers;
 use crate::reachability::Reachability;
 use crate::routing::{Routing, Seek, SeekProgress};
+use crate::score::{Deed, Scores};
 use crate::swarm::Swarms;
 use jobs::Job;
 
@@ -91,6 +92,7 @@ pub struct Engine {
     /// Bytes that all fetches may have under way.
     credit: Budget,
     dials: Dials,
+    scores: Scores,
     rng: Rng,
     routing: Routing,
     reachability: Reachability,
@@ -128,6 +130,7 @@ impl Engine {
             swarms: Swarms::default(),
             credit: Budget::new(config.fetch_credit),
             dials: Dials::default(),
+            scores: Scores::default(),
             routing: Routing::new(&config, local, rng.next_u64(), now),
             reachability: Reachability::new(config.reachability.clone(), rng.next_u64(), now),
             announced: announcing::Announced::new(),
@@ -229,6 +232,18 @@ impl Engine {
     #[must_use]
     pub fn is_connected(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some()
+    }
+
+    /// What we think of a peer by what it did lately, from -100 to 100; 0 if that
+    /// is nothing.
+    #[must_use]
+    pub fn score(&self, peer: &PeerId, now: Now) -> i32 {
+        self.scores.points(peer, now.instant, &self.config)
+    }
+
+    /// Notes what a peer did.
+    fn score_deed(&mut self, peer: &PeerId, deed: Deed, now: Now) {
+        self.scores.note(peer, deed, now.instant, &self.config);
     }
 
     /// Moves what the parts have to say to where it belongs, until all are quiet.

@@ -27,6 +27,7 @@ mod output;
 mod peers;
 mod reachability;
 mod routing;
+mod score;
 mod search;
 mod swarm;
 

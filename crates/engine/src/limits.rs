@@ -81,6 +81,21 @@ pub struct Config {
     pub pauses: usize,
     /// Peers of which it is remembered where they were reached last, of about 200 bytes.
     pub reached: usize,
+    /// Peers whose scores are remembered, of about 40 bytes; those who did nothing
+    /// for longest are forgotten. A judgement: some times the connections.
+    pub scores: usize,
+    /// How long it takes until half of a peer's points are forgotten, good or
+    /// bad. A judgement: some fetches and look-ups.
+    pub score_half_life: Duration,
+    /// Points below which a look-up takes a peer's word for less: one more that it
+    /// names and that is not there is enough. A judgement: one look-up full of
+    /// inventions, lately.
+    pub score_doubted: i32,
+    /// Points at which a peer that abuses us is not asked any more for `shun_for`.
+    /// A judgement: three wrong blocks of whoever has brought no good one.
+    pub score_shunned: i32,
+    /// How long that is. The user may still name it.
+    pub shun_for: Duration,
     /// Connections that may be held without reason; beyond them those of least
     /// use are closed, down to `connections_low`. Those of use do not count.
     /// Kubo's default is 96 for these; a judgement: tens do for a table of the
@@ -199,6 +214,11 @@ impl Default for Config {
             dropped_pause: Duration::from_millis(500),
             pauses: 1_024,
             reached: 1_024,
+            scores: 256,
+            score_half_life: Duration::from_secs(1800),
+            score_doubted: -10,
+            score_shunned: -50,
+            shun_for: Duration::from_secs(600),
             connections_high: 64,
             connections_low: 32,
             connection_grace: Duration::from_secs(20),

@@ -117,6 +117,14 @@ pub(crate) struct Side {
 }
 
 impl Side {
+    /// Whom a request was sent that waits for an answer.
+    pub(crate) fn asked(&self, id: RequestId) -> Option<PeerId> {
+        match self.flights.get(&id)? {
+            Flight::Asked { peer } => Some(*peer),
+            Flight::Dialing { .. } => None,
+        }
+    }
+
     /// Who may begin a look-up that had to wait.
     pub(crate) fn next_waiting(&mut self) -> Option<Owner> {
         if self.dht.has_room() { self.waiting.pop_front() } else { None }

@@ -95,7 +95,7 @@ impl Dht {
     fn cancel_in_flight(&mut self, announcement: Announcement) {
         for (_, request) in announcement.in_flight {
             if self.take_request(request).is_some() {
-                self.out.queue.push_back(Output::CancelRequest { id: request });
+                self.out.queue.push_back(Output::CancelRequest { id: request, silent: false });
             }
         }
     }

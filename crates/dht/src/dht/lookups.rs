@@ -11,7 +11,7 @@ use super::{Dht, Purpose};
 use crate::crowd::Crowd;
 use crate::key::Key;
 use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED, PROVIDERS_TAKEN};
-use crate::lookup::{Candidates, Found, Goal, Lookup, Named, Step};
+use crate::lookup::{Candidates, Found, Goal, Lookup, Named, Step, Teller};
 use crate::message::{PeerInfo, Record, Request, Response};
 use crate::output::{End, Failure, LookupError, LookupId, Mode, Output, RequestId, Timer};
 use crate::reach::Group;
@@ -197,7 +197,7 @@ impl Dht {
         id: LookupId,
         request: RequestId,
         peer: PeerId,
-        group: Option<Group>,
+        teller: Teller,
         response: Response,
         now: Now,
     ) {
@@ -215,7 +215,7 @@ impl Dht {
             .flat_map(|info| self.reach.filter(&info.addrs))
             .collect();
         lookup.peer_found(sought, &mut self.out.queue);
-        lookup.answered(&peer, group, closer);
+        lookup.answered(peer, teller, closer);
         match response {
             Response::Providers { providers, .. } => {
                 let local = self.local.peer;
@@ -304,6 +304,8 @@ impl Dht {
         let Some(lookup) = self.close(id) else { return };
         if end == End::Complete {
             self.table.refreshed(lookup.target(), now.instant);
+            let invented = lookup.inventors().map(|peer| Output::Invented { peer });
+            self.out.queue.extend(invented);
         }
         if lookup.is_internal() {
             self.refresh_finished(now);
@@ -341,7 +343,7 @@ impl Dht {
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
         for request in std::mem::take(&mut lookup.in_flight) {
             if self.take_request(request).is_some() {
-                self.out.queue.push_back(Output::CancelRequest { id: request });
+                self.out.queue.push_back(Output::CancelRequest { id: request, silent: false });
             }
         }
     }

@@ -15,7 +15,7 @@ use peerage_identity::{Multiaddr, PeerId};
 
 use crate::key::Key;
 use crate::limits::Config;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Teller};
 use crate::message::{PeerInfo, Request, Response};
 use crate::output::{AnnounceId, Failure, LookupId, Mode, Output, RequestId, Timer};
 use crate::providers::Providers;
@@ -74,6 +74,8 @@ struct Pending {
     purpose: Purpose,
     /// Since when it is tried; none while the owner has not begun with it.
     tried: Option<Instant>,
+    /// The owner thinks little of the peer.
+    doubted: bool,
 }
 
 /// Why a peer was asked.
@@ -160,8 +162,8 @@ impl Dht {
         self.peer_answered(&pending.to, via, now);
         match pending.purpose {
             Purpose::Search(lookup) => {
-                let group = self.reach.group(via);
-                self.search_answered(lookup, id, pending.to.peer, group, response, now);
+                let teller = Teller { group: self.reach.group(via), doubted: pending.doubted };
+                self.search_answered(lookup, id, pending.to.peer, teller, response, now);
             }
             Purpose::Store(lookup) => {
                 let confirmed = matches!((&response, &pending.request),
@@ -170,6 +172,12 @@ impl Dht {
             }
             Purpose::Announce(_) | Purpose::Late | Purpose::Check | Purpose::Correct => {}
         }
+    }
+
+    /// The answer that comes now is of a peer of whom the owner thinks little:
+    /// sooner than of others is not believed whom it names.
+    pub fn handle_doubted(&mut self, id: RequestId) {
+        self.requests.get_mut(&id).into_iter().for_each(|pending| pending.doubted = true);
     }
 
     /// A request that has no answer was written.
@@ -231,7 +239,8 @@ impl Dht {
             match timer {
                 Timer::Request(id) => {
                     if let Some(pending) = self.take_request(id) {
-                        self.out.queue.push_back(Output::CancelRequest { id });
+                        let silent = pending.tried.is_some();
+                        self.out.queue.push_back(Output::CancelRequest { id, silent });
                         let failure = match pending.tried {
                             Some(_) => Failure::Unreachable,
                             None => Failure::NotTried,
@@ -309,7 +318,7 @@ impl Dht {
             request: request.clone(),
         });
         self.set_deadline(id, purpose, now);
-        let pending = Pending { to, request, purpose, tried: Some(now.instant) };
+        let pending = Pending { to, request, purpose, tried: Some(now.instant), doubted: false };
         self.requests.insert(id, Box::new(pending));
         id
     }

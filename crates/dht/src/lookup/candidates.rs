@@ -37,7 +37,7 @@ use crate::limits::{ADDRS_KEPT_MAX, Config};
 use crate::message::{PeerInfo, merge};
 use crate::reach::{Group, Reach};
 
-use super::named::{Named, Namer, Namers, Reputes, Source};
+use super::named::{Named, Namer, Namers, Reputes, Source, Teller};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -164,22 +164,22 @@ impl Candidates {
         );
     }
 
-    /// `peer`, of that IP group, answered and named these. False if it had not been asked.
+    /// `peer` answered and named these. False if it had not been asked.
     pub(crate) fn answered(
         &mut self,
-        peer: &PeerId,
-        group: Option<Group>,
+        peer: PeerId,
+        teller: Teller,
         closer: impl IntoIterator<Item = Named>,
     ) -> bool {
-        let distance = self.distance(peer);
+        let distance = self.distance(&peer);
         let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state.is_open()) else {
             return false;
         };
         let was_late = std::mem::replace(&mut candidate.state, State::Answered) == State::Late;
-        candidate.group = group;
+        candidate.group = teller.group;
         let (depth, path) = (candidate.depth, candidate.path);
         self.answered += 1;
-        let namer = self.reputes.answered(group, &candidate.by, was_late);
+        let namer = self.reputes.answered(peer, teller, &candidate.by, was_late);
         for named in closer {
             self.insert(named, depth + 1, path, Some(namer));
         }
@@ -332,6 +332,11 @@ impl Candidates {
     /// The groups of these.
     pub(crate) fn closest_groups(&self) -> Vec<Option<Group>> {
         self.nearest_answered().map(|found| found.group).collect()
+    }
+
+    /// Those who named peers of whom none was there.
+    pub(crate) fn inventors(&self) -> impl Iterator<Item = PeerId> {
+        self.reputes.inventors()
     }
 
     /// Of the closest that has answered: how far it is from the target, and

@@ -9,7 +9,7 @@ use super::*;
 use crate::testing::{addr, info, peer};
 
 fn hear(candidates: &mut Candidates, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
-    candidates.answered(peer, group, closer.into_iter().map(Named::from))
+    candidates.answered(*peer, Teller { group, doubted: false }, closer.into_iter().map(Named::from))
 }
 
 fn config() -> Config {
@@ -165,8 +165,26 @@ fn who_names_only_peers_that_fail_is_not_believed() {
     for &n in &near[..4] {
         candidates.failed(&peer(n), true);
     }
+    assert_eq!(candidates.inventors().collect::<Vec<_>>(), [peer(near[30])]);
     let next: Vec<PeerInfo> = near[9..13].iter().map(|&n| info(n)).collect();
     assert_eq!(asked(candidates.next()), next, "the rest of the first one's are forgotten");
+}
+
+#[test]
+fn who_is_doubted_is_believed_for_less() {
+    let target = Key::of(b"target");
+    let near = order(&target, 40);
+    for doubted in [false, true] {
+        let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
+        let mut candidates = Candidates::new(target, known, lan(), &config());
+        candidates.next();
+        let names = near[..10].iter().map(|&n| info(n).into());
+        candidates.answered(peer(near[30]), Teller { group: None, doubted }, names);
+        asked(candidates.next());
+        candidates.failed(&peer(near[0]), true);
+        assert_eq!(candidates.path_of(&peer(near[9])).is_none(), doubted);
+        assert_eq!(candidates.inventors().count(), 0, "one is not many");
+    }
 }
 
 #[test]

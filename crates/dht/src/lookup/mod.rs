@@ -17,14 +17,13 @@ use peerage_identity::{Multiaddr, PeerId};
 
 pub(crate) use candidates::Candidates;
 use candidates::Next;
-pub(crate) use named::Named;
+pub(crate) use named::{Named, Teller};
 pub(crate) use value::Found;
 
 use crate::key::{KEY_BITS, Key};
 use crate::limits::{ADDRS_TOLD_IN_ALL, ADDRS_TOLD_MAX, PROVIDERS_FOUND_MAX};
 use crate::message::{PeerInfo, Record, Request};
 use crate::output::{End, Failure, LookupId, Output, Progress, Report, RequestId};
-use crate::reach::Group;
 use crate::values::Validators;
 
 /// What a look-up is for, and what it found of that.
@@ -150,14 +149,14 @@ impl Lookup {
     }
 
     /// A peer answered and named these. False if it had not been asked.
-    pub(crate) fn answered(&mut self, peer: &PeerId, group: Option<Group>, closer: Vec<Named>) -> bool {
+    pub(crate) fn answered(&mut self, peer: PeerId, teller: Teller, closer: Vec<Named>) -> bool {
         // Who is looked for is not asked about itself.
         let sought = match self.goal {
             Goal::Peer { peer, .. } => Some(peer),
             _ => None,
         };
         let closer = closer.into_iter().filter(|named| Some(named.info.peer) != sought);
-        self.candidates.answered(peer, group, closer)
+        self.candidates.answered(peer, teller, closer)
     }
 
     pub(crate) fn failed(&mut self, peer: &PeerId, failure: Failure) {
@@ -238,6 +237,11 @@ impl Lookup {
         };
         let peers = found.to_correct(&closest, local);
         Some((peers, found.best()?.clone()))
+    }
+
+    /// Those who named peers of whom none was there.
+    pub(crate) fn inventors(&self) -> impl Iterator<Item = PeerId> {
+        self.candidates.inventors()
     }
 
     pub(crate) const fn target(&self) -> &Key {

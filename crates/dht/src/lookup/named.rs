@@ -7,6 +7,8 @@
 
 use std::num::NonZeroU32;
 
+use peerage_identity::PeerId;
+
 use crate::key::Key;
 use crate::limits::{DISTRUST_AFTER, NAMERS_KEPT};
 use crate::message::PeerInfo;
@@ -24,6 +26,15 @@ impl From<PeerInfo> for Named {
     fn from(info: PeerInfo) -> Self {
         Self { key: Key::of_peer(&info.peer), info }
     }
+}
+
+/// Of whom an answer is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Teller {
+    /// Of the connection by which it came.
+    pub(crate) group: Option<Group>,
+    /// It has named peers before who were not there, or did worse.
+    pub(crate) doubted: bool,
 }
 
 /// A peer that answered: the first, the second, and so on. A look-up remembers
@@ -74,15 +85,18 @@ impl Namers {
 /// How it went with the peers that one peer named.
 #[derive(Debug)]
 struct Repute {
+    peer: PeerId,
     source: Source,
     answered: u32,
     failed: u32,
+    /// Failures, while none answers, after which it is not believed.
+    patience: u32,
 }
 
 impl Repute {
     /// So far it has named nobody who is there.
     const fn is_bad(&self) -> bool {
-        self.answered == 0 && self.failed >= DISTRUST_AFTER
+        self.answered == 0 && self.failed >= self.patience
     }
 }
 
@@ -91,8 +105,8 @@ impl Repute {
 pub(super) struct Reputes(Vec<Repute>);
 
 impl Reputes {
-    /// One more, of this group, who was named by these.
-    pub(super) fn answered(&mut self, group: Option<Group>, by: &Namers, was_late: bool) -> Namer {
+    /// One more, who was named by these.
+    pub(super) fn answered(&mut self, peer: PeerId, teller: Teller, by: &Namers, was_late: bool) -> Namer {
         for namer in by.answerable() {
             if let Some(repute) = self.of_mut(*namer) {
                 repute.answered += 1;
@@ -104,9 +118,11 @@ impl Reputes {
         let namer = Namer(NonZeroU32::MIN.saturating_add(number));
         let source = match self.sources(by)[..] {
             [alone] => alone,
-            _ => group.map_or(Source::Peer(namer), Source::Network),
+            _ => teller.group.map_or(Source::Peer(namer), Source::Network),
         };
-        self.0.push(Repute { source, answered: 0, failed: 0 });
+        // One that is not there is enough of whoever is doubted.
+        let patience = if teller.doubted { 1 } else { DISTRUST_AFTER };
+        self.0.push(Repute { peer, source, answered: 0, failed: 0, patience });
         namer
     }
 
@@ -121,6 +137,12 @@ impl Reputes {
             }
         }
         distrusted
+    }
+
+    /// Those of whom many named peers are not there, and none is.
+    pub(super) fn inventors(&self) -> impl Iterator<Item = PeerId> {
+        let invents = |repute: &&Repute| repute.answered == 0 && repute.failed >= DISTRUST_AFTER;
+        self.0.iter().filter(invents).map(|repute| repute.peer)
     }
 
     /// True unless all who named it have only named peers that are not there.

@@ -356,6 +356,7 @@ impl World {
             Output::LookupFinished { lookup, report } => drop(at.reports.insert(lookup, report)),
             Output::Announced { id, told } => drop(at.announced.insert(id, told)),
             Output::CancelRequest { .. }
+            | Output::Invented { .. }
             | Output::Progress { .. }
             | Output::PeerAdded { .. }
             | Output::PeerRemoved { .. } => {}

@@ -2,8 +2,8 @@
 //! than we want.
 //!
 //! A *mark* says that someone needs the connection now; it is never closed. A
-//! *tag* says what it may be good for; the weights of a peer's tags add up,
-//! and those of least weight go first, among them whoever was of no use for
+//! *tag* says what it may be good for; the weights of a peer's tags and its score
+//! add up, and those of least weight go first, among them whoever was of no use for
 //! longest. go-libp2p's connection manager has the same two words.
 //!
 //! What others want of us is no reason to keep them, unless it is here and on
@@ -20,25 +20,25 @@ use crate::output::{DisconnectReason, Output};
 use crate::peers::Peer;
 use crate::routing::Flight;
 
-/// Weights of tags. Judgements: a peer that brought us blocks is the likeliest
-/// to do so again; one in a table saves a handshake at the next look-up.
+/// Weights of tags, in points of a score. Judgements: a peer that brought us
+/// blocks is the likeliest to do so again, and has some for each; one in a table
+/// saves a handshake at the next look-up.
 mod weight {
-    pub(super) const GAVE_BLOCKS: u32 = 40;
-    pub(super) const TOOK_BLOCKS: u32 = 10;
-    pub(super) const NEAR: u32 = 20;
-    pub(super) const SWARM: u32 = 10;
-    pub(super) const WAN_TABLE: u32 = 5;
-    pub(super) const LAN_TABLE: u32 = 5;
+    pub(super) const TOOK_BLOCKS: i32 = 10;
+    pub(super) const NEAR: i32 = 20;
+    pub(super) const SWARM: i32 = 10;
+    pub(super) const WAN_TABLE: i32 = 5;
+    pub(super) const LAN_TABLE: i32 = 5;
 }
 
 impl Engine {
     /// Closes what is too much.
     pub(super) fn trim(&mut self, now: Now) {
         if self.peers.len() > self.config.connections_high {
-            let mut free: Vec<(u32, Instant, PeerId)> = Vec::new();
+            let mut free: Vec<(i32, Instant, PeerId)> = Vec::new();
             for (id, peer) in self.peers.iter() {
                 if !self.is_marked(id, now.instant) {
-                    free.push((self.weight(id), peer.used, *id));
+                    free.push((self.weight(id, now), peer.used, *id));
                 }
             }
             free.sort_unstable();
@@ -87,18 +87,17 @@ impl Engine {
             let marked = self.is_marked(id, now.instant);
             let ours = peer.link().outbound;
             let needed = peer.by_user || self.serves_us(id) || marked && ours;
-            (!needed).then(|| (ours, marked, self.weight(id), peer.used, *id))
+            (!needed).then(|| (ours, marked, self.weight(id, now), peer.used, *id))
         };
         self.peers.iter().filter_map(rank).min().map(|(.., id)| id)
     }
 
-    /// The sum of its tags.
-    fn weight(&self, peer: &PeerId) -> u32 {
+    /// The sum of its tags, and its score.
+    fn weight(&self, peer: &PeerId, now: Now) -> i32 {
         let stats = self.exchange.peer_stats(peer);
         let swarm = self.peers.get(peer).and_then(|peer| peer.protocols).is_some_and(|known| known.swarm);
         let in_table = |network| self.routing.dht(network).is_some_and(|dht| dht.is_in_table(peer));
-        [
-            (stats.received_bytes > 0, weight::GAVE_BLOCKS),
+        let tags: i32 = [
             (stats.sent_bytes > 0, weight::TOOK_BLOCKS),
             (self.near.contains_key(peer), weight::NEAR),
             (swarm, weight::SWARM),
@@ -107,6 +106,7 @@ impl Engine {
         ]
         .iter()
         .map(|(tagged, weight)| if *tagged { *weight } else { 0 })
-        .sum()
+        .sum();
+        tags + self.score(peer, now)
     }
 }

@@ -12,6 +12,7 @@ use crate::dials::Caller;
 use crate::output::{DialId, Output};
 use crate::peers::is_near;
 use crate::routing::Flight;
+use crate::score::Deed;
 
 /// The state of one DHT, for people.
 #[derive(Debug, Clone)]
@@ -179,8 +180,12 @@ impl Engine {
             && let Some(via) = self.via(network, &peer)
             && let Some(side) = self.routing.side(network)
         {
+            if self.scores.points(&peer, now.instant, &self.config) <= self.config.score_doubted {
+                side.dht.handle_doubted(id);
+            }
             side.dht.handle_response(id, &via, response, now);
             self.peers.touch(&peer, now.instant);
+            self.score_deed(&peer, Deed::Answered, now);
         }
         self.route(now);
     }
@@ -198,6 +203,13 @@ impl Engine {
 
     /// An [`Output::DhtRequest`] came to nothing.
     pub fn handle_dht_failed(&mut self, network: Network, id: RequestId, failure: Failure, now: Now) {
+        if let Some(peer) = self.routing.side(network).and_then(|side| side.asked(id)) {
+            match failure {
+                Failure::Unreachable => self.score_deed(&peer, Deed::Silent, now),
+                Failure::Malformed => self.score_deed(&peer, Deed::Malformed, now),
+                Failure::Unsupported | Failure::NotTried => {}
+            }
+        }
         self.request_failed(network, id, failure, now);
         self.route(now);
     }
@@ -230,7 +242,9 @@ impl Engine {
         request: Request,
         now: Now,
     ) {
-        let flight = if self.peers.get(&peer).is_some() {
+        let flight = if self.scores.is_shunned(&peer, now.instant) {
+            return self.request_failed(network, id, Failure::NotTried, now);
+        } else if self.peers.get(&peer).is_some() {
             self.outputs.push_back(Output::DhtRequest { network, id, peer, request });
             Flight::Asked { peer }
         } else if self.dials.is_paused(&peer, addrs, now.instant) {
@@ -249,7 +263,9 @@ impl Engine {
     }
 
     /// A DHT does not wait for an answer any more.
-    pub(super) fn cancel_request(&mut self, network: Network, id: RequestId, now: Now) {
+    pub(super) fn cancel_request(&mut self, network: Network, id: RequestId, silent: bool, now: Now) {
+        let asked = self.routing.side(network).and_then(|side| side.asked(id)).filter(|_| silent);
+        asked.into_iter().for_each(|peer| self.score_deed(&peer, Deed::Silent, now));
         match self.routing.side(network).and_then(|side| side.flights.remove(&id)) {
             Some(Flight::Asked { .. }) => self.outputs.push_back(Output::DhtCancel { network, id }),
             Some(Flight::Dialing { dial, .. }) => self.leave_dial(dial, network, id, now),

@@ -9,6 +9,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use super::{Engine, Timer};
 use crate::output::{FindId, JobId, Output, RouterQuestion};
 use crate::routing::{FindEvent, Goal, Owner, RouterReport, Side, Source, Target};
+use crate::score::Deed;
 use crate::search::Origin;
 
 impl Engine {
@@ -306,7 +307,8 @@ impl Engine {
             Dht::SendRequest { id, peer, addrs, request } => {
                 self.send_request(network, id, peer, &addrs, request, now);
             }
-            Dht::CancelRequest { id } => self.cancel_request(network, id, now),
+            Dht::CancelRequest { id, silent } => self.cancel_request(network, id, silent, now),
+            Dht::Invented { peer } => self.score_deed(&peer, Deed::Invented, now),
             Dht::Progress { lookup, progress } => match self.owner(network, lookup) {
                 Some(Owner::Find(find)) => {
                     let event = FindEvent::Progress(network, progress);

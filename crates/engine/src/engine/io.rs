@@ -9,6 +9,7 @@ use super::Engine;
 use super::jobs::{Job, Kind};
 use crate::fetch::{Arrived, ItemId};
 use crate::output::{JobId, Output};
+use crate::score::Deed;
 
 impl Engine {
     /// Wants, cancels and presences of a peer. Its blocks come through
@@ -52,6 +53,7 @@ impl Engine {
                     self.charge(peer, now);
                 } else {
                     self.peers.touch(&peer, now.instant);
+                    self.score_deed(&peer, Deed::Delivered, now);
                 }
             }
             BlockOutcome::Duplicate => {
@@ -77,8 +79,7 @@ impl Engine {
 
     /// A block has come from `peer` that cannot be hashed: nobody asked for such.
     pub fn handle_bad_block(&mut self, peer: PeerId, now: Now) {
-        // A ban comes out as an output of its own.
-        let _ = self.exchange.charge_bad_block(peer, now);
+        self.charge_for(peer, now);
         self.route(now);
     }
 
@@ -95,6 +96,11 @@ impl Engine {
         for entry in self.jobs.values_mut().filter(|entry| entry.search.sources().contains(&peer)) {
             *entry.wrong.entry(peer).or_default() += 1;
         }
+        self.charge_for(peer, now);
+    }
+
+    fn charge_for(&mut self, peer: PeerId, now: Now) {
+        self.score_deed(&peer, Deed::WrongBlock, now);
         // A ban comes out as an output of its own.
         let _ = self.exchange.charge_bad_block(peer, now);
     }

@@ -255,9 +255,13 @@ impl Engine {
     pub(super) fn review(&mut self, job: JobId, now: Now) {
         let looking = self.seek_sources(job, now);
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let (dials, connected) = (&mut self.dials, &self.peers);
+        let (dials, connected, scores) = (&mut self.dials, &self.peers, &self.scores);
         entry.search.mark_connected(|peer| connected.get(peer).is_some());
-        entry.search.dial_due(now.instant, &self.config, |peer, addrs, trusted| {
+        let score = |peer: &PeerId| {
+            let shunned = scores.is_shunned(peer, now.instant);
+            (!shunned).then(|| scores.points(peer, now.instant, &self.config))
+        };
+        entry.search.dial_due(now.instant, &self.config, score, |peer, addrs, trusted| {
             dials.begin(Caller::Job(job), peer, addrs, trusted)
         });
         let verdict = entry.search.review(looking, now.instant, &self.config);

@@ -12,7 +12,8 @@ use super::{Engine, Timer, session};
 use crate::dials::{Caller, DialFailure};
 use crate::output::{DialId, DisconnectReason, JobId, Output, RequestId};
 use crate::peers::{Connected, Identified, Link, Protocols};
-use crate::search::Origin;
+use crate::score::Deed;
+use crate::search::{Origin, SHUNNED};
 use crate::swarm::{Record, Share};
 
 impl Engine {
@@ -257,6 +258,7 @@ impl Engine {
             // It may still get what is wanted; it costs one place in the session.
             Exchange::SourceUseless { .. } => {}
             Exchange::Ban { peer, sessions } => {
+                self.score_deed(&peer, Deed::Banned, now);
                 let sessions: Vec<JobId> = sessions.into_iter().map(|session| JobId(session.0)).collect();
                 for job in self.job_ids() {
                     // Also those for whom it has just hung up.
@@ -279,6 +281,10 @@ impl Engine {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         let Some(connected) = self.peers.get(&peer) else { return };
         if !entry.search.wants(&peer) || entry.search.sources().contains(&peer) {
+            return;
+        }
+        if self.scores.is_shunned(&peer, now.instant) && !connected.by_user && !entry.search.names(&peer) {
+            entry.search.handle_useless(peer, SHUNNED, now.instant);
             return;
         }
         entry.search.handle_connected(peer, None);

@@ -2,6 +2,7 @@
 
 mod candidate;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::output::DialId;
 use crate::routing::RouterReport;
 pub(crate) use candidate::Origin;
 use candidate::{Candidate, CandidateState};
+
+/// Why a peer of [`Scores`](crate::score::Scores) is of no use.
+pub(crate) const SHUNNED: &str = "sent wrong blocks or messages a while ago";
 
 /// Where to look, as the user said it.
 #[derive(Debug, Clone, Default)]
@@ -343,28 +347,37 @@ impl Search {
     }
 
     /// Candidates to dial now, as (whom, where, and which of that the user
-    /// said); `dial` names each attempt.
+    /// said); `dial` names each attempt. `score` says who goes before another, and
+    /// of whom none: it is only dialled if the user named it.
     pub(crate) fn dial_due(
         &mut self,
         now: Instant,
         config: &Config,
+        score: impl Fn(&PeerId) -> Option<i32>,
         mut dial: impl FnMut(Option<PeerId>, &[Multiaddr], &[Multiaddr]) -> DialId,
     ) {
-        let mut dialing = self.dialing();
+        let room = config.dials_per_job.saturating_sub(self.dialing());
+        if room == 0 {
+            return;
+        }
+        let mut due = Vec::new();
+        for candidate in self.candidates.iter_mut().filter(|c| c.is_dialable() && c.next_try <= now) {
+            let score = candidate.peer.map_or(Some(0), |peer| score(&peer));
+            let hinted = candidate.origin == Origin::Hint;
+            if let (None, false, Some(peer)) = (score, hinted, candidate.peer) {
+                candidate.give_up();
+                self.without.insert(peer, SHUNNED);
+                continue;
+            }
+            due.push((candidate.failures > 0, !hinted, Reverse(score), candidate));
+        }
         // Who was not tried yet goes before who was, or a crowd that is not
         // there would take the time of those that are.
-        for tried in [false, true] {
-            for candidate in self.candidates.iter_mut().filter(|c| (c.failures > 0) == tried) {
-                if dialing >= config.dials_per_job {
-                    return;
-                }
-                if candidate.is_dialable() && candidate.next_try <= now {
-                    let addrs: Vec<_> = candidate.addrs().cloned().collect();
-                    let dial = dial(candidate.peer, &addrs, candidate.hints());
-                    candidate.state = CandidateState::Dialing(dial);
-                    dialing += 1;
-                }
-            }
+        due.sort_by_key(|(tried, found, score, _)| (*tried, *found, *score));
+        for (.., candidate) in due.into_iter().take(room) {
+            let addrs: Vec<_> = candidate.addrs().cloned().collect();
+            let dial = dial(candidate.peer, &addrs, candidate.hints());
+            candidate.state = CandidateState::Dialing(dial);
         }
     }
 

@@ -13,13 +13,13 @@ use super::world::{addr, hint, peer_id};
 use crate::*;
 
 /// An engine that listens on the local network.
-struct Alone {
-    engine: Engine,
-    now: Now,
+pub(super) struct Alone {
+    pub(super) engine: Engine,
+    pub(super) now: Now,
 }
 
 impl Alone {
-    fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         let now = Now::new(Instant::START + Duration::from_secs(1), UnixTime(1_800_000_000));
         let mut engine = Engine::new(peer_id(0), config, peerage_exchange::Config::default(), 1, now);
         engine.set_listen(vec![addr(0)], now);
@@ -28,12 +28,12 @@ impl Alone {
         alone
     }
 
-    fn outputs(&mut self) -> Vec<Output> {
+    pub(super) fn outputs(&mut self) -> Vec<Output> {
         std::iter::from_fn(|| self.engine.poll_output()).collect()
     }
 
     /// Dials that the engine wants now.
-    fn dials(&mut self) -> Vec<(DialId, Option<peerage_identity::PeerId>)> {
+    pub(super) fn dials(&mut self) -> Vec<(DialId, Option<peerage_identity::PeerId>)> {
         let dial = |output| match output {
             Output::Dial { dial, peer, .. } => Some((dial, peer)),
             _ => None,
@@ -42,7 +42,7 @@ impl Alone {
     }
 
     /// Time passes, and nothing else happens.
-    fn wait(&mut self, span: Duration) {
+    pub(super) fn wait(&mut self, span: Duration) {
         let end = self.now.instant + span;
         while let Some((at, _)) = self.engine.poll_timeout().filter(|(at, _)| *at <= end) {
             self.now.instant = self.now.instant.max(at);
@@ -51,7 +51,7 @@ impl Alone {
         self.now.instant = end;
     }
 
-    fn connect(&mut self, n: usize, dial: Option<DialId>) {
+    pub(super) fn connect(&mut self, n: usize, dial: Option<DialId>) {
         self.connect_by(n, dial, addr(n));
     }
 
@@ -61,7 +61,7 @@ impl Alone {
     }
 
     /// Puts a server into the table of the local network's DHT.
-    fn know(&mut self, n: usize) {
+    pub(super) fn know(&mut self, n: usize) {
         let info = PeerInfo { peer: peer_id(n), addrs: vec![addr(n)] };
         assert!(self.engine.add_known(Network::Lan, &info, &addr(n), self.now));
     }
@@ -120,7 +120,7 @@ fn a_connection_ends_other_attempts_at_that_peer() {
 }
 
 /// Connections that are closed for being too many.
-fn surplus(outputs: Vec<Output>) -> Vec<usize> {
+pub(super) fn surplus(outputs: Vec<Output>) -> Vec<usize> {
     let closed = outputs.into_iter().filter_map(|output| match output {
         Output::Disconnect { peer, reason: DisconnectReason::Surplus } => Some(peer),
         _ => None,

@@ -7,6 +7,7 @@ mod fetching;
 mod limits;
 mod property;
 mod routing;
+mod scoring;
 mod searching;
 mod shell;
 mod swarming;

@@ -1,0 +1,137 @@
+//! What peers did, and what follows from it elsewhere.
+
+use std::time::Duration;
+
+use peerage_dht::{Failure, Network, PeerInfo, RequestId, Response};
+use peerage_identity::PeerId;
+
+use super::connecting::{Alone, surplus};
+use super::dag::{Tree, build, small};
+use super::world::{addr, peer_id};
+use crate::*;
+
+/// Begins a look-up; who is asked by a request.
+fn look_up(alone: &mut Alone, find: u64) -> Vec<(RequestId, PeerId)> {
+    alone.engine.find(FindId(find), Target::Peer(peer_id(99)), alone.now);
+    let request = |output| match output {
+        Output::DhtRequest { id, peer, .. } => Some((id, peer)),
+        _ => None,
+    };
+    alone.outputs().into_iter().filter_map(request).collect()
+}
+
+/// Three servers that are connected, and the first look-up.
+fn servers(config: Config) -> (Alone, Vec<(RequestId, PeerId)>) {
+    let mut alone = Alone::new(config);
+    for n in 1..=3 {
+        alone.connect(n, None);
+        alone.know(n);
+    }
+    let asked = look_up(&mut alone, 1);
+    assert_eq!(asked.len(), 3);
+    (alone, asked)
+}
+
+fn answer(alone: &mut Alone, id: RequestId) {
+    let response = Response::Closest { closer: Vec::new() };
+    alone.engine.handle_dht_response(Network::Lan, id, response, alone.now);
+}
+
+fn score(alone: &Alone, n: usize) -> i32 {
+    alone.engine.score(&peer_id(n), alone.now)
+}
+
+#[test]
+fn who_answers_with_nonsense_is_asked_no_more_for_a_while() {
+    let (mut alone, mut asked) = servers(Config::default());
+    for find in 2..5 {
+        for (id, peer) in asked {
+            if peer == peer_id(1) {
+                alone.engine.handle_dht_failed(Network::Lan, id, Failure::Malformed, alone.now);
+            } else {
+                answer(&mut alone, id);
+            }
+        }
+        alone.know(1);
+        asked = look_up(&mut alone, find);
+        assert_eq!(asked.iter().any(|(_, peer)| *peer == peer_id(1)), find < 4, "{find}");
+    }
+    assert_eq!([score(&alone, 1), score(&alone, 2), score(&alone, 4)], [-60, 3, 0]);
+    for (id, _) in asked {
+        answer(&mut alone, id);
+    }
+    alone.now.instant += Config::default().shun_for;
+    alone.know(1);
+    assert!(look_up(&mut alone, 9).iter().any(|(_, peer)| *peer == peer_id(1)), "it may try again");
+}
+
+#[test]
+fn who_did_not_answer_in_time_is_hung_up_on_first() {
+    let limits = Config { connections_high: 2, connections_low: 2, ..Config::default() };
+    let (mut alone, asked) = servers(limits);
+    for (id, peer) in asked {
+        if peer != peer_id(2) {
+            answer(&mut alone, id);
+        }
+    }
+    let mut closed = Vec::new();
+    for _ in 0..60 {
+        alone.wait(Duration::from_millis(500));
+        let outputs = alone.outputs();
+        for output in &outputs {
+            if let Output::DhtRequest { id, peer, .. } = output
+                && *peer != peer_id(2)
+            {
+                answer(&mut alone, *id);
+            }
+        }
+        closed.extend(surplus(outputs));
+    }
+    let scores = [1, 2, 3].map(|n| score(&alone, n));
+    assert!(scores[1] < 0 && scores[0] > 0, "{scores:?}");
+    assert_eq!(closed.first(), Some(&2), "{closed:?}");
+}
+
+#[test]
+fn of_equals_the_one_that_did_well_is_dialled_first() {
+    let mut config = Config { dials_per_job: 1, ..Config::default() };
+    config.routing.routers = true;
+    for good in 1..=3 {
+        let (mut alone, asked) = servers(config.clone());
+        for (id, _) in asked.into_iter().filter(|(_, peer)| *peer == peer_id(good)) {
+            answer(&mut alone, id);
+        }
+        (1..=3).for_each(|n| alone.engine.handle_disconnected(peer_id(n), alone.now));
+        alone.engine.cancel_find(FindId(1), alone.now);
+        alone.outputs();
+        let dag = build(&Tree::File(vec![1; 10]), &small());
+        let sources = Sources { find: true, ..Sources::default() };
+        alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
+        let mut outputs = alone.outputs();
+        if let Some((item, cid)) = outputs.iter().find_map(|output| match output {
+            Output::TakeLocal { item, cid, .. } => Some((*item, *cid)),
+            _ => None,
+        }) {
+            alone.engine.handle_local(JobId(1), item, cid, None, alone.now);
+            alone.engine.handle_timeout(alone.now);
+        }
+        outputs.extend(alone.outputs());
+        let ask = outputs.iter().find_map(|output| match output {
+            Output::AskRouters { ask, .. } => Some(*ask),
+            _ => None,
+        });
+        // Elsewhere than the DHT has them.
+        let named = (1..=3).map(|n| PeerInfo { peer: peer_id(n), addrs: vec![addr(50 + n)] });
+        alone.engine.handle_router_answer(ask.unwrap(), named.collect(), alone.now);
+        let dialled: Vec<_> = alone
+            .outputs()
+            .into_iter()
+            .filter_map(|output| match output {
+                Output::Dial { peer, addrs, .. } if addrs == [addr(50 + good)] => peer,
+                Output::Dial { addrs, .. } => panic!("{addrs:?}"),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(dialled, [peer_id(good)]);
+    }
+}
