@@ -45,7 +45,8 @@ struct Known {
     seen: Instant,
     ttl: Duration,
     source: IpAddr,
-    addrs: Vec<Heard>,
+    /// What each host said; several may say the same.
+    heard: Vec<Heard>,
 }
 
 #[derive(Debug)]
@@ -53,28 +54,41 @@ struct Heard {
     addr: Multiaddr,
     /// The host that said so; another interface of it may say something else.
     source: IpAddr,
+    /// The name under which it said so, and can take it back.
+    instance: Instance,
     seen: Instant,
     until: Instant,
 }
 
 impl Known {
+    /// Where it is, each once.
+    fn addrs(&self) -> Vec<Multiaddr> {
+        let mut addrs = Vec::new();
+        for heard in &self.heard {
+            if !addrs.contains(&heard.addr) {
+                addrs.push(heard.addr.clone());
+            }
+        }
+        addrs
+    }
+
     /// Whether `source` may add an address; in place of one of the host that
     /// said most, if there are too many.
     fn make_room(&mut self, source: IpAddr) -> bool {
-        let said = |by: IpAddr| self.addrs.iter().filter(|heard| heard.source == by).count();
+        let said = |by: IpAddr| self.heard.iter().filter(|heard| heard.source == by).count();
         let ours = said(source);
         if ours >= MAX_ADDRS_A_HOST {
             return false;
         }
-        if self.addrs.len() < MAX_ADDRS {
+        if self.heard.len() < MAX_ADDRS {
             return true;
         }
-        let talker = self.addrs.iter().map(|heard| (said(heard.source), heard.source)).max();
+        let talker = self.heard.iter().map(|heard| (said(heard.source), heard.source)).max();
         let Some((_, talker)) = talker.filter(|(count, _)| *count > ours + 1) else { return false };
-        let oldest = self.addrs.iter().enumerate().filter(|(_, heard)| heard.source == talker);
+        let oldest = self.heard.iter().enumerate().filter(|(_, heard)| heard.source == talker);
         let oldest = oldest.min_by_key(|(_, heard)| heard.seen).map(|(at, _)| at);
         oldest.is_some_and(|at| {
-            self.addrs.remove(at);
+            self.heard.remove(at);
             true
         })
     }
@@ -117,22 +131,23 @@ impl Table {
             seen: now,
             ttl,
             source,
-            addrs: Vec::new(),
+            heard: Vec::new(),
         });
-        known.instance = said.instance;
+        known.instance = said.instance.clone();
         (known.seen, known.ttl) = (now, ttl);
-        let mut changed = false;
+        let before = known.addrs();
         for addr in said.addrs {
-            if let Some(heard) = known.addrs.iter_mut().find(|heard| heard.addr == addr) {
-                (heard.source, heard.seen, heard.until) = (source, now, until);
+            let same = |heard: &&mut Heard| heard.source == source && heard.addr == addr;
+            if let Some(heard) = known.heard.iter_mut().find(same) {
+                heard.instance = said.instance.clone();
+                (heard.seen, heard.until) = (now, until);
             } else if known.make_room(source) {
-                known.addrs.push(Heard { addr, source, seen: now, until });
-                changed = true;
+                let instance = said.instance.clone();
+                known.heard.push(Heard { addr, source, instance, seen: now, until });
             }
         }
-        let before = known.addrs.len();
-        known.addrs.retain(|heard| heard.source != source || now.since(heard.seen) <= BURST);
-        if changed || known.addrs.len() != before {
+        known.heard.retain(|heard| heard.source != source || now.since(heard.seen) <= BURST);
+        if known.addrs() != before {
             self.changed.insert(said.peer);
         }
     }
@@ -144,33 +159,34 @@ impl Table {
         self.peers.contains_key(&peer) || !full && of_host() < self.max_peers_a_host
     }
 
-    /// The peer that called itself so, and spoke from `source` last, has left.
+    /// Whoever called itself so at `source` has left; what others say of that
+    /// peer, or it under another name, stands.
     pub(super) fn forget(&mut self, instance: &Instance, source: IpAddr) {
-        let spoke = |known: &Known| known.addrs.iter().any(|heard| heard.source == source);
-        let leaving = self.peers.iter().filter(|(_, known)| known.instance == *instance && spoke(known));
-        let gone: Vec<PeerId> = leaving.map(|(peer, _)| *peer).collect();
-        for peer in gone {
-            self.peers.remove(&peer);
-            self.changed.insert(peer);
-        }
+        self.drop_heard(|heard| heard.source == source && heard.instance == *instance);
     }
 
     /// Drops what no longer holds.
     pub(super) fn expire(&mut self, now: Instant) {
+        self.drop_heard(|heard| heard.until <= now);
+    }
+
+    fn drop_heard(&mut self, is_over: impl Fn(&Heard) -> bool) {
         let changed = &mut self.changed;
         self.peers.retain(|peer, known| {
-            let before = known.addrs.len();
-            known.addrs.retain(|heard| heard.until > now);
-            if known.addrs.len() != before {
-                changed.insert(*peer);
+            if known.heard.iter().any(&is_over) {
+                let before = known.addrs();
+                known.heard.retain(|heard| !is_over(heard));
+                if known.addrs() != before {
+                    changed.insert(*peer);
+                }
             }
-            !known.addrs.is_empty()
+            !known.heard.is_empty()
         });
     }
 
     /// When something no longer holds.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.peers.values().flat_map(|known| &known.addrs).map(|heard| heard.until).min()
+        self.peers.values().flat_map(|known| &known.heard).map(|heard| heard.until).min()
     }
 
     /// When to ask again, so that a peer that is still there does not expire:
@@ -200,8 +216,7 @@ impl Table {
             let peer = self.changed.pop_first()?;
             if let Some(known) = self.peers.get(&peer) {
                 self.told.insert(peer);
-                let addrs = known.addrs.iter().map(|heard| heard.addr.clone()).collect();
-                return Some(News::Discovered { peer, addrs });
+                return Some(News::Discovered { peer, addrs: known.addrs() });
             }
             if self.told.remove(&peer) {
                 return Some(News::Expired { peer });

@@ -232,6 +232,32 @@ fn leaving_and_silence_are_told() {
 }
 
 #[test]
+fn a_goodbye_takes_what_its_host_said_by_that_name() {
+    let mut machine = machine(1);
+    let (one, two) = ("/ip4/192.168.1.2/tcp/1", "/ip4/192.168.1.2/tcp/2");
+    let discovered = |addrs: &[&str]| {
+        let addrs = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+        [News::Discovered { peer: peer(2), addrs }]
+    };
+    // Another host says the same, and something else.
+    machine.handle_packet(LINK, from(2), &announcement(2, &[one], 360), at(0.0));
+    machine.handle_packet(LINK, from(3), &announcement(2, &[one, two], 360), at(0.1));
+    assert_eq!(news(&mut machine), discovered(&[one, two]));
+    machine.handle_packet(LINK, from(3), &announcement(2, &[], 0), at(0.2));
+    assert_eq!(news(&mut machine), discovered(&[one]));
+    // It calls itself something else by now: the old name's end is late.
+    let other = message::instance(&[b'x'; 32]);
+    let addrs = [one.parse().unwrap()];
+    let renamed = message::announce(&other, peer(2), &addrs, Duration::from_secs(360), Form::Multicast);
+    machine.handle_packet(LINK, from(2), &renamed, at(0.3));
+    machine.handle_packet(LINK, from(2), &announcement(2, &[], 0), at(0.4));
+    assert_eq!(news(&mut machine), []);
+    let gone = message::announce(&other, peer(2), &[], Duration::ZERO, Form::Multicast);
+    machine.handle_packet(LINK, from(2), &gone, at(0.5));
+    assert_eq!(news(&mut machine), [News::Expired { peer: peer(2) }]);
+}
+
+#[test]
 fn addresses_change_and_one_answer_may_be_several_packets() {
     let mut machine = machine(1);
     let one = ["/ip4/192.168.1.2/tcp/1"];
