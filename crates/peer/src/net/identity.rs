@@ -180,6 +180,11 @@ impl LocalInfo {
         list.into_iter().map(str::to_owned).collect()
     }
 
+    /// What the router is to know us by: nobody else can make it, and we can again.
+    pub(crate) fn mapping_secret(&self) -> [u8; 64] {
+        self.keypair.sign(b"peerage port mapping")
+    }
+
     /// A signed record with the addresses of exactly this scope; none without such addresses.
     pub(crate) fn record_for(&self, scope: Scope) -> Option<Bytes> {
         let addrs: Vec<_> =

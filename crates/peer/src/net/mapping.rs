@@ -101,7 +101,7 @@ struct Mapping {
 impl Mapping {
     /// Has the ports mapped that we listen at, if the router is needed for them.
     fn start(net: &Arc<Net>, config: portmap::Config) -> Self {
-        let mapper = PortMapper::start(config, net.local.listening());
+        let mapper = PortMapper::start(config, net.local.mapping_secret(), net.local.listening());
         tokio::spawn(tell(Arc::clone(net), mapper.external()));
         Self { mapper }
     }

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use peerage_base::{Instant, Rng, Timers};
+use peerage_base::{Instant, Timers};
 use peerage_identity::{Multiaddr, Scope};
 
-use super::pcp::Nonce;
+use super::pcp::{self, Nonce};
 use super::upnp::Control;
 use super::{Config, Failure, Gateway};
 
@@ -86,12 +86,13 @@ pub(super) struct Machine {
     ports: BTreeMap<u16, Port>,
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
-    rng: Rng,
+    /// What PCP's nonces are made of.
+    secret: [u8; 64],
     failure: Option<Failure>,
 }
 
 impl Machine {
-    pub(super) fn new(config: Config, seed: u64, now: Instant) -> Self {
+    pub(super) fn new(config: Config, secret: [u8; 64], now: Instant) -> Self {
         let mut timers = Timers::new();
         timers.set(Timer::Gateway, now);
         Self {
@@ -101,7 +102,7 @@ impl Machine {
             ports: BTreeMap::new(),
             timers,
             outputs: VecDeque::new(),
-            rng: Rng::new(seed),
+            secret,
             failure: None,
         }
     }
@@ -271,7 +272,7 @@ impl Machine {
     }
 
     fn again(&mut self, number: u16, now: Instant) {
-        let Some(state) = self.ports.get_mut(&number) else { return };
+        let (Some(gateway), Some(state)) = (self.gateway, self.ports.get_mut(&number)) else { return };
         if state.asking.is_some() {
             return; // Its result sets the next time.
         }
@@ -279,9 +280,8 @@ impl Machine {
         let (via, wanted) = match &state.granted {
             Some((granted, _)) => (granted.via.clone(), granted.external.port()),
             None => {
-                let mut nonce = Nonce::default();
-                self.rng.fill(&mut nonce);
-                (Via::Pcp(nonce), number)
+                let internal = SocketAddrV4::new(gateway.local, number);
+                (Via::Pcp(pcp::nonce(&self.secret, internal)), number)
             }
         };
         self.ask(number, via, wanted);

@@ -14,7 +14,8 @@
 //!
 //! // The listener's addresses; send those of later when they change.
 //! let (_addrs, told) = watch::channel(vec!["/ip4/192.168.1.5/tcp/4001".parse()?]);
-//! let mapper = PortMapper::start(Config::default(), told);
+//! let secret = [0; 64]; // Something that only this peer can make, and make again.
+//! let mapper = PortMapper::start(Config::default(), secret, told);
 //! let mut external = mapper.external();
 //! while external.changed().await.is_ok() {
 //!     println!("others reach us at {:?}", *external.borrow());
@@ -143,19 +144,16 @@ pub struct PortMapper {
 impl PortMapper {
     /// Starts to map the TCP ports that `addrs`, our listen addresses, have
     /// on the gateway's network. Nothing is asked if there are none (we listen
-    /// on loopback only), or if one of them is public. Never fails; call
-    /// within a runtime.
+    /// on loopback only), or if one of them is public. With the same `secret`,
+    /// known to nobody else, we take up what was mapped before a restart. Never
+    /// fails; call within a runtime.
     #[must_use]
-    pub fn start(config: Config, addrs: watch::Receiver<Vec<Multiaddr>>) -> Self {
+    pub fn start(config: Config, secret: [u8; 64], addrs: watch::Receiver<Vec<Multiaddr>>) -> Self {
         let (external_tx, external) = watch::channel(Vec::new());
         let (failure_tx, failure) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
         let clock = Clock::start();
-        let mut seed = [0; 8];
-        if let Err(error) = getrandom::fill(&mut seed) {
-            tracing::debug!(%error, "no randomness for PCP's nonces");
-        }
-        let machine = Machine::new(config, u64::from_le_bytes(seed), clock.now());
+        let machine = Machine::new(config, secret, clock.now());
         let shell = Shell {
             config,
             machine,

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+use sha2::{Digest as _, Sha256};
+
 use super::Failure;
 
 /// What tells our mapping from others' (section 11.2).
@@ -18,6 +20,19 @@ const TCP: u8 = 6;
 pub(super) struct Mapped {
     pub(super) external: SocketAddrV4,
     pub(super) seconds: u32,
+}
+
+/// The nonce of `internal`: nobody can guess it, and whoever has the secret has
+/// it again after a restart, as the router refuses a mapping that it has for
+/// another nonce (section 11.3).
+pub(super) fn nonce(secret: &[u8], internal: SocketAddrV4) -> Nonce {
+    let digest = Sha256::new()
+        .chain_update("peerage PCP nonce")
+        .chain_update(internal.ip().octets())
+        .chain_update(internal.port().to_be_bytes())
+        .chain_update(secret)
+        .finalize();
+    std::array::from_fn(|at| digest[at])
 }
 
 /// Asks to map `internal`, if possible to `external`. Zero seconds remove it.

@@ -170,7 +170,7 @@ fn page(head: &str, body: &str, faults: &mut Vec<u32>, log: &Log) -> (&'static s
 fn start(config: Config) -> (PortMapper, watch::Sender<Vec<Multiaddr>>) {
     let here = Multiaddr::from_tcp_addr((LOCAL, PORT).into());
     let (addrs, told) = watch::channel(vec![here]);
-    (PortMapper::start(config, told), addrs)
+    (PortMapper::start(config, [1; 64], told), addrs)
 }
 
 /// Until something is mapped.

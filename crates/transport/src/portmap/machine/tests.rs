@@ -15,7 +15,11 @@ fn addrs(list: &[&str]) -> Vec<Multiaddr> {
 
 /// Behind the gateway since the beginning.
 fn machine(list: &[&str]) -> Machine {
-    let mut machine = Machine::new(Config::default(), 1, Instant::START);
+    start(list, [1; 64])
+}
+
+fn start(list: &[&str], secret: [u8; 64]) -> Machine {
+    let mut machine = Machine::new(Config::default(), secret, Instant::START);
     machine.handle_addrs(addrs(list), at(0));
     machine.handle_gateway(Some(GATEWAY), at(0));
     machine.handle_timeout(at(0));
@@ -104,6 +108,15 @@ fn what_is_granted_is_told_renewed_and_removed() {
     machine.close();
     assert_eq!(removed(&mut machine), [5001]);
     assert!(machine.external().is_empty());
+}
+
+#[test]
+fn a_restart_asks_for_the_same_mapping() {
+    let elsewhere = "/ip4/192.168.1.5/tcp/4002";
+    let via = |addr, secret| asked(&mut start(&[addr], [secret; 64])).remove(0).via;
+    assert_eq!(via(HERE, 1), via(HERE, 1));
+    assert_ne!(via(HERE, 1), via(HERE, 2));
+    assert_ne!(via(HERE, 1), via(elsewhere, 1));
 }
 
 #[test]
