@@ -1,5 +1,5 @@
-//! Peers on a local network: what happens is in `src/bin/lan.rs` and
-//! `src/bin/moving.rs`, within a user and a network namespace that `unshare`
+//! Peers on a local network: what happens is in `src/bin/lan.rs`, `near.rs`
+//! and `moving.rs`, within a user and a network namespace that `unshare`
 //! makes without privileges. A machine that does not allow that cannot show
 //! this, and fails.
 
@@ -10,6 +10,11 @@ use anyhow::{Context as _, Result, ensure};
 #[test]
 fn peers_find_each_other_between_network_namespaces() -> Result<()> {
     alone(env!("CARGO_BIN_EXE_lan"))
+}
+
+#[test]
+fn a_bare_cid_is_fetched_between_network_namespaces() -> Result<()> {
+    alone(env!("CARGO_BIN_EXE_near"))
 }
 
 #[test]
@@ -27,7 +32,7 @@ fn alone(program: &str) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "in namespaces of its own it failed ({}); this needs user namespaces, `unshare` and `ip`: {said}",
+        "in namespaces of its own it failed ({}); this needs user namespaces, `unshare`, `nsenter` and `ip`: {said}",
         output.status
     );
     Ok(())
