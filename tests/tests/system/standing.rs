@@ -111,10 +111,12 @@ fn who_only_has_to_do_with_the_store_meets_nobody() -> Result<()> {
         let came = trap.accept();
         ensure!(came.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{args:?} reached it");
     }
-    // One that needs others does.
-    let peers = peer.start(&["find", &cid, "--bootstrap", &addr])?;
+    // One that needs others does, and waits for them.
+    let nowhere = "bafkreidmuy2n45xj3cdknzprtzo2uvgm3hak6mzy5sllxty457agsftd34";
+    let dest = place.path("elsewhere");
+    let get = peer.start(&["get", nowhere, "-o", text(&dest), "--bootstrap", &addr])?;
     while trap.accept().is_err() {}
-    peers.kill()
+    get.kill()
 }
 
 #[test]
