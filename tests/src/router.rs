@@ -24,11 +24,19 @@ impl Router {
     /// # Errors
     /// If the system gives no port.
     pub fn start(peers: Option<&[(&str, &str)]>) -> Result<Self> {
+        Self::start_speaking(&["transport-bitswap"], peers)
+    }
+
+    /// The same of peers that are said to speak these protocols.
+    ///
+    /// # Errors
+    /// As [`Router::start`].
+    pub fn start_speaking(protocols: &[&str], peers: Option<&[(&str, &str)]>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("http://{}", listener.local_addr()?);
         let record = |(id, addr): &(&str, &str)| {
             serde_json::json!({
-                "Schema": "peer", "ID": id, "Addrs": [addr], "Protocols": ["transport-bitswap"],
+                "Schema": "peer", "ID": id, "Addrs": [addr], "Protocols": protocols,
             })
         };
         let records = peers.map(|peers| peers.iter().map(record).collect::<Vec<_>>());

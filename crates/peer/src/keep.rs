@@ -127,6 +127,13 @@ impl Peer {
         self.store().roots()
     }
 
+    /// Whether others may fetch a block from us now, because a root is served
+    /// that it belongs to. Reads the disk.
+    #[must_use]
+    pub fn serves(&self, cid: &Cid) -> bool {
+        self.inner().served.serves(cid.hash())
+    }
+
     /// Hears when roots or pins are added or removed.
     #[must_use]
     pub fn root_changes(&self) -> watch::Receiver<()> {

@@ -180,6 +180,10 @@ fn nothing_is_found() -> Result<()> {
             ensure!(message.contains(hint), "{command:?}: {message}");
         }
     }
+    // Only we have it.
+    alone.run(&["add", text(&world.file)])?.with_status(0)?;
+    let message = alone.run(&["find", &world.cid])?.with_status(3)?.error("not_found")?;
+    ensure!(message.contains("nobody else") && message.contains("this repository has it"), "{message}");
     // A link of a share that is not announced reaches no look-up.
     let private = format!("ipfs://{NOWHERE}?find=no");
     for command in ["find", "provide"] {
@@ -208,6 +212,11 @@ fn only_what_is_here_is_provided() -> Result<()> {
     ensure!(found(&ended, "provided")?.iter().all(|line| line["stored"] == 0), "{:?}", ended.lines);
     let ended = alone.run(&["provide", &world.cid, "--dht", "off"])?.with_status(1)?;
     ensure!(ended.error("network")?.contains("--dht off"), "{}", ended.stderr);
+    // Somebody to tell, who then finds nobody that serves it.
+    let ended = world.run(&alone, &["provide", &world.cid])?.with_status(0)?;
+    ensure!(ended.stderr.contains("only while"), "{}", ended.stderr);
+    let ended = world.provide()?;
+    ensure!(!ended.stderr.contains("only while"), "`up` serves it: {}", ended.stderr);
     world.close()
 }
 
@@ -232,6 +241,11 @@ fn by_a_router() -> Result<()> {
     let dest = place.path("dest");
     run(&["get", &cid, "-o", text(&dest)])?.with_status(0)?.event("done")?;
     data::assert_same(&file, &dest)?;
+    // Who speaks something else than Bitswap is no source, but somewhere.
+    let router = Router::start_speaking(&["transport-ipfs-gateway-http"], Some(&[(&id, bare)]))?;
+    let run = |args: &[&str]| getter.run(&[args, &["--router", &router.url, "--dht", "off"]].concat());
+    run(&["find", NOWHERE])?.with_status(3)?;
+    run(&["find-peer", &id])?.with_status(0)?;
     up.close()?;
     Ok(())
 }

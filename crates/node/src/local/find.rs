@@ -253,7 +253,11 @@ pub(super) async fn find(peer: &Peer, request: api::Find, out: &Sink) -> Result<
     if finished.found > 0 {
         return Ok(());
     }
-    let message = format!("nobody was found who has {cid}{}{}", asked(&finished), nobody(&finished));
+    let (who, here) = match is_held(peer, cid).await? {
+        true => ("nobody else", "; this repository has it"),
+        false => ("nobody", ""),
+    };
+    let message = format!("{who} was found who has {cid}{}{here}{}", asked(&finished), nobody(&finished));
     Err(Failure::new(Kind::NotFound, message))
 }
 
@@ -297,10 +301,7 @@ pub(super) async fn provide(peer: &Peer, text: &str, out: &Sink) -> Result<(), F
     if peerage_content::hash::inline(&cid).is_some() {
         return Err(Failure::usage(format!("{cid} holds its own bytes: nobody needs to find it")));
     }
-    let store = peer.store().clone();
-    let held = tokio::task::spawn_blocking(move || store.len_of(cid.hash())).await;
-    let held = held.map_err(|_| Failure::new(Kind::Failed, "the repository was not read"))?;
-    if held.map_err(|error| Failure::new(Kind::Io, error.to_string()))?.is_none() {
+    if !is_held(peer, cid).await? {
         let message = format!("{cid} is not here: fetch it, or add or share its file, first");
         return Err(Failure::new(Kind::Failed, message));
     }
@@ -335,8 +336,9 @@ pub(super) async fn provide(peer: &Peer, text: &str, out: &Sink) -> Result<(), F
     let finished = look_up.finished(Some(reports.collect()));
     out.send(Event::Finished(finished.clone())).await;
     if stored.values().any(|(count, _)| *count > 0) {
-        if !is_served(peer, &cid) {
-            let message = "nothing serves it now: `peerage up` does if it is pinned or kept";
+        if !on_disk(peer, move |peer| peer.serves(&cid)).await? {
+            let message = "others can fetch it only while `peerage share` serves it, or `peerage up` does, \
+                           as it does what is pinned or kept";
             out.send(Event::notice(NoticeKind::Reachability, message)).await;
         }
         return Ok(());
@@ -350,9 +352,20 @@ pub(super) async fn provide(peer: &Peer, text: &str, out: &Sink) -> Result<(), F
     Err(Failure::new(Kind::Network, message))
 }
 
-/// Whether `up` serves a root with this CID. What lies below one is not looked for.
-fn is_served(peer: &Peer, cid: &Cid) -> bool {
-    peer.shares().iter().any(|entry| entry.root.keep && entry.root.cid.hash() == cid.hash())
+/// Whether a block is in the repository.
+async fn is_held(peer: &Peer, cid: Cid) -> Result<bool, Failure> {
+    let len = on_disk(peer, move |peer| peer.store().len_of(cid.hash())).await?;
+    Ok(len.map_err(|error| Failure::new(Kind::Io, error.to_string()))?.is_some())
+}
+
+/// Asks the repository something that it reads the disk for.
+async fn on_disk<T: Send + 'static>(
+    peer: &Peer,
+    question: impl FnOnce(&Peer) -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let peer = peer.clone();
+    let answer = tokio::task::spawn_blocking(move || question(&peer)).await;
+    answer.map_err(|_| Failure::new(Kind::Failed, "the repository was not read"))
 }
 
 #[cfg(test)]

@@ -8,15 +8,15 @@ use tokio::task::JoinSet;
 
 use super::Net;
 use crate::brain::Input;
-use crate::router::{Answers, Router, RouterError};
+use crate::router::{Router, RouterError};
 
 /// Tells the brain of each peer as it comes, and when there are no more.
 pub(crate) async fn ask(net: Arc<Net>, ask: RouterQuestion, target: Target) {
     let mut routers = JoinSet::new();
     for router in net.routers.clone() {
-        let (net, answers) = (Arc::clone(&net), answers(&router, target));
+        let net = Arc::clone(&net);
         routers.spawn(async move {
-            let trouble = tell(net, ask, answers).await;
+            let trouble = tell(net, ask, &router, target).await;
             trouble.map(|error| format!("{router}: {error}"))
         });
     }
@@ -27,18 +27,17 @@ pub(crate) async fn ask(net: Arc<Net>, ask: RouterQuestion, target: Target) {
     net.tell(Input::RoutersDone { ask, report });
 }
 
-fn answers(router: &Router, target: Target) -> Answers {
-    match target {
+/// Why the router is of no use, if that is so.
+async fn tell(net: Arc<Net>, ask: RouterQuestion, router: &Router, target: Target) -> Option<RouterError> {
+    let mut answers = match target {
         Target::Providers(cid) => router.providers(&cid),
         Target::Peer(peer) => router.peers(peer),
-    }
-}
-
-/// Why the router is of no use, if that is so.
-async fn tell(net: Arc<Net>, ask: RouterQuestion, mut answers: Answers) -> Option<RouterError> {
+    };
     let mut trouble = None;
     while let Some(answer) = answers.next().await {
         match answer {
+            // Of no use as a source, but a peer like any other.
+            Ok(found) if matches!(target, Target::Providers(_)) && !found.may_speak_bitswap() => {}
             Ok(found) => {
                 let peers = vec![PeerInfo::new(found.peer, found.addrs)];
                 net.tell(Input::Routed { ask, peers });

@@ -9,6 +9,9 @@ use peerage_identity::{Multiaddr, PeerId};
 use super::json::{self, Record};
 use super::{Limits, RouterError};
 
+/// Bitswap, in whichever version, by its name among transfer protocols.
+const BITSWAP: &str = "transport-bitswap";
+
 /// A peer that a router named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -18,6 +21,15 @@ pub struct Found {
     pub addrs: Vec<Multiaddr>,
     /// What the router believes it speaks, such as `transport-bitswap`; may be empty.
     pub protocols: Vec<String>,
+}
+
+impl Found {
+    /// False if it is said to speak other protocols only, such as HTTP: we
+    /// fetch nothing from it. Whoever is said to speak nothing is to be asked.
+    #[must_use]
+    pub fn may_speak_bitswap(&self) -> bool {
+        self.protocols.is_empty() || self.protocols.iter().any(|protocol| protocol == BITSWAP)
+    }
 }
 
 /// How the body is written.
@@ -201,6 +213,17 @@ mod tests {
         }
         assert_eq!(read(Format::Json, r#"{"Providers":null}"#, 9), Ok(vec![]));
         assert_eq!(read(Format::Lines, "", 9), Ok(vec![]));
+    }
+
+    #[test]
+    fn who_is_said_to_speak_something_else_is_no_source() {
+        let peer = PEER.parse().unwrap();
+        let may = |protocols: &[&str]| {
+            let protocols = protocols.iter().map(|protocol| (*protocol).to_owned()).collect();
+            Found { peer, addrs: vec![], protocols }.may_speak_bitswap()
+        };
+        assert!(may(&[]) && may(&["transport-ipfs-gateway-http", "transport-bitswap"]));
+        assert!(!may(&["transport-ipfs-gateway-http"]));
     }
 
     #[test]
