@@ -71,7 +71,8 @@ pub(crate) struct Dials {
     waiting: VecDeque<DialId>,
     /// Attempts that were cut short, by when they go on.
     later: BTreeSet<(Instant, DialId)>,
-    /// What goes on for nobody, and takes no place, by when it is given up.
+    /// What goes on for nobody, by when it is given up. It takes no place: it ends
+    /// when another one needs that.
     lingering: VecDeque<(Instant, DialId)>,
     running: usize,
     next: u64,
@@ -132,6 +133,11 @@ impl Dials {
             let Some(dial) = self.waiting.pop_front() else { break };
             let Some(attempt) = self.attempts.get_mut(&dial) else { continue };
             attempt.began = Some(now);
+            if self.running + self.lingering.len() >= config.dials
+                && let Some((_, dial)) = self.lingering.pop_front()
+            {
+                outputs.push_back(Output::CancelDial { dial });
+            }
             self.running += 1;
             begun.extend_from_slice(&attempt.callers);
             let (peer, addrs) = (attempt.peer, attempt.addrs.clone());
@@ -403,6 +409,21 @@ mod tests {
             assert_eq!(dials.poll_timeout(), None);
             dials = Dials::default();
         }
+    }
+
+    #[test]
+    fn what_goes_on_for_nobody_makes_room() {
+        let (mut dials, mut outputs) = (Dials::default(), VecDeque::new());
+        let config = Config { dials: 1, ..Config::default() };
+        let first = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
+        dials.pump(Instant::START, &config, &mut outputs);
+        connect(&mut dials, 1, None, false, &mut outputs);
+        outputs.clear();
+        let second = dials.begin(dht(2), Some(peer_id(2)), &[addr(2)], &[]);
+        assert_eq!(dials.pump(Instant::START, &config, &mut outputs), [dht(2)]);
+        assert!(matches!(outputs.pop_front(), Some(Output::CancelDial { dial }) if dial == first));
+        assert!(matches!(outputs.pop_front(), Some(Output::Dial { dial, .. }) if dial == second));
+        assert_eq!((dials.poll_timeout(), outputs.len()), (None, 0));
     }
 
     #[test]
