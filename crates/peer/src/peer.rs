@@ -144,8 +144,8 @@ impl Peer {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = Now::new(Instant::START, UnixTime(unix.as_secs()));
         let mut engine = config.engine.clone();
-        // Who listens on this machine alone finds others there.
-        engine.routing.lan.loopback_addresses |= alone;
+        // Who listens for others on this machine finds them there.
+        engine.routing.lan.loopback_addresses |= config.listen.iter().any(is_loopback);
         engine.routing.near = config.mdns && !alone && !config.listen.is_empty();
         engine.routing.routers = !config.routers.is_empty();
         let seeds = [&config.seeds[..], &remembered].concat();
