@@ -1,11 +1,15 @@
 //! How look-ups grow with the network: hops, messages and time at 1,000 servers
-//! and at each half power of ten more, up to as many as are asked for.
+//! and at each half power of ten more, up to as many as are asked for. The servers
+//! come and go as in `churn`, but for minutes of simulated time.
 
 use std::time::Duration;
 
 use super::{close, config, measure, tally};
 use crate::figures::{Chart, Figures, Row};
 use crate::world::{Setup, World};
+
+/// The age of the oldest record that is looked for, in seconds: under 4 h.
+const MAX_AGE: u64 = 4 * 3600 - 600;
 
 const SIZES: [u32; 5] = [1_000, 3_162, 10_000, 31_623, 100_000];
 
@@ -34,13 +38,18 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
 }
 
 fn at_size(size: u32, seed: u64, figures: &mut Figures) -> Row {
-    let mut world = World::new(Setup::new(size, seed), config());
-    let count = 150;
-    measure::provide(&mut world, count, Duration::from_secs(15));
-    let records = measure::records(&tally::finish(&mut world, Duration::from_secs(60)));
-    measure::find(&mut world, &records, count, Duration::from_secs(15));
-    let done = tally::finish(&mut world, Duration::from_secs(60));
+    let setup = Setup { churn: true, clients: size / 10, ..Setup::new(size, seed) };
+    let mut world = World::new(setup, config());
     let mut part = Figures::default();
+    let mut records = measure::place_old(&mut world, 200, MAX_AGE);
+    world.run_for(Duration::from_secs(20));
+    measure::provide(&mut world, 200, Duration::from_secs(20));
+    let done = tally::finish(&mut world, Duration::from_secs(60));
+    let provided = tally::provides(&mut part, "provide", &done);
+    figures.promise(provided >= 990_000, || format!("{provided} ppm provided at {size} servers"));
+    records.extend(measure::records(&done));
+    measure::find(&mut world, &records, 400, Duration::from_secs(20));
+    let done = tally::finish(&mut world, Duration::from_secs(60));
     let found = tally::finds(&mut part, "find", &done);
     figures.promise(found >= 990_000, || format!("{found} ppm found at {size} servers"));
     close(figures, &world);
@@ -52,6 +61,7 @@ fn at_size(size: u32, seed: u64, figures: &mut Figures) -> Row {
     let asked = reports.iter().map(|report| u64::from(report.asked)).sum();
     row.insert("messages_mean_milli".to_owned(), milli(asked));
     row.insert("found_ppm".to_owned(), found);
+    row.insert("provided_ppm".to_owned(), provided);
     for name in ["hops_p50", "hops_p95", "messages_p50", "messages_p95"] {
         row.insert(name.to_owned(), part.values[&format!("find_{name}")]);
     }
