@@ -78,6 +78,8 @@ pub struct PeerInfo {
     pub rtt: Option<Duration>,
     /// Bitswap figures, if it speaks that.
     pub stats: Option<PeerStats>,
+    /// What it did to us lately, from -100 to 100; 0 if nothing.
+    pub score: i32,
 }
 
 /// Payload bytes over the life of the process.
@@ -331,7 +333,7 @@ impl Brain {
                     watchers.retain(|watcher| !watcher.is_closed());
                 }
             }
-            Input::Peers { reply } => drop(reply.send(self.registry.list(&self.engine))),
+            Input::Peers { reply } => drop(reply.send(self.registry.list(&self.engine, self.now()))),
             Input::Stats { peer, reply } => drop(reply.send(self.engine.exchange().peer_stats(&peer))),
             Input::Control { peer, reply } => drop(reply.send(self.registry.control(&peer).cloned())),
             Input::Totals { reply } => drop(reply.send(self.totals)),

@@ -252,6 +252,9 @@ pub(crate) struct PeerLine {
     pub(crate) rtt_seconds: Option<f64>,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
+    /// What it did to us lately, from -100 to 100.
+    #[serde(default)]
+    pub(crate) score: i32,
 }
 
 /// What `verify` found.

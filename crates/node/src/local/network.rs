@@ -98,6 +98,7 @@ pub(super) async fn peers(peer: &Peer, out: &Sink) -> Result<(), Failure> {
             direction: if info.outbound { "outbound" } else { "inbound" }.to_owned(),
             agent: info.agent,
             rtt_seconds: info.rtt.map(|rtt| rtt.as_secs_f64()),
+            score: info.score,
             sent_bytes: info.stats.map_or(0, |stats| stats.sent_bytes),
             received_bytes: info.stats.map_or(0, |stats| stats.received_bytes),
         }))

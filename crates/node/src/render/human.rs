@@ -217,18 +217,20 @@ impl Human {
     }
 
     fn print_peer(&mut self, peer: PeerLine, out: &mut dyn Write) -> io::Result<()> {
-        const COLUMNS: &[Align] =
-            &[Align::Left, Align::Left, Align::Right, Align::Right, Align::Right, Align::Left, Align::Left];
+        const HEAD: [&str; 8] = ["PEER", "DIRECTION", "RTT", "SENT", "RECEIVED", "SCORE", "ADDRESS", "AGENT"];
+        use Align::{Left, Right};
+        const COLUMNS: [Align; 8] = [Left, Left, Right, Right, Right, Right, Left, Left];
         let row = vec![
             peer.peer_id,
             tame(&peer.direction),
             peer.rtt_seconds.map(millis).unwrap_or_default(),
             bytes(peer.sent_bytes),
             bytes(peer.received_bytes),
+            peer.score.to_string(),
             escape(&peer.addr),
             peer.agent.as_deref().map(escape).unwrap_or_default(),
         ];
-        self.row(COLUMNS, &["PEER", "DIRECTION", "RTT", "SENT", "RECEIVED", "ADDRESS", "AGENT"], row, out)
+        self.row(&COLUMNS, &HEAD, row, out)
     }
 }
 
@@ -480,11 +482,12 @@ mod tests {
             rtt_seconds: Some(0.0123),
             sent_bytes: 0,
             received_bytes: 1000,
+            score: -4,
         });
         assert_eq!(
             printed(vec![peer]).0,
-            "PEER  DIRECTION      RTT  SENT  RECEIVED  ADDRESS               AGENT\n\
-             12D3  inbound    12.3 ms   0 B    1.0 kB  /ip4/192.0.2.1/tcp/1  kubo\\u{202e}\n"
+            "PEER  DIRECTION      RTT  SENT  RECEIVED  SCORE  ADDRESS               AGENT\n\
+             12D3  inbound    12.3 ms   0 B    1.0 kB     -4  /ip4/192.0.2.1/tcp/1  kubo\\u{202e}\n"
         );
     }
 

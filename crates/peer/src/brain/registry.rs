@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use peerage_base::Now;
 use peerage_dht::Network;
 use peerage_engine::{Connected, Engine, Protocols};
 use peerage_exchange::{Outgoing, Version};
@@ -244,7 +245,7 @@ impl Registry {
         drop(timeout(CLOSE_ALL, all).await);
     }
 
-    pub(super) fn list(&self, engine: &Engine) -> Vec<PeerInfo> {
+    pub(super) fn list(&self, engine: &Engine, now: Now) -> Vec<PeerInfo> {
         let mut list: Vec<PeerInfo> = self
             .peers
             .iter()
@@ -257,6 +258,7 @@ impl Registry {
                     agent: entry.agent.clone(),
                     rtt: first.and_then(|live| live.control.rtt()),
                     stats: entry.bitswap.is_some().then(|| engine.exchange().peer_stats(peer)),
+                    score: engine.score(peer, now),
                 }
             })
             .collect();

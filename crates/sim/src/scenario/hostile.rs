@@ -75,6 +75,7 @@ pub(super) fn flood(peers: u32, seed: u64) -> Figures {
     let config = with(|dht| {
         dht.providers_max = 4_096;
         dht.providers_per_sender = 512;
+        dht.providers_per_group = 1_024;
     });
     let mut world = World::new(Setup { blocks: true, ..Setup::new(peers, seed) }, config);
     let mut figures = Figures::default();

@@ -85,17 +85,19 @@ fn config() -> Config {
         connections_low: 16,
         reached: 16,
         pauses: 32,
+        scores: 32,
         ..Config::default()
     }
 }
 
 /// Limits of simulated peers that are worth knowing.
-fn limits(config: &Config) -> [(&'static str, usize); 6] {
+fn limits(config: &Config) -> [(&'static str, usize); 7] {
     [
         ("connections_high", config.connections_high),
         ("connections_low", config.connections_low),
         ("reached", config.reached),
         ("pauses", config.pauses),
+        ("scores", config.scores),
         ("replacements", config.routing.wan.replacements),
         ("bootstrap_max", config.routing.wan.bootstrap_max),
     ]
