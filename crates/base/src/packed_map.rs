@@ -54,7 +54,7 @@ impl<K, V> PackedMap<K, V> {
     }
 
     /// All entries by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> + Clone {
         self.entries.iter().map(|(key, value)| (key, value))
     }
 
@@ -66,6 +66,11 @@ impl<K, V> PackedMap<K, V> {
     /// All values by key.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.entries.iter().map(|(_, value)| value)
+    }
+
+    /// The same, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.iter_mut().map(|(_, value)| value)
     }
 
     /// Room for one more, and a few.

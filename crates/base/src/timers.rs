@@ -52,9 +52,16 @@ impl<K: Ord + Clone> Timers<K> {
 
     /// Forgets the timer of `key`; true if there was one.
     pub fn cancel(&mut self, key: &K) -> bool {
-        match self.at.remove(key) {
-            Some(at) => self.order.remove(&(at, key.clone())),
-            None => false,
+        let Some(at) = self.at.remove(key) else { return false };
+        self.order.remove(&(at, key.clone()));
+        self.shrink();
+        true
+    }
+
+    /// Trees keep a node when they are empty.
+    fn shrink(&mut self) {
+        if self.at.is_empty() {
+            *self = Self::default();
         }
     }
 
@@ -77,6 +84,7 @@ impl<K: Ord + Clone> Timers<K> {
         }
         let (_, key) = self.order.pop_first()?;
         self.at.remove(&key);
+        self.shrink();
         Some(key)
     }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peerage_base::{Now, UnixTime};
+use peerage_base::{Now, PackedMap, UnixTime};
 use peerage_identity::{PeerId, PublicKey};
 
 use crate::ipns::Names;
@@ -73,14 +73,16 @@ impl Validator for PublicKeys {
 
 /// The validators by namespace.
 #[derive(Debug)]
-pub(crate) struct Validators(BTreeMap<&'static str, Arc<dyn Validator>>);
+pub(crate) struct Validators(PackedMap<&'static str, Arc<dyn Validator>>);
 
 impl Validators {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut all: BTreeMap<&'static str, Arc<dyn Validator>> =
-            config.validators.iter().map(|(name, validator)| (*name, Arc::clone(validator))).collect();
-        all.entry("ipns").or_insert_with(|| Arc::new(Names));
-        all.entry("pk").or_insert_with(|| Arc::new(PublicKeys));
+        let mut all: PackedMap<&'static str, Arc<dyn Validator>> = PackedMap::new();
+        for (name, validator) in &config.validators {
+            all.insert(*name, Arc::clone(validator));
+        }
+        all.or_insert_with("ipns", || Arc::new(Names));
+        all.or_insert_with("pk", || Arc::new(PublicKeys));
         Self(all)
     }
 

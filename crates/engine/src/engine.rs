@@ -14,6 +14,7 @@ pub use announcing::{AnnounceError, Announcements};
 pub use dht::DhtStatus;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use peerage_base::{Budget, Instant, Now, Rng, Timers};
 use peerage_exchange::{Exchange, SessionId};
@@ -83,7 +84,7 @@ pub struct JobProgress {
 /// changes nothing. The same seed and inputs give the same outputs.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
+    config: Arc<Config>,
     local: PeerId,
     exchange: Exchange,
     peers: Peers,
@@ -111,15 +112,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for the peer `local`, with no connection and nothing to do.
+    /// An engine for the peer `local`, with no connection and nothing to do. Many
+    /// may share one configuration.
     #[must_use]
     pub fn new(
         local: PeerId,
-        config: Config,
+        config: impl Into<Arc<Config>>,
         exchange: peerage_exchange::Config,
         seed: u64,
         now: Now,
     ) -> Self {
+        let config = config.into();
         let mut rng = Rng::new(seed);
         Self {
             local,

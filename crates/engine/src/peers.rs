@@ -204,7 +204,7 @@ impl Peers {
         self.connected.keys().copied().collect()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> + Clone {
         self.connected.iter()
     }
 

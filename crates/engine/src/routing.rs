@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use peerage_base::{Instant, Now, Rng};
+use peerage_base::{Instant, Now, PackedMap, Rng};
 use peerage_content::Cid;
 use peerage_dht::sweep::{Sweep, TaskId};
 use peerage_dht::{AnnounceId, Dht, End, LookupError, LookupId, Mode, Network, Report, RequestId};
@@ -97,7 +97,7 @@ pub(crate) struct Side {
     pub(crate) network: Network,
     pub(crate) dht: Dht,
     pub(crate) flights: BTreeMap<RequestId, Flight>,
-    pub(crate) owners: BTreeMap<LookupId, Owner>,
+    pub(crate) owners: PackedMap<LookupId, Owner>,
     /// It was looking for its first peer when that was last asked.
     pub(crate) bootstrapping: bool,
     /// What we tell others in this DHT that we have.
@@ -225,7 +225,7 @@ impl Routing {
             network,
             dht: Dht::new(peerage_dht::Config { dials, ..config.clone() }, local, rng.next_u64(), now),
             flights: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            owners: PackedMap::new(),
             bootstrapping: false,
             sweep: Sweep::new(routing.sweep.clone(), rng.next_u64(), now),
             deliveries: BTreeMap::new(),

@@ -1,11 +1,13 @@
 //! The seam between the world and what runs in a host: the engine of a peer,
 //! as it is, with the little that its shell adds.
 
+use std::sync::Arc;
+
 use peerage_base::{Instant, Now};
 use peerage_content::Cid;
 use peerage_dht::{Answer, Failure, Network, PeerInfo, Request, RequestId, Response, Stats};
 use peerage_engine::{
-    Config, Connected, DhtMode, DialFailure, DialId, Engine, FindId, Identified, Output, Protocols, Target,
+    Config, Connected, DialFailure, DialId, Engine, FindId, Identified, Output, Protocols, Target,
 };
 use peerage_exchange::Version;
 use peerage_identity::{Multiaddr, PeerId};
@@ -27,13 +29,16 @@ pub(crate) fn protocols(serves: bool, bitswap: bool) -> Protocols {
 }
 
 impl Node {
-    /// A peer that can be reached at `addrs`; without any, a client.
-    pub(crate) fn new(config: &Config, local: PeerId, addrs: Vec<Multiaddr>, seed: u64, now: Now) -> Self {
+    /// A peer that can be reached at `addrs`.
+    pub(crate) fn new(
+        config: &Arc<Config>,
+        local: PeerId,
+        addrs: Vec<Multiaddr>,
+        seed: u64,
+        now: Now,
+    ) -> Self {
         let exchange = peerage_exchange::Config::default();
-        let mut config = config.clone();
-        // Who is reached from where is the world's to say.
-        config.routing.mode = if addrs.is_empty() { DhtMode::Client } else { DhtMode::Server };
-        let mut engine = Engine::new(local, config, exchange, seed, now);
+        let mut engine = Engine::new(local, Arc::clone(config), exchange, seed, now);
         engine.set_listen(addrs, now);
         Self { engine, next_find: 0 }
     }

@@ -45,9 +45,9 @@ pub struct Dht {
     providers: Providers,
     values: Values,
     validators: Validators,
-    // In boxes, since a tree keeps room for eleven values also when it is empty.
-    lookups: BTreeMap<LookupId, Box<Lookup>>,
+    lookups: PackedMap<LookupId, Box<Lookup>>,
     announcements: BTreeMap<AnnounceId, announce::Announcement>,
+    /// In boxes, since a tree keeps room for eleven values also when it is empty.
     requests: BTreeMap<RequestId, Box<Pending>>,
     refresh: refresh::Refresh,
     pace: pace::Pace,
@@ -111,7 +111,7 @@ impl Dht {
             providers: Providers::new(key, &config),
             values: Values::new(key, &config),
             validators: Validators::new(&config),
-            lookups: BTreeMap::new(),
+            lookups: PackedMap::new(),
             announcements: BTreeMap::new(),
             requests: BTreeMap::new(),
             refresh: refresh::Refresh::new(&config),

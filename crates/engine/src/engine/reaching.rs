@@ -24,7 +24,10 @@ impl Engine {
     /// A peer asks to be dialled. What is decided as a dial ends with
     /// [`handle_dialled_for`](Self::handle_dialled_for).
     pub fn handle_dial_request(&mut self, request: &DialRequest, now: Now) -> Decision {
-        let decision = self.reachability.handle_dial_request(request, now);
+        let decision = {
+            let connected = self.peers.iter().map(|(_, peer)| &peer.link().addr);
+            self.reachability.handle_dial_request(request, &connected, now)
+        };
         self.route(now);
         decision
     }

@@ -1,10 +1,10 @@
 //! Addresses of ours that are worth testing, and what is known of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use peerage_base::{Instant, Now};
+use peerage_base::{Instant, Now, PackedMap};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 
 use super::limits::ReachabilityConfig;
@@ -145,7 +145,7 @@ pub(super) struct Candidates {
     pub(super) listen: Vec<Multiaddr>,
     pub(super) mapped: Vec<Multiaddr>,
     order: Vec<Multiaddr>,
-    by_addr: BTreeMap<Multiaddr, Candidate>,
+    by_addr: PackedMap<Multiaddr, Candidate>,
 }
 
 impl Candidates {
@@ -165,7 +165,7 @@ impl Candidates {
         }
         self.by_addr.retain(|addr, _| order.contains(addr));
         for addr in &order {
-            self.by_addr.entry(addr.clone()).or_insert_with(|| Candidate::new(now.instant));
+            self.by_addr.or_insert_with(addr.clone(), || Candidate::new(now.instant));
         }
         self.order = order;
     }

@@ -172,8 +172,9 @@ impl Reachability {
         self.refresh(now);
     }
 
-    /// `by`, connected by `via`, says that it sees us at `addr`. `outbound`: we
-    /// opened the connection.
+    /// `by`, connected by `via`, says that it sees us at `addr`; after
+    /// [`handle_peer`](Self::handle_peer), if it can be asked to dial us.
+    /// `outbound`: we opened the connection.
     pub fn handle_observed(
         &mut self,
         addr: &Multiaddr,
@@ -183,7 +184,7 @@ impl Reachability {
         now: Now,
     ) {
         let Some(socket) = addr.to_tcp_addr() else { return };
-        self.servers.set_seen(by, socket.ip().to_canonical(), &self.config);
+        self.servers.set_seen(&by, socket.ip().to_canonical());
         if suits(addr.scope(), via.scope(), self.config.private_addresses) && !addr.is_relayed() {
             let by = Witness::of(by, via);
             if self.observations.note(by, socket, outbound, now.instant, &self.config) {
@@ -216,7 +217,13 @@ impl Reachability {
 
     /// A peer asks to be dialled. What is decided as [`Decision::Dial`] or
     /// [`Decision::DialAny`] ends with [`handle_served`](Self::handle_served).
-    pub fn handle_dial_request(&mut self, request: &DialRequest, now: Now) -> Decision {
+    /// `connected` are addresses by which any peers are.
+    pub fn handle_dial_request<'a>(
+        &mut self,
+        request: &DialRequest,
+        connected: &(impl Iterator<Item = &'a Multiaddr> + Clone),
+        now: Now,
+    ) -> Decision {
         let circumstances = Circumstances {
             private: self.reach == Reach::Private,
             is_ours: &|ip| self.candidates.is_ours(ip),
@@ -225,7 +232,7 @@ impl Reachability {
                     |addr: &Multiaddr| public_ip(addr).is_some_and(|own| own.is_ipv4() == ip.is_ipv4());
                 family(&request.via)
                     || self.candidates.listen.iter().any(family)
-                    || self.servers.any_via(family)
+                    || connected.clone().any(family)
             },
         };
         self.serving.decide(request, &circumstances, &mut self.rng, &self.config, now.instant)

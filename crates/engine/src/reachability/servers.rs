@@ -56,20 +56,19 @@ impl Servers {
         via: &Multiaddr,
         config: &ReachabilityConfig,
     ) {
-        if let Some(server) = self.entry(peer, config) {
+        let room = self.connected.len() < config.servers || self.connected.contains_key(&peer);
+        if !(v1 || v2) {
+            self.connected.remove(&peer);
+        } else if room {
+            let server = self.connected.or_insert_with(peer, Server::default);
             (server.v1, server.v2, server.via) = (v1, v2, via.clone());
         }
     }
 
-    pub(super) fn set_seen(&mut self, peer: PeerId, ip: IpAddr, config: &ReachabilityConfig) {
-        if let Some(server) = self.entry(peer, config) {
+    pub(super) fn set_seen(&mut self, peer: &PeerId, ip: IpAddr) {
+        if let Some(server) = self.connected.get_mut(peer) {
             server.sees = Some(ip);
         }
-    }
-
-    fn entry(&mut self, peer: PeerId, config: &ReachabilityConfig) -> Option<&mut Server> {
-        let room = self.connected.len() < config.servers || self.connected.contains_key(&peer);
-        room.then(|| self.connected.or_insert_with(peer, Server::default))
     }
 
     pub(super) fn remove(&mut self, peer: &PeerId) {
@@ -84,11 +83,6 @@ impl Servers {
     /// The IP address that a server sees us under.
     pub(super) fn sees(&self, peer: &PeerId) -> Option<IpAddr> {
         self.connected.get(peer)?.sees
-    }
-
-    /// True if a peer is connected by an address of this kind.
-    pub(super) fn any_via(&self, is: impl Fn(&Multiaddr) -> bool) -> bool {
-        self.connected.values().any(|server| is(&server.via))
     }
 
     /// Leaves a server in peace after it was asked.

@@ -21,9 +21,10 @@ impl World {
     pub(crate) fn start(&mut self, host: HostId, at: Instant) {
         let seed = self.rng.next_u64();
         let now = Now::new(at, self.clock(host).unix);
-        let config = &self.config;
         let target = &self.hosts[host as usize];
-        let node = Node::new(config, target.peer, target.advertised(), seed, now);
+        let addrs = target.advertised();
+        let config = &self.configs[usize::from(addrs.is_empty())];
+        let node = Node::new(config, target.peer, addrs, seed, now);
         let target = self.host_mut(host);
         let was = std::mem::replace(&mut target.alive, true);
         if target.behaviour.has_node() {

@@ -11,6 +11,7 @@ mod query;
 mod setup;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_base::{Instant, Now, Rng, UnixTime};
@@ -147,6 +148,9 @@ pub(crate) struct World {
     pub(crate) setup: Setup,
     /// Of all honest nodes.
     pub(crate) config: Config,
+    /// The same for servers and for clients: who is reached from where is the
+    /// world's to say.
+    configs: [Arc<Config>; 2],
     pub(crate) now: Instant,
     queue: Queue<Event>,
     pub(crate) hosts: Vec<Host>,

@@ -1,10 +1,11 @@
 //! How a world begins.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_base::{Instant, Rng};
 use peerage_dht::{Key, PeerInfo};
-use peerage_engine::Config;
+use peerage_engine::{Config, DhtMode};
 
 use super::{Counts, Event, World};
 use crate::address::Dealer;
@@ -69,6 +70,11 @@ impl World {
     pub(crate) fn new(setup: Setup, config: Config) -> Self {
         let mut world = Self {
             rng: Rng::new(setup.seed),
+            configs: [DhtMode::Server, DhtMode::Client].map(|mode| {
+                let mut config = config.clone();
+                config.routing.mode = mode;
+                Arc::new(config)
+            }),
             config,
             now: Instant::START + START,
             queue: Queue::new(),

@@ -165,26 +165,26 @@ fn a_verdict_that_nobody_confirms_is_forgotten() {
 fn v1_needs_three_networks_that_agree_and_no_v2() {
     let mut world = World::public();
     for index in 1..=2 {
-        world.observe(index, "/ip4/93.184.216.34/tcp/51000");
         world.connect(index, true, false, Kind::Boasts);
+        world.observe(index, "/ip4/93.184.216.34/tcp/51000");
     }
     world.run(secs(1200));
     assert_eq!(world.reach(), &Reach::Unknown, "two boasters, again and again, are not enough");
     assert!(world.probes.iter().all(|(_, probe)| probe.version == Version::V1));
-    world.observe(3, "/ip4/93.184.216.34/tcp/51000");
     world.connect(3, true, false, Kind::Honest);
+    world.observe(3, "/ip4/93.184.216.34/tcp/51000");
     world.run(secs(600));
     assert_eq!(world.reach(), &home());
 
     let mut world = World::public();
     world.open.clear();
     for index in 1..=5 {
-        world.observe(index, "/ip4/93.184.216.34/tcp/51000");
         world.connect(index, true, index == 5, Kind::Honest);
+        world.observe(index, "/ip4/93.184.216.34/tcp/51000");
     }
     // Who sees us elsewhere cannot tell.
-    world.observe(9, "/ip4/77.1.1.1/tcp/51000");
     world.connect(9, true, false, Kind::Honest);
+    world.observe(9, "/ip4/77.1.1.1/tcp/51000");
     world.run(secs(900));
     assert_eq!(world.reach(), &Reach::Private);
     assert!(world.probes.iter().skip(1).any(|(_, probe)| probe.peer == peer(5)));
@@ -198,8 +198,8 @@ fn behind_a_router_what_peers_see_is_tested_with_our_port() {
     world.machine.set_listen(&[addr("/ip4/192.168.1.5/tcp/4001")], world.time());
     world.open.insert(addr(seen));
     for index in 1..=3 {
-        world.observe(index, &format!("/ip4/93.184.216.34/tcp/{}", 50_000 + u32::from(index)));
         world.connect(index, false, true, Kind::Honest);
+        world.observe(index, &format!("/ip4/93.184.216.34/tcp/{}", 50_000 + u32::from(index)));
     }
     // A liar says it ten times, of ten addresses, and counts once.
     for last in 1..=10 {

@@ -138,7 +138,7 @@ impl Run {
         let addrs: Vec<(u32, Multiaddr)> = (0..).zip(all(addrs)).collect();
         let request = DialRequest { peer: peer(index), via: via.clone(), version, addrs };
         let ip = |addr: &Multiaddr| addr.to_socket_addr().map(|(socket, _)| socket.ip());
-        let dialled = match self.machine.handle_dial_request(&request, self.time()) {
+        let dialled = match self.machine.handle_dial_request(&request, &std::iter::empty(), self.time()) {
             Decision::Refuse(_) => vec![],
             Decision::Dial { index, addr, data, .. } => {
                 assert!(v2);

@@ -2,6 +2,7 @@
 
 use super::world::*;
 use crate::reachability::*;
+use std::iter;
 
 fn request(index: u8, version: Version, addrs: &[&str]) -> DialRequest {
     let addrs = addrs.iter().zip(0..).map(|(text, index)| (index, addr(text))).collect();
@@ -21,13 +22,13 @@ fn the_first_address_that_may_be_dialled() {
             "/ip4/50.1.0.1/tcp/9",
         ],
     );
-    let decision = world.machine.handle_dial_request(&asked, world.time());
+    let decision = world.machine.handle_dial_request(&asked, &iter::empty(), world.time());
     let Decision::Dial { index: 3, addr: to, data: 0, .. } = decision else { panic!("{decision:?}") };
     assert_eq!(to, addr("/ip4/50.1.0.1/tcp/9"));
 }
 
 fn refused(world: &mut World, asked: &DialRequest) -> Option<Refusal> {
-    match world.machine.handle_dial_request(asked, world.time()) {
+    match world.machine.handle_dial_request(asked, &iter::empty(), world.time()) {
         Decision::Refuse(why) => Some(why),
         Decision::Dial { .. } | Decision::DialAny { .. } => None,
     }
@@ -71,7 +72,8 @@ fn nothing_that_is_not_public_is_dialled() {
     // v1 takes of an address no more than its port.
     let mut world = World::public();
     let asked = request(1, Version::V1, FORBIDDEN);
-    let Decision::DialAny { addrs } = world.machine.handle_dial_request(&asked, world.time()) else {
+    let Decision::DialAny { addrs } = world.machine.handle_dial_request(&asked, &iter::empty(), world.time())
+    else {
         panic!()
     };
     assert!(addrs.iter().all(|addr| addr.to_string().starts_with("/ip4/50.1.0.1/tcp/")), "{addrs:?}");
@@ -97,7 +99,7 @@ fn another_ip_address_costs_data() {
     let mut world = World::public();
     for _ in 0..12 {
         let asked = request(1, Version::V2, &["/ip4/8.8.8.8/tcp/443"]);
-        let decision = world.machine.handle_dial_request(&asked, world.time());
+        let decision = world.machine.handle_dial_request(&asked, &iter::empty(), world.time());
         let Decision::Dial { data, wait, .. } = decision else { panic!("{decision:?}") };
         assert!((30_000..=100_000).contains(&data) && wait < secs(3));
         world.machine.handle_served(&peer(1));
@@ -182,10 +184,10 @@ fn v1_is_for_who_is_public() {
 fn ipv6_only_once_there_is_a_sign_of_it() {
     let mut world = World::public();
     let asked = request(1, Version::V2, &["/ip6/2a01:4f8::1/tcp/1", "/ip4/50.1.0.1/tcp/1"]);
-    let decision = world.machine.handle_dial_request(&asked, world.time());
+    let decision = world.machine.handle_dial_request(&asked, &iter::empty(), world.time());
     assert!(matches!(decision, Decision::Dial { index: 1, .. }), "{decision:?}");
-    world.machine.handle_peer(peer(9), false, false, &addr("/ip6/2a02::9/tcp/1"), world.time());
-    let decision = world.machine.handle_dial_request(&asked, world.time());
+    let other = addr("/ip6/2a02::9/tcp/1");
+    let decision = world.machine.handle_dial_request(&asked, &iter::once(&other), world.time());
     assert!(matches!(decision, Decision::Dial { index: 0, data: 30_000.., .. }), "{decision:?}");
 }
 
