@@ -256,7 +256,7 @@ fn claim(parent: &Dir, entry: &str) -> Result<Result<Claim, u32>, (&'static str,
 
 /// Removes a staging folder that we have locked. The lock goes last, so that
 /// nobody takes the folder for theirs while something else is removed; who
-/// has made a new one between that and the end keeps the folder.
+/// takes it between that and the end keeps it, or has removed it already.
 fn remove(parent: &Dir, dir: &Dir, entry: &str) -> io::Result<()> {
     for left in dir.entries()? {
         let left = left?;
@@ -270,7 +270,9 @@ fn remove(parent: &Dir, dir: &Dir, entry: &str) -> io::Result<()> {
     }
     dir.remove_file(STAGING_LOCK)?;
     match parent.remove_dir(entry) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
+            Ok(())
+        }
         done => done,
     }
 }
