@@ -69,23 +69,23 @@ impl Scenario {
     }
 }
 
-/// The configuration of simulated peers: the defaults, but that half as many
-/// connections are kept that nobody needs, and fewer are remembered of past ones
-/// and of peers that wait for a place, since thousands share one memory. What
-/// differs is told in the figures.
+/// The configuration of simulated peers: the defaults, but that fewer connections
+/// are kept that nobody needs, and fewer peers are remembered of past ones, of
+/// those that failed and of those that wait for a place, since thousands share one
+/// memory. What differs is told in the figures.
 fn config() -> Config {
     let mut routing = Routing::default();
     for dht in [&mut routing.wan, &mut routing.lan] {
-        dht.replacements = 4;
+        dht.replacements = 2;
         dht.bootstrap_max = 16;
     }
     Config {
         routing,
-        connections_high: 32,
-        connections_low: 16,
-        reached: 16,
-        pauses: 32,
-        scores: 32,
+        connections_high: 24,
+        connections_low: 12,
+        reached: 8,
+        pauses: 16,
+        scores: 16,
         ..Config::default()
     }
 }
