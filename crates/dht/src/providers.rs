@@ -5,8 +5,8 @@
 //! key, per sender, per IP group of senders, as identities cost nothing, and in
 //! all; what is furthest from us goes first, since we are asked least for it.
 //! A full key gives up a record of the group that has most of it, so that one
-//! group cannot push out the others. All of it may be lost at a restart. Republishing is
-//! the provider's business, not ours.
+//! group cannot push out the others. All of it may be lost at a restart.
+//! Republishing is the provider's business, not ours.
 
 use std::collections::BTreeMap;
 

@@ -4,8 +4,9 @@
 //! Only servers that have answered us get in. A full bucket keeps who is in
 //! it: peers that stayed are likely to stay, and nobody can push them out by
 //! coming. Who comes then waits, and takes the place of the first that fails; if
-//! nobody fits there, that one stays until it fails again later. On the WAN few peers of one IP group get in, so that an attacker needs
-//! addresses and not just identities.
+//! nobody fits there, that one stays until it fails again later. On the WAN few
+//! peers of one IP group get in, so that an attacker needs addresses and not just
+//! identities.
 //!
 //! A bucket for each prefix, not go's unfolding last bucket: what go would
 //! unfold is always unfolded here.
