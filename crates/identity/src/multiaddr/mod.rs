@@ -3,6 +3,7 @@
 //! Left out on purpose: resolving names, and any opinion on which transports
 //! can be dialled; [`Scope`] says how far an address reaches.
 
+mod packed;
 mod protocol;
 mod scope;
 mod value;
@@ -10,11 +11,11 @@ mod value;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
-use std::sync::Arc;
 
 pub use protocol::Protocol;
 pub use scope::Scope;
 
+use self::packed::Packed;
 use crate::PeerId;
 use crate::limits::{MULTIADDR_MAX_BYTES, MULTIADDR_MAX_COMPONENTS, MULTIADDR_TEXT_MAX_CHARS};
 
@@ -85,7 +86,7 @@ pub enum IpProtocol {
 /// # Ok::<(), peerage_identity::MultiaddrError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Multiaddr(Arc<[u8]>);
+pub struct Multiaddr(Packed);
 
 impl Multiaddr {
     /// The address of no components, to put others behind. Never read from outside.
@@ -156,7 +157,7 @@ impl Multiaddr {
         let mut bytes = self.to_bytes();
         protocol.put(&mut bytes);
         Protocol::take(&mut &bytes[self.0.len()..])?;
-        Ok(Self(bytes.into()))
+        Ok(Self(bytes[..].into()))
     }
 
     /// Takes the last component off; false if there was none.
@@ -203,7 +204,7 @@ impl Multiaddr {
         }
         let mut bytes = self.without_peer().to_bytes();
         Protocol::P2p(peer).put(&mut bytes);
-        Self(bytes.into())
+        Self(bytes[..].into())
     }
 
     /// The socket address at the front: `/ip4|ip6/../tcp|udp/N`, whatever
@@ -274,7 +275,7 @@ impl Multiaddr {
             IpProtocol::Tcp => Protocol::Tcp(addr.port()).put(&mut bytes),
             IpProtocol::Udp => Protocol::Udp(addr.port()).put(&mut bytes),
         }
-        Self(bytes.into())
+        Self(bytes[..].into())
     }
 
     /// `/ip4|ip6/../tcp/N`.
@@ -304,7 +305,7 @@ impl Multiaddr {
         let mut rest = self.iter();
         rest.next();
         bytes.extend_from_slice(rest.0);
-        Self(bytes.into())
+        Self(bytes[..].into())
     }
 
     /// True if the address goes through a relay.
