@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let before = resident()?;
     let mut machines = Vec::with_capacity(MACHINES);
     for seed in 0..MACHINES {
-        let mut dht = Dht::new(Config::clone(&config), peer(&mut rng)?, seed as u64, NOW);
+        let mut dht = Dht::new(Arc::clone(&config), peer(&mut rng)?, seed as u64, NOW);
         dht.set_mode(Mode::Server);
         for info in &servers {
             dht.add_known(info, &info.addrs[0], NOW);

@@ -10,6 +10,7 @@
 //! making IPNS records, and whether we can be reached from outside, which
 //! decides the [`Mode`].
 
+mod addrs;
 pub mod codec;
 mod crowd;
 mod dht;
@@ -35,6 +36,7 @@ pub use message::{PeerInfo, Record, Request, Response, merge};
 pub use output::{
     AnnounceId, Answer, End, Failure, LookupError, LookupId, Mode, Output, Progress, Report, RequestId, Timer,
 };
+pub use providers::Fullest;
 pub use reach::Group as IpGroup;
 pub use table::BucketHealth;
 pub use values::{Validator, ValueError, public_key_key};

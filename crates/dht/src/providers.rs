@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use peerage_base::{Rng, UnixTime};
 use peerage_identity::{Multiaddr, PeerId};
 
+use crate::addrs::Addrs;
 use crate::key::{Distance, Key};
 use crate::limits::Config;
 use crate::message::PeerInfo;
@@ -21,7 +22,7 @@ use crate::reach::Group;
 #[derive(Debug)]
 struct Sender {
     records: usize,
-    addrs: Vec<Multiaddr>,
+    addrs: Addrs,
     /// When the addresses were told.
     told: UnixTime,
     /// By which it came first; none where groups do not matter.
@@ -33,6 +34,19 @@ struct Sender {
 struct Record {
     provider: PeerId,
     told: UnixTime,
+}
+
+/// The most provider records that are kept for others, by what bounds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fullest {
+    /// Of one key.
+    pub key: usize,
+    /// Of one key and one IP group.
+    pub key_group: usize,
+    /// Of one sender.
+    pub sender: usize,
+    /// Of one IP group.
+    pub group: usize,
 }
 
 /// Where a provider is in a list, which is in the order of ids, or would be.
@@ -114,12 +128,12 @@ impl Providers {
         }
         let sender = self.senders.entry(provider.peer).or_insert_with(|| Sender {
             records: 0,
-            addrs: Vec::new(),
+            addrs: Addrs::default(),
             told: now,
             group,
         });
         if !provider.addrs.is_empty() {
-            sender.addrs = provider.addrs.clone();
+            sender.addrs.update(&provider.addrs);
             sender.told = now;
         }
         if !known {
@@ -242,15 +256,24 @@ impl Providers {
         }
         for sender in self.senders.values_mut() {
             if over(sender.told, now, self.addrs_validity) {
-                sender.addrs = Vec::new();
+                sender.addrs = Addrs::default();
             }
         }
     }
 
-    /// The most records of one key, and of one sender.
-    pub(crate) fn fullest(&self) -> (usize, usize) {
-        let key = self.keys.values().map(Vec::len).max().unwrap_or(0);
-        (key, self.senders.values().map(|sender| sender.records).max().unwrap_or(0))
+    pub(crate) fn fullest(&self) -> Fullest {
+        let mut of_group: BTreeMap<(&Distance, Group), usize> = BTreeMap::new();
+        for (key, held) in &self.keys {
+            for group in held.iter().filter_map(|record| self.group_of(&record.provider)) {
+                *of_group.entry((key, group)).or_default() += 1;
+            }
+        }
+        Fullest {
+            key: self.keys.values().map(Vec::len).max().unwrap_or(0),
+            key_group: of_group.into_values().max().unwrap_or(0),
+            sender: self.senders.values().map(|sender| sender.records).max().unwrap_or(0),
+            group: self.groups.values().copied().max().unwrap_or(0),
+        }
     }
 
     /// Records held.
@@ -309,14 +332,17 @@ mod tests {
         }
         assert_eq!(providers.groups, groups);
         assert!(groups.values().all(|&count| count <= providers.per_group));
-        for held in providers.keys.values() {
-            let of =
-                |n: u64| held.iter().filter(move |record| providers.group_of(&record.provider) == group(n));
-            assert!((0..8).all(|n| of(n).count() <= providers.per_key_group));
-        }
+        let of = |held: &[Record], n: u64| {
+            held.iter().filter(|record| providers.group_of(&record.provider) == group(n)).count()
+        };
+        let key_group =
+            providers.keys.values().flat_map(|held| (0..8).map(|n| of(held, n))).max().unwrap_or(0);
+        assert!(key_group <= providers.per_key_group);
         assert!(held.values().all(|&count| count <= providers.per_sender));
         let per_key = providers.keys.values().map(Vec::len).max().unwrap_or(0);
-        assert_eq!(providers.fullest(), (per_key, held.values().copied().max().unwrap_or(0)));
+        let sender = held.values().copied().max().unwrap_or(0);
+        let group = groups.values().copied().max().unwrap_or(0);
+        assert_eq!(providers.fullest(), Fullest { key: per_key, key_group, sender, group });
         assert!(providers.keys.values().all(|held| !held.is_empty() && held.len() <= providers.per_key));
     }
 

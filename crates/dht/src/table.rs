@@ -17,6 +17,7 @@ use std::time::Duration;
 use peerage_base::{Instant, PackedMap};
 use peerage_identity::{Multiaddr, PeerId};
 
+use crate::addrs::Addrs;
 use crate::key::{Distance, KEY_BITS, Key};
 use crate::limits::Config;
 use crate::message::PeerInfo;
@@ -31,7 +32,7 @@ const GROWTH: usize = 5;
 struct Entry {
     peer: PeerId,
     key: Key,
-    addrs: Box<[Multiaddr]>,
+    addrs: Addrs,
     group: Option<Group>,
     answered: Instant,
     /// In a row, since it last answered.
@@ -154,14 +155,14 @@ impl Table {
     }
 
     /// A server answered. Its addresses replace what was known of it, unless there are none.
-    pub(crate) fn answered(&mut self, info: PeerInfo, standing: Standing, now: Instant) -> Admission {
+    pub(crate) fn answered(&mut self, info: &PeerInfo, standing: Standing, now: Instant) -> Admission {
         let key = Key::of_peer(&info.peer);
         let Some(prefix) = self.prefix(&key) else { return Admission::Refused };
         if let Some(index) = self.place_in(prefix, &info.peer) {
             let mut entry = self.buckets[prefix].entries.remove(index);
             entry.answered = now;
             entry.failures = 0;
-            entry.take_addrs(info.addrs);
+            entry.take_addrs(&info.addrs);
             // In order of their last answer.
             self.buckets[prefix].entries.push(entry);
             return Admission::Known;
@@ -177,7 +178,7 @@ impl Table {
         let entry = Entry {
             peer: info.peer,
             key,
-            addrs: info.addrs.into(),
+            addrs: info.addrs.as_slice().into(),
             group,
             answered: now,
             failures: 0,
@@ -217,7 +218,7 @@ impl Table {
         }
         if waiting.len() < replacements {
             if waiting.len() == waiting.capacity() {
-                waiting.reserve_exact(GROWTH);
+                waiting.reserve_exact(GROWTH.min(replacements - waiting.len()));
             }
             waiting.push_back(entry);
         }
@@ -376,7 +377,7 @@ impl Table {
     }
 
     /// A peer in the table says where it is.
-    pub(crate) fn set_addrs(&mut self, peer: &PeerId, addrs: Vec<Multiaddr>) {
+    pub(crate) fn set_addrs(&mut self, peer: &PeerId, addrs: &[Multiaddr]) {
         if let Some((bucket, index)) = self.place(peer) {
             self.buckets[bucket].entries[index].take_addrs(addrs);
         }
@@ -423,11 +424,10 @@ impl Table {
 }
 
 impl Entry {
-    /// Where it is now, unless that is nowhere. Mostly it is where it was: what
-    /// is kept for hours is not to be moved about in memory by every answer.
-    fn take_addrs(&mut self, addrs: Vec<Multiaddr>) {
-        if !addrs.is_empty() && *self.addrs != *addrs {
-            self.addrs = addrs.into();
+    /// Where it is now, unless that is nowhere.
+    fn take_addrs(&mut self, addrs: &[Multiaddr]) {
+        if !addrs.is_empty() {
+            self.addrs.update(addrs);
         }
     }
 

@@ -27,7 +27,7 @@ fn standing(n: u64) -> Standing {
 }
 
 fn add(table: &mut Table, n: u64, now: u64) -> Admission {
-    table.answered(info(n), standing(n), at(now))
+    table.answered(&info(n), standing(n), at(now))
 }
 
 /// The first peers whose keys share exactly `prefix` bits with the local one.
@@ -114,7 +114,7 @@ fn few_of_one_group_get_in() {
     for bucket in [0, 1] {
         for n in in_bucket(bucket, 6) {
             let info = PeerInfo { peer: peer(n), addrs: vec![addr(7)] };
-            if (table.answered(info, standing(7), at(0)) == Admission::Added { evicted: None }) {
+            if (table.answered(&info, standing(7), at(0)) == Admission::Added { evicted: None }) {
                 admitted[bucket] += 1;
             }
         }
@@ -134,7 +134,7 @@ fn whose_place_fits_nobody_keeps_it() {
     let bucket = in_bucket(0, 9);
     let add = |table: &mut Table, n: u64, group: u64| {
         let info = PeerInfo { peer: peer(n), addrs: vec![addr(group)] };
-        table.answered(info, standing(group), at(n))
+        table.answered(&info, standing(group), at(n))
     };
     // Two networks have all four places.
     for (&n, group) in bucket[..4].iter().zip([1, 1, 2, 2]) {
@@ -164,8 +164,8 @@ fn neither_ourselves_nor_who_has_no_address() {
     let mut table = table();
     assert_eq!(add(&mut table, 0, 0), Admission::Refused);
     let nowhere = PeerInfo { peer: peer(1), addrs: Vec::new() };
-    assert_eq!(table.answered(nowhere, standing(1), at(0)), Admission::Refused);
-    assert_eq!(table.answered(info(1), Standing::Outside, at(0)), Admission::Refused);
+    assert_eq!(table.answered(&nowhere, standing(1), at(0)), Admission::Refused);
+    assert_eq!(table.answered(&info(1), Standing::Outside, at(0)), Admission::Refused);
     assert_eq!(table.len(), 0);
 }
 
@@ -209,7 +209,7 @@ proptest! {
             match step {
                 Step::Answered(n, group) => {
                     let info = PeerInfo { peer: peer(n), addrs: vec![addr(group)] };
-                    table.answered(info, standing(group), at(20 * time as u64));
+                    table.answered(&info, standing(group), at(20 * time as u64));
                 }
                 Step::Failed(n) => drop(table.failed(&peer(n), at(20 * time as u64))),
                 Step::Removed(n) => drop(table.remove(&peer(n))),

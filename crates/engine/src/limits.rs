@@ -1,9 +1,12 @@
 //! Every limit of the engine: its unit, its default and why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_dht::Network;
+use peerage_identity::Multiaddr;
 
+use crate::addresses::Way;
 use crate::reachability::ReachabilityConfig;
 
 /// What bounds the engine. All of it can be set by who embeds it.
@@ -81,7 +84,7 @@ pub struct Config {
     pub pauses: usize,
     /// Peers of which it is remembered where they were reached last, of about 200 bytes.
     pub reached: usize,
-    /// Peers whose scores are remembered, of about 40 bytes; those who did nothing
+    /// Peers whose scores are remembered, of 24 bytes; those who did nothing
     /// for longest are forgotten. A judgement: some times the connections.
     pub scores: usize,
     /// How long it takes until half of a peer's points are forgotten, good or
@@ -260,10 +263,11 @@ impl Default for Config {
 pub struct Routing {
     /// Whether we take part in the DHTs.
     pub mode: DhtMode,
-    /// The public DHT.
-    pub wan: peerage_dht::Config,
+    /// The public DHT. Engines of one configuration share it: [`Arc::make_mut`]
+    /// changes it. What is put in its place has to say what can be dialled.
+    pub wan: Arc<peerage_dht::Config>,
     /// That of private networks.
-    pub lan: peerage_dht::Config,
+    pub lan: Arc<peerage_dht::Config>,
     /// What we tell in each of them that we have.
     pub sweep: peerage_dht::SweepConfig,
     /// The shell listens to the local network: `handle_discovered`.
@@ -274,10 +278,12 @@ pub struct Routing {
 
 impl Default for Routing {
     fn default() -> Self {
+        let dials = |addr: &Multiaddr| Way::of(addr) == Way::Tcp;
+        let dht = |network| Arc::new(peerage_dht::Config { dials, ..peerage_dht::Config::new(network) });
         Self {
             mode: DhtMode::Auto,
-            wan: peerage_dht::Config::new(Network::Wan),
-            lan: peerage_dht::Config::new(Network::Lan),
+            wan: dht(Network::Wan),
+            lan: dht(Network::Lan),
             sweep: peerage_dht::SweepConfig::default(),
             near: false,
             routers: false,

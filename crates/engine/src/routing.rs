@@ -5,6 +5,7 @@
 //! routers of the configuration: one [`Seek`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use peerage_base::{Instant, Now, PackedMap, Rng};
@@ -13,7 +14,6 @@ use peerage_dht::sweep::{Sweep, TaskId};
 use peerage_dht::{AnnounceId, Dht, End, LookupError, LookupId, Mode, Network, Report, RequestId};
 use peerage_identity::{Multiaddr, PeerId};
 
-use crate::addresses::Way;
 use crate::limits::{Config, DhtMode};
 use crate::output::{DialId, FindId, JobId, RouterQuestion};
 use crate::reachability::Reach;
@@ -220,10 +220,9 @@ impl Routing {
     pub(crate) fn new(config: &Config, local: PeerId, seed: u64, now: Now) -> Self {
         let mut rng = Rng::new(seed);
         let routing = &config.routing;
-        let dials = |addr: &Multiaddr| Way::of(addr) == Way::Tcp;
-        let mut side = |network: Network, config: &peerage_dht::Config| Side {
+        let mut side = |network: Network, config: &Arc<peerage_dht::Config>| Side {
             network,
-            dht: Dht::new(peerage_dht::Config { dials, ..config.clone() }, local, rng.next_u64(), now),
+            dht: Dht::new(Arc::clone(config), local, rng.next_u64(), now),
             flights: BTreeMap::new(),
             owners: PackedMap::new(),
             bootstrapping: false,

@@ -9,10 +9,9 @@
 //! first would have one identity vouch for another, and anyone can name false
 //! addresses of anyone.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use peerage_base::Instant;
+use peerage_base::{Instant, PackedMap};
 use peerage_identity::PeerId;
 
 use crate::limits::Config;
@@ -67,29 +66,29 @@ impl Deed {
 
 #[derive(Debug)]
 struct Entry {
-    /// In [`PARTS`] of a point, at that time.
-    parts: i64,
     at: Instant,
-    /// It is not asked before then.
-    shunned: Instant,
+    /// In [`PARTS`] of a point, at that time.
+    parts: i32,
+    /// It is not asked before then, in seconds since the start.
+    shunned: u32,
 }
 
 /// The peers that did something lately, by 8 bytes of their id: who finds an id
 /// that agrees in these has tried 2^64.
 #[derive(Debug, Default)]
-pub(crate) struct Scores(BTreeMap<u64, Entry>);
+pub(crate) struct Scores(PackedMap<u64, Entry>);
 
 impl Scores {
     /// Notes what a peer did.
     pub(crate) fn note(&mut self, peer: &PeerId, deed: Deed, now: Instant, config: &Config) {
-        let entry = self.0.entry(key(peer)).or_insert(Entry { parts: 0, at: now, shunned: now });
-        let before = faded(entry.parts, now.since(entry.at), config.score_half_life);
+        let entry = self.0.or_insert_with(key(peer), || Entry { at: now, parts: 0, shunned: 0 });
+        let before = entry.faded(now, config);
         let least = if deed.is_excusable() { before.min(EXCUSABLE_MIN * PARTS) } else { -POINTS_MAX * PARTS };
-        entry.parts = (before + deed.points() * PARTS).max(least).min(POINTS_MAX * PARTS);
+        let after = (before + deed.points() * PARTS).max(least).min(POINTS_MAX * PARTS);
+        entry.parts = i32::try_from(after).unwrap_or(0);
         entry.at = now;
-        if deed.points() < 0 && !deed.is_excusable() && entry.parts <= i64::from(config.score_shunned) * PARTS
-        {
-            entry.shunned = now + config.shun_for;
+        if deed.points() < 0 && !deed.is_excusable() && after <= i64::from(config.score_shunned) * PARTS {
+            entry.shunned = seconds(now + config.shun_for);
         }
         if self.0.len() > config.scores {
             // Half of them at once, so that each event costs little.
@@ -108,14 +107,26 @@ impl Scores {
     /// From -100 to 100; 0 of whom we know nothing.
     pub(crate) fn points(&self, peer: &PeerId, now: Instant, config: &Config) -> i32 {
         let Some(entry) = self.0.get(&key(peer)) else { return 0 };
-        let parts = faded(entry.parts, now.since(entry.at), config.score_half_life);
+        let parts = entry.faded(now, config);
         i32::try_from((parts + parts.signum() * PARTS / 2) / PARTS).unwrap_or(0)
     }
 
     /// True if it is not to be asked now.
     pub(crate) fn is_shunned(&self, peer: &PeerId, now: Instant) -> bool {
-        self.0.get(&key(peer)).is_some_and(|entry| now < entry.shunned)
+        self.0.get(&key(peer)).is_some_and(|entry| seconds(now) < entry.shunned)
     }
+}
+
+impl Entry {
+    /// The parts that are left by now.
+    fn faded(&self, now: Instant, config: &Config) -> i64 {
+        faded(i64::from(self.parts), now.since(self.at), config.score_half_life)
+    }
+}
+
+/// Whole seconds since the start, of which there are enough for a century.
+fn seconds(at: Instant) -> u32 {
+    u32::try_from(at.since(Instant::START).as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The end of an id, which is of a hash or a key.

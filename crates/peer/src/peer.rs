@@ -145,7 +145,7 @@ impl Peer {
         let now = Now::new(Instant::START, UnixTime(unix.as_secs()));
         let mut engine = config.engine.clone();
         // Who listens for others on this machine finds them there.
-        engine.routing.lan.loopback_addresses |= config.listen.iter().any(is_loopback);
+        Arc::make_mut(&mut engine.routing.lan).loopback_addresses |= config.listen.iter().any(is_loopback);
         engine.routing.near = config.mdns && !alone && !config.listen.is_empty();
         engine.routing.routers = !config.routers.is_empty();
         let seeds = [&config.seeds[..], &remembered].concat();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use peerage_base::{Instant, Now};
 use peerage_content::Cid;
-use peerage_dht::{Answer, Failure, Network, PeerInfo, Request, RequestId, Response, Stats};
+use peerage_dht::{Answer, Failure, Fullest, Network, PeerInfo, Request, RequestId, Response, Stats};
 use peerage_engine::{
     Config, Connected, DialFailure, DialId, Engine, FindId, Identified, Output, Protocols, Target,
 };
@@ -120,8 +120,8 @@ impl Node {
         self.engine.keeps_provider(Network::Wan, multihash, provider, now)
     }
 
-    /// The most records of others that it keeps of one key, and of one sender.
-    pub(crate) fn fullest(&self) -> (usize, usize) {
+    /// The most records of others that it keeps, by what bounds them.
+    pub(crate) fn fullest(&self) -> Fullest {
         self.engine.fullest_providers(Network::Wan)
     }
 

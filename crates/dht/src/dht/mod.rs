@@ -9,6 +9,7 @@ mod peers;
 mod refresh;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use peerage_base::{Instant, Now, PackedMap, Rng, Timers};
 use peerage_identity::{Multiaddr, PeerId};
@@ -18,7 +19,7 @@ use crate::limits::Config;
 use crate::lookup::{Lookup, Teller};
 use crate::message::{PeerInfo, Request, Response};
 use crate::output::{AnnounceId, Failure, LookupId, Mode, Output, RequestId, Timer};
-use crate::providers::Providers;
+use crate::providers::{Fullest, Providers};
 use crate::reach::{Reach, normal};
 use crate::table::{BucketHealth, Table};
 use crate::values::{Validators, Values};
@@ -33,7 +34,7 @@ use crate::values::{Validators, Values};
 /// [`Dht::handle_request`], and give no output.
 #[derive(Debug)]
 pub struct Dht {
-    config: Config,
+    config: Arc<Config>,
     reach: Reach,
     local: PeerInfo,
     /// Addresses of ours as the owner told them, of use here or not.
@@ -97,9 +98,10 @@ enum Purpose {
 }
 
 impl Dht {
-    /// A machine that knows nobody, as a client.
+    /// A machine that knows nobody, as a client. Many may share one configuration.
     #[must_use]
-    pub fn new(config: Config, local: PeerId, seed: u64, now: Now) -> Self {
+    pub fn new(config: impl Into<Arc<Config>>, local: PeerId, seed: u64, now: Now) -> Self {
+        let config = config.into();
         let key = Key::of_peer(&local);
         let mut dht = Self {
             reach: Reach::new(&config),
@@ -280,10 +282,9 @@ impl Dht {
         self.providers.holds(&Key::of(multihash), provider, now.unix)
     }
 
-    /// The most provider records kept of one block, and of one sender. Goes through
-    /// all of them.
+    /// How near the provider records come to their bounds. Goes through all of them.
     #[must_use]
-    pub fn fullest_providers(&self) -> (usize, usize) {
+    pub fn fullest_providers(&self) -> Fullest {
         self.providers.fullest()
     }
 

@@ -8,6 +8,7 @@ use peerage_base::Now;
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Dht, Purpose};
+use crate::addrs::Addrs;
 use crate::key::Key;
 use crate::limits::Network;
 use crate::message::{PeerInfo, Request};
@@ -19,7 +20,7 @@ use crate::table::Admission;
 #[derive(Debug)]
 pub(super) struct Contact {
     /// As it says itself; only such as count in this DHT.
-    addrs: Box<[Multiaddr]>,
+    addrs: Addrs,
     server: bool,
 }
 
@@ -46,9 +47,7 @@ impl Dht {
             self.contacts.remove(&peer);
         } else if let Some(contact) = self.contacts.get_mut(&peer) {
             contact.server = server;
-            if *contact.addrs != *addrs {
-                contact.addrs = addrs.as_slice().into();
-            }
+            contact.addrs.update(&addrs);
         } else if self.contacts.len() < self.config.contacts_max {
             self.contacts.insert(peer, Contact { addrs: addrs.as_slice().into(), server });
         }
@@ -59,7 +58,7 @@ impl Dht {
         }
         if self.table.contains(&peer) {
             if !foreign {
-                self.table.set_addrs(&peer, addrs);
+                self.table.set_addrs(&peer, &addrs);
             }
         } else if !addrs.is_empty() && self.table.has_room(&peer, standing) {
             self.check(PeerInfo { peer, addrs }, now);
@@ -86,7 +85,7 @@ impl Dht {
     /// tables: nobody's word is enough in a network.
     pub fn add_known(&mut self, info: &PeerInfo, via: &Multiaddr, now: Now) -> bool {
         let info = self.reach.filter_peer(info);
-        let admission = self.table.answered(info, self.standing(via), now.instant);
+        let admission = self.table.answered(&info, self.standing(via), now.instant);
         matches!(admission, Admission::Added { .. } | Admission::Known)
     }
 
@@ -119,7 +118,7 @@ impl Dht {
         let peer = asked.peer;
         let standing = self.standing(via);
         let lonely = self.table.len() == 0;
-        match self.table.answered(PeerInfo { peer, addrs }, standing, now.instant) {
+        match self.table.answered(&PeerInfo { peer, addrs }, standing, now.instant) {
             Admission::Added { evicted } => {
                 if let Some(peer) = evicted {
                     self.out.queue.push_back(Output::PeerRemoved { peer });

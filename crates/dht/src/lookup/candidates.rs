@@ -31,10 +31,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peerage_identity::PeerId;
 
+use crate::addrs::Addrs;
 use crate::crowd::Crowd;
 use crate::key::{Distance, Key};
 use crate::limits::{ADDRS_KEPT_MAX, Config};
-use crate::message::{PeerInfo, merge};
+use crate::message::PeerInfo;
 use crate::reach::{Group, Reach};
 
 use super::named::{Named, Namer, Namers, Reputes, Source, Teller};
@@ -63,7 +64,8 @@ impl State {
 
 #[derive(Debug)]
 struct Candidate {
-    info: PeerInfo,
+    peer: PeerId,
+    addrs: Addrs,
     state: State,
     /// Hops from us: 1 for whom we knew.
     depth: u32,
@@ -72,6 +74,12 @@ struct Candidate {
     by: Namers,
     /// Of the address by which it answered.
     group: Option<Group>,
+}
+
+impl Candidate {
+    fn info(&self) -> PeerInfo {
+        PeerInfo { peer: self.peer, addrs: self.addrs.to_vec() }
+    }
 }
 
 /// A peer to ask.
@@ -155,13 +163,12 @@ impl Candidates {
         if let Some(known) = self.all.get_mut(&distance) {
             by.into_iter().for_each(|by| known.by.add(by));
             // Whoever named it first may have told a wrong address.
-            merge(&mut known.info.addrs, info.addrs, 2 * ADDRS_KEPT_MAX);
+            known.addrs.merge(info.addrs, 2 * ADDRS_KEPT_MAX);
             return;
         }
-        self.all.insert(
-            distance,
-            Candidate { info, state: State::Heard, depth, path, by: Namers::new(by), group: None },
-        );
+        let (addrs, by) = (info.addrs.as_slice().into(), Namers::new(by));
+        let heard = Candidate { peer: info.peer, addrs, state: State::Heard, depth, path, by, group: None };
+        self.all.insert(distance, heard);
     }
 
     /// `peer` answered and named these. False if it had not been asked.
@@ -281,7 +288,7 @@ impl Candidates {
         let mut more = false;
         for candidate in heard.take(room) {
             candidate.state = State::Waiting;
-            ask.push(candidate.info.clone());
+            ask.push(candidate.info());
             self.asked += 1;
             more = true;
         }
@@ -298,12 +305,11 @@ impl Candidates {
             }
             if candidate.state == State::Heard {
                 // Where it is said to be; anybody who knows better adds to that.
-                if may_ask == 0 || crowd.is_full_of(candidate.info.addrs.iter().map(|addr| reach.group(addr)))
-                {
+                if may_ask == 0 || crowd.is_full_of(candidate.addrs.iter().map(|addr| reach.group(addr))) {
                     continue;
                 }
                 candidate.state = State::Waiting;
-                ask.push(candidate.info.clone());
+                ask.push(candidate.info());
                 self.asked += 1;
                 may_ask -= 1;
             }
@@ -326,7 +332,7 @@ impl Candidates {
 
     /// The closest that have answered, nearest first.
     pub(crate) fn closest(&self) -> Vec<PeerInfo> {
-        self.nearest_answered().map(|found| found.info.clone()).collect()
+        self.nearest_answered().map(Candidate::info).collect()
     }
 
     /// The groups of these.

@@ -54,31 +54,36 @@ pub(super) enum Source {
 /// Who named a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Namers {
-    /// At most [`NAMERS_KEPT`]; none if we knew it.
-    first: Vec<Namer>,
+    /// The first of them; none if we knew it.
+    first: [Option<Namer>; NAMERS_KEPT],
     /// We knew it, or more than these named it.
     many: bool,
 }
 
 impl Namers {
     pub(super) fn new(by: Option<Namer>) -> Self {
-        Self { first: by.into_iter().collect(), many: by.is_none() }
+        let mut first = [None; NAMERS_KEPT];
+        first[0] = by;
+        Self { first, many: by.is_none() }
     }
 
     pub(super) fn add(&mut self, by: Namer) {
-        if self.many || self.first.contains(&by) {
+        if self.many || self.first.contains(&Some(by)) {
             return;
         }
-        if self.first.len() < NAMERS_KEPT {
-            self.first.push(by);
-        } else {
-            self.many = true;
+        match self.first.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(by),
+            None => self.many = true,
         }
     }
 
+    fn first(&self) -> impl Iterator<Item = Namer> {
+        self.first.iter().map_while(|namer| *namer)
+    }
+
     /// Those of whom it is remembered whether it is there.
-    fn answerable(&self) -> &[Namer] {
-        if self.many { &[] } else { &self.first }
+    fn answerable(&self) -> impl Iterator<Item = Namer> {
+        self.first().filter(|_| !self.many)
     }
 }
 
@@ -108,7 +113,7 @@ impl Reputes {
     /// One more, who was named by these.
     pub(super) fn answered(&mut self, peer: PeerId, teller: Teller, by: &Namers, was_late: bool) -> Namer {
         for namer in by.answerable() {
-            if let Some(repute) = self.of_mut(*namer) {
+            if let Some(repute) = self.of_mut(namer) {
                 repute.answered += 1;
                 // Others may have named it since it was late.
                 repute.failed = repute.failed.saturating_sub(u32::from(was_late));
@@ -131,7 +136,7 @@ impl Reputes {
     pub(super) fn blame(&mut self, by: &Namers) -> bool {
         let mut distrusted = false;
         for namer in by.answerable() {
-            if let Some(repute) = self.of_mut(*namer) {
+            if let Some(repute) = self.of_mut(namer) {
                 repute.failed += 1;
                 distrusted |= repute.is_bad();
             }
@@ -147,14 +152,13 @@ impl Reputes {
 
     /// True unless all who named it have only named peers that are not there.
     pub(super) fn believes(&self, by: &Namers) -> bool {
-        let namers = by.answerable();
-        namers.is_empty() || !namers.iter().all(|namer| self.of(*namer).is_some_and(Repute::is_bad))
+        let mut namers = by.answerable().peekable();
+        namers.peek().is_none() || !namers.all(|namer| self.of(namer).is_some_and(Repute::is_bad))
     }
 
     /// The different sources of a peer; none if we knew it.
     pub(super) fn sources(&self, by: &Namers) -> Vec<Source> {
-        let mut sources: Vec<Source> =
-            by.first.iter().filter_map(|namer| Some(self.of(*namer)?.source)).collect();
+        let mut sources: Vec<Source> = by.first().filter_map(|namer| Some(self.of(namer)?.source)).collect();
         sources.sort_unstable();
         sources.dedup();
         sources

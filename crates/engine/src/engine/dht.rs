@@ -3,7 +3,7 @@
 
 use peerage_base::Now;
 use peerage_dht::{
-    Answer, BucketHealth, Failure, Mode, Network, PeerInfo, Request, RequestId, Response, Stats,
+    Answer, BucketHealth, Failure, Fullest, Mode, Network, PeerInfo, Request, RequestId, Response, Stats,
 };
 use peerage_identity::{Multiaddr, PeerId, Scope};
 
@@ -121,10 +121,10 @@ impl Engine {
         self.routing.dht(network).is_some_and(|dht| dht.keeps_provider(multihash, provider, now))
     }
 
-    /// The most provider records that a DHT keeps here of one block, and of one
-    /// sender: [`peerage_dht::Dht::fullest_providers`].
+    /// How near the provider records that a DHT keeps here come to their bounds:
+    /// [`peerage_dht::Dht::fullest_providers`].
     #[must_use]
-    pub fn fullest_providers(&self, network: Network) -> (usize, usize) {
+    pub fn fullest_providers(&self, network: Network) -> Fullest {
         self.routing.dht(network).map(peerage_dht::Dht::fullest_providers).unwrap_or_default()
     }
 

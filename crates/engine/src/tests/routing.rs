@@ -1,5 +1,6 @@
 //! Finding sources with nothing but a CID: the DHT, routers, the local network.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_dht::{Network, PeerInfo, Request};
@@ -390,7 +391,7 @@ fn another_provider_is_looked_for_when_the_only_one_known_lies() {
 #[test]
 fn look_ups_beyond_those_that_may_run_wait_for_their_turn() {
     let mut config = Config::default();
-    config.routing.lan.lookups_max = 1;
+    Arc::make_mut(&mut config.routing.lan).lookups_max = 1;
     let mut world = network(7, 12, config);
     let dags = [1, 2, 3].map(|seed| file(seed, 1_000));
     for (n, dag) in dags.iter().enumerate() {

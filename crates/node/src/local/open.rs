@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use peerage_identity::{Multiaddr, Scope};
 use peerage_peer::router::Router;
@@ -151,7 +152,7 @@ fn configuration(repo: &Path, network: &Network) -> Result<Config, OpenError> {
         Dht::Server => DhtMode::Server,
         Dht::Auto => DhtMode::Auto,
     };
-    routing.wan.private_addresses = network.dht_private_addresses;
+    Arc::make_mut(&mut routing.wan).private_addresses = network.dht_private_addresses;
     Ok(config)
 }
 

@@ -1,5 +1,6 @@
 //! Whether others can dial us, and dialling for them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_identity::Multiaddr;
@@ -12,7 +13,7 @@ use crate::common::Host;
 /// Loopback counts as the public network does.
 fn outside(config: &mut Config) {
     config.engine.reachability.private_addresses = true;
-    config.engine.routing.wan.private_addresses = true;
+    Arc::make_mut(&mut config.engine.routing.wan).private_addresses = true;
     config.engine.reachability.probe_gap = Duration::ZERO;
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use peerage_identity::{Keypair, Multiaddr, PeerId};
@@ -79,7 +80,7 @@ async fn who_is_on_this_machine_alone_leaves_public_servers_alone() {
     again.shutdown().await;
     drop(again);
     // Where such addresses are public ones, it is one of them.
-    config.engine.routing.wan.private_addresses = true;
+    Arc::make_mut(&mut config.engine.routing.wan).private_addresses = true;
     let again = Peer::start(config).await.unwrap();
     while nobody_came(&trap) {
         tokio::task::yield_now().await;

@@ -1,6 +1,7 @@
 //! What is shared by link alone is no business of the DHTs.
 
 use std::fs;
+use std::sync::Arc;
 
 use peerage_content::Cid;
 use peerage_dht::{Request, codec};
@@ -16,7 +17,7 @@ async fn join(recorder: &Bare, seeds: &[&Host]) -> Host {
     let mut addrs = vec![recorder.full_addr()];
     addrs.extend(seeds.iter().map(|host| host.addr()));
     let host = Host::with(|config| {
-        config.engine.routing.wan.private_addresses = true;
+        Arc::make_mut(&mut config.engine.routing.wan).private_addresses = true;
         config.seeds = addrs;
     })
     .await;

@@ -1,5 +1,6 @@
 //! Peers that lie, peers around one key, and floods.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_engine::Config;
@@ -18,7 +19,7 @@ const MIXED: [(u32, Behaviour); 4] =
 /// The defaults, with a change to the public DHT.
 fn with(change: impl FnOnce(&mut peerage_dht::Config)) -> Config {
     let mut config = config();
-    change(&mut config.routing.wan);
+    change(Arc::make_mut(&mut config.routing.wan));
     config
 }
 

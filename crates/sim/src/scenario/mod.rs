@@ -10,6 +10,8 @@ mod scale;
 mod sweep;
 mod tally;
 
+use std::sync::Arc;
+
 use peerage_engine::{Config, Routing};
 
 use crate::figures::Figures;
@@ -76,6 +78,7 @@ impl Scenario {
 fn config() -> Config {
     let mut routing = Routing::default();
     for dht in [&mut routing.wan, &mut routing.lan] {
+        let dht = Arc::make_mut(dht);
         dht.replacements = 2;
         dht.bootstrap_max = 16;
     }

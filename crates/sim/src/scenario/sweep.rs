@@ -1,5 +1,6 @@
 //! One peer tells the DHT again of all that it has, over a day.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_content::{Cid, Multihash};
@@ -19,8 +20,9 @@ const STEPS: u64 = 22;
 pub(super) fn play(peers: u32, seed: u64) -> Figures {
     // Nobody leaves, so that nobody has to refresh a table all day long.
     let mut quiet = config();
-    quiet.routing.wan.refresh_interval = Duration::from_secs(7 * 86_400);
-    quiet.routing.lan.refresh_interval = quiet.routing.wan.refresh_interval;
+    for dht in [&mut quiet.routing.wan, &mut quiet.routing.lan] {
+        Arc::make_mut(dht).refresh_interval = Duration::from_secs(7 * 86_400);
+    }
     let interval = quiet.routing.sweep.interval;
     let mut world = World::new(Setup::new(peers, seed), quiet);
     let mut figures = Figures::default();

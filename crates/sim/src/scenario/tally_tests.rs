@@ -1,5 +1,7 @@
 //! Worlds in which things fail: their figures must say so.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::hostile::Behaviour;
 use crate::scenario::{config, measure};
@@ -90,7 +92,8 @@ fn what_never_ends_fails_and_is_named() {
 #[test]
 fn what_is_refused_fails_and_is_named() {
     let mut config = config();
-    (config.routing.wan.lookups_max, config.lookups_waiting) = (0, 0);
+    Arc::make_mut(&mut config.routing.wan).lookups_max = 0;
+    config.lookups_waiting = 0;
     let mut world = World::new(Setup::new(60, 1), config);
     measure::provide(&mut world, 5, Duration::from_secs(1));
     let mut figures = Figures::default();

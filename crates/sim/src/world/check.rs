@@ -101,9 +101,12 @@ impl World {
             }
         }
         let config = &self.config.routing.wan;
-        let (of_key, of_sender) = node.fullest();
-        assert!(of_key <= config.providers_per_key, "host {host}: {of_key} records of one key");
-        assert!(of_sender <= config.providers_per_sender, "host {host}: {of_sender} records of one sender");
+        let most = node.fullest();
+        let bounded = most.key <= config.providers_per_key
+            && most.key_group <= config.providers_per_key_group
+            && most.sender <= config.providers_per_sender
+            && most.group <= config.providers_per_group;
+        assert!(bounded, "host {host}: more records than its bounds allow: {most:?}");
     }
 
     fn check_table(&self, host: HostId, at: &Host, node: &Node) {

@@ -78,7 +78,7 @@ impl World {
             config,
             now: Instant::START + START,
             queue: Queue::new(),
-            hosts: Vec::new(),
+            hosts: Vec::with_capacity(setup.peers as usize),
             servers: Oracle::default(),
             hostile: Oracle::default(),
             dealer: Dealer::new(),
