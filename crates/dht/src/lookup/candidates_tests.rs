@@ -35,6 +35,18 @@ fn order(target: &Key, count: u64) -> Vec<u64> {
     all
 }
 
+fn infos(of: &[u64]) -> Vec<PeerInfo> {
+    of.iter().map(|&n| info(n)).collect()
+}
+
+/// So many peers, closest first, and a look-up that begins with some of them.
+fn knowing(count: u64, known: std::ops::Range<usize>) -> (Vec<u64>, Candidates) {
+    let target = Key::of(b"target");
+    let near = order(&target, count);
+    let candidates = Candidates::new(target, infos(&near[known]), lan(), &config());
+    (near, candidates)
+}
+
 fn asked(next: Next) -> Vec<PeerInfo> {
     match next {
         Next::Ask(peers) => peers,
@@ -44,14 +56,11 @@ fn asked(next: Next) -> Vec<PeerInfo> {
 
 #[test]
 fn walks_until_beta_have_answered_then_gathers_the_k_closest() {
-    let target = Key::of(b"target");
-    let near = order(&target, 40);
-    let known: Vec<PeerInfo> = near[20..30].iter().map(|&n| info(n)).collect();
-    let mut candidates = Candidates::new(target, known, lan(), &config());
+    let (near, mut candidates) = knowing(40, 20..30);
     let first = asked(candidates.next());
-    assert_eq!(first, near[20..24].iter().map(|&n| info(n)).collect::<Vec<_>>(), "alpha at a time");
+    assert_eq!(first, infos(&near[20..24]), "alpha at a time");
     // The first to answer names the very closest.
-    let closer = near[..6].iter().map(|&n| info(n)).collect();
+    let closer = infos(&near[..6]);
     assert!(hear(&mut candidates, &peer(near[20]), None, closer));
     assert!(!hear(&mut candidates, &peer(near[20]), None, Vec::new()), "once");
     assert_eq!(asked(candidates.next()), [info(near[0])], "one place came free");
@@ -68,7 +77,7 @@ fn walks_until_beta_have_answered_then_gathers_the_k_closest() {
         hear(&mut candidates, &peer(n), None, Vec::new());
     }
     assert_eq!(candidates.next(), Next::Settled, "though two further ones are still silent");
-    assert_eq!(candidates.closest(), near[1..6].iter().map(|&n| info(n)).collect::<Vec<_>>());
+    assert_eq!(candidates.closest(), infos(&near[1..6]));
     assert_eq!(candidates.nearest().map(|(_, hops)| hops), Some(2));
     assert_eq!((candidates.asked(), candidates.answered_count(), candidates.failed_count()), (10, 6, 2));
 }
@@ -93,12 +102,12 @@ fn ends_when_nobody_is_left() {
 fn on_disjoint_paths_a_peer_belongs_to_whoever_heard_first() {
     let target = Key::of(b"target");
     let near = order(&target, 40);
-    let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
+    let known = infos(&near[30..34]);
     let mut candidates = Candidates::new(target, known, lan(), &Config { paths: 2, ..config() });
     assert_eq!(asked(candidates.next()).len(), 4, "two on each path");
     // A liar on the first path names its friends; the second path is not led there.
-    hear(&mut candidates, &peer(near[30]), None, near[..3].iter().map(|&n| info(n)).collect());
-    hear(&mut candidates, &peer(near[31]), None, near[1..6].iter().map(|&n| info(n)).collect());
+    hear(&mut candidates, &peer(near[30]), None, infos(&near[..3]));
+    hear(&mut candidates, &peer(near[31]), None, infos(&near[1..6]));
     assert!(near[..3].iter().all(|&n| candidates.path_of(&peer(n)) == Some(0)));
     assert!(near[3..6].iter().all(|&n| candidates.path_of(&peer(n)) == Some(1)));
     assert_eq!(asked(candidates.next()), [info(near[0]), info(near[3])], "each its own closest");
@@ -106,10 +115,7 @@ fn on_disjoint_paths_a_peer_belongs_to_whoever_heard_first() {
 
 #[test]
 fn a_false_address_does_not_hide_the_right_one() {
-    let target = Key::of(b"target");
-    let near = order(&target, 40);
-    let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
-    let mut candidates = Candidates::new(target, known, lan(), &config());
+    let (near, mut candidates) = knowing(40, 30..34);
     candidates.next();
     // The liar answers first; the place that it leaves goes to the nearest.
     let false_addr = |n| PeerInfo { peer: peer(n), addrs: vec![addr(99)] };
@@ -153,20 +159,17 @@ fn whoever_is_near_from_one_network_alone_is_not_all_of_the_closest() {
 
 #[test]
 fn who_names_only_peers_that_fail_is_not_believed() {
-    let target = Key::of(b"target");
-    let near = order(&target, 40);
-    let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
-    let mut candidates = Candidates::new(target, known, lan(), &config());
+    let (near, mut candidates) = knowing(40, 30..32);
     candidates.next();
-    hear(&mut candidates, &peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
+    hear(&mut candidates, &peer(near[30]), None, infos(&near[..10]));
     // The tenth is named by another too.
-    hear(&mut candidates, &peer(near[31]), None, near[9..20].iter().map(|&n| info(n)).collect());
+    hear(&mut candidates, &peer(near[31]), None, infos(&near[9..20]));
     assert_eq!(asked(candidates.next()).len(), 4);
     for &n in &near[..4] {
         candidates.failed(&peer(n), true);
     }
     assert_eq!(candidates.inventors().collect::<Vec<_>>(), [peer(near[30])]);
-    let next: Vec<PeerInfo> = near[9..13].iter().map(|&n| info(n)).collect();
+    let next = infos(&near[9..13]);
     assert_eq!(asked(candidates.next()), next, "the rest of the first one's are forgotten");
 }
 
@@ -175,7 +178,7 @@ fn who_is_doubted_is_believed_for_less() {
     let target = Key::of(b"target");
     let near = order(&target, 40);
     for doubted in [false, true] {
-        let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
+        let known = infos(&near[30..32]);
         let mut candidates = Candidates::new(target, known, lan(), &config());
         candidates.next();
         let names = near[..10].iter().map(|&n| info(n).into());
@@ -189,28 +192,22 @@ fn who_is_doubted_is_believed_for_less() {
 
 #[test]
 fn liars_that_name_the_same_inventions_are_not_believed() {
-    let target = Key::of(b"target");
-    let near = order(&target, 60);
-    let known: Vec<PeerInfo> = near[50..54].iter().map(|&n| info(n)).collect();
-    let mut candidates = Candidates::new(target, known, lan(), &config());
+    let (near, mut candidates) = knowing(60, 50..54);
     asked(candidates.next());
     for liar in &near[50..53] {
-        hear(&mut candidates, &peer(*liar), None, near[..20].iter().map(|&n| info(n)).collect());
+        hear(&mut candidates, &peer(*liar), None, infos(&near[..20]));
     }
-    hear(&mut candidates, &peer(near[53]), None, near[40..45].iter().map(|&n| info(n)).collect());
+    hear(&mut candidates, &peer(near[53]), None, infos(&near[40..45]));
     for info in asked(candidates.next()) {
         candidates.failed(&info.peer, true);
     }
     let next = asked(candidates.next());
-    assert_eq!(next, near[40..44].iter().map(|&n| info(n)).collect::<Vec<_>>());
+    assert_eq!(next, infos(&near[40..44]));
 }
 
 #[test]
 fn a_crowd_of_false_addresses_does_not_hide_the_right_one() {
-    let target = Key::of(b"target");
-    let near = order(&target, 40);
-    let known: Vec<PeerInfo> = near[30..34].iter().map(|&n| info(n)).collect();
-    let mut candidates = Candidates::new(target, known, lan(), &config());
+    let (near, mut candidates) = knowing(40, 30..34);
     asked(candidates.next());
     let lies = PeerInfo { peer: peer(near[1]), addrs: (100..116).map(addr).collect() };
     hear(&mut candidates, &peer(near[30]), None, vec![info(near[0]), lies]);
@@ -222,27 +219,21 @@ fn a_crowd_of_false_addresses_does_not_hide_the_right_one() {
 
 #[test]
 fn who_names_peers_that_are_not_tried_is_believed() {
-    let target = Key::of(b"target");
-    let near = order(&target, 40);
-    let known: Vec<PeerInfo> = near[30..32].iter().map(|&n| info(n)).collect();
-    let mut candidates = Candidates::new(target, known, lan(), &config());
+    let (near, mut candidates) = knowing(40, 30..32);
     candidates.next();
-    hear(&mut candidates, &peer(near[30]), None, near[..10].iter().map(|&n| info(n)).collect());
+    hear(&mut candidates, &peer(near[30]), None, infos(&near[..10]));
     hear(&mut candidates, &peer(near[31]), None, Vec::new());
     asked(candidates.next());
     for &n in &near[..4] {
         candidates.failed(&peer(n), false);
     }
-    let next: Vec<PeerInfo> = near[4..8].iter().map(|&n| info(n)).collect();
+    let next = infos(&near[4..8]);
     assert_eq!(asked(candidates.next()), next);
 }
 
 #[test]
 fn who_takes_long_is_not_waited_for_and_may_still_answer() {
-    let target = Key::of(b"target");
-    let near = order(&target, 40);
-    let known: Vec<PeerInfo> = near[..8].iter().map(|&n| info(n)).collect();
-    let mut candidates = Candidates::new(target, known, lan(), &config());
+    let (near, mut candidates) = knowing(40, 0..8);
     assert_eq!(asked(candidates.next()).len(), 4);
     candidates.late(&peer(near[0]));
     assert_eq!(asked(candidates.next()), [info(near[4])], "its place is free");
@@ -250,14 +241,14 @@ fn who_takes_long_is_not_waited_for_and_may_still_answer() {
     hear(&mut candidates, &peer(near[2]), None, Vec::new());
     hear(&mut candidates, &peer(near[3]), None, Vec::new());
     // The two closest of the others have answered; five are wanted.
-    let rest: Vec<PeerInfo> = near[5..7].iter().map(|&n| info(n)).collect();
+    let rest = infos(&near[5..7]);
     assert_eq!(asked(candidates.next()), rest);
     hear(&mut candidates, &peer(near[1]), None, vec![info(near[9])]);
     for &n in &near[4..6] {
         hear(&mut candidates, &peer(n), None, Vec::new());
     }
     assert_eq!(candidates.next(), Next::Settled);
-    let closest: Vec<PeerInfo> = near[1..6].iter().map(|&n| info(n)).collect();
+    let closest = infos(&near[1..6]);
     assert_eq!(candidates.closest(), closest, "with the one that was only slow");
 }
 
@@ -329,10 +320,10 @@ fn a_full_list_is_shared_out_among_its_sources() {
     let target = Key::of(b"target");
     let near = order(&target, 200);
     let config = Config { candidates_max: 12, parallelism: 4, ..config() };
-    let known: Vec<PeerInfo> = near[190..194].iter().map(|&n| info(n)).collect();
+    let known = infos(&near[190..194]);
     let mut candidates = Candidates::new(target, known, lan(), &config);
     candidates.next();
-    let names = |range: std::ops::Range<usize>| near[range].iter().map(|&n| info(n)).collect::<Vec<_>>();
+    let names = |range: std::ops::Range<usize>| infos(&near[range]);
     // Two name the hundredth.
     hear(&mut candidates, &peer(near[191]), None, names(96..101));
     hear(&mut candidates, &peer(near[192]), None, names(100..102));
@@ -348,10 +339,10 @@ fn what_a_network_and_those_it_vouches_for_have_named_is_of_one_source() {
     let near = order(&target, 200);
     let config = Config { candidates_max: 12, parallelism: 5, ..config() };
     let wan = Reach::new(&Config::default());
-    let known: Vec<PeerInfo> = near[190..195].iter().map(|&n| info(n)).collect();
+    let known = infos(&near[190..195]);
     let mut candidates = Candidates::new(target, known, wan, &config);
     candidates.next();
-    let names = |range: std::ops::Range<usize>| near[range].iter().map(|&n| info(n)).collect::<Vec<_>>();
+    let names = |range: std::ops::Range<usize>| infos(&near[range]);
     let his = wan.group(&addr(7));
     hear(&mut candidates, &peer(near[194]), wan.group(&addr(8)), names(96..102));
     for (place, first) in [(190, 0), (191, 10), (192, 20)] {
@@ -383,8 +374,7 @@ proptest! {
         let (made_up, honest) = near.split_at(2_800);
         // The last ones of all are whom we know: the liars and the others.
         let (honest, known) = honest.split_at(honest.len() - 2 * liars - more);
-        let infos = known.iter().map(|&n| info(n)).collect();
-        let mut candidates = Candidates::new(target, infos, lan(), &config);
+        let mut candidates = Candidates::new(target, infos(known), lan(), &config);
         let (mut truth, mut chance) = (BTreeSet::new(), Rng::new(lies));
         let mut waiting: VecDeque<PeerInfo> = VecDeque::new();
         while let Next::Ask(peers) = candidates.next() {
@@ -409,7 +399,7 @@ proptest! {
                     !drawn.as_bytes()[0].is_multiple_of(3)
                 };
                 let names: Vec<u64> = honest.iter().filter(known_to).take(20).copied().collect();
-                hear(&mut candidates, &peer, None, names.iter().map(|&n| info(n)).collect());
+                hear(&mut candidates, &peer, None, infos(&names));
                 truth.extend(names);
             }
             for &n in honest.iter().filter(|n| truth.contains(*n)).take(20) {
