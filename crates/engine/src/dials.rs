@@ -107,7 +107,12 @@ impl Dials {
             if !attempt.callers.contains(&caller) {
                 attempt.callers.push(caller);
             }
-            return *id;
+            let id = *id;
+            if !any_way && let Some(place) = self.waiting.iter().position(|other| *other == id) {
+                self.waiting.remove(place);
+                self.waiting.push_front(id);
+            }
+            return id;
         }
         let id = DialId(self.next);
         self.next += 1;

@@ -11,6 +11,7 @@
 //! - `reachability`: whether others can dial us, and whom we dial for them
 //! - `peers`: who is connected, and what they speak
 //! - `routing`: the DHTs, and who waits for which of their look-ups
+//! - `score`: what we think of peers, by what they did to us
 //! - `dials`: attempts to connect, and who is not tried again yet
 //! - `addresses`: which addresses can be dialled, and in which order
 //! - `engine`: the hub, which routes between these and the exchange

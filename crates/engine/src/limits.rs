@@ -97,14 +97,14 @@ pub struct Config {
     /// Points at which a peer that abuses us is not asked any more for `shun_for`.
     /// A judgement: three wrong blocks of whoever has brought no good one.
     pub score_shunned: i32,
-    /// How long that is. The user may still name it.
+    /// How long that is, at the most. The user may still name it.
     pub shun_for: Duration,
-    /// Connections that may be held without reason; beyond them those of least
-    /// use are closed, down to `connections_low`. Those of use do not count.
+    /// Connections beyond which those that nobody needs are closed, those of
+    /// least use first, down to `connections_low` of them.
     /// Kubo's default is 96 for these; a judgement: tens do for a table of the
     /// DHT whose peers are dialled when needed.
     pub connections_high: usize,
-    /// How many of them are left then.
+    /// How many are left then, beside those that somebody needs.
     pub connections_low: usize,
     /// How long a connection is left alone after it began or was of use (Kubo: 20 s).
     pub connection_grace: Duration,

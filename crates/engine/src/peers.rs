@@ -107,7 +107,7 @@ pub(crate) struct Peer {
     /// When it was last of use to us, or was sent a block. What it asks for does
     /// not count: anybody could keep his place by asking.
     pub(crate) used: Instant,
-    /// Requests of the DHT that it may make before it is refused for a while.
+    /// Requests of the DHT that it may make before it has to wait.
     pub(crate) allowance: Allowance,
 }
 
@@ -115,6 +115,11 @@ impl Peer {
     /// The oldest connection: the one that the shell uses if any will do.
     pub(crate) fn link(&self) -> &Link {
         self.links.first().expect("a peer is forgotten with its last connection")
+    }
+
+    /// Where we dialled it, if we did.
+    pub(crate) fn dialled(&self) -> Option<&Multiaddr> {
+        self.links.iter().find(|link| link.outbound).map(|link| &link.addr)
     }
 
     /// The address that says what the peer is to a DHT: that of a connection

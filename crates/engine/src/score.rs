@@ -91,17 +91,27 @@ impl Scores {
             entry.shunned = seconds(now + config.shun_for);
         }
         if self.0.len() > config.scores {
-            // Half of them at once, so that each event costs little.
-            let mut times: Vec<Instant> = self.0.values().map(|entry| entry.at).collect();
-            let half = times.len() / 2;
-            let median = *times.select_nth_unstable(half).1;
-            let mut spare = self.0.len() - config.scores / 2;
-            self.0.retain(|_, entry| {
-                let goes = spare > 0 && entry.at <= median;
-                spare -= usize::from(goes);
-                !goes
-            });
+            self.forget(now, config);
         }
+    }
+
+    /// Half of them at once, so that each event costs little: those who did
+    /// nothing for longest. Who is shunned stays, or a crowd that answers well
+    /// would have us ask him again; unless they are a crowd themselves.
+    fn forget(&mut self, now: Instant, config: &Config) {
+        let kept = config.scores / 2;
+        let is_shunned = |entry: &Entry| seconds(now) < entry.shunned;
+        let spared = self.0.values().filter(|entry| is_shunned(entry)).count() <= kept;
+        let may_go = |entry: &Entry| !(spared && is_shunned(entry));
+        let mut times: Vec<Instant> =
+            self.0.values().filter(|entry| may_go(entry)).map(|entry| entry.at).collect();
+        let mut spare = (self.0.len() - kept).min(times.len());
+        let Some(last) = spare.checked_sub(1).map(|nth| *times.select_nth_unstable(nth).1) else { return };
+        self.0.retain(|_, entry| {
+            let goes = spare > 0 && may_go(entry) && entry.at <= last;
+            spare -= usize::from(goes);
+            !goes
+        });
     }
 
     /// From -100 to 100; 0 of whom we know nothing.
@@ -111,9 +121,15 @@ impl Scores {
         i32::try_from((parts + parts.signum() * PARTS / 2) / PARTS).unwrap_or(0)
     }
 
+    /// Until when it is not to be asked, if it is not now.
+    pub(crate) fn shunned_until(&self, peer: &PeerId, now: Instant) -> Option<Instant> {
+        let entry = self.0.get(&key(peer)).filter(|entry| seconds(now) < entry.shunned)?;
+        Some(Instant::START + Duration::from_secs(entry.shunned.into()))
+    }
+
     /// True if it is not to be asked now.
     pub(crate) fn is_shunned(&self, peer: &PeerId, now: Instant) -> bool {
-        self.0.get(&key(peer)).is_some_and(|entry| seconds(now) < entry.shunned)
+        self.shunned_until(peer, now).is_some()
     }
 }
 
@@ -197,6 +213,19 @@ mod tests {
         assert_eq!(shunned(&scores, end), [true, true, false]);
         scores.note(&bad, Deed::Silent, end, &config);
         assert!(scores.points(&bad, end, &config) < -50, "silence excuses nothing either");
+    }
+
+    #[test]
+    fn who_is_shunned_is_not_forgotten_for_a_crowd() {
+        let (mut scores, config) = (Scores::default(), Config::default());
+        let bad = u64::try_from(config.scores / 2).unwrap();
+        let all_shunned = |scores: &Scores| (0..bad).all(|n| scores.is_shunned(&peer_id(n as usize), at(1)));
+        (0..bad).for_each(|n| scores.note(&peer_id(n as usize), Deed::Banned, at(0), &config));
+        (0..2_000).for_each(|n| scores.note(&peer_id(1_000 + n), Deed::Answered, at(1), &config));
+        assert!(all_shunned(&scores) && scores.0.len() <= config.scores);
+        // Any crowd of them is bounded too.
+        (0..2_000).for_each(|n| scores.note(&peer_id(9_000 + n), Deed::Banned, at(1), &config));
+        assert!(!all_shunned(&scores) && scores.0.len() <= config.scores);
     }
 
     proptest! {

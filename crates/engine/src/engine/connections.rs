@@ -42,9 +42,8 @@ impl Engine {
                 }
             }
             free.sort_unstable();
-            // Connections that someone needs do not push out the others.
+            // Those that someone needs leave as many of the others as if they were none.
             let surplus = free.len().saturating_sub(self.config.connections_low);
-            let surplus = surplus.min(self.peers.len().saturating_sub(self.config.connections_low));
             for (_, _, peer) in free.into_iter().take(surplus) {
                 let reason = DisconnectReason::Surplus;
                 self.outputs.push_back(Output::Disconnect { peer, reason });
@@ -63,7 +62,8 @@ impl Engine {
         if entry.by_user || young(entry.since, grace) || young(entry.used, grace) {
             return true;
         }
-        self.serves_us(peer) || self.exchange.peer_stats(peer).serving > 0
+        let served = self.reachability.is_busy_with(peer) || self.exchange.peer_stats(peer).serving > 0;
+        served || self.serves_us(peer)
     }
 
     /// True if something of ours would come to nothing without it.
@@ -75,7 +75,7 @@ impl Engine {
         if self.routing.sides.iter().any(|side| side.flights.values().any(asked)) {
             return true;
         }
-        self.reachability.is_busy_with(peer) || self.exchange.peer_stats(peer).live_wants > 0
+        self.reachability.asks(peer) || self.exchange.peer_stats(peer).live_wants > 0
     }
 
     /// Whom to hang up on when the shell has no room for a connection of our

@@ -18,7 +18,7 @@ impl Engine {
     pub fn find(&mut self, find: FindId, target: Target, now: Now) {
         self.begin_find(find, Goal::Find(target), now);
         let known = match target {
-            Target::Peer(peer) => self.near.get(&peer).map(|addrs| PeerInfo { peer, addrs: addrs.clone() }),
+            Target::Peer(peer) => self.whereabouts(&peer),
             Target::Providers(_) => None,
         };
         if let Some(known) = known {
@@ -27,6 +27,14 @@ impl Engine {
             self.outputs.push_back(Output::Find { find, event });
         }
         self.route(now);
+    }
+
+    /// Where a peer is of which we know without asking: near, or where we dialled it.
+    /// Whoever came to us is not reached where he came from.
+    fn whereabouts(&self, peer: &PeerId) -> Option<PeerInfo> {
+        let dialled = || Some(vec![self.peers.get(peer)?.dialled()?.clone()]);
+        let addrs = self.near.get(peer).cloned().or_else(dialled)?;
+        Some(PeerInfo { peer: *peer, addrs })
     }
 
     /// Tells the DHTs once that we have a block: [`Output::Find`]. While it is
@@ -237,7 +245,14 @@ impl Engine {
     fn found(&mut self, owner: Owner, source: Source, peers: Vec<PeerInfo>, now: Now) {
         match owner {
             Owner::Find(find) => {
-                self.finds.get_mut(&find).into_iter().for_each(|seek| seek.found = true);
+                if let Some(seek) = self.finds.get_mut(&find) {
+                    seek.found |= match seek.goal {
+                        Goal::Find(Target::Peer(peer)) => {
+                            peers.iter().any(|info| info.peer == peer && !info.addrs.is_empty())
+                        }
+                        Goal::Find(Target::Providers(_)) | Goal::Provide(_) => true,
+                    };
+                }
                 let event = FindEvent::Found(source, peers);
                 self.outputs.push_back(Output::Find { find, event });
             }

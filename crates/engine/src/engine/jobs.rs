@@ -257,9 +257,9 @@ impl Engine {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         let (dials, connected, scores) = (&mut self.dials, &self.peers, &self.scores);
         entry.search.mark_connected(|peer| connected.get(peer).is_some());
-        let score = |peer: &PeerId| {
-            let shunned = scores.is_shunned(peer, now.instant);
-            (!shunned).then(|| scores.points(peer, now.instant, &self.config))
+        let score = |peer: &PeerId| match scores.shunned_until(peer, now.instant) {
+            Some(until) => Err(until),
+            None => Ok(scores.points(peer, now.instant, &self.config)),
         };
         entry.search.dial_due(now.instant, &self.config, score, |peer, addrs, trusted| {
             dials.begin(Caller::Job(job), peer, addrs, trusted)

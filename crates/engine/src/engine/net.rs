@@ -12,6 +12,7 @@ use super::{Engine, Timer, session};
 use crate::dials::{Caller, DialFailure};
 use crate::output::{DialId, DisconnectReason, JobId, Output, RequestId};
 use crate::peers::{Connected, Identified, Link, Protocols};
+use crate::routing::Owner;
 use crate::score::Deed;
 use crate::search::{Origin, SHUNNED};
 use crate::swarm::{Record, Share};
@@ -29,6 +30,10 @@ impl Engine {
         }
         self.timers.set_earlier(Timer::Trim, now.instant + self.config.trim_interval);
         self.send_waiting(connected.peer, now);
+        // Where it is need not be asked any more.
+        let found = |owner: &Owner| matches!(owner, Owner::Whereabouts(_, peer) if *peer == connected.peer);
+        let asks = self.routing.give_up(found);
+        self.outputs.extend(asks.into_iter().map(|ask| Output::CancelRouters { ask }));
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
                 if by_user && entry.search.ask_connected {
@@ -165,7 +170,7 @@ impl Engine {
         }
         for job in self.job_ids() {
             if let Some(entry) = self.jobs.get_mut(&job) {
-                entry.search.handle_dial_failed(dial, why, now.instant, &self.config);
+                entry.search.handle_dial_failed(dial, failure, why, now.instant, &self.config);
             }
             self.review(job, now);
         }

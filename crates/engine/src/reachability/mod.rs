@@ -272,7 +272,13 @@ impl Reachability {
     /// True while this peer is asked, or waits to be dialled.
     #[must_use]
     pub fn is_busy_with(&self, peer: &PeerId) -> bool {
-        self.probes.values().any(|under_way| under_way.probe.peer == *peer) || self.serving.serves(peer)
+        self.asks(peer) || self.serving.serves(peer)
+    }
+
+    /// True while this peer is asked to dial us.
+    #[must_use]
+    pub fn asks(&self, peer: &PeerId) -> bool {
+        self.probes.values().any(|under_way| under_way.probe.peer == *peer)
     }
 
     /// Whether others can dial us, as it was told last.

@@ -64,7 +64,7 @@ pub enum Decision {
 pub enum Refusal {
     /// Too many of late. v2 `E_REQUEST_REJECTED`, v1 `E_DIAL_REFUSED`.
     Busy,
-    /// No address that we would dial, or v1 and we are not public ourselves.
+    /// No address that we would dial, or v1 and others cannot dial us.
     /// `E_DIAL_REFUSED`.
     Unwilling,
 }

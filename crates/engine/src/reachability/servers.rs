@@ -142,6 +142,7 @@ impl Servers {
         rng: &mut Rng,
         now: Instant,
     ) -> Choice {
+        let mut wait: Option<Instant> = None;
         for version in [Version::V2, Version::V1] {
             let pool = self.pool(addr, candidate, version, config, now);
             let fresh = pool.iter().any(|(_, witness)| !candidate.asked.contains(witness));
@@ -156,9 +157,10 @@ impl Servers {
             if let Some(peer) = rng.pick(&free) {
                 return Choice::Ask(*peer, version);
             }
-            if let Some(at) = best.iter().filter_map(paused).min() {
-                return Choice::Wait(at);
-            }
+            wait = wait.into_iter().chain(best.iter().filter_map(paused)).min();
+        }
+        if let Some(at) = wait {
+            return Choice::Wait(at);
         }
         // Whoever is left aside may be of use again.
         let benched = self.connected.keys().filter_map(|peer| self.pauses.get(peer)).map(|pause| pause.until);

@@ -136,6 +136,12 @@ impl Candidate {
         self.useless = true;
     }
 
+    /// It is not tried before then, for nothing that it did to this job.
+    pub(super) fn postpone(&mut self, until: Instant) {
+        self.state = CandidateState::Idle;
+        self.next_try = until;
+    }
+
     pub(super) fn fail(&mut self, why: &str, now: Instant, config: &Config) {
         let pause = config.redial_min.saturating_mul(1 << self.failures.min(16)).min(config.redial_max);
         self.state = CandidateState::Idle;

@@ -11,6 +11,7 @@ use peerage_content::Cid;
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::addresses::Way;
+use crate::dials::DialFailure;
 use crate::error::{JobError, NotFound, Providers};
 use crate::limits::Config;
 use crate::output::DialId;
@@ -330,9 +331,19 @@ impl Search {
         }
     }
 
-    pub(crate) fn handle_dial_failed(&mut self, dial: DialId, why: &str, now: Instant, config: &Config) {
+    pub(crate) fn handle_dial_failed(
+        &mut self,
+        dial: DialId,
+        failure: DialFailure,
+        why: &str,
+        now: Instant,
+        config: &Config,
+    ) {
         for candidate in self.candidates.iter_mut().filter(|c| c.state == CandidateState::Dialing(dial)) {
-            candidate.fail(why, now, config);
+            match failure {
+                DialFailure::NoRoom => candidate.postpone(now + config.redial_min),
+                DialFailure::Unreachable | DialFailure::Dropped => candidate.fail(why, now, config),
+            }
         }
     }
 
@@ -347,13 +358,13 @@ impl Search {
     }
 
     /// Candidates to dial now, as (whom, where, and which of that the user
-    /// said); `dial` names each attempt. `score` says who goes before another, and
-    /// of whom none: it is only dialled if the user named it.
+    /// said); `dial` names each attempt. `score` says who goes before another, or
+    /// until when one is not dialled unless the user named it.
     pub(crate) fn dial_due(
         &mut self,
         now: Instant,
         config: &Config,
-        score: impl Fn(&PeerId) -> Option<i32>,
+        score: impl Fn(&PeerId) -> Result<i32, Instant>,
         mut dial: impl FnMut(Option<PeerId>, &[Multiaddr], &[Multiaddr]) -> DialId,
     ) {
         let room = config.dials_per_job.saturating_sub(self.dialing());
@@ -362,13 +373,19 @@ impl Search {
         }
         let mut due = Vec::new();
         for candidate in self.candidates.iter_mut().filter(|c| c.is_dialable() && c.next_try <= now) {
-            let score = candidate.peer.map_or(Some(0), |peer| score(&peer));
+            let score = candidate.peer.map_or(Ok(0), |peer| score(&peer));
             let hinted = candidate.origin == Origin::Hint;
-            if let (None, false, Some(peer)) = (score, hinted, candidate.peer) {
-                candidate.give_up();
+            if let (Err(until), false, Some(peer)) = (score, hinted, candidate.peer) {
+                candidate.postpone(until);
                 self.without.insert(peer, SHUNNED);
                 continue;
             }
+            if let (Ok(_), Some(peer)) = (score, candidate.peer)
+                && self.without.get(&peer) == Some(&SHUNNED)
+            {
+                self.without.remove(&peer);
+            }
+            let score = score.unwrap_or(i32::MIN);
             due.push((candidate.failures > 0, !hinted, Reverse(score), candidate));
         }
         // Who was not tried yet goes before who was, or a crowd that is not
@@ -393,19 +410,26 @@ impl Search {
             return Verdict::GiveUp(self.silence());
         }
         let Some(since) = self.fruitless_since else { return wait_until(redial, silent) };
+        let shunned = |c: &Candidate| c.peer.is_some_and(|peer| self.without.get(&peer) == Some(&SHUNNED));
         let undecided = self.candidates.iter().any(|candidate| match candidate.state {
             CandidateState::Dialing(_) => true,
             // Connected, and neither a source nor known to be useless.
             CandidateState::Connected => candidate
                 .peer
                 .is_some_and(|peer| !self.sources.contains(&peer) && !self.without.contains_key(&peer)),
-            CandidateState::Idle => candidate.is_dialable() && candidate.last_error.is_none(),
+            CandidateState::Idle => {
+                candidate.is_dialable() && candidate.last_error.is_none() && !shunned(candidate)
+            }
             CandidateState::Hopeless => false,
         });
         // Liars are not waited for: nobody else was found while they lied.
         let hopeless = !self.liars.is_empty()
             && self.sources.is_empty()
-            && self.candidates.iter().all(|c| c.state == CandidateState::Hopeless);
+            && self.candidates.iter().all(|c| match c.state {
+                CandidateState::Hopeless => true,
+                CandidateState::Idle => shunned(c),
+                CandidateState::Dialing(_) | CandidateState::Connected => false,
+            });
         if hopeless && !looking {
             return Verdict::GiveUp(self.failure());
         }
