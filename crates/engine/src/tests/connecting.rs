@@ -189,6 +189,42 @@ fn for_a_connection_of_ours_a_stranger_makes_room() {
         }
     }
     assert_eq!(alone.engine.servers(Network::Lan).len(), 3);
+    // Nor is it one of whom the user named.
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    let sources = Sources { hints: vec![hint(5)], ..Sources::default() };
+    alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
+    for _ in 0..4 {
+        let outputs = alone.outputs();
+        assert!(!outputs.iter().any(|output| matches!(output, Output::JobFailed { .. })));
+        let to = |output: &Output| match output {
+            Output::Dial { dial, peer, .. } if *peer == Some(peer_id(5)) => Some(*dial),
+            _ => None,
+        };
+        let dial = outputs.iter().find_map(to).expect("it is tried again");
+        alone.engine.handle_dial_failed(dial, DialFailure::NoRoom, "no room", alone.now);
+        alone.wait(Config::default().redial_min);
+    }
+}
+
+#[test]
+fn a_connected_peer_is_where_it_was_dialled() {
+    let mut alone = Alone::new(Config::default());
+    alone.know(1);
+    alone.engine.find(FindId(1), Target::Peer(peer_id(99)), alone.now);
+    let [(dial, _)] = alone.dials()[..] else { panic!("one dial") };
+    alone.connect(1, Some(dial));
+    alone.connect(2, None);
+    alone.outputs();
+    for (n, place) in [(1, Some(addr(1))), (2, None)] {
+        alone.engine.find(FindId(1 + n), Target::Peer(peer_id(n as usize)), alone.now);
+        let known = |output| match output {
+            Output::Find { event: FindEvent::Found(Source::Known, found), .. } => Some(found),
+            _ => None,
+        };
+        let found: Vec<Multiaddr> =
+            alone.outputs().into_iter().filter_map(known).flatten().flat_map(|info| info.addrs).collect();
+        assert_eq!(found, Vec::from_iter(place), "whoever came to us listens elsewhere");
+    }
 }
 
 #[test]

@@ -66,6 +66,45 @@ fn who_answers_with_nonsense_is_asked_no_more_for_a_while() {
 }
 
 #[test]
+fn a_job_that_waits_dials_whom_it_shunned_when_that_is_over() {
+    let config = Config::default();
+    let (mut alone, asked) = servers(config.clone());
+    let fails = |alone: &mut Alone, asked: Vec<(RequestId, PeerId)>| {
+        for (id, peer) in asked {
+            if peer == peer_id(1) {
+                alone.engine.handle_dht_failed(Network::Lan, id, Failure::Malformed, alone.now);
+            } else {
+                answer(alone, id);
+            }
+        }
+    };
+    fails(&mut alone, asked);
+    for find in 2..4 {
+        alone.know(1);
+        let asked = look_up(&mut alone, find);
+        fails(&mut alone, asked);
+    }
+    alone.engine.handle_disconnected(peer_id(1), alone.now);
+    alone.outputs();
+    // Somebody names it, of whom the user has not heard.
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    let sources = Sources { find: true, wait: Some(2 * config.shun_for), ..Sources::default() };
+    alone.engine.start_fetch(JobId(1), dag.root, sources, true, alone.now);
+    let taken = alone.outputs().into_iter().find_map(|output| match output {
+        Output::TakeLocal { item, cid, .. } => Some((item, cid)),
+        _ => None,
+    });
+    let (item, cid) = taken.expect("it may be here");
+    alone.engine.handle_local(JobId(1), item, cid, None, alone.now);
+    alone.engine.handle_discovered(peer_id(1), &[addr(71)], alone.now);
+    let dialled = |alone: &mut Alone| alone.dials().iter().any(|(_, peer)| *peer == Some(peer_id(1)));
+    alone.wait(config.shun_for - Duration::from_secs(2));
+    assert!(!dialled(&mut alone));
+    alone.wait(Duration::from_secs(4));
+    assert!(dialled(&mut alone));
+}
+
+#[test]
 fn who_did_not_answer_in_time_is_hung_up_on_first() {
     let limits = Config { connections_high: 2, connections_low: 2, ..Config::default() };
     let (mut alone, asked) = servers(limits);

@@ -192,6 +192,19 @@ fn v1_needs_three_networks_that_agree_and_no_v2() {
 }
 
 #[test]
+fn a_busy_v2_server_leaves_the_others_to_be_asked() {
+    let mut world = World::public();
+    world.connect(1, false, true, Kind::Busy);
+    world.observe(1, "/ip4/93.184.216.34/tcp/51000");
+    for index in 2..=5 {
+        world.connect(index, true, false, Kind::Honest);
+        world.observe(index, "/ip4/93.184.216.34/tcp/51000");
+    }
+    world.run(secs(600));
+    assert_eq!(world.reach(), &home());
+}
+
+#[test]
 fn behind_a_router_what_peers_see_is_tested_with_our_port() {
     let seen = "/ip4/93.184.216.34/tcp/4001";
     let mut world = World::new(ReachabilityConfig::default(), 3);
