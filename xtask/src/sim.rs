@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -15,25 +16,40 @@ const STORM: [&str; 4] = ["storm", "--peers", "1000", "--quiet"];
 /// Worlds that are played at the same time.
 const THREADS: &str = "2";
 
+/// Has it built with overflow checks and the like; else it is a release build.
+const DEBUG: &str = "--debug";
+
 /// Runs the simulator with these arguments.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
-    execute(cargo(root).args(["run", "--release", "--locked", "--package", "peerage-sim", "--"]).args(args))
+    let debug = args.iter().any(|arg| arg == DEBUG);
+    let args = args.iter().filter(|arg| *arg != DEBUG);
+    execute(simulator(root, debug).args(args))
+}
+
+fn simulator(root: &Path, debug: bool) -> Command {
+    let mut command = cargo(root);
+    command.args(["run", "--locked", "--package", "peerage-sim"]);
+    command.args((!debug).then_some("--release")).arg("--");
+    command
 }
 
 /// Twenty seeds in release, two of them in debug: both must end well and alike.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let folder = tempfile::tempdir().context("making a folder for the figures")?;
     let (release, debug) = (folder.path().join("release.json"), folder.path().join("debug.json"));
-    for (profile, seeds, file) in [(Some("--release"), "1..20", &release), (None, "1..2", &debug)] {
-        let mut command = cargo(root);
-        command.args(["run", "--locked", "--package", "peerage-sim"]).args(profile).arg("--").args(STORM);
-        command.args(["--seeds", seeds, "--threads", THREADS, "--json"]).arg(file);
+    for (debug, seeds, file) in [(false, "1..20", &release), (true, "1..2", &debug)] {
+        let mut command = simulator(root, debug);
+        command.args(STORM).args(["--seeds", seeds, "--threads", THREADS, "--json"]).arg(file);
         execute(&mut command)?;
     }
     let (release, debug) = (figures(&release)?, figures(&debug)?);
     for figures in debug {
         let seed = &figures["seed"];
-        ensure!(release.contains(&figures), "seed {seed} gives other figures in debug than in release");
+        ensure!(
+            release.contains(&figures),
+            "seed {seed} gives other figures in debug than in release; to repeat: \
+             cargo xtask sim [{DEBUG}] storm --peers 1000 --seed {seed} --json FILE"
+        );
     }
     Ok(())
 }

@@ -78,6 +78,9 @@ pub enum Output {
         lookup: LookupId,
         /// Their addresses may be missing ([`crate::Dht::find_peer`]) or wrong.
         providers: Vec<PeerInfo>,
+        /// Those that one more server has named. All servers that keep a record name
+        /// who made it; whom one has invented, hardly another names.
+        again: Vec<PeerId>,
     },
     /// Addresses of the peer that was looked for; more may follow. They may be
     /// wrong: who can be reached there and proves its identity is right.

@@ -143,7 +143,8 @@ fn play(scenario: &Scenario, options: &Options, seed: u64) -> Option<Figures> {
     let start = Instant::now();
     let begun = busy_seconds();
     let (name, peers) = (scenario.name, options.peers);
-    let repeat = format!("cargo xtask sim {name} --peers {peers} --seed {seed}");
+    let profile = if cfg!(debug_assertions) { "--debug " } else { "" };
+    let repeat = format!("cargo xtask sim {profile}{name} --peers {peers} --seed {seed}");
     let Ok(figures) = catch_unwind(AssertUnwindSafe(|| scenario.play(peers, seed))) else {
         println!("{name} {peers} {seed}: an invariant is broken; to repeat: {repeat}");
         return None;

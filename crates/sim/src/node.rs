@@ -7,7 +7,7 @@ use peerage_base::{Instant, Now};
 use peerage_content::Cid;
 use peerage_dht::{Answer, Failure, Fullest, Network, PeerInfo, Request, RequestId, Response, Stats};
 use peerage_engine::{
-    Config, Connected, DialFailure, DialId, Engine, FindId, Identified, Output, Protocols, Target,
+    Config, Connected, DialFailure, DialId, Engine, FindId, Identified, JobId, Output, Protocols, Target,
 };
 use peerage_exchange::Version;
 use peerage_identity::{Multiaddr, PeerId};
@@ -123,6 +123,11 @@ impl Node {
     /// The most records of others that it keeps, by what bounds them.
     pub(crate) fn fullest(&self) -> Fullest {
         self.engine.fullest_providers(Network::Wan)
+    }
+
+    /// True while this fetch goes on.
+    pub(crate) fn fetches(&self, job: JobId) -> bool {
+        self.engine.progress(job).is_some()
     }
 
     /// The servers in its table.

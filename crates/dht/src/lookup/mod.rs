@@ -193,11 +193,14 @@ impl Lookup {
     /// end of it, as it may be false.
     pub(crate) fn providers_found(&mut self, providers: Vec<PeerInfo>, out: &mut VecDeque<Output>) {
         let Goal::Providers { told, addrs } = &mut self.goal else { return };
-        let mut found = Vec::new();
+        let (mut found, mut again) = (Vec::new(), Vec::new());
         for info in providers {
             let first = !told.contains_key(&info.peer);
             if first && told.len() >= PROVIDERS_FOUND_MAX {
                 continue;
+            }
+            if !first && !again.contains(&info.peer) {
+                again.push(info.peer);
             }
             let known = told.entry(info.peer).or_default();
             let room = ADDRS_TOLD_MAX.min(known.len() + ADDRS_TOLD_IN_ALL.saturating_sub(*addrs));
@@ -207,8 +210,8 @@ impl Lookup {
                 found.push(PeerInfo { peer: info.peer, addrs: news });
             }
         }
-        if !found.is_empty() {
-            out.push_back(Output::ProvidersFound { lookup: self.id, providers: found });
+        if !found.is_empty() || !again.is_empty() {
+            out.push_back(Output::ProvidersFound { lookup: self.id, providers: found, again });
         }
     }
 

@@ -345,7 +345,7 @@ impl World {
         let at = &mut self.nodes[node];
         match output {
             Output::SendRequest { id, peer, addrs, request } => self.send(node, id, &peer, &addrs, &request),
-            Output::ProvidersFound { lookup, providers } => {
+            Output::ProvidersFound { lookup, providers, .. } => {
                 let peers = providers.into_iter().map(|info| info.peer);
                 at.providers.entry(lookup).or_default().extend(peers);
             }

@@ -336,8 +336,14 @@ impl Engine {
                 }
                 Some(Owner::Whereabouts(..) | Owner::Sweep(_)) | None => {}
             },
-            Dht::ProvidersFound { lookup, providers } => {
-                if let Some(owner) = self.owner(network, lookup) {
+            Dht::ProvidersFound { lookup, providers, again } => {
+                let Some(owner) = self.owner(network, lookup) else { return };
+                if let Owner::Job(job) = owner
+                    && let Some(entry) = self.jobs.get_mut(&job)
+                {
+                    again.iter().for_each(|peer| entry.search.handle_named_again(peer));
+                }
+                if !providers.is_empty() {
                     self.found(owner, Source::Dht(network), providers, now);
                 }
             }

@@ -37,6 +37,8 @@ pub(super) struct Candidate {
     pub(super) next_try: Instant,
     pub(super) last_error: Option<String>,
     pub(super) origin: Origin,
+    /// Servers that named it beside the first.
+    pub(super) named: u32,
     /// It was reached, and has nothing or lies.
     useless: bool,
 }
@@ -69,6 +71,7 @@ impl Candidate {
             next_try: now,
             last_error: None,
             origin,
+            named: 0,
             useless: false,
         };
         candidate.learn(addrs, origin, now, config);

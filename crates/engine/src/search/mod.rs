@@ -165,6 +165,13 @@ impl Search {
         self.candidates.insert(place, Candidate::new(peer, addrs, origin, now, config));
     }
 
+    /// One more server named a provider.
+    pub(crate) fn handle_named_again(&mut self, peer: &PeerId) {
+        for candidate in self.candidates.iter_mut().filter(|c| c.peer.as_ref() == Some(peer)) {
+            candidate.named = candidate.named.saturating_add(1);
+        }
+    }
+
     /// Remembers of a provider that cannot be dialled why that is.
     fn note_ways(&mut self, peer: PeerId, addrs: &[Multiaddr], config: &Config) {
         let best = addrs.iter().map(Way::of).min();
@@ -386,12 +393,14 @@ impl Search {
                 self.without.remove(&peer);
             }
             let score = score.unwrap_or(i32::MIN);
-            due.push((candidate.failures > 0, !hinted, Reverse(score), candidate));
+            let rank = (candidate.failures > 0, !hinted, Reverse((score, candidate.named)));
+            due.push((rank, candidate));
         }
         // Who was not tried yet goes before who was, or a crowd that is not
-        // there would take the time of those that are.
-        due.sort_by_key(|(tried, found, score, _)| (*tried, *found, *score));
-        for (.., candidate) in due.into_iter().take(room) {
+        // there would take the time of those that are; and whom several servers
+        // have named before whom one may have invented.
+        due.sort_by_key(|(rank, _)| *rank);
+        for (_, candidate) in due.into_iter().take(room) {
             let addrs: Vec<_> = candidate.addrs().cloned().collect();
             let dial = dial(candidate.peer, &addrs, candidate.hints());
             candidate.state = CandidateState::Dialing(dial);

@@ -174,3 +174,44 @@ fn of_equals_the_one_that_did_well_is_dialled_first() {
         assert_eq!(dialled, [peer_id(good)]);
     }
 }
+
+#[test]
+fn whom_several_servers_name_goes_before_the_inventions_of_one() {
+    let (mut alone, asked) = servers(Config { dials_per_job: 1, ..Config::default() });
+    for (id, _) in asked {
+        answer(&mut alone, id);
+    }
+    alone.outputs();
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    let sources = Sources { find: true, ..Sources::default() };
+    alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
+    let mut outputs = alone.outputs();
+    if let Some((item, cid)) = outputs.iter().find_map(|output| match output {
+        Output::TakeLocal { item, cid, .. } => Some((*item, *cid)),
+        _ => None,
+    }) {
+        alone.engine.handle_local(JobId(1), item, cid, None, alone.now);
+        alone.engine.handle_timeout(alone.now);
+    }
+    outputs.extend(alone.outputs());
+    let requests = outputs.iter().filter_map(|output| match output {
+        Output::DhtRequest { network, id, peer, .. } => Some((*network, *id, *peer)),
+        _ => None,
+    });
+    let mut dialled = Vec::new();
+    let mut first = None;
+    for (network, id, peer) in requests.collect::<Vec<_>>() {
+        // The first to answer invents thirty; the others know one.
+        let invented = if first.is_none() { 100..130 } else { 0..0 };
+        first = first.or(Some(peer));
+        let named = invented.chain((Some(peer) != first).then_some(50));
+        let providers = named.map(|n| PeerInfo { peer: peer_id(n), addrs: vec![addr(n % 200)] }).collect();
+        let response = Response::Providers { providers, closer: Vec::new() };
+        alone.engine.handle_dht_response(network, id, response, alone.now);
+        dialled.extend(alone.dials());
+    }
+    let [(dial, invented)] = dialled[..] else { panic!("{dialled:?}") };
+    assert_ne!(invented, Some(peer_id(50)));
+    alone.engine.handle_dial_failed(dial, DialFailure::Unreachable, "nobody", alone.now);
+    assert_eq!(alone.dials().first().and_then(|(_, peer)| *peer), Some(peer_id(50)));
+}

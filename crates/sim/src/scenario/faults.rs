@@ -1,4 +1,4 @@
-//! A divided world, hosts behind NATs, and everything at once.
+//! A divided world, and hosts behind NATs.
 
 use std::time::Duration;
 
@@ -6,8 +6,7 @@ use peerage_dht::LookupError;
 
 use super::{close, config, measure, tally};
 use crate::figures::Figures;
-use crate::host::{HostId, Nat};
-use crate::hostile::Behaviour;
+use crate::host::Nat;
 use crate::world::{Kind, Outcome, Setup, World};
 
 /// A third cannot be heard by the others for ten minutes; then all is well again.
@@ -41,7 +40,7 @@ pub(super) fn partition(peers: u32, seed: u64) -> Figures {
 }
 
 /// One in so many hosts is on the other side.
-fn divide(world: &mut World, one_in: u64) {
+pub(super) fn divide(world: &mut World, one_in: u64) {
     for host in 0..world.hosts.len() {
         world.hosts[host].side = u8::from(world.rng.below(one_in) == 0);
     }
@@ -89,68 +88,4 @@ pub(super) fn nat(peers: u32, seed: u64) -> Figures {
     figures.promise(clients == 0, || format!("{clients} clients in tables"));
     close(&mut figures, &world);
     figures
-}
-
-/// Everything at once and in haste: loss, churn, liars, wrong calendars,
-/// crashes, a division; and then rest, after which all must be well.
-pub(super) fn storm(peers: u32, seed: u64) -> Figures {
-    let setup = Setup {
-        churn: true,
-        haste: 30,
-        loss_ppm: 20_000,
-        skew: 3_600,
-        clients: peers / 20,
-        hostile: vec![
-            (40, Behaviour::Liar),
-            (20, Behaviour::Silent),
-            (20, Behaviour::Slow(Duration::from_secs(3))),
-            (10, Behaviour::Inventor),
-            (10, Behaviour::Replayer),
-        ],
-        ..Setup::new(peers, seed)
-    };
-    let mut world = World::new(setup, config());
-    let mut figures = Figures::default();
-    measure::provide(&mut world, 40, Duration::from_secs(15));
-    divide(&mut world, 4);
-    world.block(0, 1);
-    measure::provide(&mut world, 20, Duration::from_secs(10));
-    crash(&mut world, 20);
-    world.heal();
-    world.run_for(Duration::from_secs(5));
-    // Quiet: nobody leaves any more.
-    world.calm();
-    world.run_for(Duration::from_secs(10));
-    let stormy = tally::finish(&mut world, Duration::from_secs(60));
-    tally::provides(&mut figures, "stormy_provide", &stormy);
-    measure::provide(&mut world, 40, Duration::from_secs(4));
-    let provides = tally::finish(&mut world, Duration::from_secs(90));
-    let provided = tally::provides(&mut figures, "after_provide", &provides);
-    figures.promise(provided >= 975_000, || format!("{provided} ppm of provides succeeded after the storm"));
-    let records = measure::records(&provides);
-    measure::find(&mut world, &records, 100, Duration::from_secs(4));
-    let done = tally::finish(&mut world, Duration::from_secs(90));
-    let found = tally::finds(&mut figures, "after", &done);
-    figures.promise(found >= 990_000, || format!("{found} ppm found the provider after the storm"));
-    close(&mut figures, &world);
-    figures
-}
-
-/// One in so many hosts fails at once; half of these lose their disks. They
-/// are back after a few seconds.
-fn crash(world: &mut World, one_in: u64) {
-    let all = HostId::try_from(world.hosts.len()).unwrap_or(0);
-    let mut crashed = Vec::new();
-    for host in 8..all {
-        if world.host(host).node.is_some() && world.rng.below(one_in) == 0 {
-            world.stop(host, true);
-            crashed.push(host);
-        }
-    }
-    world.run_for(Duration::from_secs(5));
-    for (index, host) in crashed.into_iter().enumerate() {
-        if !world.host(host).alive {
-            world.restart(host, index % 2 == 0);
-        }
-    }
 }

@@ -78,7 +78,7 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
         world.run_for(Duration::from_millis(500));
         took.clear();
         for &host in &getters {
-            took.extend(ended(&world, host).map(|ended| (host, ended.is_ok())));
+            took.extend(last(&world, host).map(|ended| (host, ended.is_ok())));
         }
         if took.len() == getters.len() {
             break;
@@ -89,7 +89,7 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     figures.share("fetched", finished as u64, getters.len() as u64);
     figures.promise(finished == getters.len(), || format!("{finished} of {} fetched it", getters.len()));
     for &host in &getters {
-        let end = ended(&world, host);
+        let end = last(&world, host);
         let good = end.is_some_and(Result::is_ok);
         let again = world.host(host).shelf.as_ref().is_some_and(|shelf| shelf.ended.contains_key(&AGAIN));
         let after = if again { " after a crash" } else { "" };
@@ -99,7 +99,7 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     figures.set("all_took_us", micros(world.now.since(began)));
     let (mut wrong, mut duplicates, mut sources) = (0, 0, Vec::new());
     for &host in &getters {
-        if let Some(Ok(progress)) = ended(&world, host) {
+        if let Some(Ok(progress)) = last(&world, host) {
             wrong += progress.wrong.values().sum::<u64>();
             duplicates += progress.duplicates;
             sources.push(progress.received.len() as u64);
@@ -113,8 +113,12 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     figures
 }
 
-/// How the fetch of a getter ended.
-fn ended(world: &World, host: HostId) -> Option<&Result<JobProgress, JobError>> {
-    let shelf = world.host(host).shelf.as_ref()?;
-    shelf.ended.get(&AGAIN).or_else(|| shelf.ended.get(&FIRST))
+/// How the last fetch of a getter ended.
+fn last(world: &World, host: HostId) -> Option<&Result<JobProgress, JobError>> {
+    ended(world, host, AGAIN).or_else(|| ended(world, host, FIRST))
+}
+
+/// How a fetch ended.
+pub(super) fn ended(world: &World, host: HostId, job: JobId) -> Option<&Result<JobProgress, JobError>> {
+    world.host(host).shelf.as_ref()?.ended.get(&job)
 }

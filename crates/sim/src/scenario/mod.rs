@@ -7,6 +7,7 @@ mod hostile;
 mod lookup;
 mod measure;
 mod scale;
+mod storm;
 mod sweep;
 mod tally;
 
@@ -47,7 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "flood", about: "records and questions without end", play: hostile::flood },
     Scenario { name: "provide-sweep", about: "ten CIDs a server, told again over a day", play: sweep::play },
     Scenario { name: "scale", about: "hops, messages and time from 1,000 servers up", play: scale::play },
-    Scenario { name: "storm", about: "everything at once, then rest; what CI plays", play: faults::storm },
+    Scenario { name: "storm", about: "everything at once, then rest; what CI plays", play: storm::play },
 ];
 
 impl Scenario {

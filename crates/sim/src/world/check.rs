@@ -1,8 +1,8 @@
 //! What must be true at every step, whatever happens.
 //!
 //! After each event the bounds of the host that it concerned, as far as they
-//! are counters; and of one host in [`EVERY`] events, in turn, all that takes a
-//! walk through what it holds.
+//! are counters; and each [`EVERY`] events all that takes a walk through what a
+//! host holds: of the one that acted, and of one after the other in turn.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    fn check_all_of(&self, host: HostId) {
+    pub(super) fn check_all_of(&self, host: HostId) {
         let at = self.host(host);
         assert!(at.links.is_sorted_by(|a, b| a.other < b.other), "host {host}: links out of order");
         let gone = at.links.is_empty() && at.node.is_none() && at.dialing.is_empty() && at.open.is_empty();

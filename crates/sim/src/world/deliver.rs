@@ -185,6 +185,7 @@ impl World {
         while let Some(output) = self.host_mut(host).node.as_mut().and_then(|node| node.next_output()) {
             self.perform(host, output);
         }
+        self.acted = host;
         self.check(host);
         self.plan_wake(host);
     }

@@ -54,12 +54,17 @@ impl World {
         })
     }
 
-    /// What it once told somebody of another key, again.
-    pub(super) fn replay(&self, host: HostId, request: &Request) -> Answer {
-        let first = self.host(host).key;
-        made_up(request, Vec::new(), |_| {
-            let near = self.servers.nearest(&first, 20, |other| other != host);
-            near.into_iter().map(|host| self.host(host).info()).collect()
+    /// What it told somebody first, which was true then, again.
+    pub(super) fn replay(&mut self, host: HostId, request: &Request) -> Answer {
+        made_up(request, Vec::new(), |key| {
+            if let Some(said) = self.replayed.get(&host) {
+                return said.clone();
+            }
+            let there = |other| other != host && self.host(other).alive;
+            let near = self.servers.nearest(&Key::of(key), 20, there);
+            let said: Vec<PeerInfo> = near.into_iter().map(|host| self.host(host).info()).collect();
+            self.replayed.insert(host, said.clone());
+            said
         })
     }
 }

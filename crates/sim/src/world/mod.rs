@@ -30,6 +30,7 @@ use crate::queue::Queue;
 use crate::trace::Trace;
 
 pub(crate) use blocks::Shelf;
+pub(crate) use life::BOOTSTRAP;
 pub(crate) use query::{Done, KEEPERS, Kind, Outcome};
 pub(crate) use setup::Setup;
 
@@ -169,6 +170,10 @@ pub(crate) struct World {
     attack: u64,
     /// Peers that do not exist, whom liars name.
     invented: Vec<peerage_dht::PeerInfo>,
+    /// What a replayer said first, and says again and again.
+    replayed: BTreeMap<HostId, Vec<peerage_dht::PeerInfo>>,
+    /// The host that acted last.
+    acted: HostId,
     /// From which side to which nothing passes.
     blocked: Vec<(u8, u8)>,
     library: blocks::Library,
@@ -216,6 +221,18 @@ impl World {
             self.deliver(event);
             if self.trace.events().is_multiple_of(check::EVERY) {
                 self.check_some();
+                self.check_all_of(self.acted);
+            }
+        }
+    }
+
+    /// The calendars of one in so many hosts are set anew, by up to so many
+    /// seconds forward or back.
+    pub(crate) fn jump_calendars(&mut self, one_in: u64, most: i64) {
+        for host in 0..self.hosts.len() {
+            if self.rng.below(one_in) == 0 {
+                let by = self.rng.below(2 * most.unsigned_abs());
+                self.hosts[host].skew += i64::try_from(by).unwrap_or(0) - most;
             }
         }
     }

@@ -92,6 +92,8 @@ impl World {
             asked: std::collections::BTreeMap::new(),
             settling: std::collections::BTreeMap::new(),
             invented: Vec::new(),
+            replayed: std::collections::BTreeMap::new(),
+            acted: 0,
             done: Vec::new(),
             counts: Counts::default(),
             largest: super::check::Largest::default(),
