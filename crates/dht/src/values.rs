@@ -200,7 +200,7 @@ impl Values {
             return Err(Refused::Older);
         }
         let replaced = self.remove(&distance);
-        if !self.has_room_for(&sender, record) {
+        if !self.has_room_for(&sender, record) || !self.has_room_at(&distance, record) {
             // The older value, if any, stays.
             if let Some(replaced) = replaced {
                 self.insert(distance, replaced);
@@ -212,11 +212,19 @@ impl Values {
         while self.stored.len() > self.max || self.bytes > self.bytes_max {
             let Some((&furthest, _)) = self.stored.last_key_value() else { break };
             self.remove(&furthest);
-            if furthest == distance {
-                return Err(Refused::Full);
-            }
         }
         Ok(())
+    }
+
+    /// Whether one more fits here once all that are further from us are gone.
+    fn has_room_at(&self, distance: &Distance, record: &Record) -> bool {
+        let further = || self.stored.iter().rev().take_while(|(other, _)| *other > distance);
+        let values = || self.stored.len() - further().count();
+        let bytes = || self.bytes - further().map(|(_, stored)| size(&stored.record)).sum::<usize>();
+        // Nearly always without looking at any of them.
+        let few = self.stored.len() < self.max || values() < self.max;
+        let own = size(record);
+        few && (self.bytes + own <= self.bytes_max || bytes() + own <= self.bytes_max)
     }
 
     /// Whether one more is within what its sender and all of its network may have.

@@ -110,6 +110,32 @@ fn room_is_made_by_what_is_furthest() {
 }
 
 #[test]
+fn a_value_without_room_takes_no_other_with_it() {
+    let config = Config { values_max: 3, values_bytes_max: 100, ..config() };
+    let validators = Validators::new(&config);
+    let local = Key::of(b"local");
+    let mut keys: Vec<String> = (0..4).map(|n| format!("/n/{n}")).collect();
+    keys.sort_by_key(|key| local.distance(&Key::of(key.as_bytes())));
+    let mut values = Values::new(local, &config);
+    let mut put =
+        |key: usize, value: &[u8]| values.put(sender(1), &record(&keys[key], value), &validators, at(0));
+    // Those of the first two have 40 bytes, that of the third 10.
+    assert_eq!((put(0, &[1; 36]), put(1, &[1; 36]), put(2, &[1; 6])), (Ok(()), Ok(()), Ok(())));
+    // A better one of the furthest that does not fit: the older stays.
+    assert_eq!(put(2, &[2; 90]), Err(Refused::Full));
+    // Nor does one in the middle that is too large even without the furthest.
+    assert_eq!(put(1, &[2; 90]), Err(Refused::Full));
+    assert_eq!(put(3, &[1; 2]), Err(Refused::Full), "too many");
+    assert_eq!((values.len(), values.bytes()), (3, 90));
+    for key in &keys[..3] {
+        assert_eq!(values.get(key.as_bytes(), &validators, at(0)).unwrap().value[0], 1, "{key}");
+    }
+    // What fits goes in, and what is further makes room.
+    values.put(sender(1), &record(&keys[1], &[2; 50]), &validators, at(0)).unwrap();
+    assert_eq!((values.len(), values.bytes()), (2, 94));
+}
+
+#[test]
 fn one_sender_has_few() {
     let config = Config { values_per_sender: 2, ..config() };
     let validators = Validators::new(&config);
