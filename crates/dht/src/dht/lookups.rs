@@ -187,9 +187,6 @@ impl Dht {
             peers.into_iter().map(|info| self.send(info, request.clone(), purpose, now)).collect();
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
         lookup.in_flight.extend(sent);
-        if purpose == Purpose::Store(id) && lookup.in_flight.is_empty() {
-            self.finish(id, End::NoPeers, now);
-        }
     }
 
     pub(super) fn search_answered(

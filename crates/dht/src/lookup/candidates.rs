@@ -182,11 +182,11 @@ impl Candidates {
         let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state.is_open()) else {
             return false;
         };
-        let was_late = std::mem::replace(&mut candidate.state, State::Answered) == State::Late;
+        candidate.state = State::Answered;
         candidate.group = teller.group;
         let (depth, path) = (candidate.depth, candidate.path);
         self.answered += 1;
-        let namer = self.reputes.answered(peer, teller, &candidate.by, was_late);
+        let namer = self.reputes.answered(peer, teller, &candidate.by);
         for named in closer {
             self.insert(named, depth + 1, path, Some(namer));
         }

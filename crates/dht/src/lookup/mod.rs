@@ -148,15 +148,15 @@ impl Lookup {
         Some(Step::Store(peers, storage))
     }
 
-    /// A peer answered and named these. False if it had not been asked.
-    pub(crate) fn answered(&mut self, peer: PeerId, teller: Teller, closer: Vec<Named>) -> bool {
+    /// A peer answered and named these.
+    pub(crate) fn answered(&mut self, peer: PeerId, teller: Teller, closer: Vec<Named>) {
         // Who is looked for is not asked about itself.
         let sought = match self.goal {
             Goal::Peer { peer, .. } => Some(peer),
             _ => None,
         };
         let closer = closer.into_iter().filter(|named| Some(named.info.peer) != sought);
-        self.candidates.answered(peer, teller, closer)
+        self.candidates.answered(peer, teller, closer);
     }
 
     pub(crate) fn failed(&mut self, peer: &PeerId, failure: Failure) {

@@ -111,12 +111,10 @@ pub(super) struct Reputes(Vec<Repute>);
 
 impl Reputes {
     /// One more, who was named by these.
-    pub(super) fn answered(&mut self, peer: PeerId, teller: Teller, by: &Namers, was_late: bool) -> Namer {
+    pub(super) fn answered(&mut self, peer: PeerId, teller: Teller, by: &Namers) -> Namer {
         for namer in by.answerable() {
             if let Some(repute) = self.of_mut(namer) {
                 repute.answered += 1;
-                // Others may have named it since it was late.
-                repute.failed = repute.failed.saturating_sub(u32::from(was_late));
             }
         }
         let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX - 1);
