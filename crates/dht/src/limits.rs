@@ -76,8 +76,8 @@ pub const NAMERS_KEPT: usize = 8;
 pub const PROVIDERS_ANSWERED: usize = 64;
 
 /// Providers that a look-up takes from one response, drawn by chance if there
-/// are more: the 20 closest together, liars among them, cannot fill
-/// [`PROVIDERS_FOUND_MAX`]. A judgement.
+/// are more. One liar cannot fill [`PROVIDERS_FOUND_MAX`], nor can twenty; 32
+/// can, of up to [`Config::asked_max`] that a look-up asks. A judgement.
 pub const PROVIDERS_TAKEN: usize = 32;
 
 /// Providers that one look-up tells of; who has found as many has enough.
@@ -143,8 +143,10 @@ pub struct Config {
     /// Peers of one IP group in one bucket, on the WAN (go: 2).
     pub bucket_group_max: usize,
     /// Peers of one IP group that count among the k closest of a look-up, on
-    /// the WAN; whoever wants to be all of them needs addresses in seven. A
-    /// judgement: as many as in the table.
+    /// the WAN, and that are taken from one answer. A look-up counts so when it
+    /// gathers the closest of those it has heard of, to ask them and to end with
+    /// them; the walk that comes before looks at distances only, whosever peers
+    /// end it. A judgement: as many as in the table.
     pub closest_group_max: usize,
     /// Failures in a row after which a peer leaves the table though nobody fits
     /// its place. One may be our own network's.

@@ -71,12 +71,13 @@ pub enum Output {
         /// How far it is.
         progress: Progress,
     },
-    /// Who has the block: peers that this look-up had not named yet, or had
-    /// without an address.
+    /// Who has the block: peers that this look-up had not named yet, and of
+    /// those that it had, addresses that it had not.
     ProvidersFound {
         /// Which look-up.
         lookup: LookupId,
-        /// Their addresses may be missing ([`crate::Dht::find_peer`]) or wrong.
+        /// With what is new: their addresses may be missing
+        /// ([`crate::Dht::find_peer`]) or wrong.
         providers: Vec<PeerInfo>,
         /// Those that one more server has named. All servers that keep a record name
         /// who made it; whom one has invented, hardly another names.

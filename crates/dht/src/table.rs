@@ -402,8 +402,8 @@ impl Table {
         }
     }
 
-    /// Buckets that no look-up went through since `before`, nearest to empty
-    /// or not, up to the deepest in use.
+    /// Buckets that no look-up went through since `before`, those with nobody
+    /// in them too: from the furthest from us to the deepest in use, or to `max`.
     pub(crate) fn stale_prefixes(&self, before: Instant, max: usize) -> Vec<usize> {
         let deepest = self.buckets.iter().rposition(|bucket| !bucket.entries.is_empty()).unwrap_or(0);
         let stale = |prefix: &usize| {

@@ -223,11 +223,11 @@ impl Known {
         self.pieces.insert(first, piece);
     }
 
-    /// Forgets what was learned too long ago to be used.
     pub(super) fn forget_all(&mut self) {
         self.pieces.clear();
     }
 
+    /// Forgets what was learned too long ago to be used.
     pub(super) fn forget_old(&mut self, now: Instant) {
         let reuse_for = self.reuse_for;
         self.pieces.retain(|_, piece| now.since(piece.learned) < reuse_for);
