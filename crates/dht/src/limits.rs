@@ -332,6 +332,8 @@ pub struct SweepConfig {
     pub replication: usize,
     /// As [`Config::closest_group_max`].
     pub closest_group_max: usize,
+    /// As [`Config::asked_max`]: a look-up that asked so many has left some out.
+    pub asked_max: usize,
     /// The owner has keys, too, which are not held here; it is asked for the next ones.
     pub listed: bool,
     /// Keys held, of 72 bytes and a third more for the map. A judgement: 100 MB.
@@ -378,6 +380,7 @@ impl Default for SweepConfig {
             interval: Duration::from_secs(22 * 3600),
             replication: 20,
             closest_group_max: 3,
+            asked_max: 200,
             listed: false,
             keys_max: 1 << 20,
             waiting_max: 1 << 18,

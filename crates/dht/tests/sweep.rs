@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use oracle::{K, Rig, multihash};
 use peerage_dht::sweep::{Sweep, SweepError};
-use peerage_dht::{Key, SweepConfig};
+use peerage_dht::{IpGroup, Key, Progress, Report, SweepConfig};
 use proptest::prelude::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -274,6 +274,52 @@ fn lookups_that_end_early_serve_their_own_key_only() {
     rig.run_for(HOUR);
     assert_eq!(rig.wrong(0..200), 0);
     assert!((200..=400).contains(&rig.lookups()), "{}", rig.lookups());
+}
+
+/// A look-up in a large network that ended as it was told to, and did not meet
+/// the closest of it: whom it found is not taken for all that there are.
+fn others_do_not_go_to(bend: fn(&mut Report)) {
+    let mut rig = rig(1_000, 0, SweepConfig::default());
+    let announce = |rig: &mut Rig, n: u32| {
+        rig.act(|sweep, now| sweep.announce(&multihash(n), now)).unwrap();
+        rig.run_for(Duration::from_secs(5));
+    };
+    rig.bend = Some(bend);
+    announce(&mut rig, 0);
+    assert!(!rig.told[&0].is_empty(), "somebody is better than nobody");
+    rig.bend = None;
+    for n in 1..20 {
+        announce(&mut rig, n);
+    }
+    assert_eq!(rig.wrong(1..20), 0);
+}
+
+#[test]
+fn who_is_late_is_not_absent() {
+    // Our uplink was gone when ten had answered; nobody has failed by then.
+    others_do_not_go_to(|report| {
+        report.closest.truncate(10);
+        report.groups.truncate(10);
+        report.progress = Progress { asked: 20, answered: 10, ..Progress::default() };
+    });
+}
+
+#[test]
+fn a_crowd_does_not_make_few_servers_many() {
+    // Five of the twenty are of one group, so that eighteen count.
+    others_do_not_go_to(|report| {
+        report.groups[..5].fill(Some(IpGroup::V4Class(60)));
+        report.progress = Progress { asked: 50, answered: 25, failed: 20, ..Progress::default() };
+    });
+}
+
+#[test]
+fn a_lookup_that_might_not_ask_more_says_nothing_of_others() {
+    others_do_not_go_to(|report| {
+        report.closest.truncate(10);
+        report.groups.truncate(10);
+        report.progress = Progress { asked: 200, answered: 190, ..Progress::default() };
+    });
 }
 
 #[test]

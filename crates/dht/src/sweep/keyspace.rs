@@ -171,11 +171,11 @@ impl Known {
         }
     }
 
-    /// How many of these count.
-    fn counted(&self, servers: &[Arc<Server>]) -> usize {
+    /// Whether fewer than k of these count.
+    pub(super) fn are_few(&self, servers: &[Arc<Server>]) -> bool {
         let mut crowd = Crowd::new(self.group_max);
         servers.iter().for_each(|server| crowd.add(server.group));
-        crowd.counted()
+        crowd.counted() < self.k
     }
 
     /// Of servers, nearest first, those until k count.
@@ -193,7 +193,7 @@ impl Known {
     /// A look-up ended with these as the closest, nearest first. Fewer than k
     /// that count means that there are no more.
     pub(super) fn learn(&mut self, target: &Key, closest: &[Arc<Server>], now: Instant) {
-        let all = self.counted(closest) < self.k;
+        let all = self.are_few(closest);
         let furthest = closest.last().filter(|_| !all);
         let shared = furthest.map_or(0, |furthest| target.common_prefix(&furthest.key));
         let shared = u32::try_from(shared).unwrap_or(u32::MAX);
@@ -265,7 +265,7 @@ impl Known {
         };
         let mut prefix = piece.prefix;
         let mut servers = piece.servers.clone();
-        while self.counted(&servers) < self.k && prefix.depth > 0 {
+        while self.are_few(&servers) && prefix.depth > 0 {
             if let Err(gap) = self.collect(&prefix.sibling(), &mut servers) {
                 return Neighbours::Unknown(gap);
             }

@@ -231,10 +231,13 @@ impl Sweep {
         self.reach.pause = self.config.stall_min;
         let closest = report.closest.iter().zip(&report.groups);
         let servers: Vec<_> = closest.map(|(info, group)| Server::new(info.clone(), *group)).collect();
+        let progress = report.progress;
+        // Who was late, or never asked, may be closer than any that answered.
+        let silent = progress.asked.saturating_sub(progress.answered);
+        let whole = report.end == End::Complete && (progress.asked as usize) < self.config.asked_max;
         // Few servers are a small network, or a large one out of reach.
-        let few =
-            servers.len() < self.config.replication && report.progress.failed >= report.progress.answered;
-        if report.end == End::Complete && !few {
+        let out_of_reach = self.known.are_few(&servers) && silent >= progress.answered;
+        if whole && !out_of_reach {
             self.known.learn(&target.key, &servers, now.instant);
         } else {
             self.known.learned_nothing();

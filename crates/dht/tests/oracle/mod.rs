@@ -54,6 +54,8 @@ pub(crate) struct Rig {
     pub(crate) outage: bool,
     /// Look-ups end before the closest are known for certain.
     pub(crate) vague: bool,
+    /// What is not as it should be in the report of a look-up.
+    pub(crate) bend: Option<fn(&mut Report)>,
     /// The owner's keys, if it keeps them.
     pub(crate) owned: BTreeMap<Key, u32>,
     pub(crate) busiest: usize,
@@ -89,6 +91,7 @@ impl Rig {
             dead: BTreeSet::new(),
             outage: false,
             vague: false,
+            bend: None,
             owned: BTreeMap::new(),
             busiest: 0,
             telling: 0,
@@ -178,7 +181,7 @@ impl Rig {
     fn report(&self, key: &Key) -> Report {
         let closest = if self.outage { Vec::new() } else { self.closest(key) };
         let answered = u32::try_from(closest.len()).unwrap();
-        Report {
+        let mut report = Report {
             end: match (self.outage, self.vague) {
                 (true, _) => End::NoPeers,
                 (false, true) => End::OutOfTime,
@@ -190,7 +193,9 @@ impl Rig {
             hops: 3,
             stored: 0,
             took: Duration::from_secs(2),
-        }
+        };
+        self.bend.into_iter().for_each(|bend| bend(&mut report));
+        report
     }
 
     pub(crate) fn run_for(&mut self, span: Duration) {
