@@ -336,10 +336,13 @@ pub struct SweepConfig {
     pub asked_max: usize,
     /// The owner has keys, too, which are not held here; it is asked for the next ones.
     pub listed: bool,
-    /// Keys held, of 72 bytes and a third more for the map. A judgement: 100 MB.
+    /// Keys held, of 72 bytes and a third more for the map, and of 32 more each
+    /// while it waits to be announced out of turn, which all may. A judgement:
+    /// 100 MB, and 45 if all are new.
     pub keys_max: usize,
-    /// Keys that are new, and as many that failed, that wait to be announced
-    /// out of turn. More wait for the turn of their region.
+    /// Keys of the owner's that are new, and as many that failed, that wait to be
+    /// announced out of turn. More new ones are not taken; more that failed are
+    /// put off until their turn ([`crate::sweep::Stats::put_off`]).
     pub waiting_max: usize,
     /// Keys of one job. A judgement: with 20 servers each, 2 MB; and what a
     /// network of few servers is told at once.

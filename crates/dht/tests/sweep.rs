@@ -322,6 +322,67 @@ fn a_lookup_that_might_not_ask_more_says_nothing_of_others() {
     });
 }
 
+/// A sweep with room for ten of the owner's keys that wait, all of it taken.
+fn full(servers: u32) -> Rig {
+    let config = SweepConfig { listed: true, waiting_max: 10, ..SweepConfig::default() };
+    let mut rig = Rig::new(servers, config);
+    for n in 0..10 {
+        rig.owned.insert(Key::of(&multihash(n)), n);
+        rig.act(|sweep, now| sweep.announce_listed(&multihash(n), now)).unwrap();
+    }
+    let refused = rig.act(|sweep, now| sweep.announce_listed(&multihash(10), now));
+    assert_eq!(refused, Err(SweepError::Full));
+    rig
+}
+
+#[test]
+fn a_single_key_finds_room_among_many() {
+    let mut rig = full(100);
+    let told = |rig: &Rig| rig.sweep.is_told(&multihash(50));
+    rig.act(|sweep, now| sweep.announce(&multihash(50), now)).unwrap();
+    assert!(!told(&rig), "it is not told before anybody was");
+    // Nobody takes anything: it has failed, and others have taken all room since.
+    rig.dead = (0..100).collect();
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig.run_for(MINUTE);
+    for n in 10..20 {
+        rig.act(|sweep, now| sweep.set_online(false, now));
+        rig.act(|sweep, now| sweep.announce_listed(&multihash(n), now)).unwrap();
+    }
+    rig.act(|sweep, now| sweep.announce(&multihash(50), now)).unwrap();
+    assert!(!told(&rig));
+    // A look-up that finds nobody puts it back.
+    rig.outage = true;
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig.run_for(MINUTE);
+    assert!(!told(&rig));
+    rig.outage = false;
+    rig.dead.clear();
+    rig.run_for(10 * MINUTE);
+    assert!(told(&rig));
+    assert_eq!(rig.wrong(50..51), 0);
+}
+
+#[test]
+fn what_is_put_off_is_not_said_to_be_told() {
+    let mut rig = full(100);
+    for n in 10..1_000 {
+        rig.owned.insert(Key::of(&multihash(n)), n);
+    }
+    // In their turn nobody takes anything of most.
+    rig.dead = (0..100).collect();
+    rig.act(|sweep, now| sweep.set_online(true, now));
+    rig.run_for(21 * HOUR);
+    let stats = rig.sweep.stats(rig.clock());
+    assert!(stats.waiting > 900 && stats.put_off > 800, "{stats:?}");
+    rig.dead.clear();
+    rig.run_for(INTERVAL);
+    assert_eq!(rig.wrong(0..1_000), 0);
+    rig.run_for(2 * INTERVAL);
+    let stats = rig.sweep.stats(rig.clock());
+    assert_eq!((stats.waiting, stats.put_off), (0, 0));
+}
+
 #[test]
 fn keys_come_go_and_are_bounded() {
     let config = SweepConfig { keys_max: 50, waiting_max: 10, ..SweepConfig::default() };
@@ -333,7 +394,7 @@ fn keys_come_go_and_are_bounded() {
     assert_eq!(rig.act(|sweep, now| sweep.announce(&multihash(7), now)), Ok(false));
     assert_eq!(rig.act(|sweep, now| sweep.insert(&[0; 81], now)), Err(SweepError::Multihash(81)));
     let stats = rig.sweep.stats(rig.clock());
-    assert_eq!((stats.keys, stats.waiting), (50, 10));
+    assert_eq!((stats.keys, stats.waiting), (50, 50), "each of them was taken, and waits");
     for n in 0..25 {
         assert!(rig.sweep.remove(&multihash(n)));
     }

@@ -124,11 +124,6 @@ impl Keys {
         taken
     }
 
-    /// Whether a key may still be one to announce: what the owner has it alone knows.
-    pub(super) fn may_have(&self, key: &Key) -> bool {
-        self.listing.is_some() || self.held.contains_key(key)
-    }
-
     /// Forgets what was listed: the position was moved.
     pub(super) fn rewind(&mut self) {
         if let Some(listing) = &mut self.listing {
@@ -151,10 +146,21 @@ impl Listing {
         self.ahead.remove(key)
     }
 
-    /// The owner has a new key; of interest if it lies in what was listed.
-    pub(super) fn note(&mut self, key: Key, hash: Multihash) {
-        if self.complete || self.until.is_some_and(|until| key <= until) {
-            self.ahead.insert(key, hash);
+    /// The owner has a new key; of interest if it lies in what was listed and
+    /// its turn is still to come, where `next` is the first whose is. Of more
+    /// than `max` the last are forgotten, to be listed again.
+    pub(super) fn note(&mut self, key: Key, hash: Multihash, next: &Key, max: usize) {
+        let listed = self.complete || self.until.is_some_and(|until| key <= until);
+        if key < *next || !listed {
+            return;
+        }
+        self.ahead.insert(key, hash);
+        if self.ahead.len() > max {
+            self.ahead.pop_last();
+            self.until = self.ahead.last_key_value().map(|(key, _)| *key);
+            self.complete = false;
+            // The answer to that would leave out what lies before it.
+            self.asked = None;
         }
     }
 
@@ -207,7 +213,7 @@ mod tests {
         assert_eq!(keys.take(&zero, u64::MAX, 2), sorted[..2]);
         // A new key is taken up only where listing has been.
         let (behind, hash) = sorted[4].clone();
-        keys.listing.as_mut().unwrap().note(behind, hash);
+        keys.listing.as_mut().unwrap().note(behind, hash, &zero, 9);
         let from = sorted[1].0.successor().unwrap();
         assert_eq!(keys.take(&from, u64::MAX, 9), sorted[2..3]);
         assert_eq!(keys.next(&from), Next::Ask);
@@ -216,6 +222,34 @@ mod tests {
         listing.extend(asked, sorted[3..].iter().cloned(), true);
         assert_eq!(keys.take(&asked, u64::MAX, 9), sorted[3..]);
         assert_eq!(keys.next(&asked), Next::End);
+    }
+
+    #[test]
+    fn new_keys_are_noted_only_for_a_turn_that_comes_and_only_some() {
+        let mut sorted: Vec<_> = (0..12).map(hash).collect();
+        sorted.sort_by_key(|(key, _)| *key);
+        let zero = Key::from_bytes([0; 32]);
+        let mut keys = Keys::new(true);
+        keys.listing.as_mut().unwrap().extend(zero, sorted[10..11].iter().cloned(), true);
+        let from = sorted[2].0;
+        let note = |keys: &mut Keys, n: usize| {
+            let (key, hash) = sorted[n].clone();
+            keys.listing.as_mut().unwrap().note(key, hash, &from, 4);
+        };
+        (0..2).for_each(|n| note(&mut keys, n));
+        assert_eq!(keys.listing.as_ref().unwrap().ahead.len(), 1, "their turn was");
+        (2..5).for_each(|n| note(&mut keys, n));
+        assert_eq!(keys.take(&from, u64::MAX, 2), sorted[2..4], "its turn is the next one's");
+        // There is room for so many; what is behind them is to be listed again.
+        (5..10).for_each(|n| note(&mut keys, n));
+        let listing = keys.listing.as_mut().unwrap();
+        assert_eq!(listing.ahead.len(), 4);
+        let from = sorted[4].0;
+        assert_eq!(keys.take(&from, u64::MAX, 9), sorted[4..8]);
+        let from = sorted[7].0.successor().unwrap();
+        assert_eq!((keys.next(&from), keys.listing.as_ref().unwrap().resume_at(&from)), (Next::Ask, from));
+        keys.listing.as_mut().unwrap().extend(from, sorted[8..].iter().cloned(), true);
+        assert_eq!(keys.take(&from, u64::MAX, 9), sorted[8..]);
     }
 
     #[test]

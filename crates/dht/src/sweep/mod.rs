@@ -20,6 +20,7 @@ mod keys;
 mod keyspace;
 mod output;
 mod schedule;
+mod waiting;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,6 +38,7 @@ use keyspace::{Known, Prefix};
 pub use output::{Output, Stats, SweepError, TaskId, Timer};
 pub use schedule::Cursor;
 use schedule::Schedule;
+use waiting::Waiting;
 
 /// The provide sweep as a state machine.
 ///
@@ -50,11 +52,14 @@ pub struct Sweep {
     config: SweepConfig,
     keys: Keys,
     /// Announced as soon as possible: new ones, and what is tried again.
-    soon: KeyMap,
+    soon: Waiting,
     /// What failed.
-    later: KeyMap,
+    later: Waiting,
     /// Of these, and of those on their way again, what somebody was told of.
     thin: BTreeSet<Key>,
+    /// Keys of the owner's that failed and had no room in `later`, in this cycle
+    /// and in the one before: nobody is told of them before their turn.
+    put_off: [usize; 2],
     schedule: Schedule,
     /// When the machine was last driven.
     seen: Now,
@@ -84,9 +89,10 @@ impl Sweep {
     pub fn new(config: SweepConfig, seed: u64, now: Now) -> Self {
         Self {
             keys: Keys::new(config.listed),
-            soon: KeyMap::new(),
-            later: KeyMap::new(),
+            soon: Waiting::default(),
+            later: Waiting::default(),
             thin: BTreeSet::new(),
+            put_off: [0; 2],
             schedule: Schedule::new(config.interval, config.catch_up, now),
             seen: now,
             known: Known::new(config.replication.max(1), config.closest_group_max, config.reuse_for),
@@ -108,15 +114,14 @@ impl Sweep {
     /// See [`SweepError`].
     pub fn announce(&mut self, multihash: &[u8], now: Now) -> Result<bool, SweepError> {
         let (key, hash) = self.admit(multihash)?;
-        let new = self.keys.held.insert(key, hash.clone()).is_none();
-        if self.soon.contains_key(&key) {
+        let new = self.keys.held.insert(key, hash).is_none();
+        if self.soon.contains(&key) {
             return Ok(new);
         }
-        let room = self.soon.len() < self.config.waiting_max;
         // One that failed is tried again now, not when its time comes.
-        let failed = self.later.remove(&key).is_some();
-        if room && (new || failed) {
-            self.soon.insert(key, hash);
+        let failed = self.later.remove(&key);
+        if new || failed {
+            self.soon.insert_held(key);
         }
         self.pump(now);
         Ok(new)
@@ -138,17 +143,18 @@ impl Sweep {
     pub fn announce_listed(&mut self, multihash: &[u8], now: Now) -> Result<(), SweepError> {
         let hash = Multihash::new(multihash).ok_or(SweepError::Multihash(multihash.len()))?;
         let key = Key::of(multihash);
-        if self.soon.contains_key(&key) {
+        if self.soon.contains(&key) {
             return Ok(());
         }
-        if self.soon.len() >= self.config.waiting_max {
+        if self.soon.listed() >= self.config.waiting_max {
             return Err(SweepError::Full);
         }
         if let Some(listing) = &mut self.keys.listing {
-            listing.note(key, hash.clone());
+            // Twice what one answer adds.
+            listing.note(key, hash.clone(), self.schedule.next(), 2 * self.config.job_keys);
         }
         self.later.remove(&key);
-        self.soon.insert(key, hash);
+        self.soon.insert_listed(key, hash);
         self.pump(now);
         Ok(())
     }
@@ -178,7 +184,7 @@ impl Sweep {
     /// themselves. Says whether it was known.
     pub fn remove(&mut self, multihash: &[u8]) -> bool {
         let key = Key::of(multihash);
-        let waited = self.soon.remove(&key).is_some() | self.later.remove(&key).is_some();
+        let waited = self.soon.remove(&key) | self.later.remove(&key);
         self.thin.remove(&key);
         let ahead = self.keys.listing.as_mut().and_then(|listing| listing.remove(&key));
         self.keys.held.remove(&key).is_some() | ahead.is_some() | waited
@@ -202,7 +208,7 @@ impl Sweep {
         if let Some(told) = self.work.soon_told(&key) {
             return told;
         }
-        let waits = self.soon.contains_key(&key) || self.later.contains_key(&key);
+        let waits = self.soon.contains(&key) || self.later.contains(&key);
         !waits && self.keys.held.contains_key(&key)
     }
 
@@ -304,12 +310,14 @@ impl Sweep {
             Next::Ask => self.schedule.lag(self.schedule.next(), now.unix),
             Next::End => Duration::ZERO,
         };
+        let put_off = self.put_off.iter().sum::<usize>();
         Stats {
             lag,
             keys: self.keys.held.len() + self.keys.listed,
             overdue,
-            waiting: (self.soon.len() + self.later.len() + self.work.soon_keys())
+            waiting: (self.soon.len() + self.later.len() + self.work.soon_keys() + put_off)
                 .saturating_sub(self.thin.len()),
+            put_off,
             thin: self.thin.len(),
             next_due: self.timers.deadline(&Timer::Turn),
             ..self.stats

@@ -78,8 +78,13 @@ pub struct Stats {
     /// Keys announced in their turn since this cycle began.
     pub announced: u64,
     /// New keys that are not announced yet, and those that nobody could be told
-    /// of.
+    /// of, with those that are put off.
     pub waiting: usize,
+    /// Keys of the owner's that nobody could be told of, and that are not tried
+    /// again before their turn as too many are
+    /// ([`crate::SweepConfig::waiting_max`]): in this cycle and the last one,
+    /// so that their turn has come when they are counted no more.
+    pub put_off: usize,
     /// Keys that fewer than half of their servers could be told of, and that are
     /// tried again: they can be found, as long as these servers stay.
     pub thin: usize,

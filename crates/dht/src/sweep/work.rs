@@ -117,16 +117,11 @@ impl Sweep {
 
     /// New keys, and what is tried again.
     fn begin_soon(&mut self) -> bool {
-        let Some((&first, _)) = self.soon.first_key_value().filter(|_| self.has_room(Class::Soon)) else {
+        let Some(first) = self.soon.first().filter(|_| self.has_room(Class::Soon)) else {
             return false;
         };
         let (last, max) = self.extent(&first, 0);
-        let mut taken = Vec::new();
-        while taken.len() < max
-            && let Some(entry) = self.soon.first_entry().filter(|entry| position(entry.key()) <= last)
-        {
-            taken.push(entry.remove_entry());
-        }
+        let taken = self.soon.take(last, max, &self.keys.held);
         self.begin(Class::Soon, taken);
         true
     }
@@ -148,7 +143,7 @@ impl Sweep {
                 let Some((end, _)) = taken.last() else { return false };
                 self.schedule.begun(&first, end, now.instant);
                 // What is being announced because it is new is not once more.
-                taken.retain(|(key, _)| !self.soon.contains_key(key) && !self.work.is_soon(key));
+                taken.retain(|(key, _)| !self.soon.contains(key) && !self.work.is_soon(key));
                 if !taken.is_empty() {
                     self.begin(Class::Turn, taken);
                 }
@@ -194,6 +189,7 @@ impl Sweep {
         self.keys.rewind();
         self.schedule.wrap();
         self.stats.announced = 0;
+        self.put_off = [0, self.put_off[0]];
         self.retry = self.config.retry_min;
         true
     }
@@ -257,10 +253,9 @@ impl Sweep {
             self.keys.rewind();
             return;
         }
+        // Also if others have taken their places meanwhile: they are few.
         for (key, wire, _) in job.into_results() {
-            if self.keys.may_have(&key) && self.soon.len() < self.config.waiting_max {
-                self.soon.extend(Multihash::new(&wire).map(|hash| (key, hash)));
-            }
+            self.soon.put(key, &wire, &self.keys);
         }
     }
 
@@ -327,14 +322,14 @@ impl Sweep {
                 continue;
             }
             self.stats.keys_failed += 1;
-            let wanted = self.keys.may_have(&key);
-            if let Some(hash) = Multihash::new(&wire).filter(|_| wanted)
-                && self.later.len() < self.config.waiting_max
-            {
-                self.later.insert(key, hash);
-                if told == Told::Some {
-                    self.thin.insert(key);
-                }
+            let held = self.keys.held.contains_key(&key);
+            if !held && self.later.listed() >= self.config.waiting_max && !self.later.contains(&key) {
+                self.put_off[0] += usize::from(told == Told::Nobody);
+                continue;
+            }
+            self.later.put(key, &wire, &self.keys);
+            if told == Told::Some && self.later.contains(&key) {
+                self.thin.insert(key);
             }
         }
         if self.later.is_empty() && self.soon.is_empty() {
