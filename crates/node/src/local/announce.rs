@@ -8,6 +8,7 @@
 
 mod blocks;
 mod lister;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use peerage_store::{PinKind, RootEntry, RootKind, Store};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::find::place_of;
 use crate::api::{Event, Failure, Kind, NoticeKind, Place, Provide};
@@ -36,16 +38,13 @@ const FILE_MAX: u64 = 64 << 20;
 /// is lost is told again, which costs little.
 const REMEMBER_EVERY: Duration = Duration::from_secs(300);
 
-/// How soon a DAG is looked at again of which a part could not be read.
-const RETRY: Duration = Duration::from_secs(600);
-
 /// Announces while it runs.
 pub(super) struct Announcer<'a> {
     peer: &'a Peer,
     provide: Provide,
     held: BTreeMap<Cid, Announcing>,
     whole: Option<Whole>,
-    /// Roots of which all is told that is to be, as far as it could be read.
+    /// Roots of which all is told that is to be.
     roots: BTreeSet<Cid>,
     /// Roots that an earlier run told a DHT of.
     known: BTreeMap<Place, BTreeSet<Cid>>,
@@ -58,9 +57,11 @@ struct Whole {
     roots: watch::Sender<Vec<RootEntry>>,
     /// For the task that tells of new ones, and what it has told of.
     new: mpsc::UnboundedSender<lister::New>,
-    told: mpsc::UnboundedReceiver<(Cid, bool)>,
+    told: mpsc::UnboundedReceiver<lister::Told>,
     /// Those that it was given and has not told of yet.
     telling: BTreeSet<Cid>,
+    /// Those of which it could not tell all.
+    unread: unread::Unread,
     _tasks: JoinSet<()>,
 }
 
@@ -72,7 +73,8 @@ impl Whole {
         let mut tasks = JoinSet::new();
         tasks.spawn(lister::list(peer.clone(), listed));
         tasks.spawn(lister::tell(peer.clone(), asked, telling));
-        Self { roots, new, told, telling: BTreeSet::new(), _tasks: tasks }
+        let (telling, unread) = (BTreeSet::new(), unread::Unread::default());
+        Self { roots, new, told, telling, unread, _tasks: tasks }
     }
 }
 
@@ -116,25 +118,20 @@ impl<'a> Announcer<'a> {
     /// Follows the roots of the repository, for ever.
     pub(super) async fn run(&mut self, out: &Sink) {
         let mut changes = self.peer.root_changes();
-        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + REMEMBER_EVERY, REMEMBER_EVERY);
+        let mut tick = tokio::time::interval_at(Instant::now() + REMEMBER_EVERY, REMEMBER_EVERY);
         loop {
             changes.mark_unchanged();
-            self.follow(out).await;
-            let mut again = None;
+            let looked = Instant::now();
+            self.follow(looked, out).await;
             loop {
+                let again = self.whole.as_ref().and_then(|whole| whole.unread.next(looked));
                 tokio::select! {
                     changed = changes.changed() => match changed {
                         Ok(()) => break,
                         // The peer has stopped.
                         Err(_) => std::future::pending().await,
                     },
-                    (root, whole) = self.told() => {
-                        if whole {
-                            self.roots.extend(root);
-                        } else {
-                            again.get_or_insert_with(|| tokio::time::Instant::now() + RETRY);
-                        }
-                    }
+                    told = self.told() => self.note(told),
                     () = at(again) => break,
                     _ = tick.tick() => self.remember().await,
                 }
@@ -142,21 +139,37 @@ impl<'a> Announcer<'a> {
         }
     }
 
-    /// The next root of which all blocks were told, unless it is gone by now,
-    /// and whether they could be read.
-    async fn told(&mut self) -> (Option<Cid>, bool) {
+    /// The next root of which was told.
+    async fn told(&mut self) -> lister::Told {
         if let Some(whole) = &mut self.whole
-            && let Some((root, read)) = whole.told.recv().await
+            && let Some(told) = whole.told.recv().await
         {
-            whole.telling.remove(&root);
-            let is_listed = whole.roots.borrow().iter().any(|entry| entry.root.cid == root);
-            return (Some(root).filter(|_| is_listed), read);
+            return told;
         }
         std::future::pending().await
     }
 
+    /// What came of telling of a root, unless it is gone by now.
+    fn note(&mut self, told: lister::Told) {
+        let Some(whole) = &mut self.whole else { return };
+        whole.telling.remove(&told.cid);
+        let listed = whole.roots.borrow();
+        let same = listed.iter().filter(|entry| entry.root.cid == told.cid);
+        let Some(id) = same.map(|entry| entry.id).max_by_key(|id| *id == told.root) else { return };
+        drop(listed);
+        match told.partly {
+            None => {
+                whole.unread.remove(told.root);
+                self.roots.insert(told.cid);
+            }
+            Some(blocks) if id == told.root => whole.unread.put(id, blocks, Instant::now()),
+            // It was removed and added again: its blocks may be others.
+            Some(_) => whole.unread.put(id, blocks::Met::default(), Instant::now()),
+        }
+    }
+
     /// Announces what is to be announced now, and nothing else.
-    async fn follow(&mut self, out: &Sink) {
+    async fn follow(&mut self, now: Instant, out: &Sink) {
         let (singles, roots) = list(self.peer.store(), self.provide);
         self.held.retain(|cid, _| singles.contains(cid));
         let listed: BTreeSet<Cid> = roots.iter().map(|root| root.root.cid).collect();
@@ -173,18 +186,20 @@ impl<'a> Announcer<'a> {
                 Err(error) => self.tell_of_trouble(&error.to_string(), out).await,
             }
         }
-        self.follow_whole(roots);
+        self.follow_whole(roots, now);
     }
 
     /// Has the blocks of these roots listed, and those of new ones told.
-    fn follow_whole(&mut self, roots: Vec<RootEntry>) {
+    fn follow_whole(&mut self, roots: Vec<RootEntry>, now: Instant) {
+        let Some(whole) = &self.whole else { return };
         let new = roots.iter().filter(|root| {
             let cid = root.root.cid;
-            let telling = self.whole.as_ref().is_some_and(|whole| whole.telling.contains(&cid));
-            !telling && !self.roots.contains(&cid)
+            !whole.telling.contains(&cid) && !self.roots.contains(&cid) && !whole.unread.waits(root.id, now)
         });
-        let new: Vec<lister::New> = new.map(|root| (root.clone(), self.knowing(&root.root.cid))).collect();
+        let new: Vec<(RootEntry, Vec<Network>)> =
+            new.map(|root| (root.clone(), self.knowing(&root.root.cid))).collect();
         let Some(whole) = &mut self.whole else { return };
+        whole.unread.retain(&roots.iter().map(|root| root.id).collect());
         // First, or what is told now would not be known to be listed.
         whole.roots.send_if_modified(|before| {
             let ids = |roots: &[RootEntry]| roots.iter().map(|root| root.id).collect::<Vec<_>>();
@@ -196,7 +211,10 @@ impl<'a> Announcer<'a> {
             let cid = root.root.cid;
             if known.len() == NETWORKS.len() {
                 self.roots.insert(cid);
-            } else if whole.new.send((root, known)).is_ok() {
+                continue;
+            }
+            let before = whole.unread.begin(root.id);
+            if whole.new.send(lister::New { root, known, before }).is_ok() {
                 whole.telling.insert(cid);
             }
         }
@@ -294,7 +312,7 @@ fn write(path: &std::path::Path, memory: &Memory) -> io::Result<()> {
 }
 
 /// At that time, or never.
-async fn at(time: Option<tokio::time::Instant>) {
+async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,

@@ -32,43 +32,65 @@ impl Stop {
     }
 }
 
-/// Which blocks of a root were met: a bit for each.
-struct Met<'a> {
-    set: &'a RootSet,
-    bits: Vec<u64>,
-}
+/// Blocks of a root that were met: a bit for each, in the order of its set.
+#[derive(Debug, Default)]
+pub(super) struct Met(Vec<u64>);
 
-impl<'a> Met<'a> {
-    fn new(set: &'a RootSet) -> Self {
+impl Met {
+    fn none_of(set: &RootSet) -> Self {
         let words = usize::try_from(set.len().div_ceil(64)).unwrap_or(usize::MAX);
-        Self { set, bits: vec![0; words] }
+        Self(vec![0; words])
+    }
+
+    const fn bit(at: u64) -> u64 {
+        1 << (at % 64)
     }
 
     /// True if it is met for the first time.
-    fn meet(&mut self, cid: &Cid) -> bool {
-        let Some(at) = self.set.position(cid.hash()) else { return false };
-        let Some(word) = usize::try_from(at / 64).ok().and_then(|word| self.bits.get_mut(word)) else {
-            return false;
-        };
-        let bit = 1 << (at % 64);
-        std::mem::replace(word, *word | bit) & bit == 0
+    fn meet(&mut self, at: u64) -> bool {
+        let word = usize::try_from(at / 64).ok().and_then(|word| self.0.get_mut(word));
+        word.is_some_and(|word| std::mem::replace(word, *word | Self::bit(at)) & Self::bit(at) == 0)
+    }
+
+    fn has(&self, at: u64) -> bool {
+        let word = usize::try_from(at / 64).ok().and_then(|word| self.0.get(word));
+        word.is_some_and(|word| word & Self::bit(at) != 0)
+    }
+
+    /// Those of another walk through the same root, too.
+    fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
     }
 }
 
-/// Passes each block of a root to `take`, once; false if some could not be read.
+/// Passes each block of a root to `take`, once.
 pub(super) fn each(
     store: &Store,
     root: &RootEntry,
+    take: impl FnMut(Cid) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    each_but(&Met::default(), store, root, take).map_continue(drop)
+}
+
+/// Passes each block of a root to `take`, once, but not those of `before`. If some
+/// could not be read, those that were passed by now.
+pub(super) fn each_but(
+    before: &Met,
+    store: &Store,
+    root: &RootEntry,
     mut take: impl FnMut(Cid) -> ControlFlow<()>,
-) -> ControlFlow<(), bool> {
-    let Some(set) = &root.set else { return ControlFlow::Continue(false) };
-    let (mut met, mut whole) = (Met::new(set), true);
+) -> ControlFlow<(), Option<Met>> {
+    let Some(set) = &root.set else { return ControlFlow::Continue(Some(Met::default())) };
+    let (mut met, mut whole) = (Met::none_of(set), true);
     let mut walk = Walk::new(root.root.cid);
     while let Some(visit) = walk.next() {
-        if hash::inline(&visit.cid).is_some() || !met.meet(&visit.cid) {
+        if hash::inline(&visit.cid).is_some() {
             continue;
         }
-        take(visit.cid)?;
+        let Some(at) = set.position(visit.cid.hash()).filter(|at| met.meet(*at)) else { continue };
+        if !before.has(at) {
+            take(visit.cid)?;
+        }
         if visit.leaf {
             continue;
         }
@@ -78,7 +100,8 @@ pub(super) fn each(
         };
         whole &= entered;
     }
-    ControlFlow::Continue(whole)
+    met.add(before);
+    ControlFlow::Continue(Some(met).filter(|_| !whole))
 }
 
 /// The next keys from somewhere on.
@@ -145,6 +168,20 @@ mod tests {
 
     use super::*;
 
+    fn kept(cid: Cid) -> Root {
+        Root {
+            cid,
+            kind: RootKind::Kept,
+            path: None,
+            name: String::new(),
+            announce: true,
+            keep: true,
+            size: 0,
+            tree: None,
+            added: 0,
+        }
+    }
+
     /// A store with a folder of so many files, and a second root that has the
     /// first half of them.
     fn store(files: u32) -> (tempfile::TempDir, Store, Vec<Cid>) {
@@ -169,18 +206,7 @@ mod tests {
             for node in built.blocks {
                 put(node.cid, &node.data);
             }
-            let root = Root {
-                cid: built.cid,
-                kind: RootKind::Kept,
-                path: None,
-                name: String::new(),
-                announce: true,
-                keep: true,
-                size: 0,
-                tree: None,
-                added: 0,
-            };
-            store.add_root(&root, &set).unwrap();
+            store.add_root(&kept(built.cid), &set).unwrap();
         }
         (folder, store, all)
     }
@@ -218,6 +244,53 @@ mod tests {
         }
         assert_eq!(listed, expected.into_iter().collect::<Vec<_>>());
         assert_eq!(walks, 4);
+    }
+
+    #[test]
+    fn what_was_passed_is_not_passed_again_when_the_rest_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path(), Config::default()).unwrap();
+        let (profile, set) = (Profile::default(), store.root_set_builder());
+        let mut inner = DirectoryBuilder::new(&profile);
+        let mut outer = DirectoryBuilder::new(&profile);
+        let mut files = Vec::new();
+        for n in 0..5u8 {
+            let payload = [n; 50];
+            let leaf = Leaf::new(&profile, &payload);
+            store.put_block(leaf.cid.hash(), &payload).unwrap();
+            set.insert(leaf.cid.hash()).unwrap();
+            // Those of the first three are met in both folders.
+            inner.add(&format!("{n}"), leaf.cid, 50).unwrap();
+            if n < 3 {
+                outer.add(&format!("{n}"), leaf.cid, 50).unwrap();
+            }
+            files.push(leaf.cid);
+        }
+        let inner = inner.finish().unwrap();
+        outer.add("inner", inner.cid, 250).unwrap();
+        let outer = outer.finish().unwrap();
+        store.put_block(outer.cid.hash(), &outer.blocks[0].data).unwrap();
+        set.insert(inner.cid.hash()).unwrap();
+        set.insert(outer.cid.hash()).unwrap();
+        let cid = outer.cid;
+        store.add_root(&kept(cid), &set).unwrap();
+        let root = store.roots().remove(0);
+        let walk = |before: &Met| {
+            let mut passed = BTreeSet::new();
+            let left = each_but(before, &store, &root, |cid| {
+                assert!(passed.insert(cid), "{cid} twice");
+                ControlFlow::Continue(())
+            });
+            (passed, left.continue_value().unwrap())
+        };
+        // The inner folder cannot be read yet.
+        let (passed, told) = walk(&Met::default());
+        assert_eq!(passed, [files[0], files[1], files[2], outer.cid, inner.cid].into());
+        let (passed, told) = walk(&told.unwrap());
+        assert_eq!(passed, [].into());
+        store.put_block(inner.cid.hash(), &inner.blocks[0].data).unwrap();
+        let (passed, told) = walk(&told.unwrap());
+        assert_eq!((passed, told.is_none()), ([files[3], files[4]].into(), true));
     }
 
     #[test]

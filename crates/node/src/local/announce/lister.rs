@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use peerage_content::Cid;
 use peerage_peer::{Network, Peer};
-use peerage_store::RootEntry;
+use peerage_store::{RootEntry, RootId};
 use tokio::sync::{mpsc, watch};
 
-use super::blocks::{self, Stop, WINDOW, Window};
+use super::blocks::{self, Met, Stop, WINDOW, Window};
 
 /// Blocks that are told of together, and as many that wait for that.
 const BATCH: usize = 1024;
@@ -58,21 +58,34 @@ fn count(roots: &[RootEntry]) -> usize {
     usize::try_from(blocks).unwrap_or(usize::MAX)
 }
 
-/// A root to tell of, and which DHTs know it already.
-pub(super) type New = (RootEntry, Vec<Network>);
+/// A root to tell of.
+pub(super) struct New {
+    pub(super) root: RootEntry,
+    /// The DHTs that know it already.
+    pub(super) known: Vec<Network>,
+    /// Blocks of which was told when others could not be read.
+    pub(super) before: Met,
+}
 
-/// Tells of each root's blocks, and then that it is done, and whether all of
-/// them could be read.
+/// A root of which was told.
+pub(super) struct Told {
+    pub(super) root: RootId,
+    pub(super) cid: Cid,
+    /// Of which blocks, if the others could not be read.
+    pub(super) partly: Option<Met>,
+}
+
+/// Tells of each root's blocks, and then that it is done.
 pub(super) async fn tell(
     peer: Peer,
     mut new: mpsc::UnboundedReceiver<New>,
-    told: mpsc::UnboundedSender<(Cid, bool)>,
+    told: mpsc::UnboundedSender<Told>,
 ) {
-    while let Some((root, known)) = new.recv().await {
-        let cid = root.root.cid;
+    while let Some(New { root, known, before }) = new.recv().await {
+        let (id, cid) = (root.id, root.root.cid);
         let (batches, mut read) = mpsc::channel::<Vec<Cid>>(1);
         let store = peer.store().clone();
-        let walk = tokio::task::spawn_blocking(move || walk(&store, &root, &batches));
+        let walk = tokio::task::spawn_blocking(move || walk(&store, &root, &before, &batches));
         while let Some(batch) = read.recv().await {
             let mut rest = &batch[..];
             loop {
@@ -83,17 +96,24 @@ pub(super) async fn tell(
                 tokio::time::sleep(FULL).await;
             }
         }
-        let whole = walk.await.unwrap_or(false);
-        if told.send((cid, whole)).is_err() {
+        // Without a result, which is a panic, nothing of it is known to be told.
+        let partly = walk.await.unwrap_or_else(|_| Some(Met::default()));
+        if told.send(Told { root: id, cid, partly }).is_err() {
             return;
         }
     }
 }
 
-/// Blocks the thread; ends early when nobody takes what it reads.
-fn walk(store: &peerage_store::Store, root: &RootEntry, batches: &mpsc::Sender<Vec<Cid>>) -> bool {
+/// As [`blocks::each_but`]. Blocks the thread; ends early when nobody takes what it
+/// reads.
+fn walk(
+    store: &peerage_store::Store,
+    root: &RootEntry,
+    before: &Met,
+    batches: &mpsc::Sender<Vec<Cid>>,
+) -> Option<Met> {
     let mut batch = Vec::with_capacity(BATCH);
-    let walked = blocks::each(store, root, |cid| {
+    let walked = blocks::each_but(before, store, root, |cid| {
         batch.push(cid);
         if batch.len() < BATCH || batches.blocking_send(std::mem::take(&mut batch)).is_ok() {
             ControlFlow::Continue(())
@@ -101,8 +121,8 @@ fn walk(store: &peerage_store::Store, root: &RootEntry, batches: &mpsc::Sender<V
             ControlFlow::Break(())
         }
     });
-    let ControlFlow::Continue(whole) = walked else { return false };
-    batches.blocking_send(batch).is_ok() && whole
+    let sent = batch.is_empty() || batches.blocking_send(batch).is_ok();
+    walked.continue_value().filter(|_| sent).unwrap_or_else(|| Some(Met::default()))
 }
 
 /// Ends walks that go on in other threads.
