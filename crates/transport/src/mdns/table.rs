@@ -45,7 +45,7 @@ struct Known {
     seen: Instant,
     ttl: Duration,
     source: IpAddr,
-    /// What each host said; several may say the same.
+    /// What each host said; several may say the same. Never empty.
     heard: Vec<Heard>,
 }
 
@@ -136,17 +136,23 @@ impl Table {
         known.instance = said.instance.clone();
         (known.seen, known.ttl) = (now, ttl);
         let before = known.addrs();
-        for addr in said.addrs {
-            let same = |heard: &&mut Heard| heard.source == source && heard.addr == addr;
-            if let Some(heard) = known.heard.iter_mut().find(same) {
-                heard.instance = said.instance.clone();
-                (heard.seen, heard.until) = (now, until);
-            } else if known.make_room(source) {
+        let mut new = said.addrs;
+        new.retain(|addr| {
+            let same = |heard: &&mut Heard| heard.source == source && heard.addr == *addr;
+            let Some(heard) = known.heard.iter_mut().find(same) else { return true };
+            heard.instance = said.instance.clone();
+            (heard.seen, heard.until) = (now, until);
+            false
+        });
+        // First, or they would leave no room for those that are said instead.
+        known.heard.retain(|heard| heard.source != source || now.since(heard.seen) <= BURST);
+        for addr in new {
+            let is_new = !known.heard.iter().any(|heard| heard.source == source && heard.addr == addr);
+            if is_new && known.make_room(source) {
                 let instance = said.instance.clone();
                 known.heard.push(Heard { addr, source, instance, seen: now, until });
             }
         }
-        known.heard.retain(|heard| heard.source != source || now.since(heard.seen) <= BURST);
         if known.addrs() != before {
             self.changed.insert(said.peer);
         }
@@ -176,7 +182,7 @@ impl Table {
             if known.heard.iter().any(&is_over) {
                 let before = known.addrs();
                 known.heard.retain(|heard| !is_over(heard));
-                if known.addrs() != before {
+                if known.heard.is_empty() || known.addrs() != before {
                     changed.insert(*peer);
                 }
             }

@@ -391,3 +391,61 @@ fn a_peer_is_heard_beside_those_that_lie_about_it() {
         assert!((5..=16).contains(&said), "{said} of {by}");
     }
 }
+
+/// What host `by` says of peer `of`, in as many packets as it takes.
+fn say(machine: &mut Machine, by: u8, of: u8, ports: std::ops::Range<u16>, now: Instant) {
+    let addrs: Vec<String> = ports.map(|port| format!("/ip4/192.168.1.{by}/tcp/{port}")).collect();
+    for addrs in addrs.chunks(8) {
+        let addrs: Vec<&str> = addrs.iter().map(String::as_str).collect();
+        machine.handle_packet(LINK, from(by), &announcement(of, &addrs, 30), now);
+    }
+}
+
+/// A host that says as much as it may, and then all else, is heard each time.
+#[test]
+fn a_host_that_says_much_may_change_its_mind() {
+    let mut machine = machine(1);
+    for first in [1000, 2000, 3000] {
+        say(&mut machine, 2, 2, first..first + 16, at(f64::from(first) / 100.0));
+        let addrs = (first..first + 16).map(|port| format!("/ip4/192.168.1.2/tcp/{port}").parse().unwrap());
+        assert_eq!(news(&mut machine), [News::Discovered { peer: peer(2), addrs: addrs.collect() }]);
+    }
+    // Others in the same breath find no room, and those before them stand.
+    say(&mut machine, 2, 2, 4000..4016, at(30.5));
+    assert_eq!(news(&mut machine), []);
+    run(&mut machine, at(100.0));
+    assert_eq!(news(&mut machine), [News::Expired { peer: peer(2) }]);
+}
+
+proptest::proptest! {
+    /// Whatever neighbours say and when: nobody is told to be nowhere, and all
+    /// who were told to be there are told to be gone.
+    #[test]
+    fn who_was_told_of_is_told_gone(
+        said in proptest::collection::vec((2..5_u8, 2..4_u8, 0..60_u16, 1..20_u16, 0..4_u32), 0..40),
+    ) {
+        let mut machine = machine(1);
+        let mut there = BTreeSet::new();
+        let mut now = at(0.0);
+        for (by, of, first, count, pause) in said {
+            now += 500 * MS * pause;
+            run(&mut machine, now);
+            say(&mut machine, by, of, first..first + count, now);
+            for item in news(&mut machine) {
+                match item {
+                    News::Discovered { peer, addrs } => {
+                        assert!(!addrs.is_empty());
+                        there.insert(peer);
+                    }
+                    News::Expired { peer } => assert!(there.remove(&peer)),
+                }
+            }
+        }
+        run(&mut machine, at(200.0));
+        for item in news(&mut machine) {
+            let News::Expired { peer } = item else { panic!("{item:?}") };
+            assert!(there.remove(&peer));
+        }
+        assert_eq!((there.len(), machine.peers()), (0, 0));
+    }
+}
