@@ -51,7 +51,8 @@ const QUEUE: usize = 16;
 /// What one request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// From the question to the end of the answer. As boxo's server.
+    /// From the question to the end of the answer; what was named by then is
+    /// the answer. As boxo's server.
     pub time: Duration,
     /// Bytes of an answer. A judgement: 100 records of 10 KiB.
     pub body: usize,
@@ -127,7 +128,8 @@ pub enum RouterError {
     /// It did not speak HTTP, or ended too early: the router's fault.
     #[error("the router broke off: {0}")]
     Http(String),
-    /// [`Limits::time`] has passed: the router's fault, or the network's.
+    /// [`Limits::time`] has passed, and it named nobody: the router's fault,
+    /// or the network's.
     #[error("the router took longer than {0:?}")]
     TimedOut(Duration),
     /// Our question was refused (4xx), or it failed (5xx).
@@ -254,10 +256,15 @@ impl Inner {
         if let Some(wait) = self.pace().wait(asked) {
             return Err(RouterError::Paused(wait));
         }
-        let result = timeout(limit, self.fetch(target, sender)).await;
-        let result = result.unwrap_or(Err(RouterError::TimedOut(limit)));
+        let mut named = false;
+        let result = match timeout(limit, self.fetch(target, sender, &mut named)).await {
+            Ok(result) => result,
+            // It would look on for longer than we wait: an answer all the same.
+            Err(_) if named => Ok(()),
+            Err(_) => Err(RouterError::TimedOut(limit)),
+        };
         match &result {
-            Ok(()) => self.pace().answered(),
+            Ok(()) => self.pace().answered(asked),
             Err(error) => self.pace().failed(error, asked, Instant::now(), &self.limits),
         }
         result
@@ -267,10 +274,12 @@ impl Inner {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sets `named` once the answer has named a peer.
     async fn fetch(
         &self,
         target: Target,
         sender: &mpsc::Sender<Result<Found, RouterError>>,
+        named: &mut bool,
     ) -> Result<(), RouterError> {
         let http::Answer { mut response, scope, driver: _driver } =
             http::get(target, self.resolver.as_ref(), &self.tls, &self.limits).await?;
@@ -287,7 +296,9 @@ impl Inner {
         while let Some(frame) = response.frame().await {
             let frame = frame.map_err(|error| RouterError::Http(error.to_string()))?;
             let Some(bytes) = frame.data_ref() else { continue };
-            if !tell(reader.push(bytes)?, scope, sender).await || reader.is_full() {
+            let found = reader.push(bytes)?;
+            *named |= !found.is_empty();
+            if !tell(found, scope, sender).await || reader.is_full() {
                 return Ok(());
             }
         }

@@ -14,6 +14,8 @@ pub(super) struct Pace {
     failures: u32,
     /// When the last of these was noted.
     noted: Option<Instant>,
+    /// When the last of all was, also if it counts as one with another.
+    last: Option<Instant>,
     /// Not asked before this.
     until: Option<Instant>,
 }
@@ -25,9 +27,12 @@ impl Pace {
         (!left.is_zero()).then_some(left)
     }
 
-    /// It answered.
-    pub(super) fn answered(&mut self) {
-        *self = Self::default();
+    /// A question that was asked at `asked` was answered. What was noted since
+    /// then holds: it says more of how things are now.
+    pub(super) fn answered(&mut self, asked: Instant) {
+        if self.last.is_none_or(|last| asked >= last) {
+            *self = Self::default();
+        }
     }
 
     /// A question that was asked at `asked` failed.
@@ -36,6 +41,7 @@ impl Pace {
             self.failures = self.failures.saturating_add(1);
             self.noted = Some(now);
         }
+        self.last = Some(now);
         let factor = 1 << self.failures.saturating_sub(1).min(16);
         let usual = limits.first_pause.saturating_mul(factor).min(limits.max_pause);
         let pause = match error {
@@ -70,7 +76,7 @@ mod tests {
             assert_eq!(pace.wait(now), None);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]);
-        pace.answered();
+        pace.answered(now);
         pace.failed(&RouterError::Status(500), now, now, &limits);
         assert_eq!(pace.wait(now), Some(limits.first_pause));
     }
@@ -90,5 +96,22 @@ mod tests {
             pace.failed(&RouterError::Status(500), now, now, &limits);
             assert!(pace.wait(now) >= Some(pause));
         }
+    }
+
+    #[test]
+    fn an_earlier_question_answered_late_ends_no_pause() {
+        let (limits, asked) = (Limits::default(), Instant::now());
+        let mut pace = Pace::default();
+        pace.failed(&RouterError::Status(500), asked, asked + SECOND, &limits);
+        let after = Some(SECOND * 60);
+        // Asked when the other one was: no further failure, and yet a pause.
+        let noted = asked + SECOND * 10;
+        pace.failed(&RouterError::RateLimited { after }, asked, noted, &limits);
+        for earlier in [asked, asked + SECOND * 7] {
+            pace.answered(earlier);
+            assert_eq!(pace.wait(noted), after);
+        }
+        pace.answered(noted + SECOND * 60);
+        assert_eq!(pace.wait(noted), None);
     }
 }

@@ -226,6 +226,24 @@ async fn a_router_that_drips_or_is_silent_is_left() {
     }
 }
 
+/// Its server may look on for as long as we would listen.
+#[tokio::test]
+async fn whom_it_named_before_the_time_was_up_is_the_answer() {
+    let line = format!("{}\n", record("/ip4/203.0.113.1/tcp/1"));
+    let part = format!("HTTP/1.1 200 OK\r\n{LINES}\r\ncontent-length: 9999\r\n\r\n{line}{{");
+    let whole = reply("200 OK", &[LINES], &line);
+    let server = serve(vec![(part, Then::Hang), (whole, Then::Close)]).await;
+    let router = router(&server);
+    let mut answers = router.providers(&CID.parse().unwrap());
+    assert_eq!(answers.next().await, Some(found("/ip4/203.0.113.1/tcp/1")));
+    // Time leaps to what is waited for: the end of our patience.
+    tokio::time::pause();
+    assert_eq!(answers.next().await, None);
+    tokio::time::resume();
+    // It is not left alone.
+    assert_eq!(providers(&router).await, [found("/ip4/203.0.113.1/tcp/1")]);
+}
+
 #[tokio::test]
 async fn redirects_are_followed_a_few_times() {
     let line = record("/ip4/203.0.113.1/tcp/1");
