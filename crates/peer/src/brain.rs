@@ -5,6 +5,7 @@
 
 mod finding;
 mod input;
+mod listers;
 mod perform;
 mod reaching;
 mod registry;

@@ -43,7 +43,7 @@ impl Listing {
 
     /// The answer.
     pub fn tell(&self, wanted: KeysWanted, multihashes: Vec<Bytes>) {
-        self.peer.tell(Input::KeysListed { wanted, multihashes });
+        self.peer.tell(Input::KeysListed { lister: self.id, wanted, multihashes });
     }
 
     /// There are others to announce now, so many of them.
@@ -61,7 +61,8 @@ impl Drop for Listing {
 
 impl Peer {
     /// Lists what there is to announce beside what [`Peer::announce`] holds;
-    /// nothing before [`Listing::set_count`]. The latest of several is asked.
+    /// nothing before [`Listing::set_count`]. The latest of several is asked, and
+    /// when it is dropped, the one before it.
     #[must_use]
     pub fn list_announcements(&self) -> Listing {
         let (asking, questions) = mpsc::unbounded_channel();
@@ -75,5 +76,35 @@ impl Peer {
         let (cids, known) = (cids.to_vec(), known.to_vec());
         let count = cids.len();
         self.ask(|reply| Input::AnnounceListed { cids, known, reply }).await.unwrap_or(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, DhtMode};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_lists_last_ends_nobody_elses_announcing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new(dir.path().join("repo"));
+        config.engine.routing.mode = DhtMode::Client;
+        let peer = Peer::start(config).await.unwrap();
+        let keys = async || {
+            let states = peer.announcements().await;
+            assert!(!states.is_empty());
+            states.iter().map(|state| state.stats.keys).max()
+        };
+        let first = peer.list_announcements();
+        first.set_count(3);
+        let second = peer.list_announcements();
+        second.set_count(5);
+        first.set_count(4);
+        assert_eq!(keys().await, Some(5));
+        drop(second);
+        assert_eq!(keys().await, Some(4));
+        drop(first);
+        assert_eq!(keys().await, Some(0));
+        peer.shutdown().await;
     }
 }

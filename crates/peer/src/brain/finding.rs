@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::input::Goal;
+use super::listers::{Listed, Listers};
 use super::{Brain, Input};
-use crate::listing::KeysWanted;
 use crate::net::{dht, dial, routers};
 
 /// What is under way to find peers.
@@ -25,7 +25,7 @@ pub(super) struct Finding {
     routers: HashMap<RouterQuestion, AbortHandle>,
     probes: HashMap<ProbeId, AbortHandle>,
     /// Who lists what else there is to announce.
-    lister: Option<(u64, mpsc::UnboundedSender<KeysWanted>)>,
+    listers: Listers,
     /// What we say of ourselves is new, and nobody was told.
     changed: bool,
 }
@@ -117,8 +117,11 @@ impl Brain {
                 self.engine.resume_announcing(network, cursor, now);
             }
             Input::ListAnnouncements { lister, listed } => self.set_lister(lister, listed, now),
-            Input::KeysListed { wanted, multihashes } => {
-                self.engine.handle_keys(wanted.network, wanted.from, &multihashes, now);
+            Input::KeysListed { lister, wanted, multihashes } => {
+                // One that is not asked any more lists other things.
+                if self.finding.listers.is_asked(lister) {
+                    self.engine.handle_keys(wanted.network, wanted.from, &multihashes, now);
+                }
             }
             Input::AnnounceListed { cids, known, reply } => {
                 let taken = cids.iter().take_while(|cid| {
@@ -139,22 +142,11 @@ impl Brain {
         }
     }
 
-    /// The latest lister counts; an earlier one that ends changes nothing.
-    fn set_lister(
-        &mut self,
-        lister: u64,
-        listed: Option<(usize, mpsc::UnboundedSender<KeysWanted>)>,
-        now: Now,
-    ) {
-        let count = listed.as_ref().map(|(count, _)| *count);
-        match listed {
-            Some((_, questions)) => self.finding.lister = Some((lister, questions)),
-            None if self.finding.lister.as_ref().is_some_and(|(known, _)| *known == lister) => {
-                self.finding.lister = None;
-            }
-            None => return,
+    /// What is to be listed anew is asked for from the beginning.
+    fn set_lister(&mut self, lister: u64, listed: Option<Listed>, now: Now) {
+        if self.finding.listers.set(lister, listed) {
+            self.engine.set_listed(self.finding.listers.count(), now);
         }
-        self.engine.set_listed(count, now);
     }
 
     /// Does what the engine wants done to find peers.
@@ -186,12 +178,7 @@ impl Brain {
                 self.net.local.set_dhts(wan, lan);
                 self.finding.changed();
             }
-            Output::ListKeys { network, from, max } => {
-                if let Some((_, questions)) = &self.finding.lister {
-                    // One that is gone says so, and nobody is asked then.
-                    let _ = questions.send(KeysWanted { network, from, max });
-                }
-            }
+            Output::ListKeys { network, from, max } => self.finding.listers.ask(network, from, max),
             Output::Probe(probe) => self.probe(probe),
             Output::ReachChanged { reach } => self.change_reach(reach),
             Output::Find { find, event } => {

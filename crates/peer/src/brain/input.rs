@@ -17,6 +17,7 @@ use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_transport::Control;
 use tokio::sync::{mpsc, oneshot};
 
+use super::listers::Listed;
 use super::{JobEvents, PeerInfo, Totals, Watcher};
 use crate::files::export::{Export, ExportError};
 use crate::listing::KeysWanted;
@@ -239,9 +240,10 @@ pub(crate) enum Input {
     ListAnnouncements {
         lister: u64,
         /// How many, and where questions go.
-        listed: Option<(usize, mpsc::UnboundedSender<KeysWanted>)>,
+        listed: Option<Listed>,
     },
     KeysListed {
+        lister: u64,
         wanted: KeysWanted,
         multihashes: Vec<Bytes>,
     },
