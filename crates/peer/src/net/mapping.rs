@@ -1,11 +1,11 @@
 //! The home router is asked to pass connections on to us; what it grants is
 //! told to the brain, which has it tested.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peerage_identity::Multiaddr;
 use peerage_transport::portmap::{self, PortMapper};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -26,17 +26,25 @@ pub(crate) struct Ports {
     net: Arc<Net>,
     config: Option<portmap::Config>,
     now: Mutex<Wanted>,
+    mapper: Place<PortMapper>,
 }
 
 #[derive(Default)]
 struct Wanted {
     /// How many want it.
     by: usize,
-    mapping: Option<Mapping>,
-    /// Mappings that are being removed.
-    ending: Vec<JoinHandle<()>>,
+    keeper: Option<Keeper>,
     closed: bool,
 }
+
+/// The task that maps whenever that is wanted.
+struct Keeper {
+    wanted: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Where the mapper is while there is one.
+type Place<M> = Arc<Mutex<Option<M>>>;
 
 /// Ports are mapped while this lives: see [`Peer::map_ports`](crate::Peer::map_ports).
 pub struct MappedPorts(Arc<Ports>);
@@ -44,36 +52,51 @@ pub struct MappedPorts(Arc<Ports>);
 impl Ports {
     /// None are mapped yet; without a configuration none ever are.
     pub(crate) fn new(net: Arc<Net>, config: Option<portmap::Config>) -> Arc<Self> {
-        Arc::new(Self { net, config, now: Mutex::default() })
+        Arc::new(Self { net, config, now: Mutex::default(), mapper: Place::default() })
     }
 
     /// One more wants it. Within a runtime.
     pub(crate) fn want(self: &Arc<Self>) -> MappedPorts {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.now);
         now.by += 1;
-        if now.mapping.is_none() && !now.closed {
-            now.mapping = self.config.map(|config| Mapping::start(&self.net, config));
+        if let Some(config) = self.config.filter(|_| !now.closed) {
+            let keeper = now.keeper.get_or_insert_with(|| self.keep(config));
+            keeper.wanted.send_replace(true);
         }
         MappedPorts(Arc::clone(self))
     }
 
+    /// The ports are mapped that we listen at, if the router is needed for them.
+    fn keep(&self, config: portmap::Config) -> Keeper {
+        let (wanted, is_wanted) = watch::channel(false);
+        let (local, net) = (Arc::clone(&self.net), Arc::clone(&self.net));
+        let start = move || PortMapper::start(config, local.local.mapping_secret(), local.local.listening());
+        let tell = move |addrs| net.tell(Input::Mapped { addrs });
+        let task = tokio::spawn(keep(is_wanted, start, tell, Arc::clone(&self.mapper)));
+        Keeper { wanted, task }
+    }
+
     /// How it goes; `None` if nobody wants it, or it makes no sense.
     pub(crate) fn status(&self) -> Option<MappingStatus> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        now.mapping.as_ref().map(Mapping::status)
+        let now = lock(&self.now);
+        now.keeper.as_ref().filter(|_| now.by > 0)?;
+        // None: it is about to start.
+        let (external, failure) = lock(&self.mapper)
+            .as_ref()
+            .map_or_else(Default::default, |mapper| (mapper.external().borrow().clone(), mapper.failure()));
+        Some(MappingStatus { external, failure })
     }
 
     /// Takes back what was granted, for good. At most a second.
     pub(crate) async fn close(&self) {
-        let (mapping, ending) = {
-            let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let keeper = {
+            let mut now = lock(&self.now);
             now.closed = true;
-            (now.mapping.take(), std::mem::take(&mut now.ending))
+            now.keeper.take()
         };
-        if let Some(mapping) = mapping {
-            mapping.close().await;
-        }
-        for task in ending {
+        if let Some(Keeper { wanted, task }) = keeper {
+            wanted.send_replace(false);
+            drop(wanted);
             drop(task.await);
         }
     }
@@ -81,50 +104,148 @@ impl Ports {
 
 impl Drop for MappedPorts {
     fn drop(&mut self) {
-        let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.0.now);
         now.by -= 1;
-        let last = now.by == 0;
-        let Some(mapping) = now.mapping.take_if(|_| last) else { return };
-        // Without a runtime it is dropped, and ends by itself.
-        if let Ok(runtime) = Handle::try_current() {
-            now.ending.retain(|task| !task.is_finished());
-            now.ending.push(runtime.spawn(mapping.close()));
+        if let Some(keeper) = now.keeper.as_ref().filter(|_| now.by == 0) {
+            keeper.wanted.send_replace(false);
         }
     }
 }
 
-/// Ports are mapped while this lives.
-struct Mapping {
-    mapper: PortMapper,
+/// What maps ports until it is closed; for tests also something else.
+trait Mapper {
+    fn external(&self) -> watch::Receiver<Vec<Multiaddr>>;
+
+    fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-impl Mapping {
-    /// Has the ports mapped that we listen at, if the router is needed for them.
-    fn start(net: &Arc<Net>, config: portmap::Config) -> Self {
-        let mapper = PortMapper::start(config, net.local.mapping_secret(), net.local.listening());
-        tokio::spawn(tell(Arc::clone(net), mapper.external()));
-        Self { mapper }
+impl Mapper for PortMapper {
+    fn external(&self) -> watch::Receiver<Vec<Multiaddr>> {
+        self.external()
     }
 
-    /// How it goes.
-    fn status(&self) -> MappingStatus {
-        MappingStatus { external: self.mapper.external().borrow().clone(), failure: self.mapper.failure() }
-    }
-
-    /// Takes back what was granted. At most a second.
     async fn close(self) {
-        self.mapper.close().await;
+        self.close().await;
     }
 }
 
-async fn tell(net: Arc<Net>, mut external: watch::Receiver<Vec<Multiaddr>>) {
+/// Maps whenever that is wanted, until nobody can want it any more. What one
+/// mapper takes back, late or twice, would be what the next one was granted,
+/// as both are the same to the router: so one ends before the next begins.
+async fn keep<M: Mapper + Send>(
+    mut wanted: watch::Receiver<bool>,
+    start: impl Fn() -> M,
+    tell: impl Fn(Vec<Multiaddr>),
+    place: Place<M>,
+) {
+    while wanted.wait_for(|wanted| *wanted).await.is_ok() {
+        let mapper = start();
+        let external = mapper.external();
+        *lock(&place) = Some(mapper);
+        let unwanted = async { drop(wanted.wait_for(|wanted| !*wanted).await) };
+        tokio::select! {
+            () = unwanted => {}
+            () = pass_on(external, &tell) => {}
+        }
+        tell(Vec::new());
+        let ended = lock(&place).take();
+        if let Some(mapper) = ended {
+            mapper.close().await;
+        }
+    }
+}
+
+/// For ever, also if nothing more comes.
+async fn pass_on(mut external: watch::Receiver<Vec<Multiaddr>>, tell: &impl Fn(Vec<Multiaddr>)) {
     while external.changed().await.is_ok() {
         let addrs = external.borrow_and_update().clone();
         if !addrs.is_empty() {
             tracing::info!(?addrs, "the router passes connections on to us");
         }
-        net.tell(Input::Mapped { addrs });
+        tell(addrs);
     }
-    // Nobody maps any more.
-    net.tell(Input::Mapped { addrs: Vec::new() });
+    // It ended by itself.
+    tell(Vec::new());
+    pending().await
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    enum Seen {
+        Started,
+        Told(Vec<Multiaddr>),
+        Ended,
+    }
+
+    /// Begins to end at once, and has ended when the test says so.
+    struct Fake {
+        external: watch::Receiver<Vec<Multiaddr>>,
+        end: oneshot::Receiver<()>,
+        seen: mpsc::UnboundedSender<Seen>,
+    }
+
+    impl Mapper for Fake {
+        fn external(&self) -> watch::Receiver<Vec<Multiaddr>> {
+            self.external.clone()
+        }
+
+        async fn close(self) {
+            self.end.await.unwrap();
+            self.seen.send(Seen::Ended).unwrap();
+        }
+    }
+
+    /// Wanted again while the first is being taken back, which may be slow.
+    #[tokio::test]
+    async fn one_mapper_ends_before_the_next_begins() {
+        let (wanting, wanted) = watch::channel(true);
+        let (seen, mut log) = mpsc::unbounded_channel();
+        let (starts, mut started) = mpsc::unbounded_channel();
+        let (told, place) = (seen.clone(), Place::default());
+        let start = move || {
+            let ((grant, external), (ending, end)) = (watch::channel(Vec::new()), oneshot::channel());
+            seen.send(Seen::Started).unwrap();
+            starts.send((grant, ending)).unwrap();
+            Fake { external, end, seen: seen.clone() }
+        };
+        let tell = move |addrs| told.send(Seen::Told(addrs)).unwrap();
+        let task = tokio::spawn(keep(wanted, start, tell, Arc::clone(&place)));
+        let addrs: Vec<Multiaddr> = vec!["/ip4/203.0.113.1/tcp/1".parse().unwrap()];
+
+        let (grant, ending) = started.recv().await.unwrap();
+        assert_eq!(log.recv().await, Some(Seen::Started));
+        grant.send_replace(addrs.clone());
+        assert_eq!(log.recv().await, Some(Seen::Told(addrs.clone())));
+        wanting.send_replace(false);
+        assert_eq!(log.recv().await, Some(Seen::Told(Vec::new())));
+        wanting.send_replace(true);
+        // A late word of the first one is nobody's.
+        grant.send_replace(addrs.clone());
+        tokio::task::yield_now().await;
+        assert!(lock(&place).is_none());
+        ending.send(()).unwrap();
+        for next in [Seen::Ended, Seen::Started] {
+            assert_eq!(log.recv().await, Some(next));
+        }
+
+        // One that ends by itself is not begun anew all the time.
+        let (grant, ending) = started.recv().await.unwrap();
+        drop(grant);
+        assert_eq!(log.recv().await, Some(Seen::Told(Vec::new())));
+        ending.send(()).unwrap();
+        wanting.send_replace(false);
+        drop(wanting);
+        task.await.unwrap();
+        let rest: Vec<Seen> = std::iter::from_fn(|| log.try_recv().ok()).collect();
+        assert_eq!(rest, [Seen::Told(Vec::new()), Seen::Ended]);
+    }
 }
