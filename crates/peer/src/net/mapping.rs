@@ -166,7 +166,7 @@ async fn pass_on(mut external: watch::Receiver<Vec<Multiaddr>>, tell: &impl Fn(V
     }
     // It ended by itself.
     tell(Vec::new());
-    pending().await
+    pending::<()>().await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
