@@ -2,7 +2,7 @@
 //! test's, the control socket is real.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -29,6 +29,9 @@ struct World {
     /// Repositories that never finish closing, and the one that began.
     closing_hangs: AtomicBool,
     closing: Notify,
+    /// How often it was somebody else's, and the end of a `status`.
+    refused: AtomicUsize,
+    told: Notify,
 }
 
 /// One process.
@@ -49,6 +52,8 @@ impl Opener for Process {
 
     async fn open(&self, _repo: &Path, flags: &Network, _request: &Request) -> Result<Repository, OpenError> {
         if self.world.locked.swap(true, Ordering::SeqCst) {
+            self.world.refused.fetch_add(1, Ordering::SeqCst);
+            self.world.changed.notify_waiters();
             return Err(OpenError::Held { pid: Some(4711), command: "peerage\u{1b} up".into() });
         }
         if self.world.address_gone.load(Ordering::SeqCst) && flags.listen == [LISTEN] {
@@ -102,6 +107,10 @@ impl Backend for Peer {
                 out.send(ready).await;
                 cancel.cancelled().await;
                 out.send(Event::Closed { sent_bytes: 0, received_bytes: 0 }).await;
+                Ok(())
+            }
+            Request::Status => {
+                self.world.told.notified().await;
                 Ok(())
             }
             // Never ends in order.
@@ -206,6 +215,35 @@ async fn a_second_command_goes_through_the_owner() {
     let failure = refused.0.unwrap_err();
     assert_eq!(failure.kind, Kind::Usage);
     assert!(failure.message.contains(&std::process::id().to_string()), "{failure}");
+}
+
+/// It listens nowhere, so nothing is to be done by it.
+#[tokio::test]
+async fn nobody_goes_through_a_status() {
+    let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
+    let (_end_owner, cancel_owner) = Canceller::new();
+    let (_end_second, cancel_second) = Canceller::new();
+    let owner = run(&world, repo.path(), "a", Network::default(), Request::Status, cancel_owner);
+    let second = async {
+        world.until_started("a", "status").await;
+        run(&world, repo.path(), "b", Network::default(), Request::Id, cancel_second).await
+    };
+    let conductor = async {
+        // The second time, it has found nobody at the control socket.
+        loop {
+            let changed = world.changed.notified();
+            let through = world.started.lock().unwrap().len() > 1;
+            if through || world.refused.load(Ordering::SeqCst) >= 2 {
+                break;
+            }
+            changed.await;
+        }
+        world.told.notify_one();
+    };
+    let ((status, ..), (id, ..), ()) = tokio::join!(owner, second, conductor);
+    assert_eq!((status, id), (Ok(()), Ok(())));
+    let started = world.started.lock().unwrap().clone();
+    assert_eq!(started, [("a".to_owned(), "status"), ("b".to_owned(), "id")]);
 }
 
 #[tokio::test]
