@@ -393,12 +393,13 @@ impl Search {
                 self.without.remove(&peer);
             }
             let score = score.unwrap_or(i32::MIN);
-            let rank = (candidate.failures > 0, !hinted, Reverse((score, candidate.named)));
+            let doubted = candidate.failures > candidate.named;
+            let rank = (doubted, !hinted, Reverse((score, candidate.named)));
             due.push((rank, candidate));
         }
         // Who was not tried yet goes before who was, or a crowd that is not
         // there would take the time of those that are; and whom several servers
-        // have named before whom one may have invented.
+        // have named before whom one may have invented, tried or not.
         due.sort_by_key(|(rank, _)| *rank);
         for (_, candidate) in due.into_iter().take(room) {
             let addrs: Vec<_> = candidate.addrs().cloned().collect();
