@@ -21,6 +21,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use peerage_sim::{Figures, SCENARIOS, Scenario};
 
+/// Tens of thousands of peers that live for long and change all the time leave
+/// holes, of which other allocators make less use.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Plays scenarios in the simulator.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask sim", bin_name = "cargo xtask sim")]
