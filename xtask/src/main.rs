@@ -57,7 +57,7 @@ enum Task {
     /// Play a scenario in the simulator; `--list` names them
     #[command(disable_help_flag = true)]
     Sim {
-        /// Scenario, `--peers N`, `--seed S` or `--seeds A..B`, `--json F`, `--plot F`
+        /// Scenario, `--peers N`, `--seed S` or `--seeds A..B`, `--json F`, `--plot F`, `--debug`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
