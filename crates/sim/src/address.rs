@@ -1,12 +1,12 @@
 //! Addresses as they are dealt: many hosts share a few prefixes.
 //!
 //! Trautwein et al. (SIGCOMM 2022, section 5.1) find 64.9 % of all addresses in
-//! ten autonomous systems and 90.6 % in a hundred, of over 2,700; Balduf et al.
-//! ("The Cloud Strikes Back", 2023) find most servers in clouds. So: a quarter
-//! of the hosts in 64 prefixes of /16 of clouds, the rest in 4,096 others, both
-//! by the law of Zipf and Mandelbrot, since an AS has many /16: the largest prefix
-//! has a hundredth of all hosts. The numbers of prefixes and the law's offsets
-//! are judgements.
+//! ten autonomous systems and 90.6 % in a hundred, of over 2,700. An AS has many
+//! /16. So: a quarter of the hosts in 64 prefixes of /16 of clouds, the rest in
+//! 4,096 others, both by the law of Zipf and Mandelbrot; the largest prefix has
+//! not quite a fiftieth of all hosts. All these numbers are judgements: Balduf et
+//! al. ("The Cloud Strikes Back", 2023) find even most servers in clouds. A prefix
+//! is not tied to a region.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -17,7 +17,9 @@ use crate::world::Shelf;
 /// Names a host for the whole of a run.
 pub(crate) type HostId = u32;
 
-/// Who can begin a connection to a host.
+/// Who can begin a connection to a host. The two kinds of NAT differ in what others
+/// see of a host, which matters to whoever would open a way in; over TCP nobody does,
+/// so both are clients of whom no address is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nat {
     /// Anyone.

@@ -47,5 +47,5 @@ fn a_curve_is_drawn() {
     peerage_sim::draw(chart, &figures.curves[&chart.curve], &path).unwrap();
     let svg = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("messages_mean_milli"), "{svg}");
+    assert!(svg.starts_with("<svg") && svg.contains("hops_mean_milli"), "{svg}");
 }

@@ -17,7 +17,7 @@ use crate::host::HostId;
 use crate::hostile::Behaviour;
 use crate::world::{KEEPERS, Kind, Setup, World};
 
-const KEYS: u32 = 5;
+const KEYS: u32 = 10;
 const SEEKERS: u32 = 6;
 
 /// Servers nearest to the key to which each identity makes itself known.
@@ -28,8 +28,8 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     let mut figures = Figures::default();
     let mut rows = Vec::new();
     world.run_for(Duration::from_secs(20));
-    for groups in [1, 4, 1_000] {
-        for identities in [0, 5, 10, 20, 30, 45, 90] {
+    for groups in [1, 4, 6, 8, 1_000] {
+        for identities in [0, 10, 20, 45, 90] {
             let before = attack(&mut world, identities, groups, true);
             let after = attack(&mut world, identities, groups, false);
             if identities == 0 {
@@ -40,6 +40,7 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
             row.insert("identities".to_owned(), identities.into());
             row.insert("groups".to_owned(), groups.min(identities.into()));
             row.insert("groups_at_most".to_owned(), groups);
+            row.insert("looked_for".to_owned(), (KEYS * SEEKERS).into());
             row.insert("found_if_provided_before_ppm".to_owned(), before.found);
             row.insert("found_if_provided_after_ppm".to_owned(), after.found);
             row.insert("hostile_of_closest_ppm".to_owned(), after.of_closest);

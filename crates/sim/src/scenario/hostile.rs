@@ -11,8 +11,8 @@ use crate::host::{HostId, Nat};
 use crate::hostile::Behaviour;
 use crate::world::{Kind, Setup, World};
 
-/// Of a thousand, so hostile: most name each other, some say nothing, invent
-/// peers or repeat themselves.
+/// Of a thousand, so hostile: most name each other and false providers, some say
+/// nothing, invent peers or repeat themselves.
 const MIXED: [(u32, Behaviour); 4] =
     [(200, Behaviour::Liar), (50, Behaviour::Silent), (25, Behaviour::Inventor), (25, Behaviour::Replayer)];
 

@@ -33,7 +33,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "lookup", about: "look-ups and provides among servers that stay", play: lookup::quiet },
     Scenario {
         name: "churn",
-        about: "the same with published sessions and returns, and records of up to 4 h",
+        about: "the same among servers that come and go, with records of up to 4 h",
         play: lookup::churn,
     },
     Scenario { name: "partition", about: "a third cannot be heard for ten minutes", play: faults::partition },
