@@ -218,9 +218,9 @@ mod tests {
     #[test]
     fn who_is_shunned_is_not_forgotten_for_a_crowd() {
         let (mut scores, config) = (Scores::default(), Config::default());
-        let bad = u64::try_from(config.scores / 2).unwrap();
-        let all_shunned = |scores: &Scores| (0..bad).all(|n| scores.is_shunned(&peer_id(n as usize), at(1)));
-        (0..bad).for_each(|n| scores.note(&peer_id(n as usize), Deed::Banned, at(0), &config));
+        let bad = config.scores / 2;
+        let all_shunned = |scores: &Scores| (0..bad).all(|n| scores.is_shunned(&peer_id(n), at(1)));
+        (0..bad).for_each(|n| scores.note(&peer_id(n), Deed::Banned, at(0), &config));
         (0..2_000).for_each(|n| scores.note(&peer_id(1_000 + n), Deed::Answered, at(1), &config));
         assert!(all_shunned(&scores) && scores.0.len() <= config.scores);
         // Any crowd of them is bounded too.

@@ -17,18 +17,25 @@ use crate::world::Shelf;
 /// Names a host for the whole of a run.
 pub(crate) type HostId = u32;
 
-/// Who can begin a connection to a host. The two kinds of NAT differ in what others
-/// see of a host, which matters to whoever would open a way in; over TCP nobody does,
-/// so both are clients of whom no address is known.
+/// Who can begin a connection to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nat {
-    /// Anyone.
+    /// Anyone: its address is its own.
     Open,
-    /// Nobody from outside, though its mapping is the same for all: a full
-    /// cone that no port was opened in. A client.
+    /// Anyone, by the address of its router, which passes on one port. The host
+    /// does not know of that until others have dialled it.
+    Forwarded,
+    /// Nobody from outside, though its mapping is the same for all.
     Cone,
-    /// Nobody, and each peer sees it at another port. A client.
+    /// Nobody, and each peer sees it at another port.
     Symmetric,
+}
+
+impl Nat {
+    /// Others can dial it.
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Forwarded)
+    }
 }
 
 /// A connection, as one of its two hosts has it.
@@ -60,6 +67,9 @@ pub(crate) struct Host {
     pub(crate) skew: i64,
     /// Of which part of a divided world.
     pub(crate) side: u8,
+
+    /// It answers in the public DHT.
+    pub(crate) serves: bool,
 
     /// Running now; a hostile one may run without a node.
     pub(crate) alive: bool,

@@ -59,9 +59,8 @@ impl Node {
             .handle_connected(&Connected { peer, addr, dial, by_user: false, outbound: dial.is_some() }, now);
     }
 
-    pub(crate) fn identified(&mut self, peer: PeerId, protocols: Protocols, addrs: Vec<Multiaddr>, now: Now) {
-        let identified = Identified { protocols, addrs, observed: None };
-        self.engine.handle_identified(peer, &identified, now);
+    pub(crate) fn identified(&mut self, peer: PeerId, identified: &Identified, now: Now) {
+        self.engine.handle_identified(peer, identified, now);
     }
 
     pub(crate) fn dial_failed(&mut self, dial: DialId, now: Now) {

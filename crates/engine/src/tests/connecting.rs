@@ -215,8 +215,8 @@ fn a_connected_peer_is_where_it_was_dialled() {
     alone.connect(1, Some(dial));
     alone.connect(2, None);
     alone.outputs();
-    for (n, place) in [(1, Some(addr(1))), (2, None)] {
-        alone.engine.find(FindId(1 + n), Target::Peer(peer_id(n as usize)), alone.now);
+    for (find, n, place) in [(2, 1, Some(addr(1))), (3, 2, None)] {
+        alone.engine.find(FindId(find), Target::Peer(peer_id(n)), alone.now);
         let known = |output| match output {
             Output::Find { event: FindEvent::Found(Source::Known, found), .. } => Some(found),
             _ => None,

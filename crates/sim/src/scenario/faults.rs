@@ -6,8 +6,8 @@ use peerage_dht::LookupError;
 
 use super::{close, config, measure, tally};
 use crate::figures::Figures;
-use crate::host::Nat;
-use crate::world::{Kind, Outcome, Setup, World};
+use crate::host::{HostId, Nat};
+use crate::world::{BOOTSTRAP, Kind, Outcome, Setup, World};
 
 /// A third cannot be heard by the others for ten minutes; then all is well again.
 pub(super) fn partition(peers: u32, seed: u64) -> Figures {
@@ -46,7 +46,41 @@ pub(super) fn divide(world: &mut World, one_in: u64) {
     }
 }
 
-/// As many clients behind NATs as servers.
+/// As many hosts behind NATs as others: all find out by themselves who can be
+/// dialled, and serve if they can.
+fn auto(peers: u32, seed: u64, figures: &mut Figures) {
+    let mut world = World::new(Setup { clients: peers, auto: true, ..Setup::new(peers, seed) }, config());
+    let all = HostId::try_from(world.hosts.len()).unwrap_or(0);
+    for host in BOOTSTRAP..all {
+        world.run_for(Duration::from_secs(60) / all);
+        world.restart(host, true);
+    }
+    world.run_for(Duration::from_secs(1_200));
+    for (name, nat) in [("open", Nat::Open), ("forwarded", Nat::Forwarded)] {
+        let those = || world.hosts[BOOTSTRAP as usize..].iter().filter(|host| host.nat == nat);
+        let serve = figures.share(
+            &format!("{name}_serve"),
+            those().filter(|host| host.serves).count() as u64,
+            those().count() as u64,
+        );
+        figures.promise(serve >= 990_000, || format!("{serve} ppm of {name} hosts serve"));
+    }
+    let wrong = world.hosts.iter().filter(|host| host.serves && !host.nat.is_open()).count() as u64;
+    figures.set("closed_serve", wrong);
+    figures.promise(wrong == 0, || format!("{wrong} serve that nobody can dial"));
+    measure::provide(&mut world, 100, Duration::from_secs(30));
+    let provides = tally::finish(&mut world, Duration::from_secs(90));
+    let provided = tally::provides(figures, "auto_provide", &provides);
+    figures.promise(provided >= 990_000, || format!("{provided} ppm of provides succeeded"));
+    measure::find(&mut world, &measure::records(&provides), 200, Duration::from_secs(30));
+    let done = tally::finish(&mut world, Duration::from_secs(90));
+    let found = tally::finds(figures, "auto_find", &done);
+    figures.promise(found >= 990_000, || format!("{found} ppm found the provider"));
+    close(figures, &world);
+}
+
+/// As many clients behind NATs as servers, who know what they are; and then the
+/// same by those who have to find out.
 pub(super) fn nat(peers: u32, seed: u64) -> Figures {
     let mut world = World::new(Setup { clients: peers, ..Setup::new(peers, seed) }, config());
     let mut figures = Figures::default();
@@ -87,5 +121,6 @@ pub(super) fn nat(peers: u32, seed: u64) -> Figures {
     let clients = clients.count();
     figures.promise(clients == 0, || format!("{clients} clients in tables"));
     close(&mut figures, &world);
+    auto(peers, seed, &mut figures);
     figures
 }

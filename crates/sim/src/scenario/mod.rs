@@ -44,7 +44,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: eclipse::play,
     },
     Scenario { name: "fetch", about: "24 MiB by CID from liars, slow disks and leavers", play: fetch::play },
-    Scenario { name: "nat", about: "as many clients behind NATs as servers", play: faults::nat },
+    Scenario {
+        name: "nat",
+        about: "as many hosts behind NATs as others, who know it or find out",
+        play: faults::nat,
+    },
     Scenario { name: "flood", about: "records and questions without end", play: hostile::flood },
     Scenario { name: "provide-sweep", about: "ten CIDs a server, told again over a day", play: sweep::play },
     Scenario { name: "scale", about: "hops, messages and time from 1,000 servers up", play: scale::play },

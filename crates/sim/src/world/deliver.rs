@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use peerage_dht::{Answer, Network, Request, Response};
-use peerage_engine::Output;
+use peerage_engine::{Identified, Output, Protocols};
 use peerage_identity::PeerId;
 
 use super::{Event, World};
-use crate::host::{HostId, Nat, number};
+use crate::host::{HostId, number};
 use crate::hostile::Behaviour;
 use crate::node::{Asked, Node, protocols};
 
@@ -72,6 +72,16 @@ impl World {
                     self.disk_done(host, done);
                 }
             }
+            Event::Probe { from, to, generation, probe } => {
+                self.trace.event(14, at, [from.into(), to.into()]);
+                if self.is_linked(to, from, generation) {
+                    self.dial_for(from, to, &probe);
+                }
+            }
+            Event::Probed { host, session, by, id, answer } => {
+                self.trace.event(15, at, [host.into(), by.into()]);
+                self.probed(host, session, by, id, &answer);
+            }
             Event::Leave { host, session } => {
                 self.trace.event(8, at, [host.into(), session.into()]);
                 if self.host(host).session == session {
@@ -125,9 +135,12 @@ impl World {
             return;
         }
         let at = self.host(other);
-        let (peer, addrs) = (at.peer, at.advertised());
-        let protocols = protocols(at.nat == Nat::Open, self.setup.blocks);
-        self.act(host, |node, now| node.identified(peer, protocols, addrs, now));
+        let auto = self.setup.auto;
+        let protocols = Protocols { autonat_v2: auto, ..protocols(at.serves, self.setup.blocks) };
+        let (peer, addrs) = (at.peer, self.told_addrs(other));
+        let observed = self.seen_at(host, other).filter(|_| auto);
+        let identified = Identified { protocols, addrs, observed };
+        self.act(host, |node, now| node.identified(peer, &identified, now));
     }
 
     /// A request has arrived.
@@ -210,11 +223,11 @@ impl World {
             }
             Output::DhtCancel { network, id } => drop(self.host_mut(host).open.remove(&(network, id))),
             Output::Find { find, event } => self.found(host, find, event),
-            // Which protocols a host offers is known; nobody has routers.
-            Output::ServeDht { .. }
-            | Output::ListKeys { .. }
-            | Output::AskRouters { .. }
-            | Output::CancelRouters { .. } => {}
+            Output::ServeDht { wan, .. } => self.serves(host, wan),
+            Output::ReachChanged { .. } => self.push_identify(host),
+            Output::Probe(probe) => self.probe(host, probe),
+            // Nobody has routers.
+            Output::ListKeys { .. } | Output::AskRouters { .. } | Output::CancelRouters { .. } => {}
             output => self.perform_blocks(host, output),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use peerage_base::{Instant, Now};
 use peerage_identity::Multiaddr;
 
+use super::reach::behind_a_router;
 use super::{Event, World};
 use crate::draw;
 use crate::host::{HostId, number};
@@ -22,8 +23,12 @@ impl World {
         let seed = self.rng.next_u64();
         let now = Now::new(at, self.clock(host).unix);
         let target = &self.hosts[host as usize];
-        let addrs = target.advertised();
-        let config = &self.configs[usize::from(addrs.is_empty())];
+        let finds_out = self.setup.auto && host >= BOOTSTRAP;
+        let mut addrs = target.advertised();
+        let config = &self.configs[if finds_out { 2 } else { usize::from(addrs.is_empty()) }];
+        if finds_out && addrs.is_empty() {
+            addrs.extend(behind_a_router(&target.addr));
+        }
         let node = Node::new(config, target.peer, addrs, seed, now);
         let target = self.host_mut(host);
         let was = std::mem::replace(&mut target.alive, true);

@@ -7,7 +7,7 @@ use peerage_engine::DialId;
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Event, World};
-use crate::host::{HostId, Link, Nat, number};
+use crate::host::{HostId, Link, number};
 use crate::place::between_micros;
 
 /// Messages one after the other, each of which waits for the one before, until
@@ -89,7 +89,7 @@ impl World {
             let target = self.host(to);
             to != host
                 && target.alive
-                && target.nat == Nat::Open
+                && target.nat.is_open()
                 && addrs.iter().any(|addr| addr.without_peer() == target.addr)
                 && self.passes(host, to)
                 && self.passes(to, host)

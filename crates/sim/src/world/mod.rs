@@ -8,6 +8,7 @@ mod lies;
 mod life;
 mod link;
 mod query;
+mod reach;
 mod setup;
 
 use std::collections::BTreeMap;
@@ -111,6 +112,21 @@ pub(crate) enum Event {
         session: u32,
         done: blocks::Disk,
     },
+    /// A host is asked to dial another.
+    Probe {
+        from: HostId,
+        to: HostId,
+        generation: u32,
+        probe: Box<peerage_engine::Probe>,
+    },
+    /// What came of that.
+    Probed {
+        host: HostId,
+        session: u32,
+        by: HostId,
+        id: peerage_engine::ProbeId,
+        answer: peerage_engine::ProbeAnswer,
+    },
     /// A session ends.
     Leave {
         host: HostId,
@@ -149,9 +165,9 @@ pub(crate) struct World {
     pub(crate) setup: Setup,
     /// Of all honest nodes.
     pub(crate) config: Config,
-    /// The same for servers and for clients: who is reached from where is the
-    /// world's to say.
-    configs: [Arc<Config>; 2],
+    /// The same for servers, for clients, and for those who find out by themselves
+    /// which of these they are.
+    configs: [Arc<Config>; 3],
     pub(crate) now: Instant,
     queue: Queue<Event>,
     pub(crate) hosts: Vec<Host>,

@@ -45,6 +45,9 @@ pub(crate) struct Setup {
     pub(crate) blocks: bool,
     /// Calendars are off by up to so many seconds.
     pub(crate) skew: i64,
+    /// Only the hosts that everyone knows are there in the beginning, and others
+    /// find out by themselves whether they can be dialled.
+    pub(crate) auto: bool,
 }
 
 impl Setup {
@@ -62,6 +65,7 @@ impl Setup {
             hostile: Vec::new(),
             blocks: false,
             skew: 0,
+            auto: false,
         }
     }
 }
@@ -70,7 +74,7 @@ impl World {
     pub(crate) fn new(setup: Setup, config: Config) -> Self {
         let mut world = Self {
             rng: Rng::new(setup.seed),
-            configs: [DhtMode::Server, DhtMode::Client].map(|mode| {
+            configs: [DhtMode::Server, DhtMode::Client, DhtMode::Auto].map(|mode| {
                 let mut config = config.clone();
                 config.routing.mode = mode;
                 Arc::new(config)
@@ -137,9 +141,11 @@ impl World {
         self.servers.extend(keys);
         for _ in 0..clients {
             let nat = if self.rng.below(2) == 0 { Nat::Cone } else { Nat::Symmetric };
+            let nat = if self.setup.auto && self.rng.below(3) == 0 { Nat::Forwarded } else { nat };
             present.push(self.add_host(Behaviour::Honest, nat));
         }
-        for host in present {
+        let there = if self.setup.auto { BOOTSTRAP } else { HostId::MAX };
+        for host in present.into_iter().filter(|&host| host < there) {
             self.begin(host, &here);
         }
     }
@@ -177,6 +183,7 @@ impl World {
             behaviour,
             skew,
             side: 0,
+            serves: nat == Nat::Open && !(self.setup.auto && n >= BOOTSTRAP),
             alive: false,
             session: 0,
             node: None,
