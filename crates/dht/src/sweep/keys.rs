@@ -180,10 +180,10 @@ impl Listing {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn hash(n: u64) -> (Key, Multihash) {
+    pub(in crate::sweep) fn hash(n: u64) -> (Key, Multihash) {
         let bytes = n.to_be_bytes();
         (Key::of(&bytes), Multihash::new(&bytes).unwrap())
     }

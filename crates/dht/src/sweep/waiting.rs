@@ -93,11 +93,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hash(n: u64) -> (Key, Multihash) {
-        let bytes = n.to_be_bytes();
-        (Key::of(&bytes), Multihash::new(&bytes).unwrap())
-    }
+    use crate::sweep::keys::tests::hash;
 
     #[test]
     fn keys_of_both_kinds_come_in_order_and_once() {

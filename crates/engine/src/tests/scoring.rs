@@ -37,6 +37,23 @@ fn answer(alone: &mut Alone, id: RequestId) {
     alone.engine.handle_dht_response(Network::Lan, id, response, alone.now);
 }
 
+/// Begins to look for a file that is not here; what is wanted then.
+fn fetch(alone: &mut Alone, wait: Option<Duration>) -> Vec<Output> {
+    let dag = build(&Tree::File(vec![1; 10]), &small());
+    let sources = Sources { find: true, wait, ..Sources::default() };
+    alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
+    let mut outputs = alone.outputs();
+    let taken = outputs.iter().find_map(|output| match output {
+        Output::TakeLocal { item, cid, .. } => Some((*item, *cid)),
+        _ => None,
+    });
+    let (item, cid) = taken.expect("it may be here");
+    alone.engine.handle_local(JobId(1), item, cid, None, alone.now);
+    alone.engine.handle_timeout(alone.now);
+    outputs.extend(alone.outputs());
+    outputs
+}
+
 fn score(alone: &Alone, n: usize) -> i32 {
     alone.engine.score(&peer_id(n), alone.now)
 }
@@ -87,15 +104,7 @@ fn a_job_that_waits_dials_whom_it_shunned_when_that_is_over() {
     alone.engine.handle_disconnected(peer_id(1), alone.now);
     alone.outputs();
     // Somebody names it, of whom the user has not heard.
-    let dag = build(&Tree::File(vec![1; 10]), &small());
-    let sources = Sources { find: true, wait: Some(2 * config.shun_for), ..Sources::default() };
-    alone.engine.start_fetch(JobId(1), dag.root, sources, true, alone.now);
-    let taken = alone.outputs().into_iter().find_map(|output| match output {
-        Output::TakeLocal { item, cid, .. } => Some((item, cid)),
-        _ => None,
-    });
-    let (item, cid) = taken.expect("it may be here");
-    alone.engine.handle_local(JobId(1), item, cid, None, alone.now);
+    fetch(&mut alone, Some(2 * config.shun_for));
     alone.engine.handle_discovered(peer_id(1), &[addr(71)], alone.now);
     let dialled = |alone: &mut Alone| alone.dials().iter().any(|(_, peer)| *peer == Some(peer_id(1)));
     alone.wait(config.shun_for - Duration::from_secs(2));
@@ -143,18 +152,7 @@ fn of_equals_the_one_that_did_well_is_dialled_first() {
         (1..=3).for_each(|n| alone.engine.handle_disconnected(peer_id(n), alone.now));
         alone.engine.cancel_find(FindId(1), alone.now);
         alone.outputs();
-        let dag = build(&Tree::File(vec![1; 10]), &small());
-        let sources = Sources { find: true, ..Sources::default() };
-        alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
-        let mut outputs = alone.outputs();
-        if let Some((item, cid)) = outputs.iter().find_map(|output| match output {
-            Output::TakeLocal { item, cid, .. } => Some((*item, *cid)),
-            _ => None,
-        }) {
-            alone.engine.handle_local(JobId(1), item, cid, None, alone.now);
-            alone.engine.handle_timeout(alone.now);
-        }
-        outputs.extend(alone.outputs());
+        let outputs = fetch(&mut alone, None);
         let ask = outputs.iter().find_map(|output| match output {
             Output::AskRouters { ask, .. } => Some(*ask),
             _ => None,
@@ -182,18 +180,7 @@ fn whom_several_servers_name_goes_before_the_inventions_of_one() {
         answer(&mut alone, id);
     }
     alone.outputs();
-    let dag = build(&Tree::File(vec![1; 10]), &small());
-    let sources = Sources { find: true, ..Sources::default() };
-    alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
-    let mut outputs = alone.outputs();
-    if let Some((item, cid)) = outputs.iter().find_map(|output| match output {
-        Output::TakeLocal { item, cid, .. } => Some((*item, *cid)),
-        _ => None,
-    }) {
-        alone.engine.handle_local(JobId(1), item, cid, None, alone.now);
-        alone.engine.handle_timeout(alone.now);
-    }
-    outputs.extend(alone.outputs());
+    let outputs = fetch(&mut alone, None);
     let requests = outputs.iter().filter_map(|output| match output {
         Output::DhtRequest { network, id, peer, .. } => Some((*network, *id, *peer)),
         _ => None,

@@ -72,8 +72,7 @@ impl World {
     pub(super) fn dial_for(&mut self, from: HostId, to: HostId, probe: &Probe) {
         let Some(via) = self.seen_at(from, to) else { return };
         let addrs = (0..).zip(probe.addrs.iter().cloned()).collect();
-        let request = DialRequest { peer: probe.peer, via, version: probe.version, addrs };
-        let request = DialRequest { peer: self.host(from).peer, ..request };
+        let request = DialRequest { peer: self.host(from).peer, via, version: probe.version, addrs };
         let decided = self.act(to, |node, now| node.engine.handle_dial_request(&request, now));
         let back = Duration::from_micros(self.trip_micros(to, from));
         let (after, answer) = match decided {
