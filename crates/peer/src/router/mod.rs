@@ -296,9 +296,12 @@ impl Inner {
         while let Some(frame) = response.frame().await {
             let frame = frame.map_err(|error| RouterError::Http(error.to_string()))?;
             let Some(bytes) = frame.data_ref() else { continue };
-            let found = reader.push(bytes)?;
+            let mut found = Vec::new();
+            let read = reader.push(bytes, &mut found);
             *named |= !found.is_empty();
-            if !tell(found, scope, sender).await || reader.is_full() {
+            let heard = tell(found, scope, sender).await;
+            read?;
+            if !heard || reader.is_full() {
                 return Ok(());
             }
         }

@@ -76,42 +76,40 @@ impl Reader {
         self.found >= self.limits.records
     }
 
-    /// Takes in `bytes`; the peers that they complete.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Found>, RouterError> {
+    /// Takes in `bytes`, and adds to `out` the peers that they complete, also
+    /// those before what cannot be read.
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<Found>) -> Result<(), RouterError> {
         self.read += bytes.len();
         if self.read > self.limits.body {
             return Err(RouterError::TooLarge(self.limits.body));
         }
         self.buf.extend_from_slice(bytes);
-        let mut out = Vec::new();
         if self.format == Format::Lines {
             let mut start = 0;
             while let Some(end) = self.buf[self.searched..].iter().position(|byte| *byte == b'\n') {
                 let end = self.searched + end;
                 let found = line(&self.buf[start..end], &self.limits)?;
-                out.extend(found);
+                if let Some(found) = found.filter(|_| !self.is_full()) {
+                    self.found += 1;
+                    out.push(found);
+                }
                 (start, self.searched) = (end + 1, end + 1);
             }
             self.buf.drain(..start);
             self.searched = self.buf.len();
         }
-        Ok(self.count(out))
+        Ok(())
     }
 
     /// The body is over; the peers that it leaves.
-    pub(super) fn finish(mut self) -> Result<Vec<Found>, RouterError> {
-        let rest = std::mem::take(&mut self.buf);
-        let found = match self.format {
+    pub(super) fn finish(self) -> Result<Vec<Found>, RouterError> {
+        let rest = self.buf;
+        let mut found = match self.format {
             Format::Lines => line(&rest, &self.limits)?.into_iter().collect(),
             Format::Json => all(&rest, &self.limits)?,
         };
-        Ok(self.count(found))
-    }
-
-    fn count(&mut self, mut found: Vec<Found>) -> Vec<Found> {
         found.truncate(self.limits.records - self.found);
-        self.found += found.len();
-        found
+        Ok(found)
     }
 }
 
@@ -164,7 +162,7 @@ mod tests {
         let mut reader = Reader::new(format, Limits::default());
         let mut found = Vec::new();
         for bytes in body.as_bytes().chunks(piece) {
-            found.extend(reader.push(bytes)?);
+            reader.push(bytes, &mut found)?;
         }
         found.extend(reader.finish()?);
         Ok(found)
@@ -230,9 +228,21 @@ mod tests {
     fn lines_are_told_as_they_end() {
         let mut reader = Reader::new(Format::Lines, Limits::default());
         let [first, ..] = records();
-        assert_eq!(reader.push(first.as_bytes()), Ok(vec![]));
-        assert_eq!(reader.push(b"\n{"), Ok(expected()[..1].to_vec()));
+        let mut found = Vec::new();
+        assert_eq!(reader.push(first.as_bytes(), &mut found), Ok(()));
+        assert!(found.is_empty());
+        assert_eq!(reader.push(b"\n{", &mut found), Ok(()));
+        assert_eq!(found, expected()[..1]);
         assert_eq!(reader.finish(), Err(RouterError::Malformed { line: 1, column: 1 }));
+    }
+
+    #[test]
+    fn what_was_before_a_bad_line_counts() {
+        let [first, ..] = records();
+        let (mut reader, mut found) = (Reader::new(Format::Lines, Limits::default()), Vec::new());
+        let whole = reader.push(format!("{first}\n{{\n{first}\n").as_bytes(), &mut found);
+        assert_eq!(whole, Err(RouterError::Malformed { line: 1, column: 1 }));
+        assert_eq!(found, expected()[..1]);
     }
 
     #[test]

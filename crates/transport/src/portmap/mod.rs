@@ -5,10 +5,8 @@
 //! `igd-next`) speak, `gateway.rs` finds the router; this file is the task
 //! around them. Nobody but the default gateway is given orders (another that
 //! says it is one may be asked what it is), and only if we have an address on
-//! its network and none on the internet. PCP and NAT-PMP are ours: `crab_nat`
-//! draws a new nonce after each restart, so that no mapping could be taken up
-//! again. Left out on purpose: pinholes of IPv6, and UDP, which nothing here
-//! speaks yet.
+//! its network and none on the internet. Left out on purpose: pinholes of
+//! IPv6, and UDP, which nothing here speaks yet.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), peerage_identity::MultiaddrError> {
