@@ -159,6 +159,10 @@ pub struct Config {
     pub check_after: Duration,
     /// Such questions in flight; peers that come meanwhile are not asked (go: 256).
     pub checks_max: usize,
+    /// Those of them that a refresh asks, at once: a table of hundreds would take
+    /// all dials from look-ups that begin meanwhile. A judgement: a quarter of the
+    /// dials that an engine has by default.
+    pub checks_at_once: usize,
     /// Connected peers whose addresses are known though they are not in the
     /// table, so that who looks for one of them finds it. A judgement: more
     /// than the connections that a peer keeps by default.
@@ -274,6 +278,7 @@ impl Default for Config {
             failures_apart: Duration::from_secs(30),
             check_after: Duration::from_secs(600),
             checks_max: 256,
+            checks_at_once: 16,
             contacts_max: 1_024,
             parallelism: 10,
             resiliency: 3,

@@ -389,9 +389,9 @@ impl Table {
     }
 
     /// Peers that have not answered since `before`.
-    pub(crate) fn unheard(&self, before: Instant) -> Vec<PeerInfo> {
+    pub(crate) fn unheard(&self, before: Instant) -> impl Iterator<Item = PeerId> {
         let entries = self.buckets.iter().flat_map(|bucket| &bucket.entries);
-        entries.filter(|entry| entry.answered <= before).map(Entry::info).collect()
+        entries.filter(move |entry| entry.answered <= before).map(|entry| entry.peer)
     }
 
     /// Notes that a look-up for `target` went through its bucket.

@@ -179,7 +179,7 @@ fn stale_buckets_are_those_without_a_look_up() {
     table.refreshed(&Key::of_peer(&peer(deep)), at(5));
     assert_eq!(table.stale_prefixes(at(4), 15), [0, 1, 2]);
     assert_eq!(table.stale_prefixes(at(5), 15), [0, 1, 2, 3]);
-    assert_eq!(table.unheard(at(0)), [info(deep)]);
+    assert_eq!(table.unheard(at(0)).collect::<Vec<_>>(), [peer(deep)]);
 }
 
 #[derive(Debug, Clone)]

@@ -67,6 +67,16 @@ impl Node {
         self.engine.handle_dial_failed(dial, DialFailure::Unreachable, "does not answer", now);
     }
 
+    /// One of the two has as many connections as it may.
+    pub(crate) fn dial_refused(&mut self, dial: DialId, failure: DialFailure, now: Now) {
+        self.engine.handle_dial_failed(dial, failure, "too many connections", now);
+    }
+
+    /// Whom it would hang up on first.
+    pub(crate) fn least_useful(&self, now: Now) -> Option<PeerId> {
+        self.engine.least_useful(now)
+    }
+
     pub(crate) fn disconnected(&mut self, peer: PeerId, now: Now) {
         self.engine.handle_disconnected(peer, now);
     }

@@ -172,7 +172,8 @@ impl Dht {
                     (Response::Stored { record }, Request::PutValue { record: sent }) if record == sent);
                 self.store_ended(lookup, id, confirmed, now);
             }
-            Purpose::Announce(_) | Purpose::Late | Purpose::Check | Purpose::Correct => {}
+            Purpose::Check => self.check_more(now),
+            Purpose::Announce(_) | Purpose::Late | Purpose::Correct => {}
         }
     }
 
@@ -344,7 +345,8 @@ impl Dht {
             Purpose::Search(lookup) => self.search_failed(lookup, id, &pending.to.peer, failure, now),
             Purpose::Store(lookup) => self.store_ended(lookup, id, false, now),
             Purpose::Announce(announcement) => self.announce_ended(announcement, id, false, now),
-            Purpose::Late | Purpose::Check | Purpose::Correct => {}
+            Purpose::Check => self.check_more(now),
+            Purpose::Late | Purpose::Correct => {}
         }
     }
 }

@@ -10,14 +10,14 @@
 //! those who left the table last: after an outage of our own network, in which
 //! all of them failed, we are back at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_base::{Instant, Now};
 use peerage_identity::PeerId;
 
-use super::Dht;
+use super::{Dht, Purpose};
 use crate::key::{Key, random_target};
 use crate::limits::{Config, REFRESH_PREFIX_DRAWN, REFRESH_PREFIX_MAX};
 use crate::lookup::Goal;
@@ -43,6 +43,8 @@ pub(super) struct Refresh {
     /// Prefixes still to be looked up; `None` while our own key is.
     queue: Option<VecDeque<usize>>,
     running: bool,
+    /// Peers of the table that are to be asked whether they are still there.
+    unheard: VecDeque<PeerId>,
     /// The next pause after finding nobody.
     retry: Duration,
     /// Targets in deep buckets, by prefix: finding one takes thousands of
@@ -57,6 +59,7 @@ impl Refresh {
             former: VecDeque::new(),
             queue: None,
             running: false,
+            unheard: VecDeque::new(),
             retry: config.bootstrap_retry_min,
             targets: BTreeMap::new(),
         }
@@ -136,7 +139,7 @@ impl Dht {
     /// would find nobody to ask, and one that begins a little later may.
     #[must_use]
     pub fn is_bootstrapping(&self) -> bool {
-        let checks = self.requests.values().any(|pending| pending.purpose == super::Purpose::Check);
+        let checks = self.requests.values().any(|pending| pending.purpose == Purpose::Check);
         self.table.len() == 0 && (self.refresh.running || checks)
     }
 
@@ -152,17 +155,39 @@ impl Dht {
             return;
         }
         self.refresh.forget_old(now.instant, self.config.seed_age);
-        let silent = now.instant.as_nanos().saturating_sub(nanos(self.config.check_after));
-        if silent > 0 {
-            for info in self.table.unheard(Instant::from_nanos(silent)) {
-                self.check(info, now);
-            }
-        }
+        self.refresh.unheard = self.unheard(now);
+        self.check_more(now);
         self.refresh.running = true;
         self.refresh.queue = None;
         self.out.timers.cancel(&Timer::Refresh);
         let key = Bytes::copy_from_slice(self.local.peer.as_bytes());
         self.begin(key, Goal::Refresh, now);
+    }
+
+    /// Peers of the table that have answered nothing for long.
+    fn unheard<T: FromIterator<PeerId>>(&self, now: Now) -> T {
+        let before = now.instant.as_nanos().checked_sub(nanos(self.config.check_after));
+        before.into_iter().flat_map(|before| self.table.unheard(Instant::from_nanos(before))).collect()
+    }
+
+    /// Asks on, as many at once as may be, whoever has not answered a look-up
+    /// meanwhile.
+    pub(super) fn check_more(&mut self, now: Now) {
+        if self.refresh.unheard.is_empty() {
+            return;
+        }
+        let checks = self.requests.values().filter(|pending| pending.purpose == Purpose::Check).count();
+        let unheard: BTreeSet<PeerId> = self.unheard(now);
+        for _ in checks..self.config.checks_at_once {
+            let next = std::iter::from_fn(|| self.refresh.unheard.pop_front());
+            let Some(peer) = next.into_iter().find(|peer| unheard.contains(peer)) else { break };
+            if let Some(info) = self.table.info(&peer) {
+                self.check(info, now);
+            }
+        }
+        if self.refresh.unheard.is_empty() {
+            self.refresh.unheard = VecDeque::new();
+        }
     }
 
     /// One of the table's look-ups is over: the next, or a pause.

@@ -62,8 +62,12 @@ impl Engine {
         if entry.by_user || young(entry.since, grace) || young(entry.used, grace) {
             return true;
         }
-        let served = self.reachability.is_busy_with(peer) || self.exchange.peer_stats(peer).serving > 0;
-        served || self.serves_us(peer)
+        self.is_served(peer) || self.serves_us(peer)
+    }
+
+    /// True if something of theirs would.
+    fn is_served(&self, peer: &PeerId) -> bool {
+        self.reachability.is_busy_with(peer) || self.exchange.peer_stats(peer).serving > 0
     }
 
     /// True if something of ours would come to nothing without it.
@@ -80,13 +84,14 @@ impl Engine {
 
     /// Whom to hang up on when the shell has no room for a connection of our
     /// own making: of those who came to us the one of least use, of others one
-    /// that nobody needs. `None` if all are the user's, or of use now.
+    /// that nobody needs, though it be young: the refresh of a large table makes
+    /// hundreds within the grace. `None` if all are the user's, or of use now.
     #[must_use]
     pub fn least_useful(&self, now: Now) -> Option<PeerId> {
         let rank = |(id, peer): (&PeerId, &Peer)| {
             let marked = self.is_marked(id, now.instant);
             let ours = peer.link().outbound;
-            let needed = peer.by_user || self.serves_us(id) || marked && ours;
+            let needed = peer.by_user || self.serves_us(id) || ours && self.is_served(id);
             (!needed).then(|| (ours, marked, self.weight(id, now), peer.used, *id))
         };
         self.peers.iter().filter_map(rank).min().map(|(.., id)| id)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use peerage_base::{Instant, Now, UnixTime};
-use peerage_dht::{LookupError, Network, PeerInfo, Request};
+use peerage_dht::{LookupError, Network, PeerInfo, Request, Response};
 use peerage_exchange::{Incoming, Presence, WantEntry, WantKind};
 use peerage_identity::Multiaddr;
 
@@ -178,6 +178,14 @@ fn for_a_connection_of_ours_a_stranger_makes_room() {
         alone.engine.handle_disconnected(peer_id(stranger), alone.now);
     }
     assert_eq!(alone.engine.least_useful(alone.now), None, "it was asked something");
+    let asked = outputs.iter().find_map(|output| match output {
+        Output::DhtRequest { network, id, .. } => Some((*network, *id)),
+        _ => None,
+    });
+    let (network, id) = asked.expect("a request");
+    let response = Response::Closest { closer: Vec::new() };
+    alone.engine.handle_dht_response(network, id, response, alone.now);
+    assert_eq!(alone.engine.least_useful(alone.now), Some(peer_id(3)), "young, and of no more use");
     // A connection for which there is no room is not its peer's failure.
     alone.know(4);
     for find in 2..6 {

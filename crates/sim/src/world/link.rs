@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peerage_base::Instant;
-use peerage_engine::DialId;
+use peerage_engine::{DialFailure, DialId};
 use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Event, World};
@@ -126,10 +126,17 @@ impl World {
             self.act(host, |node, now| node.connected(peer, addr, dial, now));
             return;
         }
-        if self.host(host).links.len() >= CONNECTIONS || self.host(to).links.len() >= CONNECTIONS {
+        let full = |world: &Self, host: HostId| world.host(host).links.len() >= CONNECTIONS;
+        // As the shell does: whoever dialled hangs up on another for it.
+        if full(self, host) {
+            let least = self.act(host, |node, now| node.least_useful(now)).flatten();
+            least.and_then(|peer| number(&peer)).into_iter().for_each(|other| self.disconnect(host, other));
+        }
+        if full(self, host) || full(self, to) {
             self.counts.connections_refused += 1;
+            let failure = if full(self, host) { DialFailure::NoRoom } else { DialFailure::Dropped };
             if let Some(dial) = dial {
-                self.act(host, |node, now| node.dial_failed(dial, now));
+                self.act(host, |node, now| node.dial_refused(dial, failure, now));
             }
             return;
         }
