@@ -31,7 +31,8 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     let setup = Setup {
         churn: true,
         haste: 30,
-        loss_ppm: 20_000,
+        // 2 %, and twice to three times that in Latin America.
+        loss_times: 20,
         skew: 3_600,
         clients: peers / 20,
         blocks: true,

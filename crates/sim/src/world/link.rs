@@ -8,7 +8,7 @@ use peerage_identity::{Multiaddr, PeerId};
 
 use super::{Event, World};
 use crate::host::{HostId, Link, number};
-use crate::place::between_micros;
+use crate::place::{between_micros, loss_ppm};
 
 /// Messages one after the other, each of which waits for the one before, until
 /// both can send requests: TCP's three, and Noise's three with the
@@ -41,10 +41,11 @@ impl World {
     pub(super) fn trip_micros(&mut self, from: HostId, to: HostId) -> u64 {
         let (a, b) = (self.host(from), self.host(to));
         let base = between_micros(a.region, b.region) + a.line_micros + b.line_micros;
+        let loss = loss_ppm(a.region, b.region) * self.setup.loss_times;
         // Queues on the way: up to a tenth, seldom more.
         let mut micros = base + self.rng.below(base / 10 + 1);
         let mut again = RETRANSMIT_MICROS + 2 * base;
-        while self.setup.loss_ppm > 0 && self.rng.below(1_000_000) < self.setup.loss_ppm {
+        while loss > 0 && self.rng.below(1_000_000) < loss {
             self.counts.retransmitted += 1;
             micros += again;
             again *= 2;

@@ -34,8 +34,8 @@ pub(crate) struct Setup {
     pub(crate) haste: u64,
     /// Of those who leave: without a word.
     pub(crate) silent_percent: u64,
-    /// Of a million messages, lost once.
-    pub(crate) loss_ppm: u64,
+    /// So many times as much is lost as published ([`crate::place::loss_ppm`]).
+    pub(crate) loss_times: u64,
     /// Clients behind NATs, beside the servers.
     pub(crate) clients: u32,
     /// Of a thousand servers, so many behave so.
@@ -59,8 +59,7 @@ impl Setup {
             churn: false,
             haste: 1,
             silent_percent: 30,
-            // Median loss of fixed lines is about 0.1 % (FCC, Measuring Broadband America).
-            loss_ppm: 1_000,
+            loss_times: 1,
             clients: 0,
             hostile: Vec::new(),
             blocks: false,
