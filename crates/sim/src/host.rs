@@ -11,7 +11,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use crate::draw;
 use crate::hostile::Behaviour;
 use crate::node::{Asked, Node};
-use crate::place::Region;
+use crate::place::{Region, home_kbps};
 use crate::world::Shelf;
 
 /// Names a host for the whole of a run.
@@ -143,20 +143,24 @@ impl Host {
     }
 }
 
-/// Lines in kilobits a second, down and up, and how many of a hundred hosts
-/// have them: cable and DSL, fibre. After Ookla's Speedtest Global Index of 2024,
-/// whose median fixed line has about 95 Mbit/s down and 50 up.
-const HOME_LINES: [(u64, u64); 4] =
-    [(20_000, 4_000), (95_000, 20_000), (200_000, 50_000), (900_000, 400_000)];
+/// Lines of homes in per cent of their region's median, and how many of a hundred
+/// hosts have them: a fifth slow ones, a seventh as fast as can be had. A judgement;
+/// the medians ([`home_kbps`]) are published.
+const HOME_PERCENT: [u64; 4] = [20, 100, 200, 900];
 const HOME_SHARES: [u64; 4] = [20, 40, 25, 15];
 
+/// What is sold as a gigabit a second carries at most, without headers.
+const HOME_MAX_KBPS: u64 = 940_000;
+
 /// Draws the line of a host: what it adds, its speed up and down.
-pub(crate) fn line(cloud: bool, rng: &mut Rng) -> (u64, u64, u64) {
+pub(crate) fn line(cloud: bool, region: Region, rng: &mut Rng) -> (u64, u64, u64) {
     if cloud {
         return (200 + rng.below(400), 1_000_000, 1_000_000);
     }
-    let (down, up) = HOME_LINES[draw::share(&HOME_SHARES, rng)];
-    (draw::home_micros(rng), up, down)
+    let percent = HOME_PERCENT[draw::share(&HOME_SHARES, rng)];
+    let (down, up) = home_kbps(region);
+    let speed = |median: u64| (median * percent / 100).min(HOME_MAX_KBPS);
+    (draw::home_micros(rng), speed(up), speed(down))
 }
 
 /// The id of the `n`th host. Its number lies in it, so that no map is needed to
@@ -174,4 +178,26 @@ pub(crate) fn peer_id(n: HostId, rng: &mut Rng) -> PeerId {
 pub(crate) fn number(peer: &PeerId) -> Option<HostId> {
     let bytes = peer.as_bytes().get(2..6)?;
     Some(HostId::from_be_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_line_of_a_region_is_as_published() {
+        let mut rng = Rng::new(1);
+        for region in Region::all() {
+            let mut lines: Vec<(u64, u64)> = (0..2_000)
+                .map(|_| {
+                    let (_, up, down) = line(false, region, &mut rng);
+                    (down, up)
+                })
+                .collect();
+            lines.sort_unstable();
+            assert_eq!(lines[1_000], home_kbps(region), "{region:?}");
+            assert!(lines[0] < lines[1_000] && lines[1_999] > lines[1_000]);
+            assert!(lines.iter().all(|&(down, up)| up <= down && down <= HOME_MAX_KBPS));
+        }
+    }
 }

@@ -165,7 +165,8 @@ impl World {
         let n = HostId::try_from(self.hosts.len()).expect("hosts are fewer");
         let cloud = nat == Nat::Open && self.rng.below(4) == 0;
         let peer = host::peer_id(n, &mut self.rng);
-        let (line_micros, up_kbps, down_kbps) = host::line(cloud, &mut self.rng);
+        let region = Region::draw(&mut self.rng);
+        let (line_micros, up_kbps, down_kbps) = host::line(cloud, region, &mut self.rng);
         let skew = match self.setup.skew {
             0 => 0,
             most => i64::try_from(self.rng.below(2 * most.unsigned_abs())).unwrap_or(0) - most,
@@ -174,7 +175,7 @@ impl World {
             peer,
             key: Key::of_peer(&peer),
             addr: self.dealer.deal(cloud, &mut self.rng),
-            region: Region::draw(&mut self.rng),
+            region,
             line_micros,
             up_kbps,
             down_kbps,
