@@ -5,13 +5,18 @@
 //! /16. So: a quarter of the hosts in 64 prefixes of /16 of clouds, the rest in
 //! 4,096 others, both by the law of Zipf and Mandelbrot; the largest prefix has
 //! not quite a fiftieth of all hosts. All these numbers are judgements: Balduf et
-//! al. ("The Cloud Strikes Back", 2023) find even most servers in clouds. A prefix
-//! is not tied to a region.
+//! al. ("The Cloud Strikes Back", 2023) find even most servers in clouds.
+//!
+//! A prefix is of one region, as most are that registries deal out, and its hosts
+//! are there. Prefixes are shared out so that each region has as many hosts as
+//! published (`place.rs`), among those in clouds and among the others.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use peerage_base::Rng;
 use peerage_identity::Multiaddr;
+
+use crate::place::Region;
 
 const CLOUD_PREFIXES: u64 = 64;
 const OTHER_PREFIXES: u64 = 4_096;
@@ -23,21 +28,30 @@ pub(crate) struct Dealer {
     dealt: std::collections::BTreeMap<u16, u32>,
     cloud: Zipf,
     other: Zipf,
+    /// By rank of the prefix.
+    regions: Vec<Region>,
 }
 
 impl Dealer {
     pub(crate) fn new() -> Self {
-        Self {
-            dealt: std::collections::BTreeMap::new(),
-            cloud: Zipf::new(CLOUD_PREFIXES, 4),
-            other: Zipf::new(OTHER_PREFIXES, 16),
-        }
+        let cloud = Zipf::new(CLOUD_PREFIXES, 4);
+        let other = Zipf::new(OTHER_PREFIXES, 16);
+        let mut regions = Region::share_out(&cloud.weights());
+        regions.extend(Region::share_out(&other.weights()));
+        Self { dealt: std::collections::BTreeMap::new(), cloud, other, regions }
     }
 
-    /// An address of somebody, in a cloud or not.
-    pub(crate) fn deal(&mut self, cloud: bool, rng: &mut Rng) -> Multiaddr {
+    /// An address of somebody, in a cloud or not, and where that is.
+    pub(crate) fn deal(&mut self, cloud: bool, rng: &mut Rng) -> (Multiaddr, Region) {
         let rank = if cloud { self.cloud.draw(rng) } else { CLOUD_PREFIXES + self.other.draw(rng) };
-        self.in_prefix(rank)
+        (self.in_prefix(rank), self.region(rank))
+    }
+
+    /// Where the `rank`th prefix is. Those of which nobody is dealt an address are
+    /// as far apart as the others.
+    pub(crate) fn region(&self, rank: u64) -> Region {
+        let known = self.regions.len() as u64;
+        self.regions[usize::try_from(rank % known).unwrap_or(0)]
     }
 
     /// An address in the `rank`th prefix; for who owns prefixes.
@@ -76,6 +90,12 @@ impl Zipf {
         Self { sums: (1..=ranks).map(next).collect() }
     }
 
+    /// How likely each rank is.
+    fn weights(&self) -> Vec<u64> {
+        let before = std::iter::once(&0).chain(&self.sums);
+        self.sums.iter().zip(before).map(|(sum, before)| sum - before).collect()
+    }
+
     /// From 0; the first is the likeliest.
     fn draw(&self, rng: &mut Rng) -> u64 {
         let at = rng.below(self.sums.last().copied().unwrap_or(0));
@@ -97,7 +117,7 @@ mod tests {
         let mut seen = BTreeSet::new();
         let mut groups: BTreeMap<[u8; 2], u32> = BTreeMap::new();
         for n in 0..20_000u32 {
-            let addr = dealer.deal(n % 4 == 0, &mut rng);
+            let (addr, _) = dealer.deal(n % 4 == 0, &mut rng);
             assert_eq!(addr.scope(), Scope::Public, "{addr}");
             let Some(SocketAddr::V4(socket)) = addr.to_tcp_addr() else { panic!("{addr}") };
             let [a, b, ..] = socket.ip().octets();
@@ -108,5 +128,29 @@ mod tests {
         sizes.sort_unstable();
         let top: u32 = sizes.iter().rev().take(10).sum();
         assert!(sizes.len() > 2_000 && (2_000..5_000).contains(&top), "{} groups, {top} in ten", sizes.len());
+    }
+
+    #[test]
+    fn a_prefix_is_of_one_region_and_regions_have_their_shares() {
+        let (mut dealer, mut rng) = (Dealer::new(), Rng::new(2));
+        let mut of_group: BTreeMap<[u8; 2], Region> = BTreeMap::new();
+        for cloud in [true, false] {
+            let mut hosts = [0; Region::COUNT];
+            for _ in 0..50_000 {
+                let (addr, region) = dealer.deal(cloud, &mut rng);
+                let Some(SocketAddr::V4(socket)) = addr.to_tcp_addr() else { panic!("{addr}") };
+                let [a, b, ..] = socket.ip().octets();
+                assert_eq!(*of_group.entry([a, b]).or_insert(region), region, "{addr}");
+                hosts[region.index()] += 1;
+            }
+            for region in Region::all() {
+                let (wanted, permille) = (region.permille(), hosts[region.index()] / 50);
+                // Of clouds the smallest prefix is of half a hundredth of the hosts.
+                assert!(wanted.abs_diff(permille) <= 8, "{region:?}: {permille} of 1000, cloud: {cloud}");
+            }
+        }
+        let mut prefixes = [0; Region::COUNT];
+        of_group.values().for_each(|region| prefixes[region.index()] += 1);
+        assert!(prefixes.iter().all(|&prefixes| prefixes > 10), "{prefixes:?}");
     }
 }

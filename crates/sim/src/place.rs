@@ -13,10 +13,6 @@
 //! most days. That is of bulk transfers, in one direction, and China is no region
 //! of its own here.
 
-use peerage_base::Rng;
-
-use crate::draw;
-
 /// Of a thousand hosts: Dallas, Toronto, Washington, Frankfurt, London, Madrid,
 /// Osaka, Sydney, Tokyo, Sao Paulo.
 const SHARES: [u64; 10] = [140, 30, 145, 120, 90, 60, 150, 15, 235, 15];
@@ -80,13 +76,32 @@ const HOME_MBPS: [(u64, u64); 10] = [
 pub(crate) struct Region(u8);
 
 impl Region {
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
-        Self(u8::try_from(draw::share(&SHARES, rng)).unwrap_or(0))
+    pub(crate) const COUNT: usize = SHARES.len();
+
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(|index| Self(u8::try_from(index).unwrap_or(0)))
     }
 
-    #[cfg(test)]
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..10).map(Self)
+    /// Of a thousand hosts, those that are there.
+    pub(crate) const fn permille(self) -> u64 {
+        SHARES[self.index()]
+    }
+
+    /// Regions of prefixes that hold so many hosts each, the largest first. Each is
+    /// given to the region that lacks most of its share so far, so that no region has
+    /// large ones or small ones only, if there are many.
+    pub(crate) fn share_out(weights: &[u64]) -> Vec<Self> {
+        let mut lacks = [0; Self::COUNT];
+        let mut give = |weight: &u64| {
+            let weight = i64::try_from(*weight).unwrap_or(0);
+            for region in Self::all() {
+                lacks[region.index()] += weight * i64::try_from(region.permille()).unwrap_or(0);
+            }
+            let region = Self::all().max_by_key(|region| lacks[region.index()]).unwrap_or(Self(0));
+            lacks[region.index()] -= weight * 1_000;
+            region
+        };
+        weights.iter().map(&mut give).collect()
     }
 
     pub(crate) const fn index(self) -> usize {
@@ -136,7 +151,7 @@ mod tests {
                 assert_eq!(loss, loss_ppm(b, a));
                 let latin = a == SAO_PAULO || b == SAO_PAULO;
                 assert_eq!(loss > 1_000, latin, "{loss} ppm between {a:?} and {b:?}");
-                mean += SHARES[a.index()] * SHARES[b.index()] * loss;
+                mean += a.permille() * b.permille() * loss;
             }
         }
         let mean = mean / 1_000_000;

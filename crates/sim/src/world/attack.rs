@@ -41,9 +41,10 @@ impl World {
                     break peer;
                 }
             };
-            let addr = self.dealer.in_prefix(first + u64::from(n) % groups.max(1));
+            let prefix = first + u64::from(n) % groups.max(1);
+            let (addr, region) = (self.dealer.in_prefix(prefix), self.dealer.region(prefix));
             let at = self.host_mut(host);
-            (at.peer, at.key, at.addr) = (peer, Key::of_peer(&peer), addr);
+            (at.peer, at.key, at.addr, at.region) = (peer, Key::of_peer(&peer), addr, region);
             let key = at.key;
             self.start(host, self.now);
             self.hostile.insert(key, host);

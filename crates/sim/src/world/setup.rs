@@ -13,7 +13,6 @@ use crate::draw::{self, Past};
 use crate::host::{self, Host, HostId, Nat};
 use crate::hostile::Behaviour;
 use crate::oracle::Oracle;
-use crate::place::Region;
 use crate::queue::Queue;
 use crate::trace::Trace;
 use crate::world::life::BOOTSTRAP;
@@ -165,7 +164,7 @@ impl World {
         let n = HostId::try_from(self.hosts.len()).expect("hosts are fewer");
         let cloud = nat == Nat::Open && self.rng.below(4) == 0;
         let peer = host::peer_id(n, &mut self.rng);
-        let region = Region::draw(&mut self.rng);
+        let (addr, region) = self.dealer.deal(cloud, &mut self.rng);
         let (line_micros, up_kbps, down_kbps) = host::line(cloud, region, &mut self.rng);
         let skew = match self.setup.skew {
             0 => 0,
@@ -174,7 +173,7 @@ impl World {
         self.hosts.push(Host {
             peer,
             key: Key::of_peer(&peer),
-            addr: self.dealer.deal(cloud, &mut self.rng),
+            addr,
             region,
             line_micros,
             up_kbps,
