@@ -72,6 +72,10 @@ pub const ADDRS_TOLD_IN_ALL: usize = 4_096;
 /// named is not held against any of them.
 pub const NAMERS_KEPT: usize = 8;
 
+/// Requests of one look-up to one peer. A judgement: the first address may be a
+/// liar's, and who has the second too has spent as much on it as we have.
+pub const TRIES_MAX: u8 = 2;
+
 /// Providers that we put into one response, drawn by chance if there are more.
 pub const PROVIDERS_ANSWERED: usize = 64;
 

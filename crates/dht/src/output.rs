@@ -128,7 +128,7 @@ pub enum Output {
 /// How far a look-up is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Peers asked.
+    /// Peers asked; one that was asked again, elsewhere, counts twice.
     pub asked: u32,
     /// Of those, peers that answered.
     pub answered: u32,

@@ -264,8 +264,7 @@ impl Dht {
         now: Now,
     ) {
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
-        lookup.in_flight.remove(&request);
-        lookup.failed(peer, failure);
+        lookup.failed(request, peer, failure);
         self.tell_progress(id);
         self.drive(id, now);
     }

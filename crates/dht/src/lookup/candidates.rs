@@ -31,56 +31,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peerage_identity::PeerId;
 
-use crate::addrs::Addrs;
 use crate::crowd::Crowd;
 use crate::key::{Distance, Key};
-use crate::limits::{ADDRS_KEPT_MAX, Config};
+use crate::limits::Config;
 use crate::message::PeerInfo;
+use crate::output::Failure;
 use crate::reach::{Group, Reach};
 
-use super::named::{Named, Namer, Namers, Reputes, Source, Teller};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Heard,
-    Waiting,
-    /// It was asked, and takes long.
-    Late,
-    Answered,
-    Failed,
-}
-
-impl State {
-    /// Asked, and nothing came yet.
-    const fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Late)
-    }
-
-    /// Counts among the closest: it has answered, or may do so in time.
-    const fn is_live(self) -> bool {
-        matches!(self, Self::Heard | Self::Waiting | Self::Answered)
-    }
-}
-
-#[derive(Debug)]
-struct Candidate {
-    peer: PeerId,
-    addrs: Addrs,
-    state: State,
-    /// Hops from us: 1 for whom we knew.
-    depth: u32,
-    path: usize,
-    /// Who named it.
-    by: Namers,
-    /// Of the address by which it answered.
-    group: Option<Group>,
-}
-
-impl Candidate {
-    fn info(&self) -> PeerInfo {
-        PeerInfo { peer: self.peer, addrs: self.addrs.to_vec() }
-    }
-}
+use super::candidate::{Candidate, State};
+use super::named::{Named, Namer, Reputes, Source, Teller};
 
 /// A peer to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,14 +120,10 @@ impl Candidates {
     fn insert(&mut self, named: Named, depth: u32, path: usize, by: Option<Namer>) {
         let (distance, info) = (self.target.distance(&named.key), named.info);
         if let Some(known) = self.all.get_mut(&distance) {
-            by.into_iter().for_each(|by| known.by.add(by));
-            // Whoever named it first may have told a wrong address.
-            known.addrs.merge(info.addrs, 2 * ADDRS_KEPT_MAX);
+            known.named_again(info.addrs, by, self.reach);
             return;
         }
-        let (addrs, by) = (info.addrs.as_slice().into(), Namers::new(by));
-        let heard = Candidate { peer: info.peer, addrs, state: State::Heard, depth, path, by, group: None };
-        self.all.insert(distance, heard);
+        self.all.insert(distance, Candidate::new(&info, depth, path, by));
     }
 
     /// `peer` answered and named these. False if it had not been asked.
@@ -179,7 +134,7 @@ impl Candidates {
         closer: impl IntoIterator<Item = Named>,
     ) -> bool {
         let distance = self.distance(&peer);
-        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state.is_open()) else {
+        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.is_open()) else {
             return false;
         };
         candidate.state = State::Answered;
@@ -196,7 +151,7 @@ impl Candidates {
 
     /// Forgets the worst of those that were only named, if they are too many.
     fn shed(&mut self) {
-        let heard = || self.all.iter().filter(|(_, found)| found.state == State::Heard);
+        let heard = || self.all.iter().filter(|(_, found)| found.is_new());
         let surplus = heard().count().saturating_sub(self.max);
         if surplus == 0 {
             return;
@@ -221,18 +176,18 @@ impl Candidates {
         }
     }
 
-    /// `peer` did not answer, or not as it should. Unless it was `tried`, that
-    /// says nothing of who named it.
-    pub(crate) fn failed(&mut self, peer: &PeerId, tried: bool) {
+    /// A request to `peer` was not answered, or not as it should; `late` if it was
+    /// not waited for. Unless it was tried, that says nothing of who named it.
+    pub(crate) fn failed(&mut self, peer: &PeerId, failure: Failure, late: bool) {
         let distance = self.distance(peer);
-        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state.is_open()) else {
+        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.is_open()) else {
             return;
         };
-        let was_late = std::mem::replace(&mut candidate.state, State::Failed) == State::Late;
         self.failed += 1;
-        if tried && !was_late {
+        if candidate.failed(failure, late) && failure != Failure::NotTried {
             self.blame(distance);
         }
+        self.try_again(distance);
     }
 
     /// `peer` takes far longer than others did.
@@ -241,7 +196,12 @@ impl Candidates {
         if let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.state == State::Waiting) {
             candidate.state = State::Late;
             self.blame(distance);
+            self.try_again(distance);
         }
+    }
+
+    fn try_again(&mut self, distance: Distance) {
+        self.all.get_mut(&distance).into_iter().for_each(Candidate::try_again);
     }
 
     /// Those who named this one named somebody who is not there, as it seems.
@@ -249,7 +209,13 @@ impl Candidates {
         let Some(candidate) = self.all.get(&distance) else { return };
         if self.reputes.blame(&candidate.by) {
             let reputes = &self.reputes;
-            self.all.retain(|_, found| found.state != State::Heard || reputes.believes(&found.by));
+            self.all.retain(|_, found| {
+                let kept = found.state != State::Heard || reputes.believes(&found.by);
+                if !kept && !found.is_new() {
+                    found.give_up();
+                }
+                kept || !found.is_new()
+            });
         }
     }
 
@@ -287,8 +253,7 @@ impl Candidates {
         let heard = self.all.values_mut().filter(|found| found.path == path && found.state == State::Heard);
         let mut more = false;
         for candidate in heard.take(room) {
-            candidate.state = State::Waiting;
-            ask.push(candidate.info());
+            ask.push(candidate.ask());
             self.asked += 1;
             more = true;
         }
@@ -308,8 +273,7 @@ impl Candidates {
                 if may_ask == 0 || crowd.is_full_of(candidate.addrs.iter().map(|addr| reach.group(addr))) {
                     continue;
                 }
-                candidate.state = State::Waiting;
-                ask.push(candidate.info());
+                ask.push(candidate.ask());
                 self.asked += 1;
                 may_ask -= 1;
             }
@@ -350,6 +314,12 @@ impl Candidates {
     pub(crate) fn nearest(&self) -> Option<(Distance, u32)> {
         let mut answered = self.all.iter().filter(|(_, found)| found.state == State::Answered);
         answered.next().map(|(distance, found)| (*distance, found.depth))
+    }
+
+    /// How often it is held against a peer whom it named.
+    #[cfg(test)]
+    fn blamed(&self, peer: &PeerId) -> u32 {
+        self.reputes.blamed(peer)
     }
 
     /// The path on which a peer was or would be asked.

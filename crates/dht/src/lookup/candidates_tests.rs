@@ -64,11 +64,11 @@ fn walks_until_beta_have_answered_then_gathers_the_k_closest() {
     assert!(hear(&mut candidates, &peer(near[20]), None, closer));
     assert!(!hear(&mut candidates, &peer(near[20]), None, Vec::new()), "once");
     assert_eq!(asked(candidates.next()), [info(near[0])], "one place came free");
-    candidates.failed(&peer(near[21]), true);
+    candidates.failed(&peer(near[21]), Failure::Unreachable, false);
     assert_eq!(asked(candidates.next()), [info(near[1])]);
     hear(&mut candidates, &peer(near[1]), None, Vec::new());
     assert_eq!(asked(candidates.next()), [info(near[2])]);
-    candidates.failed(&peer(near[0]), true);
+    candidates.failed(&peer(near[0]), Failure::Unreachable, false);
     assert_eq!(asked(candidates.next()), [info(near[3])]);
     hear(&mut candidates, &peer(near[2]), None, Vec::new());
     // The two closest that live have answered: the rest of five at once.
@@ -92,7 +92,7 @@ fn ends_when_nobody_is_left() {
         assert!(!peers.is_empty(), "nothing is waited for that does not come");
         count += peers.len();
         for info in peers {
-            all_fail.failed(&info.peer, true);
+            all_fail.failed(&info.peer, Failure::Unreachable, false);
         }
     }
     assert_eq!((count, all_fail.closest()), (9, vec![]));
@@ -166,7 +166,7 @@ fn who_names_only_peers_that_fail_is_not_believed() {
     hear(&mut candidates, &peer(near[31]), None, infos(&near[9..20]));
     assert_eq!(asked(candidates.next()).len(), 4);
     for &n in &near[..4] {
-        candidates.failed(&peer(n), true);
+        candidates.failed(&peer(n), Failure::Unreachable, false);
     }
     assert_eq!(candidates.inventors().collect::<Vec<_>>(), [peer(near[30])]);
     let next = infos(&near[9..13]);
@@ -184,7 +184,7 @@ fn who_is_doubted_is_believed_for_less() {
         let names = near[..10].iter().map(|&n| info(n).into());
         candidates.answered(peer(near[30]), Teller { group: None, doubted }, names);
         asked(candidates.next());
-        candidates.failed(&peer(near[0]), true);
+        candidates.failed(&peer(near[0]), Failure::Unreachable, false);
         assert_eq!(candidates.path_of(&peer(near[9])).is_none(), doubted);
         assert_eq!(candidates.inventors().count(), 0, "one is not many");
     }
@@ -199,7 +199,7 @@ fn liars_that_name_the_same_inventions_are_not_believed() {
     }
     hear(&mut candidates, &peer(near[53]), None, infos(&near[40..45]));
     for info in asked(candidates.next()) {
-        candidates.failed(&info.peer, true);
+        candidates.failed(&info.peer, Failure::Unreachable, false);
     }
     let next = asked(candidates.next());
     assert_eq!(next, infos(&near[40..44]));
@@ -218,6 +218,74 @@ fn a_crowd_of_false_addresses_does_not_hide_the_right_one() {
 }
 
 #[test]
+fn who_was_asked_at_a_false_address_is_asked_where_others_say_it_is() {
+    let far = PeerInfo { peer: peer(0), addrs: vec![addr(99)] };
+    for late in [false, true] {
+        let (near, mut candidates) = knowing(40, 30..34);
+        asked(candidates.next());
+        let lies = |places: std::ops::Range<usize>| {
+            let lie = |&n: &u64| PeerInfo { peer: peer(n), ..far.clone() };
+            near[places].iter().map(lie).collect::<Vec<_>>()
+        };
+        hear(&mut candidates, &peer(near[30]), None, lies(0..4));
+        let mut told = asked(candidates.next());
+        // Two of the honest answer while the first is still asked, one afterwards.
+        let truth = infos(&near[..4]);
+        hear(&mut candidates, &peer(near[31]), None, truth.clone());
+        told.extend(asked(candidates.next()));
+        hear(&mut candidates, &peer(near[32]), None, truth.clone());
+        told.extend(asked(candidates.next()));
+        assert_eq!(told[0], lies(0..1)[0]);
+        let fail = |candidates: &mut Candidates| {
+            if late {
+                candidates.late(&peer(near[0]));
+            } else {
+                candidates.failed(&peer(near[0]), Failure::Unreachable, false);
+            }
+        };
+        fail(&mut candidates);
+        assert_eq!(asked(candidates.next())[0], info(near[0]), "only where it was not yet");
+        if late {
+            candidates.failed(&peer(near[0]), Failure::Unreachable, true);
+        }
+        let blamed = |candidates: &Candidates| candidates.blamed(&peer(near[30]));
+        assert_eq!(blamed(&candidates), 1);
+        assert!([31, 32].iter().all(|&place| candidates.blamed(&peer(near[place])) == 0));
+        hear(&mut candidates, &peer(near[33]), None, truth);
+        assert!(hear(&mut candidates, &peer(near[0]), None, Vec::new()), "it is still waited for");
+        assert_eq!(candidates.closest()[0], info(near[0]));
+        assert_eq!(blamed(&candidates), 1);
+    }
+}
+
+#[test]
+fn nobody_is_asked_more_often_than_may_be() {
+    let (near, mut candidates) = knowing(40, 30..34);
+    asked(candidates.next());
+    let at = |n: u64| vec![PeerInfo { peer: peer(near[0]), addrs: vec![addr(n)] }];
+    for (place, tries) in [(30, 1), (31, 1), (32, 0), (33, 0)] {
+        hear(&mut candidates, &peer(near[place]), None, at(place as u64));
+        let next = if let Next::Ask(peers) = candidates.next() { peers } else { Vec::new() };
+        assert_eq!(next, if tries == 1 { at(place as u64) } else { Vec::new() });
+        candidates.failed(&peer(near[0]), Failure::Unreachable, false);
+        assert_eq!(candidates.blamed(&peer(near[place])), tries);
+    }
+    assert_eq!((candidates.asked(), candidates.failed_count()), (6, 2));
+}
+
+#[test]
+fn who_was_reached_and_is_no_server_is_not_asked_again() {
+    let (near, mut candidates) = knowing(40, 30..34);
+    asked(candidates.next());
+    hear(&mut candidates, &peer(near[30]), None, infos(&near[..1]));
+    asked(candidates.next());
+    candidates.failed(&peer(near[0]), Failure::Unsupported, false);
+    let elsewhere = PeerInfo { peer: peer(near[0]), addrs: vec![addr(99)] };
+    hear(&mut candidates, &peer(near[31]), None, vec![elsewhere]);
+    assert_eq!(asked(candidates.next()), []);
+}
+
+#[test]
 fn who_names_peers_that_are_not_tried_is_believed() {
     let (near, mut candidates) = knowing(40, 30..32);
     candidates.next();
@@ -225,7 +293,7 @@ fn who_names_peers_that_are_not_tried_is_believed() {
     hear(&mut candidates, &peer(near[31]), None, Vec::new());
     asked(candidates.next());
     for &n in &near[..4] {
-        candidates.failed(&peer(n), false);
+        candidates.failed(&peer(n), Failure::NotTried, false);
     }
     let next = infos(&near[4..8]);
     assert_eq!(asked(candidates.next()), next);
@@ -302,7 +370,7 @@ proptest! {
                 Some(closer) => {
                     hear(&mut candidates, &peer, None, closer.into_iter().map(info).collect());
                 }
-                None => candidates.failed(&peer, true),
+                None => candidates.failed(&peer, Failure::Unreachable, false),
             }
             let heard = candidates.all.values().filter(|found| found.state == State::Heard);
                 prop_assert!(heard.count() <= config.candidates_max);
@@ -385,7 +453,7 @@ proptest! {
             let invented = made_up.iter().position(is);
             let liar = known[..liars].iter().position(is).or(invented.map(|place| place % 10));
             if invented.is_some_and(|place| place % 10 == 9 || chance.below(4) >= there) {
-                candidates.failed(&peer, true);
+                candidates.failed(&peer, Failure::Unreachable, false);
             } else if let Some(liar) = liar {
                 let mut lie = |n: usize| {
                     let any = usize::try_from(chance.below(280)).unwrap();

@@ -5,6 +5,7 @@
 //! differ in what they ask, what they take from answers, and whether they
 //! store something at the end.
 
+mod candidate;
 mod candidates;
 mod named;
 mod value;
@@ -159,9 +160,12 @@ impl Lookup {
         self.candidates.answered(peer, teller, closer);
     }
 
-    pub(crate) fn failed(&mut self, peer: &PeerId, failure: Failure) {
+    /// A request to `peer` came to nothing.
+    pub(crate) fn failed(&mut self, request: RequestId, peer: &PeerId, failure: Failure) {
+        self.in_flight.remove(&request);
+        let late = self.late.remove(&request);
         if self.storing.is_none() {
-            self.candidates.failed(peer, failure != Failure::NotTried);
+            self.candidates.failed(peer, failure, late);
         }
     }
 

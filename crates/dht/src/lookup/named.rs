@@ -56,6 +56,8 @@ pub(super) enum Source {
 pub(super) struct Namers {
     /// The first of them; none if we knew it.
     first: [Option<Namer>; NAMERS_KEPT],
+    /// So many of these, the last, named it after it was asked, and elsewhere.
+    since: u8,
     /// We knew it, or more than these named it.
     many: bool,
 }
@@ -64,26 +66,62 @@ impl Namers {
     pub(super) fn new(by: Option<Namer>) -> Self {
         let mut first = [None; NAMERS_KEPT];
         first[0] = by;
-        Self { first, many: by.is_none() }
+        Self { first, since: 0, many: by.is_none() }
     }
 
     pub(super) fn add(&mut self, by: Namer) {
         if self.many || self.first.contains(&Some(by)) {
             return;
         }
-        match self.first.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(by),
+        let (place, len) = (self.tried_len(), self.len());
+        match self.first.get_mut(len) {
+            Some(end) => {
+                *end = Some(by);
+                self.first.swap(place, len);
+            }
             None => self.many = true,
         }
     }
 
+    /// It was asked, and one more names it at an address that was not tried.
+    pub(super) fn add_since(&mut self, by: Namer) {
+        let len = self.len();
+        if len < NAMERS_KEPT && !self.first.contains(&Some(by)) {
+            self.first[len] = Some(by);
+            self.since += 1;
+        }
+    }
+
+    /// It is to be asked where those say that named it since.
+    pub(super) fn forget_tried(&mut self) {
+        let tried = self.tried_len();
+        self.first[..tried].fill(None);
+        self.first.rotate_left(tried);
+        self.many = self.since == 0;
+        self.since = 0;
+    }
+
+    fn len(&self) -> usize {
+        self.first.iter().flatten().count()
+    }
+
+    fn tried_len(&self) -> usize {
+        self.len() - usize::from(self.since)
+    }
+
+    /// Those who named it where it is to be asked, or was.
     fn first(&self) -> impl Iterator<Item = Namer> {
-        self.first.iter().map_while(|namer| *namer)
+        self.first[..self.tried_len()].iter().copied().flatten()
     }
 
     /// Those of whom it is remembered whether it is there.
     fn answerable(&self) -> impl Iterator<Item = Namer> {
         self.first().filter(|_| !self.many)
+    }
+
+    /// The same, wherever they named it.
+    fn right(&self) -> impl Iterator<Item = Namer> {
+        self.first.iter().copied().flatten().filter(|_| !self.many)
     }
 }
 
@@ -112,7 +150,7 @@ pub(super) struct Reputes(Vec<Repute>);
 impl Reputes {
     /// One more, who was named by these.
     pub(super) fn answered(&mut self, peer: PeerId, teller: Teller, by: &Namers) -> Namer {
-        for namer in by.answerable() {
+        for namer in by.right() {
             if let Some(repute) = self.of_mut(namer) {
                 repute.answered += 1;
             }
@@ -168,5 +206,13 @@ impl Reputes {
 
     fn of_mut(&mut self, namer: Namer) -> Option<&mut Repute> {
         self.0.get_mut(namer.0.get() as usize - 1)
+    }
+}
+
+#[cfg(test)]
+impl Reputes {
+    /// Peers that this one named, as far as they failed.
+    pub(super) fn blamed(&self, peer: &PeerId) -> u32 {
+        self.0.iter().find(|repute| repute.peer == *peer).map_or(0, |repute| repute.failed)
     }
 }
