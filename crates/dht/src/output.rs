@@ -148,6 +148,10 @@ pub enum End {
     /// than others, and what was to be stored there
     /// was sent to all of them.
     Complete,
+    /// The same, but none of those that were asked last has answered
+    /// ([`crate::limits::SILENT_LAST`]), as if our own network were gone: there
+    /// may be closer ones.
+    Unanswered,
     /// Enough valid values came.
     Quorum,
     /// It took too long ([`crate::Config::lookup_timeout`]).

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use peerage_base::Now;
 use peerage_dht::limits::{PROVIDERS_FOUND_MAX, PROVIDERS_TAKEN};
 use peerage_dht::{
-    Config, End, Key, LookupError, LookupId, Mode, Output, PeerInfo, Record, Report, Request, Response,
-    Validator, ValueError,
+    Config, End, Failure, Key, LookupError, LookupId, Mode, Output, PeerInfo, Record, Report, Request,
+    Response, Validator, ValueError,
 };
 use peerage_identity::Multiaddr;
 use single::{Single, addr, info, multihash, number, peer};
@@ -229,6 +229,50 @@ fn requests_have_a_deadline_and_the_silent_count_as_failed() {
     let report = report(&outputs, id).unwrap();
     assert_eq!((report.end, report.progress.failed, report.hops), (End::NoPeers, 3, 0));
     assert_eq!(outputs.iter().filter(|output| matches!(output, Output::CancelRequest { .. })).count(), 3);
+}
+
+/// A look-up of a world of servers that all name the nearest. After so many
+/// answers our own network is gone.
+fn with_an_outage(after: usize) -> (Report, usize) {
+    let mut single = Single::server(30);
+    let target = Key::of(&multihash(1));
+    let mut near: Vec<u64> = (100..400).collect();
+    near.sort_by_key(|&n| target.distance(&Key::of_peer(&peer(n))));
+    let id = single.dht.find_closest(&multihash(1), single.now()).unwrap();
+    let mut answers = 0;
+    loop {
+        let sent = single.sent();
+        if sent.is_empty() {
+            break;
+        }
+        for (request, to, _) in sent {
+            let now = single.now();
+            if answers == after {
+                single.dht.handle_request_failed(request, Failure::Unreachable, now);
+                continue;
+            }
+            // Nearer ones from answer to answer, some of which others name too.
+            let place = 200_usize.saturating_sub(answers * 10);
+            answers += 1;
+            let closer = near[place..place + 20].iter().map(|&n| info(n)).collect();
+            single.dht.handle_response(request, &addr(number(&to)), Response::Closest { closer }, now);
+        }
+    }
+    let outputs = single.outputs();
+    let invented = outputs.iter().filter(|output| matches!(output, Output::Invented { .. }));
+    (report(&outputs, id).unwrap().clone(), invented.count())
+}
+
+#[test]
+fn an_outage_of_our_own_is_nobody_elses_fault() {
+    let (report, invented) = with_an_outage(usize::MAX);
+    assert_eq!((report.end, invented), (End::Complete, 0));
+    for after in [4, 8, 12] {
+        let (report, invented) = with_an_outage(after);
+        assert_eq!((report.end, invented), (End::Unanswered, 0), "after {after}");
+        assert_eq!(report.progress.answered as usize, after);
+    }
+    assert_eq!(with_an_outage(0).0.end, End::NoPeers);
 }
 
 #[test]

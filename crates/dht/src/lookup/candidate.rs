@@ -43,6 +43,8 @@ pub(super) struct Candidate {
     open: u8,
     /// Of `addrs` so many, the first, were tried the last time.
     tried: u8,
+    /// When it was asked ([`super::asked`]).
+    pub(super) turn: u32,
     /// Hops from us: 1 for whom we knew.
     pub(super) depth: u32,
     pub(super) path: usize,
@@ -56,7 +58,7 @@ impl Candidate {
     pub(super) fn new(info: &PeerInfo, depth: u32, path: usize, by: Option<Namer>) -> Self {
         let (addrs, by) = (info.addrs.as_slice().into(), Namers::new(by));
         let (peer, state) = (info.peer, State::Heard);
-        Self { peer, addrs, state, tries: 0, open: 0, tried: 0, depth, path, by, group: None }
+        Self { peer, addrs, state, tries: 0, open: 0, tried: 0, turn: 0, depth, path, by, group: None }
     }
 
     pub(super) fn info(&self) -> PeerInfo {

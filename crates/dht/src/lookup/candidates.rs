@@ -38,6 +38,7 @@ use crate::message::PeerInfo;
 use crate::output::Failure;
 use crate::reach::{Group, Reach};
 
+use super::asked::Asked;
 use super::candidate::{Candidate, State};
 use super::named::{Named, Namer, Reputes, Source, Teller};
 
@@ -65,7 +66,7 @@ pub(crate) struct Candidates {
     paths: usize,
     all: BTreeMap<Distance, Candidate>,
     reputes: Reputes,
-    asked: u32,
+    asked: Asked,
     answered: u32,
     failed: u32,
 }
@@ -87,7 +88,7 @@ impl Candidates {
             paths,
             all: BTreeMap::new(),
             reputes: Reputes::default(),
-            asked: 0,
+            asked: Asked::default(),
             answered: 0,
             failed: 0,
         };
@@ -102,7 +103,13 @@ impl Candidates {
     }
 
     pub(crate) const fn asked(&self) -> u32 {
-        self.asked
+        self.asked.count
+    }
+
+    /// None of those that were asked last has answered: our own network may be
+    /// gone.
+    pub(crate) const fn is_cut_off(&self) -> bool {
+        self.asked.is_cut_off()
     }
 
     pub(crate) const fn answered_count(&self) -> u32 {
@@ -141,6 +148,7 @@ impl Candidates {
         candidate.group = teller.group;
         let (depth, path) = (candidate.depth, candidate.path);
         self.answered += 1;
+        self.asked.answered(candidate.turn);
         let namer = self.reputes.answered(peer, teller, &candidate.by);
         for named in closer {
             self.insert(named, depth + 1, path, Some(namer));
@@ -239,7 +247,7 @@ impl Candidates {
 
     /// Requests that are left.
     const fn may_ask(&self) -> usize {
-        self.asked_max.saturating_sub(self.asked as usize)
+        self.asked_max.saturating_sub(self.asked.count as usize)
     }
 
     /// One path's next requests; false if it has come to its end.
@@ -253,8 +261,7 @@ impl Candidates {
         let heard = self.all.values_mut().filter(|found| found.path == path && found.state == State::Heard);
         let mut more = false;
         for candidate in heard.take(room) {
-            ask.push(candidate.ask());
-            self.asked += 1;
+            ask.push(self.asked.ask(candidate, &self.reputes));
             more = true;
         }
         more || waiting > 0
@@ -273,8 +280,7 @@ impl Candidates {
                 if may_ask == 0 || crowd.is_full_of(candidate.addrs.iter().map(|addr| reach.group(addr))) {
                     continue;
                 }
-                ask.push(candidate.ask());
-                self.asked += 1;
+                ask.push(self.asked.ask(candidate, &self.reputes));
                 may_ask -= 1;
             }
             open |= candidate.state != State::Answered;

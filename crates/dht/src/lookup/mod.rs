@@ -5,6 +5,7 @@
 //! differ in what they ask, what they take from answers, and whether they
 //! store something at the end.
 
+mod asked;
 mod candidate;
 mod candidates;
 mod named;
@@ -129,7 +130,8 @@ impl Lookup {
                 if closest.is_empty() {
                     return Step::Done(End::NoPeers);
                 }
-                self.store_at(closest, End::Complete).unwrap_or(Step::Done(End::Complete))
+                let end = if self.candidates.is_cut_off() { End::Unanswered } else { End::Complete };
+                self.store_at(closest, end).unwrap_or(Step::Done(end))
             }
         }
     }

@@ -65,8 +65,8 @@ impl Finished {
 /// How a look-up went in one DHT.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LookupReport {
-    /// `complete`, `quorum`, `out_of_time`, `no_peers`; or `limit`: enough was
-    /// found before; or `refused`: see `problem`.
+    /// `complete`, `unanswered`, `quorum`, `out_of_time`, `no_peers`; or `limit`:
+    /// enough was found before; or `refused`: see `problem`.
     pub(crate) end: String,
     pub(crate) asked: u64,
     pub(crate) answered: u64,

@@ -159,6 +159,7 @@ fn reported(report: Result<peerage_peer::Report, LookupError>) -> LookupReport {
         Ok(report) => LookupReport {
             end: match report.end {
                 End::Complete => "complete",
+                End::Unanswered => "unanswered",
                 End::Quorum => "quorum",
                 End::OutOfTime => "out_of_time",
                 End::NoPeers => "no_peers",
