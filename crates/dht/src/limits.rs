@@ -80,11 +80,14 @@ pub const TRIES_MAX: u8 = 2;
 pub const PROVIDERS_ANSWERED: usize = 64;
 
 /// Providers that a look-up takes from one response, drawn by chance if there
-/// are more. One liar cannot fill [`PROVIDERS_FOUND_MAX`], nor can twenty; 32
-/// can, of up to [`Config::asked_max`] that a look-up asks. A judgement.
+/// are more. One liar cannot fill [`PROVIDERS_FOUND_MAX`], nor can twenty. A
+/// judgement.
 pub const PROVIDERS_TAKEN: usize = 32;
 
-/// Providers that one look-up tells of; who has found as many has enough.
+/// Providers that one look-up remembers. When there are as many, those of whom
+/// one source alone has told most make room for others, so that liars do not
+/// keep out whom an honest peer names. It tells of [`PROVIDERS_TAKEN`] of each of
+/// [`Config::asked_max`] at most.
 pub const PROVIDERS_FOUND_MAX: usize = 1024;
 
 /// Peers named by one peer that fail, while none answers, after which the others

@@ -72,7 +72,8 @@ pub enum Output {
         progress: Progress,
     },
     /// Who has the block: peers that this look-up had not named yet, and of
-    /// those that it had, addresses that it had not.
+    /// those that it had, addresses that it had not. Of very many some are
+    /// forgotten, and may be named again.
     ProvidersFound {
         /// Which look-up.
         lookup: LookupId,

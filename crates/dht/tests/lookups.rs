@@ -415,6 +415,38 @@ fn waking_early_changes_nothing() {
 }
 
 #[test]
+fn liars_do_not_keep_out_whom_an_honest_peer_names_later() {
+    let mut single = Single::new(Config { bucket_size: 40, ..Config::default() });
+    single.learn(60);
+    let lookup = single.dht.find_providers(&multihash(7), single.now()).unwrap();
+    let mut answers = 0;
+    // 34 liars with providers of their own each; who answers then is honest.
+    single.answer_all(|peer, _| {
+        let from = number(&peer);
+        answers += 1;
+        let crowd = (0..PROVIDERS_TAKEN as u64).map(|n| info(10_000 + from * 256 + n)).collect();
+        let providers = if answers > 34 { vec![info(500)] } else { crowd };
+        Some(Response::Providers { providers, closer: Vec::new() })
+    });
+    assert!(answers > 35, "{answers}");
+    let (mut told, mut again) = (Vec::new(), Vec::new());
+    for output in single.outputs() {
+        match output {
+            Output::ProvidersFound { providers, again: more, .. } => {
+                told.extend(providers.into_iter().map(|info| info.peer));
+                again.extend(more);
+            }
+            Output::LookupFinished { lookup: ended, report } => {
+                assert_eq!((ended, report.progress.providers), (lookup, PROVIDERS_FOUND_MAX));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(told.iter().filter(|told| **told == peer(500)).count(), 1);
+    assert_eq!(again.len(), answers - 35, "each of the others names it too");
+}
+
+#[test]
 fn nobody_fills_a_lookup_with_providers_of_its_own() {
     let mut single = Single::new(Config::default());
     single.learn(30);

@@ -11,7 +11,7 @@ use super::{Dht, Purpose};
 use crate::crowd::Crowd;
 use crate::key::Key;
 use crate::limits::{KEY_MAX, PROVIDERS_ANSWERED, PROVIDERS_TAKEN};
-use crate::lookup::{Candidates, Found, Goal, Lookup, Named, Step, Teller};
+use crate::lookup::{Candidates, Found, Goal, Lookup, Named, Providers, Step, Teller};
 use crate::message::{PeerInfo, Record, Request, Response};
 use crate::output::{End, Failure, LookupError, LookupId, Mode, Output, RequestId, Timer};
 use crate::reach::Group;
@@ -53,8 +53,8 @@ impl Dht {
         let mut stored = self.providers.get(&Key::of(&key), PROVIDERS_ANSWERED, now.unix, &mut self.rng);
         stored.retain(|info| info.peer != self.local.peer);
         self.complete(&mut stored);
-        let id = self.open(key, Goal::Providers { told: Default::default(), addrs: 0 }, now);
-        self.with_lookup(id, |lookup, out| lookup.providers_found(stored, out));
+        let id = self.open(key, Goal::Providers(Providers::default()), now);
+        self.with_lookup(id, |lookup, out| lookup.providers_found(stored, None, out));
         self.drive(id, now);
         Ok(id)
     }
@@ -212,9 +212,10 @@ impl Dht {
             .flat_map(|info| self.reach.filter(&info.addrs))
             .collect();
         lookup.peer_found(sought, &mut self.out.queue);
-        lookup.answered(peer, teller, closer);
+        let source = lookup.answered(peer, teller, closer);
         match response {
-            Response::Providers { providers, .. } => {
+            // Once of each peer.
+            Response::Providers { providers, .. } if source.is_some() => {
                 let local = self.local.peer;
                 let others = providers.iter().filter(|info| info.peer != local);
                 let mut providers: Vec<PeerInfo> = others.map(|info| self.reach.filter_peer(info)).collect();
@@ -227,7 +228,7 @@ impl Dht {
                 }
                 providers.truncate(PROVIDERS_TAKEN);
                 self.complete(&mut providers);
-                self.with_lookup(id, |lookup, out| lookup.providers_found(providers, out));
+                self.with_lookup(id, |lookup, out| lookup.providers_found(providers, source, out));
             }
             Response::Value { record: Some(record), .. } => {
                 if self.validators.validate(&record, now).is_ok()

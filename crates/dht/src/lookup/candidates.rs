@@ -133,17 +133,16 @@ impl Candidates {
         self.all.insert(distance, Candidate::new(&info, depth, path, by));
     }
 
-    /// `peer` answered and named these. False if it had not been asked.
+    /// `peer` answered and named these. Whose word that is; none if it had not
+    /// been asked.
     pub(crate) fn answered(
         &mut self,
         peer: PeerId,
         teller: Teller,
         closer: impl IntoIterator<Item = Named>,
-    ) -> bool {
+    ) -> Option<Source> {
         let distance = self.distance(&peer);
-        let Some(candidate) = self.all.get_mut(&distance).filter(|found| found.is_open()) else {
-            return false;
-        };
+        let candidate = self.all.get_mut(&distance).filter(|found| found.is_open())?;
         candidate.state = State::Answered;
         candidate.group = teller.group;
         let (depth, path) = (candidate.depth, candidate.path);
@@ -154,7 +153,7 @@ impl Candidates {
             self.insert(named, depth + 1, path, Some(namer));
         }
         self.shed();
-        true
+        self.reputes.source(namer)
     }
 
     /// Forgets the worst of those that were only named, if they are too many.

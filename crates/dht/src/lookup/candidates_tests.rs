@@ -9,7 +9,8 @@ use super::*;
 use crate::testing::{addr, info, peer};
 
 fn hear(candidates: &mut Candidates, peer: &PeerId, group: Option<Group>, closer: Vec<PeerInfo>) -> bool {
-    candidates.answered(*peer, Teller { group, doubted: false }, closer.into_iter().map(Named::from))
+    let teller = Teller { group, doubted: false };
+    candidates.answered(*peer, teller, closer.into_iter().map(Named::from)).is_some()
 }
 
 fn config() -> Config {

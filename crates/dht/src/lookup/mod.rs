@@ -9,9 +9,10 @@ mod asked;
 mod candidate;
 mod candidates;
 mod named;
+mod providers;
 mod value;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use peerage_base::Instant;
@@ -19,11 +20,12 @@ use peerage_identity::{Multiaddr, PeerId};
 
 pub(crate) use candidates::Candidates;
 use candidates::Next;
-pub(crate) use named::{Named, Teller};
+pub(crate) use named::{Named, Source, Teller};
+pub(crate) use providers::Providers;
 pub(crate) use value::Found;
 
 use crate::key::{KEY_BITS, Key};
-use crate::limits::{ADDRS_TOLD_IN_ALL, ADDRS_TOLD_MAX, PROVIDERS_FOUND_MAX};
+use crate::limits::ADDRS_TOLD_MAX;
 use crate::message::{PeerInfo, Record, Request};
 use crate::output::{End, Failure, LookupId, Output, Progress, Report, RequestId};
 use crate::values::Validators;
@@ -35,8 +37,8 @@ pub(crate) enum Goal {
     Closest,
     /// The addresses of a peer, and those that were told already.
     Peer { peer: PeerId, told: Vec<Multiaddr> },
-    /// Who has a block: providers told already, with the addresses that were.
-    Providers { told: BTreeMap<PeerId, Vec<Multiaddr>>, addrs: usize },
+    /// Who has a block, as far as that was told.
+    Providers(Providers),
     /// The best value; ends early after so many valid ones (0: never).
     Value { quorum: usize, found: Found },
     /// To tell the closest peers that we have a block.
@@ -90,7 +92,7 @@ impl Lookup {
     fn question(&self) -> Request {
         let key = self.key.clone();
         match self.goal {
-            Goal::Providers { .. } => Request::GetProviders { key },
+            Goal::Providers(_) => Request::GetProviders { key },
             Goal::Value { .. } => Request::GetValue { key },
             // Who stores a value is found as go does, which asks for nodes.
             Goal::Closest | Goal::Peer { .. } | Goal::Provide(_) | Goal::Put(_) | Goal::Refresh => {
@@ -151,15 +153,15 @@ impl Lookup {
         Some(Step::Store(peers, storage))
     }
 
-    /// A peer answered and named these.
-    pub(crate) fn answered(&mut self, peer: PeerId, teller: Teller, closer: Vec<Named>) {
+    /// A peer answered and named these. None if it had answered before.
+    pub(crate) fn answered(&mut self, peer: PeerId, teller: Teller, closer: Vec<Named>) -> Option<Source> {
         // Who is looked for is not asked about itself.
         let sought = match self.goal {
             Goal::Peer { peer, .. } => Some(peer),
             _ => None,
         };
         let closer = closer.into_iter().filter(|named| Some(named.info.peer) != sought);
-        self.candidates.answered(peer, teller, closer);
+        self.candidates.answered(peer, teller, closer)
     }
 
     /// A request to `peer` came to nothing.
@@ -195,27 +197,16 @@ impl Lookup {
         }
     }
 
-    /// Who has the block, and where: what one server says of that is not the
-    /// end of it, as it may be false.
-    pub(crate) fn providers_found(&mut self, providers: Vec<PeerInfo>, out: &mut VecDeque<Output>) {
-        let Goal::Providers { told, addrs } = &mut self.goal else { return };
-        let (mut found, mut again) = (Vec::new(), Vec::new());
-        for info in providers {
-            let first = !told.contains_key(&info.peer);
-            if first && told.len() >= PROVIDERS_FOUND_MAX {
-                continue;
-            }
-            if !first && !again.contains(&info.peer) {
-                again.push(info.peer);
-            }
-            let known = told.entry(info.peer).or_default();
-            let room = ADDRS_TOLD_MAX.min(known.len() + ADDRS_TOLD_IN_ALL.saturating_sub(*addrs));
-            let news = news(known, info.addrs, room);
-            *addrs += news.len();
-            if first || !news.is_empty() {
-                found.push(PeerInfo { peer: info.peer, addrs: news });
-            }
-        }
+    /// Who has the block, and where, by the word of a source or by our own: what
+    /// one server says of that is not the end of it, as it may be false.
+    pub(crate) fn providers_found(
+        &mut self,
+        providers: Vec<PeerInfo>,
+        by: Option<Source>,
+        out: &mut VecDeque<Output>,
+    ) {
+        let Goal::Providers(told) = &mut self.goal else { return };
+        let (found, again) = told.add(providers, by);
         if !found.is_empty() || !again.is_empty() {
             out.push_back(Output::ProvidersFound { lookup: self.id, providers: found, again });
         }
@@ -268,7 +259,7 @@ impl Lookup {
             failed: self.candidates.failed_count(),
             closest_bits: self.candidates.nearest().map_or(KEY_BITS, |(distance, _)| distance.bits()),
             providers: match &self.goal {
-                Goal::Providers { told, .. } => told.len(),
+                Goal::Providers(told) => told.len(),
                 _ => 0,
             },
         }

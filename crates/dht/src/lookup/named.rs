@@ -40,12 +40,12 @@ pub(crate) struct Teller {
 /// A peer that answered: the first, the second, and so on. A look-up remembers
 /// hundreds of peers, and an id is longer than the rest of what it notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Namer(NonZeroU32);
+pub(crate) struct Namer(NonZeroU32);
 
 /// Whose word something is: many identities may be of one network, and whom
 /// one source alone has named is as good as that source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Network(Group),
     /// Where networks do not matter.
     Peer(Namer),
@@ -190,6 +190,11 @@ impl Reputes {
     pub(super) fn believes(&self, by: &Namers) -> bool {
         let mut namers = by.answerable().peekable();
         namers.peek().is_none() || !namers.all(|namer| self.of(namer).is_some_and(Repute::is_bad))
+    }
+
+    /// Whose word what it names is.
+    pub(super) fn source(&self, namer: Namer) -> Option<Source> {
+        self.of(namer).map(|repute| repute.source)
     }
 
     /// The different sources of a peer; none if we knew it.
