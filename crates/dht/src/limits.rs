@@ -158,14 +158,9 @@ pub struct Config {
     /// Peers of one IP group that count among the k closest of a look-up, on
     /// the WAN, and that are taken from one answer. A look-up counts so when it
     /// gathers the closest of those it has heard of, to ask them and to end with
-    /// them; the walk that comes before ends by distances only. A judgement: as
-    /// many as in the table.
+    /// them; the walk that comes before looks at distances only, whosever peers
+    /// end it. A judgement: as many as in the table.
     pub closest_group_max: usize,
-    /// Peers of one IP group that a look-up on the WAN asks while there are others
-    /// to ask. A judgement: a twentieth of [`Config::asked_max`], so that it
-    /// takes twenty networks to use that up. Of the largest /16 known, which has
-    /// 2 % of all peers, a look-up that asks 40 asks one.
-    pub asked_group_max: usize,
     /// Failures in a row after which a peer leaves the table though nobody fits
     /// its place. One may be our own network's.
     pub failures_max: u32,
@@ -292,7 +287,6 @@ impl Default for Config {
             table_group_max: 3,
             bucket_group_max: 2,
             closest_group_max: 3,
-            asked_group_max: 10,
             failures_max: 2,
             failures_apart: Duration::from_secs(30),
             check_after: Duration::from_secs(600),

@@ -22,8 +22,7 @@
 //! nearer. Who was asked stays, and so does whom we knew.
 //!
 //! Of one IP group only a few count among the `k` ([`Crowd`]); those of it that
-//! were not asked by then are passed over. Of all that are asked not many more
-//! are of one either ([`super::asked`]).
+//! were not asked by then are passed over.
 //!
 //! With several paths (S/Kademlia) a peer belongs to the path that heard of it
 //! first, and is asked on no other, so that a liar leads only one astray.
@@ -89,7 +88,7 @@ impl Candidates {
             paths,
             all: BTreeMap::new(),
             reputes: Reputes::default(),
-            asked: Asked::new(reach, config.asked_group_max),
+            asked: Asked::default(),
             answered: 0,
             failed: 0,
         };
@@ -253,24 +252,15 @@ impl Candidates {
     /// One path's next requests; false if it has come to its end.
     fn walk(&mut self, path: usize, ask: &mut Vec<PeerInfo>) -> bool {
         let live = || self.all.values().filter(|found| found.path == path && found.state.is_live());
-        let others = live().any(|found| self.asked.is_other(found));
-        let counted = live().filter(|found| !others || !self.asked.passes_over(found));
-        if counted.take(self.beta).all(|found| found.state == State::Answered) {
+        if live().take(self.beta).all(|found| found.state == State::Answered) {
             return false;
         }
         let waiting = live().filter(|found| found.state == State::Waiting).count();
-        let mut room = (self.alpha / self.paths).saturating_sub(waiting).min(self.may_ask());
+        let room = (self.alpha / self.paths).saturating_sub(waiting).min(self.may_ask());
         let heard = self.all.values_mut().filter(|found| found.path == path && found.state == State::Heard);
         let mut more = false;
-        for candidate in heard {
-            if room == 0 {
-                break;
-            }
-            if others && self.asked.passes_over(candidate) {
-                continue;
-            }
-            ask.push(self.asked.ask(candidate, others, &self.reputes));
-            room -= 1;
+        for candidate in heard.take(room) {
+            ask.push(self.asked.ask(candidate, &self.reputes));
             more = true;
         }
         more || waiting > 0
@@ -280,19 +270,16 @@ impl Candidates {
     fn gather(&mut self, ask: &mut Vec<PeerInfo>) -> bool {
         let (mut open, mut may_ask, reach) = (false, self.may_ask(), self.reach);
         let mut crowd = Crowd::new(self.group_max);
-        let others = self.all.values().any(|found| self.asked.is_other(found));
         for candidate in self.all.values_mut().filter(|found| found.state.is_live()) {
             if crowd.counted() == self.k {
                 break;
             }
             if candidate.state == State::Heard {
                 // Where it is said to be; anybody who knows better adds to that.
-                let groups = || candidate.addrs.iter().map(|addr| reach.group(addr));
-                let passed = may_ask == 0 || others && self.asked.passes_over(candidate);
-                if passed || crowd.is_full_of(groups()) {
+                if may_ask == 0 || crowd.is_full_of(candidate.addrs.iter().map(|addr| reach.group(addr))) {
                     continue;
                 }
-                ask.push(self.asked.ask(candidate, others, &self.reputes));
+                ask.push(self.asked.ask(candidate, &self.reputes));
                 may_ask -= 1;
             }
             open |= candidate.state != State::Answered;

@@ -158,68 +158,6 @@ fn whoever_is_near_from_one_network_alone_is_not_all_of_the_closest() {
     assert!(asked < 20, "{asked}: those that would not count are not asked");
 }
 
-/// A look-up among one owner's 200 peers, of which each names nearer ones, and
-/// those of others, all at such addresses: who of his and of the others was asked.
-fn chained(at: impl Fn(usize) -> Vec<String>, honest: usize, config: &Config) -> [BTreeSet<usize>; 2] {
-    let target = Key::of(b"target");
-    let near = order(&target, 300);
-    let wan = Reach::new(config);
-    let info = |place: usize| {
-        let addrs = at(place).iter().map(|ip| format!("/ip4/{ip}/tcp/4001").parse().unwrap()).collect();
-        PeerInfo { peer: peer(near[place]), addrs }
-    };
-    let known =
-        if honest > 0 { (200 + honest - 4..200 + honest).chain(196..200) } else { (196..200).chain(0..0) };
-    let mut candidates = Candidates::new(target, known.map(info).collect(), wan, config);
-    let (mut asked, mut waiting) = ([BTreeSet::new(), BTreeSet::new()], VecDeque::new());
-    while let Next::Ask(peers) = candidates.next() {
-        waiting.extend(peers);
-        let told: PeerInfo = waiting.pop_front().unwrap();
-        let place = near.iter().position(|&n| peer(n) == told.peer).unwrap();
-        asked[usize::from(place >= 200)].insert(place);
-        let truth = &info(place).addrs[0];
-        if !told.addrs.contains(truth) {
-            candidates.failed(&told.peer, Failure::Unreachable, false);
-            continue;
-        }
-        let closer = match place {
-            0..200 => (place.saturating_sub(3)..place).collect::<Vec<_>>(),
-            _ => (190..200).chain(200..(200 + honest).min(210)).collect(),
-        };
-        hear(&mut candidates, &told.peer, wan.group(truth), closer.into_iter().map(info).collect());
-    }
-    asked
-}
-
-#[test]
-fn one_network_does_not_use_up_what_a_look_up_may_ask() {
-    let config = Config { asked_group_max: 8, ..config() };
-    let own = |place: usize| format!("60.{place}.1.1");
-    let his = |place: usize| format!("5.1.0.{place}");
-    let at = |place: usize| vec![if place < 200 { his(place) } else { own(place - 200) }];
-    let [liars, honest] = chained(at, 30, &config);
-    assert!(liars.len() <= config.asked_group_max, "{liars:?}");
-    // Of five, three of his count.
-    assert!((200..202).all(|place| honest.contains(&place)), "{honest:?}");
-    // With a false address beside the right one, each of another network.
-    let at = |place: usize| if place < 200 { vec![his(place), format!("70.{place}.1.1")] } else { at(place) };
-    let [liars, honest] = chained(at, 30, &config);
-    assert!(liars.len() < 3 * config.asked_group_max, "{liars:?}");
-    assert!((200..202).all(|place| honest.contains(&place)), "{honest:?}");
-}
-
-#[test]
-fn where_there_is_one_network_only_all_of_it_may_be_asked() {
-    let config = Config { asked_group_max: 8, ..config() };
-    let at = |place: usize| vec![format!("5.1.0.{place}")];
-    let [all, _] = chained(at, 0, &config);
-    assert_eq!(all.len(), config.asked_max, "by distance, as far as may be");
-    let private = Config { private_addresses: true, ..config };
-    let at = |place: usize| vec![format!("10.0.0.{place}")];
-    let [all, _] = chained(at, 30, &private);
-    assert!(all.len() > private.asked_group_max, "no groups there");
-}
-
 #[test]
 fn who_names_only_peers_that_fail_is_not_believed() {
     let (near, mut candidates) = knowing(40, 30..32);
