@@ -85,8 +85,8 @@ pub const PROVIDERS_ANSWERED: usize = 64;
 pub const PROVIDERS_TAKEN: usize = 32;
 
 /// Providers that one look-up remembers. When there are as many, those of whom
-/// one source alone has told most make room for others, so that liars do not
-/// keep out whom an honest peer names. It tells of [`PROVIDERS_TAKEN`] of each of
+/// one source alone has told most make room for others, so that the liars of one
+/// network do not keep out whom an honest peer names. It tells of [`PROVIDERS_TAKEN`] of each of
 /// [`Config::asked_max`] at most.
 pub const PROVIDERS_FOUND_MAX: usize = 1024;
 
@@ -99,7 +99,7 @@ pub const DISTRUST_AFTER: u32 = 4;
 /// Peers that a look-up asked last, of whom none answers, for which our own
 /// network may be to blame: nothing is concluded from that. A judgement: if a
 /// fifth of all peers is gone, that happens once in 400,000 look-ups, and if
-/// half is, once in 256; and no more are in flight while a look-up walks.
+/// half is, once in 256.
 pub const SILENT_LAST: u32 = 8;
 
 /// Deepest bucket for which a refresh looks for a target (go: 15): finding one

@@ -346,7 +346,7 @@ impl Brain {
     /// Hangs up on whoever is of least use, for a connection of our own making.
     fn make_room(&mut self, now: Now) {
         if let Some(peer) = self.engine.least_useful(now) {
-            tracing::info!(%peer, "closing the connection for want of room");
+            tracing::debug!(%peer, "closing the connection for want of room");
             self.registry.drop_peer(&peer);
             self.engine.handle_disconnected(peer, now);
         }

@@ -7,7 +7,7 @@
 //! 28.5 %, China 24.2 %, France 8.3 %, Taiwan 7.2 %, Korea 6.7 %; the rest
 //! spread over Europe, with a few in Canada, South America and Oceania.
 //!
-//! Left out on purpose: China's border. Zhu et al. ("Characterizing Transnational
+//! Left out on purpose: the way into China. Zhu et al. ("Characterizing Transnational
 //! Internet Performance and the Great Bottleneck of China", SIGMETRICS 2020) lost
 //! about 15 % of what flowed into mainland China while it was slow, for hours on
 //! most days. That is of bulk transfers, in one direction, and China is no region
@@ -39,7 +39,7 @@ const ROUND_TRIP_MS: [[u64; 10]; 10] = [
 /// 0.1 % to North America, Europe, East Asia and Oceania, above it and up to a few
 /// per cent in Latin America, and fairly independent of the distance; so a share
 /// for each end, and none for the way between. That loss hardly differs between
-/// paths but for China's border is also what ThousandEyes found ("Public Cloud
+/// paths but for the way into China is also what ThousandEyes found ("Public Cloud
 /// Performance Benchmark", 2018). Which figure below and above 0.1 % is a
 /// judgement: homes, unlike the laboratories that PingER asked, lose about 0.1 %
 /// (median of fixed lines in the FCC's "Measuring Broadband America"), half of

@@ -98,25 +98,25 @@ impl Candidate {
             self.by.add(by);
             return;
         }
-        if self.tries < TRIES_MAX {
+        // Of one who has said before where it is, that counts.
+        if self.tries < TRIES_MAX && self.by.add_since(by) {
             let mut others = since.to_vec();
             merge(&mut others, news, ADDRS_KEPT_MAX);
             self.addrs = [tried, &others].concat().as_slice().into();
+            self.try_again();
         }
-        self.by.add_since(by);
-        self.try_again();
     }
 
     /// A request to it came to nothing; `late` if it was not waited for. True if
     /// it was waited for.
     pub(super) fn failed(&mut self, failure: Failure, late: bool) -> bool {
         self.open -= 1;
-        if matches!(failure, Failure::Unsupported | Failure::Malformed) {
-            // It was reached.
+        let reached = matches!(failure, Failure::Unsupported | Failure::Malformed);
+        if reached {
             self.tries = TRIES_MAX;
         }
         let awaited = self.state == State::Waiting && (!late || self.open == 0);
-        if awaited || self.state == State::Late {
+        if awaited || self.state == State::Late || reached && self.state == State::Heard {
             self.state = if self.open > 0 { State::Late } else { State::Failed };
         }
         awaited

@@ -84,20 +84,23 @@ impl Namers {
     }
 
     /// It was asked, and one more names it at an address that was not tried.
-    pub(super) fn add_since(&mut self, by: Namer) {
+    /// False if that one has named it before, or as many as are remembered have.
+    pub(super) fn add_since(&mut self, by: Namer) -> bool {
         let len = self.len();
-        if len < NAMERS_KEPT && !self.first.contains(&Some(by)) {
+        let new = len < NAMERS_KEPT && !self.first.contains(&Some(by));
+        if new {
             self.first[len] = Some(by);
             self.since += 1;
         }
+        new
     }
 
-    /// It is to be asked where those say that named it since.
+    /// It is to be asked where those say that named it since, of whom there are some.
     pub(super) fn forget_tried(&mut self) {
         let tried = self.tried_len();
         self.first[..tried].fill(None);
         self.first.rotate_left(tried);
-        self.many = self.since == 0;
+        self.many = false;
         self.since = 0;
     }
 

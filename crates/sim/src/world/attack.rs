@@ -43,8 +43,11 @@ impl World {
             };
             let prefix = first + u64::from(n) % groups.max(1);
             let (addr, region) = (self.dealer.in_prefix(prefix), self.dealer.region(prefix));
+            // They are rented, where there is room.
+            let line = host::line(true, region, &mut self.rng);
             let at = self.host_mut(host);
             (at.peer, at.key, at.addr, at.region) = (peer, Key::of_peer(&peer), addr, region);
+            (at.line_micros, at.up_kbps, at.down_kbps) = line;
             let key = at.key;
             self.start(host, self.now);
             self.hostile.insert(key, host);

@@ -70,13 +70,24 @@ impl World {
     /// Everything of one host, in turn.
     pub(super) fn check_some(&mut self) {
         let turn = self.trace.events() / EVERY % self.hosts.len() as u64;
-        self.check_all_of(HostId::try_from(turn).unwrap_or(0));
+        self.check_much_of(HostId::try_from(turn).unwrap_or(0));
+    }
+
+    /// All of one host; but to go through its records takes a step for each, so
+    /// about as many events lie between.
+    pub(super) fn check_much_of(&self, host: HostId) {
+        self.check_all_but_records(host);
+        let records = self.host(host).node.as_ref().map_or(0, |node| node.stats().provider_records as u64);
+        if self.trace.events() % records.max(1) < EVERY {
+            self.check_records(host);
+        }
     }
 
     /// Everything of every host, and that nothing is held for what is over.
     pub(crate) fn check_world(&self) {
         for host in (0..).take(self.hosts.len()) {
-            self.check_all_of(host);
+            self.check_all_but_records(host);
+            self.check_records(host);
             let at = self.host(host);
             let Some((node, shelf)) = at.node.as_ref().zip(at.shelf.as_ref()) else { continue };
             if shelf.ended.len() as u64 == shelf.begun {
@@ -86,7 +97,7 @@ impl World {
         }
     }
 
-    pub(super) fn check_all_of(&self, host: HostId) {
+    fn check_all_but_records(&self, host: HostId) {
         let at = self.host(host);
         assert!(at.links.is_sorted_by(|a, b| a.other < b.other), "host {host}: links out of order");
         let gone = at.links.is_empty() && at.node.is_none() && at.dialing.is_empty() && at.open.is_empty();
@@ -100,6 +111,11 @@ impl World {
                 assert!(held <= most, "host {host}: {held} wants of one peer");
             }
         }
+    }
+
+    /// What it keeps for others, by all that bounds it.
+    fn check_records(&self, host: HostId) {
+        let Some(node) = &self.host(host).node else { return };
         let config = &self.config.routing.wan;
         let most = node.fullest();
         let bounded = most.key <= config.providers_per_key

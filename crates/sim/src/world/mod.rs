@@ -237,7 +237,7 @@ impl World {
             self.deliver(event);
             if self.trace.events().is_multiple_of(check::EVERY) {
                 self.check_some();
-                self.check_all_of(self.acted);
+                self.check_much_of(self.acted);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The default gateway: the only host that is asked for mappings.
+//! The default gateway: the only host that port mapping ever talks to.
 //!
 //! Asked of Linux only (`/proc/net/route`); elsewhere there is none, and
 //! nothing is mapped.

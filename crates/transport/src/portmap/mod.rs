@@ -1,11 +1,10 @@
 //! Port mapping: the home router is asked to pass connections on to us.
 //!
 //! PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP, in this order, for TCP over
-//! IPv4. `machine.rs` decides, `pcp.rs`, `natpmp.rs` and `upnp.rs` (by
+//! IPv4. `machine.rs` decides, `pcp.rs`, `natpmp.rs` and `upnp/` (by
 //! `igd-next`) speak, `gateway.rs` finds the router; this file is the task
-//! around them. Nobody but the default gateway is given orders (another that
-//! says it is one may be asked what it is), and only if we have an address on
-//! its network and none on the internet. Left out on purpose: pinholes of
+//! around them. Nobody but the default gateway is talked to, and only if we
+//! have an address on its network and none on the internet. Left out on purpose: pinholes of
 //! IPv6, and UDP, which nothing here speaks yet.
 //!
 //! ```no_run
