@@ -141,6 +141,10 @@ pub struct Config {
     pub swarm_answer: Duration,
     /// Attempts to reach a peer that another one named, before it is forgotten.
     pub learned_tries: u32,
+    /// How long such a one is left alone though look-ups go on naming it; then it
+    /// is tried once more each time. A judgement: an outage of ours or of its own
+    /// is over then, or a few look-ups later.
+    pub lost_pause: Duration,
     /// How long nothing may come before a job looks for more sources, though
     /// one seems to have what is wanted. A judgement: a few round trips of a
     /// slow link and the time of a block.
@@ -236,6 +240,7 @@ impl Default for Config {
             left_over: Duration::from_secs(10),
             swarm_answer: Duration::from_secs(5),
             learned_tries: 2,
+            lost_pause: Duration::from_secs(15),
             quiet: Duration::from_secs(10),
             seek_pause_min: Duration::from_secs(5),
             seek_pause_max: Duration::from_secs(60),

@@ -100,6 +100,10 @@ impl Candidate {
                 merge(&mut self.told, addrs, config.addrs_per_peer);
             }
         }
+        // Still named, long after it was not there: there may have been an outage.
+        if self.is_lost() && now >= self.next_try {
+            self.state = CandidateState::Idle;
+        }
         // It is there, or may be somewhere that was not tried: no reason to wait.
         if news && (origin == Origin::Near || self.state == CandidateState::Hopeless && !self.useless) {
             self.next_try = self.next_try.min(now);
@@ -153,6 +157,35 @@ impl Candidate {
         self.last_error = Some(why.to_owned());
         if self.origin != Origin::Hint && self.failures >= config.learned_tries {
             self.state = CandidateState::Hopeless;
+            self.next_try = now + config.lost_pause;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::{addr, peer_id};
+
+    #[test]
+    fn who_was_not_there_is_tried_again_while_it_is_named() {
+        let config = Config::default();
+        let mut now = Instant::START;
+        let mut candidate = Candidate::new(Some(peer_id(1)), vec![addr(1)], Origin::Routing, now, &config);
+        (0..config.learned_tries).for_each(|_| candidate.fail("is away", now, &config));
+        for _ in 0..3 {
+            candidate.learn(vec![addr(1)], Origin::Routing, now, &config);
+            assert!(candidate.is_lost(), "not so soon");
+            now += config.lost_pause;
+            assert!(candidate.is_lost(), "not by itself");
+            candidate.learn(vec![addr(1)], Origin::Routing, now, &config);
+            assert!(candidate.is_dialable() && candidate.next_try <= now);
+            candidate.fail("is away", now, &config);
+        }
+        candidate.learn(vec![addr(1), addr(2)], Origin::Routing, now, &config);
+        assert!(candidate.is_dialable() && candidate.next_try <= now, "elsewhere, at once");
+        candidate.give_up();
+        candidate.learn(vec![addr(1), addr(3)], Origin::Routing, now + config.lost_pause, &config);
+        assert!(!candidate.is_dialable(), "who was reached and is of no use never");
     }
 }
