@@ -157,6 +157,9 @@ async fn messages_that_stall_half_sent_take_nothing_from_others() {
     let (host, getter) = (Host::start().await, getter.await);
     let (made, _) = stranger(&getter).await;
     let driver = tokio::spawn(made.driver);
+    // Opened now: a busy getter refuses one more while so many are negotiated.
+    let mut ping = made.control.open(peerage_transport::ping::PROTOCOL).await.unwrap();
+    peerage_transport::ping::ping(&mut ping).await.unwrap();
     let mut stalled = Vec::new();
     for _ in 0..70 {
         let mut stream = made.control.open(BITSWAP).await.unwrap();
@@ -169,7 +172,6 @@ async fn messages_that_stall_half_sent_take_nothing_from_others() {
     for stream in &mut stalled {
         drop(stream.drained().await);
     }
-    let mut ping = made.control.open(peerage_transport::ping::PROTOCOL).await.unwrap();
     peerage_transport::ping::ping(&mut ping).await.unwrap();
     // Everything has arrived, and the budget is full or nearly so.
     let data = random(6 * MIB, 3);
