@@ -179,7 +179,7 @@ async fn messages_that_stall_half_sent_take_nothing_from_others() {
     let share = host.share("file").await;
     let from = [host.addr()];
     let get = getter.get(share.roots()[0].cid, "copy", &from);
-    tokio::time::timeout(Duration::from_secs(60), get).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(240), get).await.unwrap().unwrap();
     assert!(fs::read(getter.path("copy")).unwrap() == data);
     drop(stalled);
     driver.abort();
