@@ -62,7 +62,7 @@ pub mod unixfs;
 pub mod walk;
 
 pub use block::Block;
-pub use cid::{Cid, Version};
+pub use cid::Version;
 pub use file::{BuiltFile, FileBuilder};
 pub use folder::{BuiltDirectory, DirectoryBuilder, symlink};
 pub use hash::{NotOnWire, UnsupportedHash, VerifyError, verify, wire_allowed};
@@ -75,5 +75,8 @@ pub use read::{FileReader, Piece, ReadError};
 pub use unixfs::{Metadata, Mtime};
 pub use walk::{Visit, Walk, WalkError};
 
-/// A hash with its function's code: `multihash` with room for 64 bytes.
-pub type Multihash = multihash::Multihash<64>;
+/// A content identifier, with room for the longest identity CID.
+pub type Cid = cid::CidGeneric<{ limits::IDENTITY_MAX }>;
+
+/// A hash with its function's code, with the same room.
+pub type Multihash = multihash::Multihash<{ limits::IDENTITY_MAX }>;

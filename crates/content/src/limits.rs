@@ -45,9 +45,13 @@ pub const FANOUT_MAX: u64 = 1024;
 /// Shortest digest that counts as verification, in bytes (boxo `verifcid`).
 pub const DIGEST_MIN: usize = 20;
 
-/// Longest digest, in bytes: what a [`crate::Cid`] holds. Identity CIDs may
-/// have 128 bytes elsewhere (IPIP-0512); longer ones than this are refused.
+/// Longest digest of a hash function, in bytes: SHA2-512, BLAKE2b-512, and
+/// what anyone takes of BLAKE3.
 pub const DIGEST_MAX: usize = 64;
+
+/// Longest data in an identity CID, in bytes (IPIP-0512), and so the room of a
+/// [`crate::Cid`].
+pub const IDENTITY_MAX: usize = 128;
 
 /// Longest CID on the wire, in bytes (boxo's Bitswap server).
 pub const CID_WIRE_MAX: usize = 168;

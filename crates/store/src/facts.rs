@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cid::Cid;
+use peerage_content::Cid;
 
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::config::{MAX_JOURNAL_RECORD, MAX_NOTE_BYTES, MAX_PATH_BYTES};
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_file_of_one_raw_leaf_costs_its_multihash() {
-        let digest = multihash::Multihash::wrap(0x12, &[7; 32]).unwrap();
+        let digest = peerage_content::Multihash::wrap(0x12, &[7; 32]).unwrap();
         let fact = |root| Fact::FileSeen(FileId(70_000), Seen { stat: stat(), root });
         let [without, with] = [None, Some(Cid::new_v1(0x55, digest))].map(fact);
         assert_eq!(with.encode().len(), without.encode().len() + 2 + 34, "version, codec, multihash");

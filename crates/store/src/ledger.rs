@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cid::Cid;
+use peerage_content::Cid;
 
 use crate::error::WriteError;
 use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Root, RootId, Seen, TreeId};

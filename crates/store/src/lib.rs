@@ -33,8 +33,7 @@ mod trees;
 mod userfile;
 mod verify;
 
-/// A multihash with room for 64 bytes of digest.
-pub type Multihash = multihash::Multihash<64>;
+pub use peerage_content::Multihash;
 
 pub use check::{Checked, Sizes, Verified};
 pub use collect::{Collection, CollectionStep};

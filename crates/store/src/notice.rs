@@ -22,7 +22,7 @@ pub struct OpenReport {
     pub journal_copied_to: Option<PathBuf>,
     /// Root sets that were missing or damaged; these roots are not served
     /// until they are added again.
-    pub lost_root_sets: Vec<cid::Cid>,
+    pub lost_root_sets: Vec<peerage_content::Cid>,
     /// Where the index cache was moved because it could not be used. Nothing
     /// of value was in it.
     pub index_moved_to: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cid::Cid;
+use peerage_content::Cid;
 
 use crate::config::{MAX_NOTE_BYTES, MAX_PATH_BYTES};
 use crate::error::WriteError;

@@ -254,7 +254,7 @@ fn a_moved_tree_is_one_record() {
 fn what_was_seen_of_a_file_survives_reopening_and_compaction() {
     let w = world();
     let stat = Stat::of(&fs::metadata(w.path()).unwrap());
-    let root = Some(cid::Cid::new_v1(0x55, w.blocks[0].0));
+    let root = Some(peerage_content::Cid::new_v1(0x55, w.blocks[0].0));
     let other = Stat { mtime: stat.mtime + 1, ..stat };
     let dir = w.store.dir().to_path_buf();
     let mut store = w.store;

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cid::Cid;
+use peerage_content::Cid;
 use peerage_store::{
     Checked, Config, Download, Multihash, Notice, Pin, PinKind, Reference, Root, RootKind, Seen, Store,
 };
