@@ -10,10 +10,11 @@ use bytes::Bytes;
 use crate::Cid;
 use crate::block::{Block, tsize};
 use crate::dagpb::{self, Link, PbNode};
-use crate::hamt::{self, HashCollision};
+use crate::hamt;
 use crate::limits::SYMLINK_MAX;
 use crate::name::{self, NameError};
 use crate::profile::{Profile, ShardRule};
+use crate::shard::{ShardBuilder, ShardError};
 use crate::unixfs::{Data, Kind, Metadata};
 
 /// Collects the entries of one folder.
@@ -32,6 +33,8 @@ pub struct DirectoryBuilder {
     profile: Profile,
     metadata: Metadata,
     entries: BTreeMap<String, (Cid, u64)>,
+    /// Bytes of the entries that the profile compares with its threshold.
+    measured: usize,
 }
 
 /// A finished folder.
@@ -66,7 +69,7 @@ impl DirectoryBuilder {
     /// An empty folder that keeps its mode or time.
     #[must_use]
     pub fn with_metadata(profile: &Profile, metadata: Metadata) -> Self {
-        Self { profile: profile.clone(), metadata, entries: BTreeMap::new() }
+        Self { profile: profile.clone(), metadata, entries: BTreeMap::new(), measured: 0 }
     }
 
     /// Adds an entry whose DAG has `tsize` bytes (a builder's `tsize`, a
@@ -79,6 +82,7 @@ impl DirectoryBuilder {
         match self.entries.entry(name.to_owned()) {
             Slot::Occupied(_) => Err(AddError::Duplicate),
             Slot::Vacant(slot) => {
+                self.measured += measure(&self.profile, name, cid, tsize);
                 slot.insert((cid, tsize));
                 Ok(())
             }
@@ -97,13 +101,36 @@ impl DirectoryBuilder {
         self.entries.is_empty()
     }
 
+    /// Whether what was added so far is too much for one block, so that the
+    /// folder will be sharded whatever else comes.
+    #[must_use]
+    pub fn is_sharded(&self) -> bool {
+        let own = match self.profile.shard_rule {
+            ShardRule::BlockBytes => dagpb::field_len(self.data().len()),
+            ShardRule::LinksBytes => 0,
+        };
+        self.measured.saturating_add(own) > self.profile.shard_above
+    }
+
+    /// Takes the entries out, by name: for who goes on with a
+    /// [`ShardBuilder`], since there are more than memory should hold.
+    pub fn take_entries(&mut self) -> impl Iterator<Item = (String, Cid, u64)> + use<> {
+        self.measured = 0;
+        std::mem::take(&mut self.entries).into_iter().map(|(name, (cid, tsize))| (name, cid, tsize))
+    }
+
+    /// Mode and time that it keeps.
+    #[must_use]
+    pub const fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+
     /// Makes the folder's blocks.
     ///
     /// # Errors
     /// It must be sharded, and two names have the same 64-bit hash.
-    pub fn finish(self) -> Result<BuiltDirectory, HashCollision> {
-        let sharded = self.measure() > self.profile.shard_above;
-        if sharded { self.finish_sharded() } else { Ok(self.finish_basic()) }
+    pub fn finish(self) -> Result<BuiltDirectory, ShardError> {
+        if self.is_sharded() { self.finish_sharded() } else { Ok(self.finish_basic()) }
     }
 
     /// Makes one block, whatever its size.
@@ -121,23 +148,18 @@ impl DirectoryBuilder {
     ///
     /// # Errors
     /// Two names have the same 64-bit hash.
-    pub fn finish_sharded(self) -> Result<BuiltDirectory, HashCollision> {
+    pub fn finish_sharded(self) -> Result<BuiltDirectory, ShardError> {
+        let mut by_hash: Vec<_> =
+            self.entries.into_iter().map(|entry| (hamt::hash(entry.0.as_bytes()), entry)).collect();
+        by_hash.sort_unstable_by_key(|(hash, _)| *hash);
+        let mut shards = ShardBuilder::new(&self.profile, self.metadata);
         let mut blocks = Vec::new();
-        let built = hamt::build(&self.profile, &self.entries, self.metadata, &mut blocks)?;
-        Ok(BuiltDirectory { cid: built.cid, tsize: built.tsize, blocks })
-    }
-
-    /// The bytes that the profile compares with its threshold.
-    fn measure(&self) -> usize {
-        match self.profile.shard_rule {
-            ShardRule::BlockBytes => {
-                let links: usize = self.links().map(|link| dagpb::link_field_len(&link)).sum();
-                links + dagpb::field_len(self.data().len())
-            }
-            ShardRule::LinksBytes => {
-                self.entries.iter().map(|(name, (cid, _))| name.len() + cid.encoded_len()).sum()
-            }
+        for (_, (name, (cid, tsize))) in by_hash {
+            blocks.append(&mut shards.push(&name, cid, tsize)?);
         }
+        let mut built = shards.finish();
+        blocks.append(&mut built.blocks);
+        Ok(BuiltDirectory { blocks, ..built })
     }
 
     fn links(&self) -> impl Iterator<Item = Link<'_>> {
@@ -152,6 +174,16 @@ impl DirectoryBuilder {
         let mut data = Data::new(Kind::Directory);
         data.metadata = self.metadata;
         data.encode()
+    }
+}
+
+/// The bytes of an entry that the profile compares with its threshold.
+fn measure(profile: &Profile, name: &str, cid: Cid, tsize: u64) -> usize {
+    match profile.shard_rule {
+        ShardRule::BlockBytes => {
+            dagpb::link_field_len(&Link { cid, name: Some(name.as_bytes()), tsize: Some(tsize) })
+        }
+        ShardRule::LinksBytes => name.len() + cid.encoded_len(),
     }
 }
 

@@ -3,16 +3,6 @@
 //! significant end of the big-endian hash, the bit field is a big-endian
 //! number without leading zeros).
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
-use crate::Cid;
-use crate::block::Block;
-use crate::dagpb::{self, Link, PbNode};
-use crate::profile::Profile;
-use crate::unixfs::{Data, Kind, Metadata};
-
 /// Multihash code of the one hash function that shards use.
 pub const MURMUR3_X64_64: u64 = 0x22;
 
@@ -51,86 +41,13 @@ pub(crate) fn parse_prefix(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// Two names share all 64 bits of their hash, so no shard can hold both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("two names with the same hash cannot be in one sharded folder")]
-pub struct HashCollision;
-
-/// What goes into one shard.
-pub(crate) struct Item<'a> {
-    hash: u64,
-    name: &'a str,
-    cid: Cid,
-    tsize: u64,
-}
-
-/// A finished shard: its root's CID and all bytes under it.
-pub(crate) struct BuiltShard {
-    pub(crate) cid: Cid,
-    pub(crate) tsize: u64,
-}
-
-/// Builds the shards of a folder, children before parents.
-pub(crate) fn build(
-    profile: &Profile,
-    entries: &BTreeMap<String, (Cid, u64)>,
-    metadata: Metadata,
-    blocks: &mut Vec<Block>,
-) -> Result<BuiltShard, HashCollision> {
-    let mut items: Vec<Item<'_>> = entries
-        .iter()
-        .map(|(name, &(cid, tsize))| Item { hash: hash(name.as_bytes()), name, cid, tsize })
-        .collect();
-    items.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then_with(|| a.name.cmp(b.name)));
-    build_node(profile, &items, 0, metadata, blocks)
-}
-
-/// One node from `items`, which are sorted by hash: buckets are runs.
-fn build_node(
-    profile: &Profile,
-    items: &[Item<'_>],
-    depth: usize,
-    metadata: Metadata,
-    blocks: &mut Vec<Block>,
-) -> Result<BuiltShard, HashCollision> {
-    let fanout = profile.hamt_fanout;
-    let width = prefix_len(fanout);
-    let mut links: Vec<(String, Cid, u64)> = Vec::new();
-    let mut bits = vec![0u8; (fanout as usize).div_ceil(8)];
-    let mut rest = items;
-    while let Some(first) = rest.first() {
-        let number = bucket(first.hash, fanout, depth).ok_or(HashCollision)?;
-        let run = rest.partition_point(|item| bucket(item.hash, fanout, depth) == Some(number));
-        let (here, after) = rest.split_at(run);
-        rest = after;
-        let byte = bits.len() - 1 - number as usize / 8;
-        bits[byte] |= 1 << (number % 8);
-        if let [only] = here {
-            links.push((format!("{number:0width$X}{}", only.name), only.cid, only.tsize));
-        } else {
-            let sub = build_node(profile, here, depth + 1, Metadata::default(), blocks)?;
-            links.push((format!("{number:0width$X}"), sub.cid, sub.tsize));
-        }
-    }
-    let zeros = bits.iter().take_while(|&&byte| byte == 0).count();
-    let mut data = Data::new(Kind::HamtShard);
-    data.data = Some(&bits[zeros..]);
-    data.hash_type = Some(MURMUR3_X64_64);
-    data.fanout = Some(u64::from(fanout));
-    data.metadata = metadata;
-    let data = data.encode();
-    let links = links.iter().map(|(name, cid, tsize)| Link {
-        cid: *cid,
-        name: Some(name.as_bytes()),
-        tsize: Some(*tsize),
-    });
-    let node = PbNode { links: links.collect(), data: Some(&data) };
-    let encoded = dagpb::encode(&node);
-    let tsize = crate::block::tsize(encoded.len(), &node);
-    let block = Block::dag_pb(profile, Bytes::from(encoded));
-    let cid = block.cid;
-    blocks.push(block);
-    Ok(BuiltShard { cid, tsize })
+/// Buckets that two hashes share, from the folder's root down: the depth of the
+/// node in which they part. `None` if they never do.
+pub(crate) fn shared_depth(a: u64, b: u64, fanout: u32) -> Option<usize> {
+    let bits = fanout.trailing_zeros();
+    let depth = (a ^ b).leading_zeros() / bits;
+    // Bits beyond the last whole bucket part nothing.
+    (depth < 64 / bits).then_some(depth as usize)
 }
 
 #[cfg(test)]
@@ -148,6 +65,16 @@ mod tests {
         assert_eq!(bucket(h, 256, 8), None);
         assert_eq!((bucket(h, 16, 2), bucket(h, 16, 15), bucket(h, 16, 16)), (Some(6), Some(0xc), None));
         assert_eq!((bucket(h, 1024, 5), bucket(h, 1024, 6)), (Some(0x267), None));
+    }
+
+    #[test]
+    fn hashes_part_at_their_first_different_bucket() {
+        let h = 0x006e_88df_5847_e67c;
+        assert_eq!(shared_depth(h, h ^ 1 << 63, 256), Some(0));
+        assert_eq!(shared_depth(h, h ^ 1 << 55, 256), Some(1));
+        assert_eq!((shared_depth(h, h ^ 1, 256), shared_depth(h, h, 256)), (Some(7), None));
+        // With 10 bits a bucket, the last four of the hash are never looked at.
+        assert_eq!((shared_depth(h, h ^ 1 << 4, 1024), shared_depth(h, h ^ 1 << 3, 1024)), (Some(5), None));
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub mod prefix;
 pub mod profile;
 pub mod read;
 pub mod resolve;
+pub mod shard;
 pub mod unixfs;
 pub mod walk;
 
