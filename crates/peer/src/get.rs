@@ -62,6 +62,7 @@ pub enum GetError {
 
 /// What a fetch tells.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub enum GetEvent {
     /// At most two a second.
     Progress(JobProgress),

@@ -22,6 +22,7 @@ use super::known::Known;
 use super::limits::{
     CANCEL_LOOK_MS, JOB_BYTES, JOB_FILES, JOB_FOLDERS, JOBS_IN_FLIGHT, QUEUE_MAX, REMARKS_KEPT,
 };
+use super::sorter::{Scratch, Sorter};
 use super::{ImportOptions, ImportProgress, Imported, Remark, Remarks, Target, Workers};
 
 /// What waits for its turn.
@@ -48,6 +49,8 @@ struct Frame {
     name: String,
     path: PathBuf,
     builder: DirectoryBuilder,
+    /// The entries, once they are too many for one block.
+    sorter: Option<Sorter>,
 }
 
 /// A file of several chunks that is being built.
@@ -84,6 +87,7 @@ struct Sums {
 pub(super) struct Builder<'a> {
     shared: Arc<Shared>,
     store: Option<Store>,
+    scratch: Scratch,
     workers: &'a dyn Workers,
     progress: &'a dyn Fn(ImportProgress),
     cancelled: &'a AtomicBool,
@@ -129,6 +133,7 @@ impl<'a> Builder<'a> {
         Self {
             shared: Arc::new(shared),
             store: target.store().cloned(),
+            scratch: Scratch::new(target.store().map(Store::dir)),
             workers,
             progress,
             cancelled,

@@ -75,6 +75,15 @@ pub enum ImportError {
         /// The folder.
         path: PathBuf,
     },
+    /// The entries of a large folder could not be sorted: the disk's.
+    #[error("cannot sort the entries of {path} on disk: {source}; free some space, or set TMPDIR to where there is some",
+        path = shown(path))]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The path is, or is inside, our own repository, which holds the peer's key.
     #[error("{path} is inside peerage's own repository, which is never shared", path = shown(path))]
     Repository {

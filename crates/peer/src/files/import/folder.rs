@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::limits::LISTED_AT_ONCE;
 use peerage_content::{Metadata, Mtime};
 use peerage_store::{FileId, Stat};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -89,18 +90,9 @@ impl Folder {
         Ok(File::from(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?))
     }
 
-    /// Its entries by name, sorted by bytes.
-    pub(super) fn entries(&self) -> io::Result<Vec<CString>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(self.fd.as_fd())? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name != c"." && name != c".." {
-                names.push(name.to_owned());
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+    /// Its entries, a batch at a time.
+    pub(super) fn list(&self) -> io::Result<Listing> {
+        Ok(Listing(Some(Dir::read_from(self.fd.as_fd())?)))
     }
 
     /// What an entry is, without following it.
@@ -121,6 +113,32 @@ impl Folder {
     /// The path of an entry, relative to the tree's base.
     pub(super) fn path_of(&self, name: &CStr) -> PathBuf {
         self.path.join(OsStr::from_bytes(name.to_bytes()))
+    }
+}
+
+/// What is left to list of a folder. Open only as long as anything is.
+pub(super) struct Listing(Option<Dir>);
+
+impl Listing {
+    /// The next entries by name, sorted by bytes; none at the end. Of a large
+    /// folder each batch is sorted, and the batches come as the system has them.
+    pub(super) fn next_batch(&mut self) -> io::Result<Vec<CString>> {
+        let mut names = Vec::new();
+        while names.len() < LISTED_AT_ONCE
+            && let Some(dir) = &mut self.0
+        {
+            let Some(entry) = dir.next() else {
+                self.0 = None;
+                break;
+            };
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 }
 

@@ -3,13 +3,14 @@
 //! One blocking thread walks the folders, in order, and hands pieces of work
 //! to the peer's workers: a run of small files, or a mebibyte of a large one.
 //! It takes the results back in the same order and builds the nodes above the
-//! leaves, so memory does not depend on the size of a file, and of a folder
-//! only its entries are held.
+//! leaves, so memory does not depend on the size of a file. Nor does it on that
+//! of a folder: what is too much for one block is sorted on disk.
 //!
 //! - [`folder`]: opening beneath a base, no symlink followed.
 //! - [`hash`]: what the workers do.
 //! - [`known`]: which files need no hashing, since they did not change.
 //! - [`walk`]: what is in a tree, and what is left out.
+//! - [`sorter`]: the entries of folders that are too large for one block.
 //! - [`build`]: results to DAG, store and root set.
 //!
 //! What is in a share: regular files, folders (empty ones too) and symlinks,
@@ -29,6 +30,7 @@ mod folder;
 mod hash;
 mod known;
 mod limits;
+mod sorter;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -173,12 +173,16 @@ impl Walk<'_, '_> {
         if depth > DEPTH_MAX {
             return Err(ImportError::TooDeep { path, limit: DEPTH_MAX });
         }
-        let entries = folder.entries().map_err(|error| unreadable(error, &path))?;
+        let mut listing = folder.list().map_err(|error| unreadable(error, &path))?;
         let metadata = facts.metadata(self.options.preserve);
-        self.builder.step(Step::Enter { name, path, metadata })?;
         let folder = Arc::new(folder);
-        for entry in entries {
-            self.entry(&folder, entry, depth)?;
+        let mut entries = listing.next_batch().map_err(|error| unreadable(error, &path))?;
+        self.builder.step(Step::Enter { name, path: path.clone(), metadata })?;
+        while !entries.is_empty() {
+            for entry in entries {
+                self.entry(&folder, entry, depth)?;
+            }
+            entries = listing.next_batch().map_err(|error| unreadable(error, &path))?;
         }
         self.builder.step(Step::Leave)
     }

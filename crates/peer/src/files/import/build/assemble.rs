@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use peerage_content::folder::AddError;
+use peerage_content::name;
+use peerage_content::shard::ShardBuilder;
 use peerage_content::{Block, Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash};
 use peerage_store::{FileId, Reference, Seen, WriteError};
 
@@ -15,13 +17,14 @@ use crate::files::import::folder::FileAt;
 use crate::files::import::hash::{OpenFile, Small, Step, Trouble};
 use crate::files::import::known::{Known, Part};
 use crate::files::import::limits::JOBS_IN_FLIGHT;
+use crate::files::import::sorter::{Item, Sorter};
 
 impl Builder<'_> {
     pub(super) fn play(&mut self, step: Step) -> Result<(), ImportError> {
         match step {
             Step::Enter { name, path, metadata } => {
                 let builder = DirectoryBuilder::with_metadata(&self.shared.profile, metadata);
-                self.frames.push(Frame { name, path, builder });
+                self.frames.push(Frame { name, path, builder, sorter: None });
                 Ok(())
             }
             Step::Leave => self.leave(),
@@ -38,12 +41,24 @@ impl Builder<'_> {
 
     fn leave(&mut self) -> Result<(), ImportError> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let built = frame.builder.finish();
-        let built = built.map_err(|_| ImportError::HashCollision { path: frame.path })?;
-        for block in &built.blocks {
-            self.keep(block)?;
-        }
-        self.add(&frame.name, built.cid, built.tsize)
+        let Frame { name, path, builder, sorter } = frame;
+        let collision = |path| move |_| ImportError::HashCollision { path };
+        let built = match sorter {
+            None => builder.finish().map_err(collision(path))?,
+            Some(mut sorter) => {
+                let scratch = |source| ImportError::Scratch { path: path.clone(), source };
+                let mut shards = ShardBuilder::new(&self.shared.profile, builder.metadata());
+                for item in sorter.sorted().map_err(scratch)? {
+                    let Item { name, cid, tsize, .. } = item.map_err(scratch)?;
+                    let blocks = shards.push(&name, cid, tsize).map_err(collision(path.clone()))?;
+                    blocks.iter().try_for_each(|block| self.keep(block))?;
+                    self.check_cancelled()?;
+                }
+                shards.finish()
+            }
+        };
+        built.blocks.iter().try_for_each(|block| self.keep(block))?;
+        self.add(&name, built.cid, built.tsize)
     }
 
     /// Adds an entry to the folder that is being built, or finds that it is the root.
@@ -52,13 +67,27 @@ impl Builder<'_> {
             self.root = Some((cid, tsize));
             return Ok(());
         };
-        frame.builder.add(name, cid, tsize).map_err(|error| {
-            let path = frame.path.join(name);
+        let Frame { path, builder, sorter, .. } = frame;
+        let scratch = |source| ImportError::Scratch { path: path.clone(), source };
+        if let Some(sorter) = sorter {
+            // One name twice shows when the shards are built.
+            name::check_entry(name).map_err(|error| ImportError::Name { path: path.join(name), error })?;
+            return sorter.push(name.to_owned(), cid, tsize).map_err(scratch);
+        }
+        builder.add(name, cid, tsize).map_err(|error| {
+            let path = path.join(name);
             match error {
                 AddError::Name(error) => ImportError::Name { path, error },
                 AddError::Duplicate => ImportError::SameName { first: path.clone(), second: path },
             }
-        })
+        })?;
+        if builder.is_sharded() {
+            let sorter = sorter.insert(Sorter::new(&self.scratch));
+            for (name, cid, tsize) in builder.take_entries() {
+                sorter.push(name, cid, tsize).map_err(scratch)?;
+            }
+        }
+        Ok(())
     }
 
     /// Stores a block that is no leaf.
