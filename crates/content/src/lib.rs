@@ -9,9 +9,10 @@
 //! - [`Leaf`], [`FileBuilder`], [`DirectoryBuilder`], [`symlink`]: from files
 //!   to blocks, under a [`Profile`]. Leaves can be made on many threads.
 //! - [`FileReader`], [`Walk`], [`resolve`]: from blocks to files.
+//! - [`car`]: many blocks in one file.
 //! - [`name`]: names from outside.
 //!
-//! Left out, for later: CAR, trickle layout, other chunkers, dag-cbor.
+//! Left out, for later: trickle layout, other chunkers, dag-cbor.
 //!
 //! # The CID of a file
 //!
@@ -42,6 +43,7 @@
 //! [`Walk`] has an example of walking a DAG.
 
 pub mod block;
+pub mod car;
 pub mod cid_text;
 pub mod codec;
 pub mod dagpb;

@@ -59,3 +59,22 @@ pub const CID_WIRE_MAX: usize = 168;
 /// Longest text that is tried as a CID, in bytes: a 168-byte CID in base 2
 /// would need more, but nobody prints those.
 pub const CID_TEXT_MAX: usize = 512;
+
+/// Longest header of a CAR, in bytes.
+///
+/// It is nothing but roots, 41 bytes each with SHA-256. The specification
+/// recommends one root, Filecoin has exactly one; 1 MiB has room for 25,000.
+/// go-car reads up to 32 MiB, which a stranger's first bytes would cost us.
+pub const CAR_HEADER_MAX: usize = 1024 * 1024;
+
+/// Most roots in a CAR: the same judgement, since tiny identity CIDs take 8
+/// bytes in a header and 150 in memory.
+pub const CAR_ROOTS_MAX: usize = 16_384;
+
+/// Longest section of a CAR, in bytes: the largest block after the longest
+/// CID. go-car reads up to 8 MiB, though nobody could fetch such a block.
+pub const CAR_SECTION_MAX: usize = BLOCK_MAX + CID_WIRE_MAX;
+
+/// Bytes of a CAR that are read ahead: many small sections at once, and few
+/// enough of a large block that copying them costs nothing.
+pub const CAR_BUFFER: usize = 64 * 1024;
