@@ -4,6 +4,9 @@
 //! Left out on purpose: SHA-3, Keccak and other functions that no deployed
 //! IPFS software uses by default. They are errors with a name, not mismatches.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::limits::{CID_WIRE_MAX, DIGEST_MAX, DIGEST_MIN};
 use crate::{Cid, Multihash};
 
@@ -32,6 +35,37 @@ pub enum Algorithm {
     Blake2b512,
     /// BLAKE2s with 32 bytes of output (`0xb260`).
     Blake2s256,
+}
+
+/// The name in the multicodec table.
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is none of [`Algorithm`]'s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown hash function; there are sha1, sha2-256, sha2-512, blake3, dbl-sha2-256, blake2b-256, \
+     blake2b-512 and blake2s-256"
+)]
+pub struct UnknownAlgorithm;
+
+/// From the name in the multicodec table, in upper or lower case.
+///
+/// ```
+/// use peerage_content::hash::Algorithm;
+/// assert_eq!("blake2b-256".parse(), Ok(Algorithm::Blake2b256));
+/// assert_eq!(Algorithm::Sha2_256.to_string(), "sha2-256");
+/// ```
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        let named = |algorithm: &Self| algorithm.name().eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(named).ok_or(UnknownAlgorithm)
+    }
 }
 
 /// The first `out.len()` bytes of SHA2-256, at most 32.
@@ -72,6 +106,33 @@ impl TryFrom<u64> for Algorithm {
 }
 
 impl Algorithm {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 8] = [
+        Self::Sha1,
+        Self::Sha2_256,
+        Self::Sha2_512,
+        Self::Blake3,
+        Self::DoubleSha2_256,
+        Self::Blake2b256,
+        Self::Blake2b512,
+        Self::Blake2s256,
+    ];
+
+    /// Its name in the multicodec table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha2_256 => "sha2-256",
+            Self::Sha2_512 => "sha2-512",
+            Self::Blake3 => "blake3",
+            Self::DoubleSha2_256 => "dbl-sha2-256",
+            Self::Blake2b256 => "blake2b-256",
+            Self::Blake2b512 => "blake2b-512",
+            Self::Blake2s256 => "blake2s-256",
+        }
+    }
+
     /// The multihash code.
     #[must_use]
     pub const fn code(self) -> u64 {
@@ -306,6 +367,20 @@ mod tests {
         assert_eq!(verify(&cid, b"abcd"), Err(VerifyError::Mismatch));
         assert_eq!(verify(&cid, b"ab"), Err(VerifyError::Mismatch));
         assert_eq!(wire_allowed(&cid), Err(NotOnWire::Identity));
+    }
+
+    #[test]
+    fn names_and_codes_go_both_ways() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.name().parse(), Ok(algorithm));
+            assert_eq!(algorithm.name().to_uppercase().parse(), Ok(algorithm));
+            assert_eq!(Algorithm::try_from(algorithm.code()), Ok(algorithm));
+            // The error lists every name.
+            assert!(UnknownAlgorithm.to_string().contains(algorithm.name()), "{algorithm}");
+        }
+        for name in ["", "sha2", "sha256", "sha2-256 ", "identity", "blake2b-128"] {
+            assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name}");
+        }
     }
 
     #[test]
