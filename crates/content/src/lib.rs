@@ -44,6 +44,7 @@
 
 pub mod block;
 pub mod car;
+pub mod chunk;
 pub mod cid_text;
 pub mod codec;
 pub mod dagpb;
@@ -65,6 +66,7 @@ pub mod unixfs;
 pub mod walk;
 
 pub use block::Block;
+pub use chunk::{Chunker, Splitter};
 pub use cid::Version;
 pub use file::{BuiltFile, FileBuilder};
 pub use folder::{BuiltDirectory, DirectoryBuilder, symlink};

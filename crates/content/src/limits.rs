@@ -10,8 +10,12 @@
 pub const BLOCK_MAX: usize = 4 * 1024 * 1024;
 
 /// Largest block that is made, in bytes: what every deployed peer accepts
-/// (boxo `ChunkSizeLimit` and the 2 MiB block limit of Bitswap peers).
+/// (boxo `BlockSizeLimit`, the 2 MiB of the Bitswap specification).
 pub const BLOCK_MADE_MAX: usize = 2 * 1024 * 1024;
+
+/// Longest chunk of a file, in bytes: [`BLOCK_MADE_MAX`] less what a dag-pb
+/// leaf needs around it (boxo `ChunkSizeLimit`).
+pub const CHUNK_MAX: usize = BLOCK_MADE_MAX - 256;
 
 /// Most links in one dag-pb node.
 ///
