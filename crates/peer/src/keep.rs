@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::net::Net;
 use crate::peer::{Peer, ServedRoot};
 use crate::query::{AHEAD, QueryError};
+use crate::seen::Seen;
 use crate::served::{Blocks, ServedRoots};
 
 /// Why something could not be pinned.
@@ -120,6 +121,73 @@ pub(crate) fn replace_root(store: &Store, root: &Root, set: &RootSetBuilder) -> 
     Ok(id)
 }
 
+/// Blocks of a DAG that are not in the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// How many are named by those that are.
+    pub blocks: u64,
+    /// The first of them, at most 10.
+    pub first: Vec<Cid>,
+}
+
+/// Missing blocks that are told by name. 10: they are printed.
+pub(crate) const MISSING_NAMED: usize = 10;
+
+/// A DAG as far as it is in the store.
+pub(crate) struct Held {
+    pub(crate) set: RootSetBuilder,
+    /// Bytes of its blocks, each once.
+    pub(crate) size: u64,
+    pub(crate) missing: Missing,
+}
+
+/// Walks a DAG in the store. Leaves are only looked up, not read.
+pub(crate) fn walk_held(store: &Store, root: Cid, stop: &dyn Fn() -> bool) -> Result<Held, PinError> {
+    let mut held = Held { set: store.root_set_builder(), size: 0, missing: Missing::default() };
+    let seen = Seen::new(store);
+    let mut walk = Walk::new(root);
+    while let Some(visit) = walk.next() {
+        if stop() {
+            return Err(QueryError::Stopped.into());
+        }
+        let cid = visit.cid;
+        if let Some(block) = hash::inline(&cid) {
+            walk.enter(&visit, block)?;
+            continue;
+        }
+        if !seen.is_new(&cid)? {
+            continue;
+        }
+        let len = if visit.leaf {
+            store.len_of(cid.hash()).ok().flatten().map(u64::from)
+        } else if let Ok(Some(block)) = store.read(cid.hash()) {
+            walk.enter(&visit, &block)?;
+            Some(block.len() as u64)
+        } else {
+            None
+        };
+        match len {
+            Some(len) => {
+                held.size += len;
+                held.set.insert(cid.hash())?;
+            }
+            None if is_empty_block(&cid) => {}
+            None => {
+                held.missing.blocks += 1;
+                if held.missing.first.len() < MISSING_NAMED {
+                    held.missing.first.push(cid);
+                }
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Whether it is the block of no bytes, which nobody has to hold.
+fn is_empty_block(cid: &Cid) -> bool {
+    peerage_content::verify(cid, b"").is_ok()
+}
+
 impl Peer {
     /// Everything that may be served, and why.
     #[must_use]
@@ -195,22 +263,32 @@ impl Peer {
     ) -> Result<(), PinError> {
         let recursive = options.recursive;
         let set = Arc::new(self.store().root_set_builder());
+        let seen = Arc::new(Seen::new(self.store()));
         let mut query = self.query(cid, sources);
         let mut walk = Walk::new(cid);
-        // By CID: bytes that came as raw may come again as a node with children.
-        let mut seen = std::collections::HashSet::new();
         let mut size = 0;
         while let Some(visit) = walk.next() {
-            if !seen.insert(visit.cid) || hash::inline(&visit.cid).is_some() {
+            if let Some(block) = hash::inline(&visit.cid) {
+                if recursive {
+                    walk.enter(&visit, block)?;
+                }
                 continue;
             }
-            if recursive {
-                let next = walk.ahead(AHEAD).filter(|cid| !seen.contains(cid) && hash::inline(cid).is_none());
-                next.for_each(|cid| query.ask(cid));
+            let mut ahead: Vec<Cid> = if recursive { walk.ahead(AHEAD).collect() } else { Vec::new() };
+            let (met, at) = (Arc::clone(&seen), visit.cid);
+            let look = move |_: &Store| {
+                ahead.retain(|cid| hash::inline(cid).is_none() && !met.contains(cid));
+                Ok((met.is_new(&at)?, ahead))
+            };
+            let (is_new, ahead) = self.with_store(look).await?;
+            if !is_new {
+                continue;
             }
-            let block = query.block(visit.cid).await?;
+            query.ask(at);
+            ahead.into_iter().for_each(|cid| query.ask(cid));
+            let block = query.block(at).await?;
             size += block.len() as u64;
-            let (hash, data, set) = (*visit.cid.hash(), block.clone(), Arc::clone(&set));
+            let (hash, data, set) = (*at.hash(), block.clone(), Arc::clone(&set));
             let keep = move |store: &Store| {
                 // A place that is known may be one that cannot be read.
                 if !matches!(store.read(&hash), Ok(Some(_))) {

@@ -28,6 +28,8 @@
 //! - `peer`, `share`, `get`, `query`, `find`, `keep`: the API
 
 mod brain;
+mod cancel;
+mod car;
 mod config;
 mod files;
 mod find;
@@ -42,18 +44,24 @@ mod pool;
 mod query;
 mod remember;
 pub mod router;
+mod seen;
 mod served;
 mod share;
+mod sort;
 mod tally;
 mod upkeep;
 
 pub use brain::{PeerInfo, Reachability, Totals};
+pub use car::check::{CarCheck, CarFound, CarSummary, check_car};
+pub use car::export::{CarExport, CarExportError, CarPiece};
+pub use car::import::{BadSection, CarImportError, CarImported};
+pub use car::read::CarReadError;
 pub use config::{Config, Limits};
 pub use files::export::ExportError;
 pub use files::import::{ImportError, ImportProgress, Remark, Remarks};
 pub use find::{AnnounceError, Announcing, Find, PUBLIC_PEERS, public_peers};
 pub use get::{Done, Get, GetError, GetEvent, GetOptions};
-pub use keep::{PinError, PinOptions, ServingKept};
+pub use keep::{Missing, PinError, PinOptions, ServingKept};
 pub use link::*;
 pub use listing::{KeysWanted, Listing};
 pub use net::dial::DialError;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerage_content::{Cid, Profile};
 use peerage_engine::Share as Progress;
@@ -10,6 +9,7 @@ use peerage_identity::PeerId;
 use peerage_store::{Root, RootKind, WriteError};
 use tokio::sync::mpsc;
 
+use crate::cancel::CancelOnDrop;
 use crate::files::import::{
     self, ImportError, ImportOptions, ImportProgress, Imported, Remarks, Target, Workers,
 };
@@ -187,14 +187,8 @@ async fn run(
     target: Target,
     on_progress: impl Fn(ImportProgress) + Send + 'static,
 ) -> Result<Vec<(Added, Imported)>, AddError> {
-    struct Cancel(Arc<AtomicBool>);
-    impl Drop for Cancel {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let cancel = Cancel(Arc::new(AtomicBool::new(false)));
-    let cancelled = Arc::clone(&cancel.0);
+    let cancel = CancelOnDrop::default();
+    let cancelled = cancel.flag();
     let import_options = ImportOptions {
         profile: options.profile.clone(),
         hidden: options.hidden,

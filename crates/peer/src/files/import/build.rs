@@ -15,6 +15,7 @@ use std::time::Duration;
 use peerage_content::{Cid, DirectoryBuilder, FileBuilder, Leaf};
 use peerage_store::{FileId, RootSetBuilder, Store, TreeId};
 
+use super::entries::FolderEntry;
 use super::error::ImportError;
 use super::folder::FileAt;
 use super::hash::{OpenFile, Shared, Step, Trouble};
@@ -22,8 +23,8 @@ use super::known::Known;
 use super::limits::{
     CANCEL_LOOK_MS, JOB_BYTES, JOB_FILES, JOB_FOLDERS, JOBS_IN_FLIGHT, QUEUE_MAX, REMARKS_KEPT,
 };
-use super::sorter::{Scratch, Sorter};
 use super::{ImportOptions, ImportProgress, Imported, Remark, Remarks, Target, Workers};
+use crate::sort::{Scratch, Sorter};
 
 /// What waits for its turn.
 enum Pending {
@@ -50,7 +51,7 @@ struct Frame {
     path: PathBuf,
     builder: DirectoryBuilder,
     /// The entries, once they are too many for one block.
-    sorter: Option<Sorter>,
+    sorter: Option<Sorter<FolderEntry>>,
 }
 
 /// A file of several chunks that is being built.

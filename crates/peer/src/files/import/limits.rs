@@ -37,15 +37,3 @@ pub(super) const CANCEL_LOOK_MS: u64 = 100;
 /// some hundred kilobytes for each level of folders; larger folders are read
 /// piece by piece.
 pub(super) const LISTED_AT_ONCE: usize = 4096;
-
-/// Bytes of entries of a sharded folder that are sorted in memory. 1 MiB: some
-/// four thousand, so that a million make 250 runs.
-pub(super) const SORT_BUFFER: usize = 1 << 20;
-
-/// Sorted runs of a folder that are merged into one. 256: what is read of each
-/// at a time then takes 2 MiB, and only folders of over a million entries are
-/// written twice.
-pub(super) const SORT_RUNS_MAX: usize = 256;
-
-/// Bytes of a sorted run that are read at a time. 8 KiB: two pages.
-pub(super) const SORT_READ_BYTES: usize = 8 << 10;

@@ -10,7 +10,7 @@
 //! - [`hash`]: what the workers do.
 //! - [`known`]: which files need no hashing, since they did not change.
 //! - [`walk`]: what is in a tree, and what is left out.
-//! - [`sorter`]: the entries of folders that are too large for one block.
+//! - [`entries`]: the entries of folders that are too large for one block.
 //! - [`build`]: results to DAG, store and root set.
 //!
 //! What is in a share: regular files, folders (empty ones too) and symlinks,
@@ -25,12 +25,12 @@
 //! Left out on purpose: following symlinks, sparse files, extended attributes.
 
 mod build;
+mod entries;
 mod error;
 mod folder;
 mod hash;
 mod known;
 mod limits;
-mod sorter;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -12,12 +12,13 @@ use peerage_store::{FileId, Reference, Seen, WriteError};
 
 use super::{Builder, Frame, Large, failure, spans};
 use crate::files::import::Remark;
+use crate::files::import::entries::FolderEntry;
 use crate::files::import::error::ImportError;
 use crate::files::import::folder::FileAt;
 use crate::files::import::hash::{OpenFile, Small, Step, Trouble};
 use crate::files::import::known::{Known, Part};
 use crate::files::import::limits::JOBS_IN_FLIGHT;
-use crate::files::import::sorter::{Item, Sorter};
+use crate::sort::Sorter;
 
 impl Builder<'_> {
     pub(super) fn play(&mut self, step: Step) -> Result<(), ImportError> {
@@ -48,8 +49,8 @@ impl Builder<'_> {
             Some(mut sorter) => {
                 let scratch = |source| ImportError::Scratch { path: path.clone(), source };
                 let mut shards = ShardBuilder::new(&self.shared.profile, builder.metadata());
-                for item in sorter.sorted().map_err(scratch)? {
-                    let Item { name, cid, tsize, .. } = item.map_err(scratch)?;
+                for entry in sorter.sorted().map_err(scratch)? {
+                    let FolderEntry { name, cid, tsize, .. } = entry.map_err(scratch)?;
                     let blocks = shards.push(&name, cid, tsize).map_err(collision(path.clone()))?;
                     blocks.iter().try_for_each(|block| self.keep(block))?;
                     self.check_cancelled()?;
@@ -72,7 +73,7 @@ impl Builder<'_> {
         if let Some(sorter) = sorter {
             // One name twice shows when the shards are built.
             name::check_entry(name).map_err(|error| ImportError::Name { path: path.join(name), error })?;
-            return sorter.push(name.to_owned(), cid, tsize).map_err(scratch);
+            return sorter.push(FolderEntry::new(name.to_owned(), cid, tsize)).map_err(scratch);
         }
         builder.add(name, cid, tsize).map_err(|error| {
             let path = path.join(name);
@@ -84,7 +85,7 @@ impl Builder<'_> {
         if builder.is_sharded() {
             let sorter = sorter.insert(Sorter::new(&self.scratch));
             for (name, cid, tsize) in builder.take_entries() {
-                sorter.push(name, cid, tsize).map_err(scratch)?;
+                sorter.push(FolderEntry::new(name, cid, tsize)).map_err(scratch)?;
             }
         }
         Ok(())
