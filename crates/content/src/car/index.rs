@@ -192,7 +192,7 @@ impl Index {
     fn step(&mut self, bytes: &mut &[u8]) -> Result<Step, IndexError> {
         // A part's offset, for errors: it has been read when it is judged.
         let start = self.position - self.have as u64;
-        let error = |at: u64, fault| Err(IndexError { offset: start + at, fault });
+        let error = |at, fault| Err(IndexError { offset: start.saturating_add(at), fault });
         let len = match self.state {
             State::Format => self.have + 1,
             State::Lists | State::Buckets => 4,
@@ -293,7 +293,7 @@ impl Index {
         self.part[self.have..self.have + taken.len()].copy_from_slice(taken);
         *bytes = rest;
         self.have += taken.len();
-        self.position += taken.len() as u64;
+        self.position = self.position.saturating_add(taken.len() as u64);
         self.have == len
     }
 }

@@ -45,7 +45,9 @@ pub enum Event {
         /// Where they are, in bytes from the start of the file.
         offset: u64,
     },
-    /// No more follows, and what was read is whole. Comes again when asked again.
+    /// No more follows, and what was read is whole, as far as a CAR can tell:
+    /// version 1 has no end, so one that was cut between two sections is a
+    /// whole one, too. Comes again when asked again.
     End,
 }
 
@@ -54,7 +56,7 @@ pub enum Event {
 /// Call [`Self::next`] until it says none. Then bring bytes: read some into
 /// [`Self::space`] and say with [`Self::filled`] how many, or copy some with
 /// [`Self::feed`]; at the end of the input call [`Self::finish`]. Stop at
-/// [`Event::End`], which alone means that the file is whole. The module has
+/// [`Event::End`], without which the file is not whole. The module has
 /// [an example](super#reading-a-file-out-of-a-car).
 ///
 /// It holds at most one section or header, of at most [`CAR_SECTION_MAX`] and

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::allow_attributes, reason = "unused in some binaries, used in others")]
 
+pub(crate) mod car;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
