@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 
-use crate::Cid;
 use crate::dagpb::PbNode;
 use crate::profile::Profile;
+use crate::{Cid, codec};
 
 /// A block and its name. Made by the builders of this crate, so they match.
+///
+/// Where the profile inlines small blocks the name may hold the block
+/// ([`crate::hash::inline`]); such a block is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// The name.
@@ -18,8 +21,7 @@ pub struct Block {
 impl Block {
     /// The block of a dag-pb node.
     pub(crate) fn dag_pb(profile: &Profile, data: Bytes) -> Self {
-        let cid = profile.dag_pb_cid(profile.hash.digest_parts(&[&data]));
-        Self { cid, data }
+        Self { cid: profile.cid_of(codec::DAG_PB, &[&data]), data }
     }
 }
 

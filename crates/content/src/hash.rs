@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::limits::{CID_WIRE_MAX, DIGEST_MAX, DIGEST_MIN};
+use crate::limits::{CID_WIRE_MAX, DIGEST_MAX, DIGEST_MIN, IDENTITY_MAX};
 use crate::{Cid, Multihash};
 
 /// Multihash code of `identity`: the digest is the data itself.
@@ -319,9 +319,20 @@ pub fn wire_allowed(cid: &Cid) -> Result<(), NotOnWire> {
     Ok(())
 }
 
-/// The multihash of `digest`, which is at most [`DIGEST_MAX`] bytes.
+/// The multihash of `digest`, which is at most [`IDENTITY_MAX`] bytes.
 pub(crate) fn wrap(code: u64, digest: &[u8]) -> Multihash {
-    Multihash::wrap(code, digest).expect("digests here have at most 64 bytes")
+    Multihash::wrap(code, digest).expect("digests here have at most 128 bytes")
+}
+
+/// The identity multihash of `parts`, if they are at most [`IDENTITY_MAX`] bytes.
+pub(crate) fn identity(parts: &[&[u8]]) -> Option<Multihash> {
+    let mut data = [0; IDENTITY_MAX];
+    let mut len = 0;
+    for part in parts {
+        data.get_mut(len..len + part.len())?.copy_from_slice(part);
+        len += part.len();
+    }
+    Some(wrap(IDENTITY, &data[..len]))
 }
 
 /// The multihash of the first `len` bytes of `data`'s digest.

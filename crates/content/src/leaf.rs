@@ -2,12 +2,14 @@
 //!
 //! A raw leaf is the bytes of the file. A dag-pb leaf has a few bytes before
 //! and after them, so that a store may keep those and refer to the user's
-//! file for the rest.
+//! file for the rest. A leaf that is small enough for its profile is in its
+//! CID, and nobody has to keep it.
 
 use std::fmt;
 use std::ops::Deref;
 
-use crate::profile::Profile;
+use crate::hash::IDENTITY;
+use crate::profile::{Layout, Profile};
 use crate::unixfs::{Data, Kind, Metadata};
 use crate::{Cid, Multihash, codec, pb};
 
@@ -72,6 +74,51 @@ pub struct Leaf {
     pub metadata: Metadata,
 }
 
+/// What a leaf is, by the profile and the file that it is of.
+struct Form {
+    /// The kind of the UnixFS node; none of a raw block.
+    kind: Option<Kind>,
+    metadata: Metadata,
+}
+
+impl Form {
+    /// In the trickle layout the root of a file is a node and holds the
+    /// metadata. Leaves are of the kind `Raw`, except that the leaf of an empty
+    /// file is that root.
+    fn new(profile: &Profile, payload_len: usize, metadata: Metadata) -> Self {
+        let (kind, metadata) = match profile.layout {
+            Layout::Trickle if payload_len == 0 => return Self { kind: Some(Kind::File), metadata },
+            Layout::Trickle => (Kind::Raw, Metadata::default()),
+            Layout::Balanced => (Kind::File, metadata),
+        };
+        let is_raw = profile.raw_leaves && metadata.is_empty();
+        Self { kind: (!is_raw).then_some(kind), metadata }
+    }
+
+    fn codec(&self) -> u64 {
+        if self.kind.is_some() { codec::DAG_PB } else { codec::RAW }
+    }
+
+    fn frame(&self, len: usize) -> Frame {
+        let Some(kind) = self.kind else { return Frame { head: Wrap::EMPTY, tail: Wrap::EMPTY } };
+        let mut data = Data::new(kind);
+        data.filesize = Some(len as u64);
+        data.metadata = self.metadata;
+        let mut tail = Vec::with_capacity(Wrap::MAX);
+        data.encode_after_data(&mut tail);
+        let mut inner = Vec::with_capacity(Wrap::MAX);
+        pb::put_u64(&mut inner, 1, kind as u64);
+        if len > 0 {
+            pb::put_len(&mut inner, 2, len);
+        }
+        let mut head = Vec::with_capacity(Wrap::MAX);
+        pb::put_len(&mut head, 1, inner.len() + len + tail.len());
+        head.extend_from_slice(&inner);
+        let wrap = |bytes: &[u8]| Wrap::new(bytes).expect("two keys and lengths, a size, a mode and a time");
+        Frame { head: wrap(&head), tail: wrap(&tail) }
+    }
+}
+
 impl Leaf {
     /// The leaf of `payload`, a piece of a file or all of it.
     ///
@@ -88,16 +135,19 @@ impl Leaf {
 
     /// The only leaf of a file that keeps its mode or time: with either it is
     /// a dag-pb node under every profile, since a raw block has no place for
-    /// them. Without, the same as [`Self::new`].
+    /// them. Without, the same as [`Self::new`]; so, too, in the trickle layout,
+    /// where the root above the leaf holds them, unless the file is empty.
     #[must_use]
     pub fn only(profile: &Profile, payload: &[u8], metadata: Metadata) -> Self {
-        let frame = Self::frame(profile, payload.len(), metadata);
-        let hash = profile.hash.digest_parts(&[&frame.head, payload, &frame.tail]);
-        Self::framed(profile, hash, payload.len(), frame, metadata)
+        let form = Form::new(profile, payload.len(), metadata);
+        let Frame { head, tail } = form.frame(payload.len());
+        let cid = profile.cid_of(form.codec(), &[&head, payload, &tail]);
+        Self { cid, payload_len: payload.len(), head, tail, metadata: form.metadata }
     }
 
     /// The leaf of `payload_len` bytes whose hash is known already. That it is
-    /// theirs, by the function of the profile, is for the caller to know.
+    /// theirs, by the function of the profile or as the profile inlines it
+    /// ([`Self::is_inline`]), is for the caller to know.
     ///
     /// ```
     /// use peerage_content::{Leaf, Metadata, Profile};
@@ -108,42 +158,22 @@ impl Leaf {
     /// ```
     #[must_use]
     pub fn with_hash(profile: &Profile, hash: Multihash, payload_len: usize, metadata: Metadata) -> Self {
-        Self::framed(profile, hash, payload_len, Self::frame(profile, payload_len, metadata), metadata)
-    }
-
-    fn framed(
-        profile: &Profile,
-        hash: Multihash,
-        payload_len: usize,
-        Frame { head, tail }: Frame,
-        metadata: Metadata,
-    ) -> Self {
-        let raw = is_raw(profile, &metadata);
-        let cid = if raw { Cid::new_v1(codec::RAW, hash) } else { profile.dag_pb_cid(hash) };
-        Self { cid, payload_len, head, tail, metadata }
+        let form = Form::new(profile, payload_len, metadata);
+        let Frame { head, tail } = form.frame(payload_len);
+        let cid = profile.cid(form.codec(), hash);
+        Self { cid, payload_len, head, tail, metadata: form.metadata }
     }
 
     /// What stands around a payload of `len` bytes.
     #[must_use]
     pub fn frame(profile: &Profile, len: usize, metadata: Metadata) -> Frame {
-        if is_raw(profile, &metadata) {
-            return Frame { head: Wrap::EMPTY, tail: Wrap::EMPTY };
-        }
-        let mut data = Data::new(Kind::File);
-        data.filesize = Some(len as u64);
-        data.metadata = metadata;
-        let mut tail = Vec::with_capacity(Wrap::MAX);
-        data.encode_after_data(&mut tail);
-        let mut inner = Vec::with_capacity(Wrap::MAX);
-        pb::put_u64(&mut inner, 1, Kind::File as u64);
-        if len > 0 {
-            pb::put_len(&mut inner, 2, len);
-        }
-        let mut head = Vec::with_capacity(Wrap::MAX);
-        pb::put_len(&mut head, 1, inner.len() + len + tail.len());
-        head.extend_from_slice(&inner);
-        let wrap = |bytes: &[u8]| Wrap::new(bytes).expect("two keys and lengths, a size, a mode and a time");
-        Frame { head: wrap(&head), tail: wrap(&tail) }
+        Form::new(profile, len, metadata).frame(len)
+    }
+
+    /// Whether its CID holds it, so that nobody has to keep it.
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        self.cid.hash().code() == IDENTITY
     }
 
     /// Length of the block, in bytes.
@@ -151,8 +181,4 @@ impl Leaf {
     pub fn block_len(&self) -> usize {
         self.head.len() + self.payload_len + self.tail.len()
     }
-}
-
-fn is_raw(profile: &Profile, metadata: &Metadata) -> bool {
-    profile.raw_leaves && metadata.is_empty()
 }

@@ -6,26 +6,28 @@
 //! - [`dagpb`], [`unixfs`]: the two codecs, by hand, since CIDs depend on every
 //!   byte and strangers choose the input.
 //! - [`node`]: a verified block as what it means.
-//! - [`Leaf`], [`FileBuilder`], [`DirectoryBuilder`], [`symlink`]: from files
+//! - [`Splitter`], [`Leaf`], [`FileBuilder`], [`DirectoryBuilder`], [`symlink`]: from files
 //!   to blocks, under a [`Profile`]. Leaves can be made on many threads.
 //! - [`FileReader`], [`Walk`], [`resolve`]: from blocks to files.
 //! - [`car`]: many blocks in one file.
 //! - [`name`]: names from outside.
 //!
-//! Left out, for later: trickle layout, other chunkers, dag-cbor.
+//! Left out, for later: dag-cbor, dag-json.
 //!
 //! # The CID of a file
 //!
 //! ```
-//! use peerage_content::{FileBuilder, Leaf, Profile};
+//! use peerage_content::{FileBuilder, Leaf, Profile, Splitter};
 //!
-//! fn cid_of(content: &[u8], profile: &Profile) -> String {
+//! fn cid_of(mut content: &[u8], profile: &Profile) -> String {
 //!     let mut file = FileBuilder::new(profile);
 //!     if content.is_empty() {
 //!         file.push(&Leaf::new(profile, b""));
 //!     }
-//!     for chunk in content.chunks(profile.chunk_size) {
-//!         file.push(&Leaf::new(profile, chunk));
+//!     let mut splitter = Splitter::new(profile.chunker);
+//!     while let Some(len) = splitter.next_cut(content, true) {
+//!         file.push(&Leaf::new(profile, &content[..len]));
+//!         content = &content[len..];
 //!     }
 //!     file.finish().unwrap().cid.to_string()
 //! }
@@ -52,6 +54,7 @@ pub mod file;
 pub mod folder;
 pub mod hamt;
 pub mod hash;
+mod layout;
 pub mod leaf;
 pub mod limits;
 pub mod name;
@@ -75,7 +78,7 @@ pub use leaf::{Frame, Leaf};
 pub use node::{Bucket, DecodeError, Entry, FileChild, Node, ShardEntry};
 pub use pb::WireError;
 pub use prefix::{Prefix, PrefixError};
-pub use profile::Profile;
+pub use profile::{Layout, Profile};
 pub use read::{FileReader, Piece, ReadError};
 pub use unixfs::{Metadata, Mtime};
 pub use walk::{Visit, Walk, WalkError};

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use cid::Version;
 
-use crate::hash::Algorithm;
+use crate::chunk::Chunker;
+use crate::hash::{self, Algorithm};
+use crate::limits::IDENTITY_MAX;
 use crate::{Cid, Multihash, codec};
 
 /// How the size of a folder is measured that decides whether it is sharded.
@@ -16,6 +18,17 @@ pub enum ShardRule {
     BlockBytes,
     /// Bytes of the names and CIDs of its entries.
     LinksBytes,
+}
+
+/// How the inner nodes of a file lie above its leaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layout {
+    /// All leaves at one depth.
+    #[default]
+    Balanced,
+    /// The first leaves near the root, later ones ever deeper (boxo
+    /// `importer/trickle`).
+    Trickle,
 }
 
 /// The parameters of adding files and folders. The same input under the same
@@ -34,10 +47,17 @@ pub struct Profile {
     pub hash: Algorithm,
     /// Leaves of files are raw blocks; else dag-pb nodes.
     pub raw_leaves: bool,
-    /// Bytes of a file in each leaf but the last; at most 2 MiB less 256.
-    pub chunk_size: usize,
-    /// Most links of an inner node of a file; at least 2.
+    /// How a file is cut into the payloads of its leaves.
+    pub chunker: Chunker,
+    /// How the leaves of a file come together.
+    pub layout: Layout,
+    /// Most links of an inner node of a file, in the trickle layout most
+    /// leaves; at least 2.
     pub max_links: usize,
+    /// A block of at most so many bytes, whatever it is, is not stored but held
+    /// by its CID, which has the identity hash and version 1 then. 0 for none,
+    /// and at most [`IDENTITY_MAX`]. Kubo's `--inline-limit`, 32 with `--inline`.
+    pub inline_max: usize,
     /// Buckets of a shard: a power of two from 2 to 1,024, in multiples of 8 for
     /// other implementations.
     pub hamt_fanout: u32,
@@ -53,8 +73,10 @@ impl Profile {
         cid_version: Version::V1,
         hash: Algorithm::Sha2_256,
         raw_leaves: true,
-        chunk_size: 1024 * 1024,
+        chunker: Chunker::Size(1024 * 1024),
+        layout: Layout::Balanced,
         max_links: 1024,
+        inline_max: 0,
         hamt_fanout: 256,
         shard_above: 256 * 1024,
         shard_rule: ShardRule::BlockBytes,
@@ -66,20 +88,40 @@ impl Profile {
         cid_version: Version::V0,
         hash: Algorithm::Sha2_256,
         raw_leaves: false,
-        chunk_size: 256 * 1024,
+        chunker: Chunker::Size(256 * 1024),
+        layout: Layout::Balanced,
         max_links: 174,
+        inline_max: 0,
         hamt_fanout: 256,
         shard_above: 256 * 1024,
         shard_rule: ShardRule::LinksBytes,
     };
 
-    /// The CID of a dag-pb block under this profile.
+    /// The CID of a dag-pb block with this hash under this profile.
     #[must_use]
     pub fn dag_pb_cid(&self, hash: Multihash) -> Cid {
+        self.cid(codec::DAG_PB, hash)
+    }
+
+    /// Whether a block of `len` bytes is held by its CID.
+    #[must_use]
+    pub fn inlines(&self, len: usize) -> bool {
+        self.inline_max > 0 && len <= self.inline_max.min(IDENTITY_MAX)
+    }
+
+    /// The CID of a block of `codec` with this hash.
+    pub(crate) fn cid(&self, codec: u64, hash: Multihash) -> Cid {
         match self.cid_version {
-            Version::V0 => Cid::new_v0(hash).unwrap_or(Cid::new_v1(codec::DAG_PB, hash)),
-            Version::V1 => Cid::new_v1(codec::DAG_PB, hash),
+            Version::V0 if codec == codec::DAG_PB => Cid::new_v0(hash).unwrap_or(Cid::new_v1(codec, hash)),
+            _ => Cid::new_v1(codec, hash),
         }
+    }
+
+    /// The CID of the block that `parts` are, one after the other.
+    pub(crate) fn cid_of(&self, codec: u64, parts: &[&[u8]]) -> Cid {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let inline = if self.inlines(len) { hash::identity(parts) } else { None };
+        self.cid(codec, inline.unwrap_or_else(|| self.hash.digest_parts(parts)))
     }
 }
 

@@ -19,7 +19,7 @@ use peerage_content::resolve::{Lookup, ResolveError, Step};
 use peerage_content::unixfs::{Data, Kind, Metadata};
 use peerage_content::walk::WalkError;
 use peerage_content::{
-    Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, Walk, codec, hash, symlink,
+    Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, Walk, codec, hash, symlink,
 };
 
 fn block(data: &Data<'_>, links: &[(&str, Cid)]) -> Block {
@@ -314,7 +314,7 @@ fn builders_refuse_what_cannot_be() {
 
 #[test]
 fn a_reader_wants_only_what_the_range_touches() {
-    let profile = Profile { chunk_size: 2, max_links: 2, ..Profile::default() };
+    let profile = Profile { chunker: Chunker::Size(2), max_links: 2, ..Profile::default() };
     let mut store = common::Store::default();
     let root = common::file(&mut store, &profile, b"abcdefghijklmnop", Metadata::default());
     for (range, want) in [(0..0, 1), (16..20, 1), (5..6, 4), (0..16, 15), (0..4, 5)] {

@@ -7,13 +7,13 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Added, Form, Store, file, folder};
+use common::{Added, Form, Store, file, folder, metadatas, profiles};
 use peerage_content::dagpb::{self, Link, PbNode};
 use peerage_content::hash::{self, Algorithm};
 use peerage_content::node::Bucket;
 use peerage_content::resolve::{Lookup, Step};
 use peerage_content::unixfs::{Data, Kind, Metadata, Mtime};
-use peerage_content::{Cid, Leaf, Node, Prefix, Profile, Version, Walk, cid_text, codec, name, node};
+use peerage_content::{Chunker, Cid, Leaf, Node, Prefix, Profile, Walk, cid_text, codec, name, node};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -27,77 +27,6 @@ fn cids() -> impl Strategy<Value = Cid> {
         let cid = Cid::new_v1(code, hash);
         if old { cid_text::to_v0(&cid).unwrap_or(cid) } else { cid }
     })
-}
-
-fn metadatas() -> impl Strategy<Value = Metadata> {
-    let mtime = (any::<i64>(), 0..1_000_000_000_u32);
-    let mtime = mtime.prop_map(|(seconds, nanoseconds)| Mtime { seconds, nanoseconds });
-    let metadata = (proptest::option::of(any::<u32>()), proptest::option::of(mtime));
-    metadata.prop_map(|(mode, mtime)| Metadata { mode, mtime })
-}
-
-/// Small numbers, so that small inputs have deep trees.
-fn profiles() -> impl Strategy<Value = Profile> {
-    let fanouts = select(vec![2, 4, 8, 16, 64, 256, 1024]);
-    (any::<bool>(), any::<bool>(), 1..40_usize, 2..5_usize, fanouts).prop_map(
-        |(old, raw_leaves, chunk_size, max_links, hamt_fanout)| Profile {
-            cid_version: if old { Version::V0 } else { Version::V1 },
-            raw_leaves,
-            chunk_size,
-            max_links,
-            hamt_fanout,
-            ..Profile::default()
-        },
-    )
-}
-
-/// The balanced layout by its definition: group by width until one remains.
-fn balanced(profile: &Profile, content: &[u8], metadata: Metadata) -> Cid {
-    let whole = content.len() <= profile.chunk_size;
-    let mut chunks: Vec<&[u8]> = content.chunks(profile.chunk_size).collect();
-    if chunks.is_empty() {
-        chunks.push(b"");
-    }
-    let leaf_metadata = if whole { metadata } else { Metadata::default() };
-    let mut row: Vec<(Cid, u64, u64)> = Vec::new();
-    for chunk in &chunks {
-        let raw = profile.raw_leaves && leaf_metadata.is_empty();
-        let mut data = Data::new(Kind::File);
-        data.data = (!chunk.is_empty()).then_some(*chunk);
-        data.filesize = Some(chunk.len() as u64);
-        data.metadata = leaf_metadata;
-        let data = data.encode();
-        let block =
-            if raw { chunk.to_vec() } else { dagpb::encode(&PbNode { links: vec![], data: Some(&data) }) };
-        let hash = profile.hash.digest_parts(&[&block]);
-        let cid = if raw { Cid::new_v1(codec::RAW, hash) } else { profile.dag_pb_cid(hash) };
-        row.push((cid, chunk.len() as u64, block.len() as u64));
-    }
-    while row.len() > 1 {
-        let last = row.len() <= profile.max_links;
-        row = row
-            .chunks(profile.max_links)
-            .map(|group| {
-                let mut data = Data::new(Kind::File);
-                data.filesize = Some(group.iter().map(|child| child.1).sum());
-                data.blocksizes = group.iter().map(|child| child.1).collect();
-                if last {
-                    data.metadata = metadata;
-                }
-                let data = data.encode();
-                let links =
-                    group.iter().map(|&(cid, _, tsize)| Link { cid, name: Some(b""), tsize: Some(tsize) });
-                let block = dagpb::encode(&PbNode { links: links.collect(), data: Some(&data) });
-                let tsize = block.len() as u64 + group.iter().map(|child| child.2).sum::<u64>();
-                (profile.dag_pb_cid(profile.hash.digest_parts(&[&block])), data_size(group), tsize)
-            })
-            .collect();
-    }
-    row[0].0
-}
-
-fn data_size(group: &[(Cid, u64, u64)]) -> u64 {
-    group.iter().map(|child| child.1).sum()
 }
 
 /// All entries of a folder, sharded or not.
@@ -164,7 +93,7 @@ proptest! {
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in any::<prop::sample::Index>(),
     ) {
-        let profile = Profile { hamt_fanout: fanout, chunk_size: 3, max_links: 4, ..Profile::default() };
+        let profile = Profile { hamt_fanout: fanout, chunker: Chunker::Size(3), max_links: 4, ..Profile::default() };
         let mut store = Store::default();
         let entries: Vec<_> = names.into_iter().map(|(name, cid)| (name, Added { cid, tsize: 300 })).collect();
         let root = match kind {
@@ -230,27 +159,6 @@ proptest! {
     }
 
     #[test]
-    fn files_read_back_and_have_the_layout_of_the_definition(
-        profile in profiles(),
-        content in vec(any::<u8>(), 0..1500),
-        metadata in prop_oneof![Just(Metadata::default()), metadatas()],
-        a in any::<prop::sample::Index>(),
-        b in any::<prop::sample::Index>(),
-    ) {
-        let mut store = Store::default();
-        let added = file(&mut store, &profile, &content, metadata);
-        prop_assert_eq!(added.cid, balanced(&profile, &content, metadata));
-        prop_assert_eq!(&store.read(added.cid, 0..u64::MAX), &content);
-        let (a, b) = (a.index(content.len() + 1), b.index(content.len() + 1));
-        let range = a.min(b)..a.max(b);
-        let part = store.read(added.cid, range.start as u64..range.end as u64);
-        prop_assert_eq!(&part, &content[range]);
-        let root = node::decode(&added.cid, &store.0[&added.cid]).unwrap();
-        prop_assert_eq!(root.metadata(), metadata);
-        prop_assert_eq!(root.file_size(), Some(content.len() as u64));
-    }
-
-    #[test]
     fn folders_list_find_and_do_not_depend_on_order(
         profile in profiles(),
         names in btree_map("[a-zäß.]{0,3}x[0-9]{0,3}", (cids(), 0..u64::from(u32::MAX)), 0..80),
@@ -288,19 +196,6 @@ proptest! {
         }
         let all: BTreeSet<_> = store.0.keys().copied().chain(names.values().map(|value| value.0)).collect();
         prop_assert_eq!(seen, all);
-    }
-
-    #[test]
-    fn a_dag_pb_leaf_is_its_payload_in_a_frame(content in vec(any::<u8>(), 0..300), metadata in metadatas()) {
-        let profile = Profile::UNIXFS_V0_2015;
-        let leaf = Leaf::only(&profile, &content, metadata);
-        let block = [&leaf.head[..], &content, &leaf.tail[..]].concat();
-        prop_assert_eq!(hash::verify(&leaf.cid, &block), Ok(()));
-        let start = leaf.head.len();
-        let data = if content.is_empty() { None } else { Some(start..start + content.len()) };
-        let Ok(Node::Leaf { data: range, metadata: kept }) = node::decode(&leaf.cid, &block) else { panic!() };
-        prop_assert_eq!(kept, metadata);
-        prop_assert_eq!(data.unwrap_or(range.clone()), range);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What the tests of this crate share: vectors, ChaCha20 input, and adding
-//! and reading whole files and trees in memory.
+//! What the tests of this crate share: vectors, ChaCha20 input, profiles, and
+//! adding and reading whole files and trees in memory.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::allow_attributes, reason = "unused in some binaries, used in others")]
@@ -10,10 +10,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use peerage_content::unixfs::Metadata;
-use peerage_content::{Block, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, hash};
+use peerage_content::unixfs::{Metadata, Mtime};
+use peerage_content::{
+    Block, Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, Splitter, Version, hash,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng as _, SeedableRng as _};
+use rand_core::SeedableRng as _;
 
 /// A file of the vectors' folder.
 pub(crate) fn vector(path: &str) -> Vec<u8> {
@@ -22,22 +26,66 @@ pub(crate) fn vector(path: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The first `len` bytes of the ChaCha20 key stream under SHA-256 of `seed`.
+/// The ChaCha20 key stream under SHA-256 of a seed.
+pub(crate) struct Keystream(ChaCha20Rng);
+
+impl Keystream {
+    pub(crate) fn new(seed: &str) -> Self {
+        let key = hash::digest(hash::SHA2_256, seed.as_bytes()).unwrap();
+        Self(ChaCha20Rng::from_seed(key.digest().try_into().unwrap()))
+    }
+
+    /// The next bytes, a multiple of 4 save at the end.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
+        rand_core::Rng::fill_bytes(&mut self.0, buffer);
+    }
+}
+
+/// Its first `len` bytes.
 pub(crate) fn keystream(seed: &str, len: usize) -> Vec<u8> {
-    let key = hash::digest(hash::SHA2_256, seed.as_bytes()).unwrap();
     let mut out = vec![0; len];
-    ChaCha20Rng::from_seed(key.digest().try_into().unwrap()).fill_bytes(&mut out);
+    Keystream::new(seed).fill(&mut out);
     out
 }
 
-/// Blocks by CID; every one is checked as it comes in.
+/// Any mode and time, or one of them.
+pub(crate) fn metadatas() -> impl Strategy<Value = Metadata> {
+    let mtime = (any::<i64>(), 0..1_000_000_000_u32);
+    let mtime = mtime.prop_map(|(seconds, nanoseconds)| Mtime { seconds, nanoseconds });
+    let metadata = (proptest::option::of(any::<u32>()), proptest::option::of(mtime));
+    metadata.prop_map(|(mode, mtime)| Metadata { mode, mtime })
+}
+
+/// Small numbers, so that small inputs have deep trees.
+pub(crate) fn profiles() -> impl Strategy<Value = Profile> {
+    let fanouts = select(vec![2, 4, 8, 16, 64, 256, 1024]);
+    (any::<bool>(), any::<bool>(), 1..40_usize, 2..5_usize, fanouts).prop_map(
+        |(old, raw_leaves, size, max_links, hamt_fanout)| Profile {
+            cid_version: if old { Version::V0 } else { Version::V1 },
+            raw_leaves,
+            chunker: Chunker::Size(size),
+            max_links,
+            hamt_fanout,
+            ..Profile::default()
+        },
+    )
+}
+
+/// Blocks by CID; every one is checked as it comes in. Blocks that their CIDs
+/// hold are not kept.
 #[derive(Default)]
 pub(crate) struct Store(pub(crate) BTreeMap<Cid, Bytes>);
 
 impl Store {
     pub(crate) fn put(&mut self, block: Block) {
         assert_eq!(hash::verify(&block.cid, &block.data), Ok(()));
-        self.0.insert(block.cid, block.data);
+        if hash::inline(&block.cid).is_none() {
+            self.0.insert(block.cid, block.data);
+        }
+    }
+
+    pub(crate) fn block<'a>(&'a self, cid: &'a Cid) -> &'a [u8] {
+        hash::inline(cid).unwrap_or_else(|| &self.0[cid])
     }
 
     pub(crate) fn leaf(&mut self, leaf: &Leaf, payload: &[u8]) {
@@ -53,7 +101,7 @@ impl Store {
         let mut reader = FileReader::new(root, range);
         while let Some(cid) = reader.need() {
             assert_eq!(reader.ahead(1), [cid]);
-            let block = &self.0[&cid];
+            let block = self.block(&cid);
             if let Some(piece) = reader.supply(block).unwrap() {
                 assert_eq!((piece.cid, piece.offset), (cid, at));
                 at += piece.range.len() as u64;
@@ -71,20 +119,28 @@ pub(crate) struct Added {
     pub(crate) tsize: u64,
 }
 
+/// The payloads of a file's leaves.
+pub(crate) fn chunks<'a>(profile: &Profile, mut content: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut splitter = Splitter::new(profile.chunker);
+    let mut chunks = if content.is_empty() { vec![content] } else { Vec::new() };
+    while let Some(len) = splitter.next_cut(content, true) {
+        let (chunk, rest) = content.split_at(len);
+        chunks.push(chunk);
+        content = rest;
+    }
+    chunks
+}
+
 /// Adds a file.
 pub(crate) fn file(store: &mut Store, profile: &Profile, content: &[u8], metadata: Metadata) -> Added {
     let mut builder = FileBuilder::with_metadata(profile, metadata);
-    if content.len() <= profile.chunk_size {
-        let leaf = Leaf::only(profile, content, metadata);
-        store.leaf(&leaf, content);
-        assert!(builder.push(&leaf).is_empty());
-    } else {
-        for chunk in content.chunks(profile.chunk_size) {
-            let leaf = Leaf::new(profile, chunk);
-            store.leaf(&leaf, chunk);
-            for block in builder.push(&leaf) {
-                store.put(block);
-            }
+    let chunks = chunks(profile, content);
+    for chunk in &chunks {
+        let in_leaf = if chunks.len() == 1 { metadata } else { Metadata::default() };
+        let leaf = Leaf::only(profile, chunk, in_leaf);
+        store.leaf(&leaf, chunk);
+        for block in builder.push(&leaf) {
+            store.put(block);
         }
     }
     let built = builder.finish().unwrap();
