@@ -98,7 +98,7 @@ impl Drop for Liar {
 
 fn file(content: &[u8], profile: &Profile) -> Result<(Cid, BTreeMap<Cid, Bytes>)> {
     let (mut builder, mut blocks) = (FileBuilder::new(profile), BTreeMap::new());
-    for payload in content.chunks(profile.chunk_size) {
+    for payload in content.chunks(profile.chunker.max_len()) {
         let leaf = Leaf::new(profile, payload);
         blocks.insert(leaf.cid, [&leaf.head[..], payload, &leaf.tail[..]].concat().into());
         blocks.extend(builder.push(&leaf).into_iter().map(|node| (node.cid, node.data)));

@@ -17,7 +17,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     }
 
     let profile = Profile::default();
-    let block = &data[..profile.chunk_size];
+    let block = &data[..profile.chunker.max_len()];
     let cid = Leaf::new(&profile, block).cid;
     group.throughput(Throughput::Bytes(block.len() as u64));
     group.bench_function("verify a block of 1 MiB", |b| b.iter(|| verify(&cid, black_box(block))));
@@ -26,7 +26,7 @@ pub(crate) fn bench(c: &mut Criterion) {
 
 fn build(profile: &Profile, data: &[u8]) -> u64 {
     let mut builder = FileBuilder::new(profile);
-    for chunk in data.chunks(profile.chunk_size) {
+    for chunk in data.chunks(profile.chunker.max_len()) {
         black_box(builder.push(&Leaf::new(profile, chunk)));
     }
     builder.finish().expect("a file with leaves").size

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::cancel::CancelOnDrop;
 use crate::files::import::{
-    self, ImportError, ImportOptions, ImportProgress, Imported, Remarks, Target, Workers,
+    self, ImportError, ImportOptions, ImportProgress, Imported, Preserve, Remarks, Target, Workers,
 };
 use crate::get::unix_now;
 use crate::keep::{PinOptions, replace_root};
@@ -29,8 +29,8 @@ pub struct AddOptions {
     pub copy: bool,
     /// Include entries below the given paths whose names begin with a dot.
     pub hidden: bool,
-    /// Keep mode and mtime.
-    pub preserve: bool,
+    /// Keep mode, mtime or both.
+    pub preserve: Preserve,
     /// Include entries whose names no `get` writes (control characters), for
     /// the sake of other programs.
     pub any_name: bool,

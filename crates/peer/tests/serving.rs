@@ -9,7 +9,7 @@ use std::fs;
 
 use common::{Host, random};
 use peerage_base::SharedBudget;
-use peerage_content::{Cid, Profile, codec, hash};
+use peerage_content::{Chunker, Cid, Profile, codec, hash};
 use peerage_exchange::codec::{decode, encode};
 use peerage_exchange::{Outgoing, Version, WantEntry, WantKind};
 use peerage_identity::Keypair;
@@ -95,11 +95,11 @@ fn hear(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_served_no_more_is_not_sent_to_who_asked_before() {
     let host = Host::start().await;
-    let profile = Profile { chunk_size: MIB, ..Profile::default() };
+    let profile = Profile { chunker: Chunker::Size(MIB), ..Profile::default() };
     fs::write(host.path("file"), random(12 * MIB, 3)).unwrap();
     let share = host.share("file").await;
     let leaves = random(12 * MIB, 3)
-        .chunks(profile.chunk_size)
+        .chunks(profile.chunker.max_len())
         .map(|leaf| Cid::new_v1(codec::RAW, hash::digest(hash::SHA2_256, leaf).unwrap()))
         .collect::<Vec<_>>();
     let made = connect(&host, &Keypair::generate().unwrap()).await;

@@ -23,7 +23,7 @@
 //! use peerage_content::car::{Event, Options, Reader};
 //! use peerage_content::{FileReader, hash, verify};
 //! # use peerage_content::{FileBuilder, Leaf, Profile, car};
-//! # let profile = Profile { chunk_size: 4, ..Profile::default() };
+//! # let profile = Profile { chunker: peerage_content::Chunker::Size(4), ..Profile::default() };
 //! # let (mut file, mut sections) = (FileBuilder::new(&profile), Vec::new());
 //! # for chunk in b"hello world".chunks(4) {
 //! #     let leaf = Leaf::new(&profile, chunk);

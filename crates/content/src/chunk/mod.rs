@@ -81,6 +81,16 @@ impl Chunker {
         }
     }
 
+    /// A file of at most so many bytes is one chunk, whatever is in it.
+    #[must_use]
+    pub const fn single_max(self) -> usize {
+        match self {
+            Self::Size(size) => size,
+            Self::Rabin { min, .. } => min,
+            Self::Buzhash => buzhash::MIN,
+        }
+    }
+
     /// Bytes of every chunk but the last, if that does not depend on content.
     #[must_use]
     pub const fn is_fixed(self) -> Option<usize> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use peerage_base::Rng;
 use peerage_content::unixfs::Metadata;
-use peerage_content::{Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash, Profile, symlink};
+use peerage_content::{Chunker, Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash, Profile, symlink};
 
 /// What is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,12 +84,24 @@ pub(super) struct Dag {
 
 /// A profile whose DAGs are deep at small sizes.
 pub(super) fn small() -> Profile {
-    Profile { chunk_size: 64, max_links: 3, shard_above: 400, hamt_fanout: 8, ..Profile::default() }
+    Profile {
+        chunker: Chunker::Size(64),
+        max_links: 3,
+        shard_above: 400,
+        hamt_fanout: 8,
+        ..Profile::default()
+    }
 }
 
 /// The same with leaves in dag-pb and CIDs of version 0.
 pub(super) fn small_v0() -> Profile {
-    Profile { chunk_size: 64, max_links: 3, shard_above: 400, hamt_fanout: 8, ..Profile::UNIXFS_V0_2015 }
+    Profile {
+        chunker: Chunker::Size(64),
+        max_links: 3,
+        shard_above: 400,
+        hamt_fanout: 8,
+        ..Profile::UNIXFS_V0_2015
+    }
 }
 
 pub(super) fn build(tree: &Tree, profile: &Profile) -> Dag {
@@ -127,7 +139,7 @@ fn add(tree: &Tree, profile: &Profile, blocks: &mut Blocks) -> (Cid, u64) {
         }
         Tree::File(bytes) => {
             let mut file = FileBuilder::new(profile);
-            let chunks = bytes.chunks(profile.chunk_size);
+            let chunks = bytes.chunks(profile.chunker.max_len());
             for chunk in chunks.chain(bytes.is_empty().then_some(&[][..])) {
                 let leaf = Leaf::new(profile, chunk);
                 let block = [&leaf.head[..], chunk, &leaf.tail[..]].concat();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peerage_base::Rng;
-use peerage_content::{Cid, Multihash, Prefix, Profile, codec};
+use peerage_content::{Chunker, Cid, Multihash, Prefix, Profile, codec};
 
 use super::dag::{Dag, Tree, build, small, small_v0};
 use super::world::{Fault, Input, World, hints, peer_id};
@@ -59,7 +59,7 @@ fn folders_arrive_with_all_that_is_in_them() {
 #[test]
 fn a_block_is_wanted_once_however_many_places_need_it() {
     // 64 leaves of zeros under 1,024 places, and the same file twenty times.
-    let profile = Profile { chunk_size: 64, max_links: 1024, ..small() };
+    let profile = Profile { chunker: Chunker::Size(64), max_links: 1024, ..small() };
     let zeros = Tree::File(vec![0; 64 * 1024]);
     let world = moves(&zeros, &profile);
     assert_eq!(world.peers[0].sent_blocks, 2);
@@ -69,7 +69,7 @@ fn a_block_is_wanted_once_however_many_places_need_it() {
 
 #[test]
 fn a_block_that_is_just_being_written_is_not_asked_for_again() {
-    let profile = Profile { chunk_size: 64, max_links: 2, ..small() };
+    let profile = Profile { chunker: Chunker::Size(64), max_links: 2, ..small() };
     let zeros = Tree::File(vec![0; 64 * 64]);
     let dag = build(&zeros, &profile);
     let config = Config { live_items: 3, ..Config::default() };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use peerage_content::Profile;
+use peerage_content::{Chunker, Profile};
 
 use super::dag::{Blocks, Dag, Tree, build, small};
 use super::world::{World, hints};
@@ -58,7 +58,7 @@ fn a_full_frontier_goes_on_one_node_at_a_time() {
 #[test]
 fn few_blocks_with_many_paths_cost_no_memory() {
     // 32,768 times the same leaf under five nodes of eight links: a sparse file.
-    let profile = Profile { chunk_size: 1, max_links: 8, ..small() };
+    let profile = Profile { chunker: Chunker::Size(1), max_links: 8, ..small() };
     let tree = Tree::File(vec![0; 8 * 8 * 8 * 8 * 8]);
     let dag = build(&tree, &profile);
     assert_eq!(dag.blocks.len(), 6);
@@ -83,7 +83,8 @@ fn few_blocks_with_endless_paths_fail() {
     let file = build(&Tree::File(vec![1]), &small());
     let link = build(&Tree::Link("x".repeat(4_000)), &small());
     // 2^20 files of one byte each, as pieces of one file.
-    let bytes = build(&Tree::File(vec![0; 1 << 20]), &Profile { chunk_size: 1, max_links: 2, ..small() });
+    let bytes =
+        build(&Tree::File(vec![0; 1 << 20]), &Profile { chunker: Chunker::Size(1), max_links: 2, ..small() });
     let many = "than one download may have";
     for (dag, why) in [
         (doubled(Dag::folder([]), 40), many),
@@ -235,7 +236,7 @@ fn a_block_that_means_nothing_is_its_makers_fault() {
 fn twenty_thousand_files_take_steps_in_proportion() {
     let steps = |count: u32| {
         let files = (0..count).map(|n| (format!("file number {n}"), Tree::File(n.to_be_bytes().to_vec())));
-        let profile = Profile { chunk_size: 64, ..Profile::default() };
+        let profile = Profile { chunker: Chunker::Size(64), ..Profile::default() };
         let dag = build(&Tree::Dir(files.collect::<BTreeMap<_, _>>()), &profile);
         let mut world = World::new(1, 2);
         world.share(0, &dag);

@@ -15,6 +15,7 @@ use std::time::Duration;
 use peerage_content::{Cid, DirectoryBuilder, FileBuilder, Leaf};
 use peerage_store::{FileId, RootSetBuilder, Store, TreeId};
 
+use super::cut::{Piece, Pieces};
 use super::entries::FolderEntry;
 use super::error::ImportError;
 use super::folder::FileAt;
@@ -34,6 +35,8 @@ enum Pending {
     Known(FileAt, Known),
     Begin(FileAt, Arc<OpenFile>),
     Span(Receiver<Result<Vec<Leaf>, Trouble>>),
+    /// The rest of the file could not be read.
+    Cut(Trouble),
     End,
     /// A file that changed before it was read.
     Again(FileAt),
@@ -284,13 +287,21 @@ impl<'a> Builder<'a> {
             }
             Err(trouble) => return Err(failure(trouble, path)),
         };
-        let (size, file) = (open.stat.size, Arc::new(open));
+        let file = Arc::new(open);
         let shared = Arc::clone(&file);
         self.queue.push_back(Pending::Begin(at, file));
-        for (offset, len) in spans(size, self.shared.profile.chunk_size) {
+        let mut pieces = Pieces::new(&shared, self.shared.profile.chunker);
+        loop {
             self.make_room()?;
-            let span = self.post_span(&shared, offset, len);
-            self.queue.push_back(Pending::Span(span));
+            let piece = match pieces.next_piece() {
+                Ok(None) => break,
+                Ok(Some(piece)) => self.post_piece(&shared, piece),
+                Err(trouble) => {
+                    self.queue.push_back(Pending::Cut(trouble));
+                    break;
+                }
+            };
+            self.queue.push_back(Pending::Span(piece));
         }
         self.queue.push_back(Pending::End);
         Ok(())
@@ -307,14 +318,9 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn post_span(
-        &mut self,
-        open: &Arc<OpenFile>,
-        offset: u64,
-        len: usize,
-    ) -> Receiver<Result<Vec<Leaf>, Trouble>> {
+    fn post_piece(&mut self, open: &Arc<OpenFile>, piece: Piece) -> Receiver<Result<Vec<Leaf>, Trouble>> {
         let open = Arc::clone(open);
-        self.post(move |shared| shared.hash_span(&open, offset, len))
+        self.post(move |shared| shared.hash_piece(&open, piece))
     }
 
     fn post<T: Send + 'static>(&mut self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> Receiver<T> {
@@ -367,6 +373,7 @@ impl<'a> Builder<'a> {
                 let leaves = self.wait(&leaves)?;
                 self.span(leaves)?;
             }
+            Some(Pending::Cut(trouble)) => self.span(Err(trouble))?,
             Some(Pending::End) => self.end_large()?,
             Some(Pending::Again(at)) => self.read_again(at)?,
         }
@@ -404,15 +411,4 @@ pub(super) fn failure(trouble: Trouble, path: PathBuf) -> ImportError {
         Trouble::Store(error) => error.into(),
         Trouble::Abandoned => ImportError::Cancelled,
     }
-}
-
-/// The pieces that jobs read: whole chunks, about a mebibyte.
-fn spans(size: u64, chunk: usize) -> impl Iterator<Item = (u64, usize)> {
-    let chunk = chunk.max(1);
-    let span = chunk * (JOB_BYTES / chunk).max(1);
-    (0..size.div_ceil(span as u64)).map(move |number| {
-        let offset = number * span as u64;
-        let len = usize::try_from(size - offset).unwrap_or(span).min(span);
-        (offset, len)
-    })
 }

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Preserve;
 use super::limits::LISTED_AT_ONCE;
 use peerage_content::{Metadata, Mtime};
 use peerage_store::{FileId, Stat};
@@ -60,12 +61,8 @@ impl Facts {
     }
 
     /// Mode and time, if they are to be kept.
-    pub(super) fn metadata(&self, preserve: bool) -> Metadata {
-        if preserve {
-            Metadata { mode: Some(self.mode), mtime: Some(self.mtime) }
-        } else {
-            Metadata::default()
-        }
+    pub(super) fn metadata(&self, preserve: Preserve) -> Metadata {
+        preserve.of(self.mode, self.mtime)
     }
 }
 

@@ -5,12 +5,13 @@
 use std::fs::{File, Metadata as FileMetadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerage_content::{Block, Cid, Leaf, Metadata, Mtime, Profile};
 use peerage_store::{Seen, Stat, Store, WriteError};
 
+use super::Preserve;
+use super::cut::Piece;
 use super::folder::FileAt;
 use super::known::Known;
 
@@ -18,7 +19,7 @@ use super::known::Known;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) profile: Profile,
-    pub(super) preserve: bool,
+    pub(super) preserve: Preserve,
     /// Where leaves are copied to, if they are.
     pub(super) copies: Option<Store>,
     /// What knows files, if leaves are references to them.
@@ -40,7 +41,7 @@ pub(super) enum Step {
         name: String,
         block: Block,
     },
-    /// A file of at most one chunk, to be hashed.
+    /// A file that is one chunk, to be hashed.
     File(FileAt),
     /// One that need not be.
     Known(FileAt, Known),
@@ -51,6 +52,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Small {
     pub(super) leaf: Leaf,
+    /// What its root keeps.
+    pub(super) metadata: Metadata,
     pub(super) seen: Seen,
     pub(super) executable: bool,
 }
@@ -113,9 +116,9 @@ impl OpenFile {
     }
 }
 
-fn kept(meta: &FileMetadata) -> Metadata {
+fn kept(meta: &FileMetadata, preserve: Preserve) -> Metadata {
     let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or(0);
-    Metadata { mode: Some(meta.mode() & 0o7777), mtime: Some(Mtime { seconds: meta.mtime(), nanoseconds }) }
+    preserve.of(meta.mode(), Mtime { seconds: meta.mtime(), nanoseconds })
 }
 
 impl Shared {
@@ -128,7 +131,7 @@ impl Shared {
         let stat = Stat::of(&meta);
         Ok(OpenFile {
             stat,
-            metadata: if self.preserve { kept(&meta) } else { Metadata::default() },
+            metadata: kept(&meta, self.preserve),
             executable: meta.mode() & 0o111 != 0,
             settled: self.references.as_ref().is_some_and(|store| store.is_settled(&stat)),
             file,
@@ -151,44 +154,55 @@ impl Shared {
         steps.into_iter().map(hash).collect()
     }
 
-    /// Hashes a file of at most one chunk.
+    /// Hashes a file that is one chunk.
     pub(super) fn hash_small(&self, at: &FileAt, buffer: &mut Vec<u8>) -> Result<Box<Small>, Trouble> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(Trouble::Abandoned);
         }
         let open = self.open(at)?;
-        let len = usize::try_from(open.stat.size).ok().filter(|len| *len <= self.profile.chunk_size);
+        let len =
+            usize::try_from(open.stat.size).ok().filter(|len| *len <= self.profile.chunker.single_max());
         buffer.resize(len.ok_or(Trouble::Changed)?, 0);
         open.file.read_exact_at(buffer, 0)?;
         open.check()?;
         let leaf = Leaf::only(&self.profile, buffer, open.metadata);
         self.copy(&leaf, buffer)?;
-        Ok(Box::new(Small { leaf, seen: open.seen(leaf.cid), executable: open.executable }))
+        let (metadata, executable) = (open.metadata, open.executable);
+        Ok(Box::new(Small { leaf, metadata, seen: open.seen(leaf.cid), executable }))
     }
 
-    /// The leaves of a piece of a file of several chunks. `offset` is where a
-    /// chunk begins, `len` is whole chunks or reaches the file's end.
-    pub(super) fn hash_span(
-        &self,
-        open: &Arc<OpenFile>,
-        offset: u64,
-        len: usize,
-    ) -> Result<Vec<Leaf>, Trouble> {
+    /// The leaves of a piece of a file of several chunks.
+    pub(super) fn hash_piece(&self, open: &OpenFile, piece: Piece) -> Result<Vec<Leaf>, Trouble> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(Trouble::Abandoned);
         }
-        let mut bytes = vec![0; len];
-        open.file.read_exact_at(&mut bytes, offset)?;
         let leaf = |chunk: &[u8]| {
             let leaf = Leaf::new(&self.profile, chunk);
             self.copy(&leaf, chunk)?;
             Ok(leaf)
         };
-        bytes.chunks(self.profile.chunk_size).map(leaf).collect()
+        match piece {
+            Piece::Span { offset, len, chunk } => {
+                let mut bytes = vec![0; len];
+                open.file.read_exact_at(&mut bytes, offset)?;
+                bytes.chunks(chunk).map(leaf).collect()
+            }
+            Piece::Chunks { bytes, lens } => {
+                let mut rest = &bytes[..];
+                let mut next = |len: usize| {
+                    let (chunk, after) = rest.split_at(len);
+                    rest = after;
+                    chunk
+                };
+                lens.into_iter().map(|len| leaf(next(len))).collect()
+            }
+        }
     }
 
     fn copy(&self, leaf: &Leaf, payload: &[u8]) -> Result<(), WriteError> {
-        let Some(store) = self.copies.as_ref().filter(|_| leaf.block_len() > 0) else { return Ok(()) };
+        let Some(store) = self.copies.as_ref().filter(|_| leaf.block_len() > 0 && !leaf.is_inline()) else {
+            return Ok(());
+        };
         if leaf.head.is_empty() && leaf.tail.is_empty() {
             store.put_block(leaf.cid.hash(), payload)?;
         } else {

@@ -18,6 +18,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use peerage_content::profile::Layout;
 use peerage_content::{Block, Cid, FileBuilder, Leaf, Metadata, Profile, Visit, Walk};
 use peerage_store::{FileId, Reference, Store};
 
@@ -84,10 +85,15 @@ impl Shared {
     /// `stop` is set.
     pub(super) fn known(&self, at: &FileAt, stop: &AtomicBool) -> Option<Known> {
         let (store, profile) = (self.references.as_ref()?, &self.profile);
+        // Of these a walk tells where each leaf lies; in other files content does.
+        let chunk = profile.chunker.is_fixed().filter(|_| profile.layout == Layout::Balanced)?;
+        if profile.inline_max > 0 {
+            return None;
+        }
         let file = at.id?;
         let seen = store.seen(file)?;
         let cid = seen.root.filter(|_| seen.stat == at.facts.stat)?;
-        let (size, depth) = (seen.stat.size, depth(profile, seen.stat.size));
+        let (size, depth) = (seen.stat.size, depth(profile, chunk, seen.stat.size));
         let metadata = at.facts.metadata(self.preserve);
         let in_leaf = if depth == 0 { metadata } else { Metadata::default() };
         let mut builder = FileBuilder::with_metadata(profile, metadata);
@@ -97,7 +103,7 @@ impl Shared {
             if stop.load(Ordering::Relaxed) || (left == 0 && size > 0) {
                 return None;
             }
-            let len = usize::try_from(left).unwrap_or(usize::MAX).min(profile.chunk_size);
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(chunk);
             let leaf = Leaf::with_hash(profile, *cid.hash(), len, in_leaf);
             if leaf.cid != cid || cid.hash().code() != profile.hash.code() || !is_held(store, file, &leaf) {
                 return None;
@@ -121,8 +127,8 @@ fn is_held(store: &Store, file: FileId, leaf: &Leaf) -> bool {
 }
 
 /// Nodes above each leaf of a file of `size` bytes.
-fn depth(profile: &Profile, size: u64) -> usize {
-    let mut width = size.div_ceil(profile.chunk_size.max(1) as u64);
+fn depth(profile: &Profile, chunk: usize, size: u64) -> usize {
+    let mut width = size.div_ceil(chunk.max(1) as u64);
     let mut depth = 0;
     while width > 1 {
         width = width.div_ceil(profile.max_links.max(2) as u64);

@@ -11,6 +11,7 @@
 //! - [`known`]: which files need no hashing, since they did not change.
 //! - [`walk`]: what is in a tree, and what is left out.
 //! - [`entries`]: the entries of folders that are too large for one block.
+//! - [`cut`]: the pieces of large files.
 //! - [`build`]: results to DAG, store and root set.
 //!
 //! What is in a share: regular files, folders (empty ones too) and symlinks,
@@ -25,6 +26,7 @@
 //! Left out on purpose: following symlinks, sparse files, extended attributes.
 
 mod build;
+mod cut;
 mod entries;
 mod error;
 mod folder;
@@ -39,7 +41,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use peerage_content::name::NameError;
-use peerage_content::{Cid, Profile};
+use peerage_content::{Cid, Metadata, Mtime, Profile};
 use peerage_store::{RootSetBuilder, Store, TreeId};
 
 pub use error::ImportError;
@@ -50,6 +52,25 @@ pub(crate) trait Workers {
     fn post(&self, work: Box<dyn FnOnce() + Send>);
 }
 
+/// What is kept of files and folders besides their content (UnixFS 1.5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Preserve {
+    /// Permissions.
+    pub mode: bool,
+    /// Times of the last change.
+    pub mtime: bool,
+}
+
+impl Preserve {
+    /// Both.
+    pub const ALL: Self = Self { mode: true, mtime: true };
+
+    /// What is kept of these.
+    fn of(self, mode: u32, mtime: Mtime) -> Metadata {
+        Metadata { mode: self.mode.then_some(mode & 0o7777), mtime: self.mtime.then_some(mtime) }
+    }
+}
+
 /// How to import.
 #[derive(Debug, Clone)]
 pub(crate) struct ImportOptions {
@@ -58,9 +79,9 @@ pub(crate) struct ImportOptions {
     /// Whether entries below the given paths whose names begin with a dot are
     /// included; the given paths always are. Default yes, as `share` does.
     pub(crate) hidden: bool,
-    /// Whether mode and time are kept (UnixFS 1.5). Default no: the CID then
-    /// depends on content alone.
-    pub(crate) preserve: bool,
+    /// Whether mode and time are kept. Default no: the CID then depends on
+    /// content alone.
+    pub(crate) preserve: Preserve,
     /// Whether entries are included whose names no `get` writes. Default no.
     pub(crate) any_name: bool,
     /// One folder around all paths, and so one root; else a root each. Default no.
@@ -75,7 +96,7 @@ impl Default for ImportOptions {
         Self {
             profile: Profile::default(),
             hidden: true,
-            preserve: false,
+            preserve: Preserve::default(),
             any_name: false,
             wrap: false,
             leave_out: Vec::new(),

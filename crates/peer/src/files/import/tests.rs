@@ -99,7 +99,7 @@ fn file_cid(profile: &Profile, content: &[u8]) -> (Cid, u64) {
     if content.is_empty() {
         file.push(&peerage_content::Leaf::new(profile, b""));
     }
-    for chunk in content.chunks(profile.chunk_size) {
+    for chunk in content.chunks(profile.chunker.max_len()) {
         file.push(&peerage_content::Leaf::new(profile, chunk));
     }
     let built = file.finish().unwrap();
@@ -165,7 +165,7 @@ fn small_files_have_the_published_cids() {
 fn files_of_every_length_equal_a_build_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     for options in both() {
-        let chunk = options.profile.chunk_size;
+        let chunk = options.profile.chunker.max_len();
         for len in [1, chunk - 1, chunk, chunk + 1, 5 * chunk, (1 << 20) * 3 + 7] {
             let path = dir.path().join("file");
             let content = bytes(len);
@@ -613,7 +613,7 @@ fn mode_and_time_are_kept_if_wanted() {
     for options in both() {
         let plain = one(&path, &options, &Target::OnlyHash);
         assert_eq!((plain.cid, plain.executables), (file_cid(&options.profile, b"#!/bin/sh").0, 1));
-        let options = ImportOptions { preserve: true, ..options };
+        let options = ImportOptions { preserve: Preserve::ALL, ..options };
         let store = open_store(dir.path());
         let imported = one(&path, &options, &Target::Reference(store.clone()));
         assert_eq!(imported.cid, peerage_content::Leaf::only(&options.profile, b"#!/bin/sh", kept).cid);

@@ -258,7 +258,7 @@ impl Walk<'_, '_> {
     fn file(&mut self, mut at: FileAt) -> Result<(), ImportError> {
         let path = at.path();
         at.id = self.builder.id_of(&path);
-        if at.facts.stat.size <= self.builder.shared().profile.chunk_size as u64 {
+        if at.facts.stat.size <= self.builder.shared().profile.chunker.single_max() as u64 {
             return self.builder.step(Step::File(at));
         }
         self.builder.large_file(at, self.base.join(path))

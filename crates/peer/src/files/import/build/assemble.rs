@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use peerage_content::folder::AddError;
-use peerage_content::name;
 use peerage_content::shard::ShardBuilder;
 use peerage_content::{Block, Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash};
+use peerage_content::{hash, name};
 use peerage_store::{FileId, Reference, Seen, WriteError};
 
-use super::{Builder, Frame, Large, failure, spans};
+use super::{Builder, Frame, Large, failure};
 use crate::files::import::Remark;
+use crate::files::import::cut::Pieces;
 use crate::files::import::entries::FolderEntry;
 use crate::files::import::error::ImportError;
 use crate::files::import::folder::FileAt;
@@ -93,6 +94,9 @@ impl Builder<'_> {
 
     /// Stores a block that is no leaf.
     fn keep(&self, block: &Block) -> Result<(), WriteError> {
+        if hash::inline(&block.cid).is_some() {
+            return Ok(());
+        }
         if let Some(store) = &self.store {
             store.put_block(block.cid.hash(), &block.data)?;
         }
@@ -104,6 +108,9 @@ impl Builder<'_> {
     }
 
     fn refer(&self, id: Option<FileId>, offset: u64, leaf: &Leaf) -> Result<(), WriteError> {
+        if leaf.is_inline() {
+            return Ok(());
+        }
         // An empty block needs no place: everyone knows its bytes.
         if let (Some(store), Some(file), true) = (&self.store, id, leaf.block_len() > 0) {
             let len = u32::try_from(leaf.payload_len).unwrap_or(u32::MAX);
@@ -131,11 +138,17 @@ impl Builder<'_> {
     }
 
     fn small(&mut self, at: &FileAt, small: &Small) -> Result<(), ImportError> {
-        let Small { leaf, seen, executable } = small;
-        let id = self.register(at, Some(*seen))?;
+        let Small { leaf, metadata, seen, executable } = small;
+        let mut builder = FileBuilder::with_metadata(&self.shared.profile, *metadata);
+        let mut nodes = builder.push(leaf);
+        let Ok(built) = builder.finish() else { return self.unread(at, Trouble::Changed) };
+        nodes.extend(built.blocks);
+        let seen = Seen { root: seen.root.map(|_| built.cid), ..*seen };
+        let id = self.register(at, Some(seen))?;
         self.refer(id, 0, leaf)?;
+        nodes.iter().try_for_each(|node| self.keep(node))?;
         self.so_far.bytes += seen.stat.size;
-        self.file_done(at, leaf.cid, seen.stat.size, leaf.block_len() as u64, *executable)
+        self.file_done(at, built.cid, built.size, built.tsize, *executable)
     }
 
     /// A file that did not change: nothing new, but in this root, too.
@@ -228,9 +241,9 @@ impl Builder<'_> {
             Err(trouble) => return self.unread(&at, trouble),
         };
         let size = open.stat.size;
-        let chunk = self.shared.profile.chunk_size;
+        let chunker = self.shared.profile.chunker;
         self.so_far.bytes_found = (self.so_far.bytes_found + size).saturating_sub(at.facts.stat.size);
-        if size <= chunk as u64 {
+        if size <= chunker.single_max() as u64 {
             let hashed = self.post(move |shared| (shared.hash_small(&at, &mut Vec::new()), at));
             return match self.wait(&hashed)? {
                 (Ok(small), at) => self.small(&at, &small),
@@ -239,12 +252,19 @@ impl Builder<'_> {
         }
         self.begin_large(at, Arc::clone(&open), true)?;
         let mut waiting = VecDeque::new();
-        let mut spans = spans(size, chunk);
+        let mut pieces = Some(Pieces::new(&open, chunker));
         loop {
             while waiting.len() < JOBS_IN_FLIGHT
-                && let Some((offset, len)) = spans.next()
+                && let Some(rest) = &mut pieces
             {
-                waiting.push_back(self.post_span(&open, offset, len));
+                match rest.next_piece() {
+                    Ok(Some(piece)) => waiting.push_back(self.post_piece(&open, piece)),
+                    Ok(None) => pieces = None,
+                    Err(trouble) => {
+                        pieces = None;
+                        self.span(Err(trouble))?;
+                    }
+                }
             }
             let Some(leaves) = waiting.pop_front() else { break };
             let leaves = self.wait(&leaves)?;

@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
+use peerage_content::Chunker;
 use peerage_store::{FileId, Seen, Stat};
 
 use super::*;
 
 /// Leaves of 1,000 bytes, three links a node: deep at little cost.
 fn deep() -> ImportOptions {
-    let profile = Profile { chunk_size: 1000, max_links: 3, ..Profile::UNIXFS_V0_2015 };
+    let profile = Profile { chunker: Chunker::Size(1000), max_links: 3, ..Profile::UNIXFS_V0_2015 };
     ImportOptions { profile, ..ImportOptions::default() }
 }
 
@@ -103,9 +104,9 @@ impl World {
 #[test]
 fn what_did_not_change_is_not_read() {
     for plain in [deep(), raw(), ImportOptions::default()] {
-        for preserve in [false, true] {
+        for preserve in [Preserve::default(), Preserve::ALL] {
             let options = ImportOptions { preserve, ..plain.clone() };
-            let chunk = options.profile.chunk_size;
+            let chunk = options.profile.chunker.max_len();
             for len in [0, 1, chunk, chunk + 1, chunk * 3, chunk * 3 + 1, 9999, 10_000, 27_001] {
                 let w = world(len, &options);
                 let again = w.again(&options);
@@ -227,8 +228,8 @@ fn another_profile_means_that_it_is_hashed() {
         (600, other(|profile| profile.hash = peerage_content::hash::Algorithm::Blake3)),
         (6000, ImportOptions::default()),
         (6000, raw()),
-        (6000, other(|profile| profile.chunk_size = 2000)),
-        (6000, other(|profile| profile.chunk_size = 500)),
+        (6000, other(|profile| profile.chunker = Chunker::Size(2000))),
+        (6000, other(|profile| profile.chunker = Chunker::Size(500))),
         (6000, other(|profile| profile.max_links = 2)),
         (6000, other(|profile| profile.max_links = 6)),
         (6000, other(|profile| profile.hash = peerage_content::hash::Algorithm::Blake3)),
@@ -240,12 +241,12 @@ fn another_profile_means_that_it_is_hashed() {
     }
     // One that makes the same of this file is as good.
     let w = world(600, &deep());
-    assert_eq!(w.again(&other(|profile| profile.chunk_size = 2000)).cid, w.first.cid);
+    assert_eq!(w.again(&other(|profile| profile.chunker = Chunker::Size(2000))).cid, w.first.cid);
 }
 
 #[test]
 fn keeping_mode_and_time_is_another_root() {
-    let kept = |options| ImportOptions { preserve: true, ..options };
+    let kept = |options| ImportOptions { preserve: Preserve::ALL, ..options };
     for plain in [deep(), raw(), ImportOptions::default()] {
         for len in [600, 6000, (1 << 20) + 1] {
             world(len, &plain).assert_hashed(&kept(plain.clone()), "not kept before");
