@@ -58,7 +58,7 @@ pub use car::import::{BadSection, CarImportError, CarImported};
 pub use car::read::CarReadError;
 pub use config::{Config, Limits};
 pub use files::export::ExportError;
-pub use files::import::{ImportError, ImportProgress, Preserve, Remark, Remarks};
+pub use files::import::{IgnoreError, Ignored, ImportError, ImportProgress, Preserve, Remark, Remarks};
 pub use find::{AnnounceError, Announcing, Find, PUBLIC_PEERS, public_peers};
 pub use get::{Done, Get, GetError, GetEvent, GetOptions};
 pub use keep::{Missing, PinError, PinOptions, ServingKept};

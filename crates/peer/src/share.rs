@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::cancel::CancelOnDrop;
 use crate::files::import::{
-    self, ImportError, ImportOptions, ImportProgress, Imported, Preserve, Remarks, Target, Workers,
+    self, Ignored, ImportError, ImportOptions, ImportProgress, Imported, Preserve, Remarks, Target, Workers,
 };
 use crate::get::unix_now;
 use crate::keep::{PinOptions, replace_root};
@@ -29,6 +29,10 @@ pub struct AddOptions {
     pub copy: bool,
     /// Include entries below the given paths whose names begin with a dot.
     pub hidden: bool,
+    /// Entries below the given paths that are left out.
+    pub ignored: Ignored,
+    /// Import a given path that is a symlink as such, instead of following it.
+    pub keep_symlinks: bool,
     /// Keep mode, mtime or both.
     pub preserve: Preserve,
     /// Include entries whose names no `get` writes (control characters), for
@@ -192,6 +196,8 @@ async fn run(
     let import_options = ImportOptions {
         profile: options.profile.clone(),
         hidden: options.hidden,
+        ignored: options.ignored.clone(),
+        follow: !options.keep_symlinks,
         preserve: options.preserve,
         any_name: options.any_name,
         wrap: options.wrap,

@@ -244,6 +244,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// An entry is left out by a pattern.
+    pub(super) fn ignored(&mut self) {
+        self.sums.remarks.ignored += 1;
+    }
+
     /// Adds a step of the walk.
     pub(super) fn step(&mut self, step: Step) -> Result<(), ImportError> {
         let batch = &mut self.batch;

@@ -33,6 +33,10 @@ pub(super) const REMARKS_KEPT: usize = 1000;
 /// 100: far below the second in which Ctrl-C must end.
 pub(super) const CANCEL_LOOK_MS: u64 = 100;
 
+/// Patterns of what is left out. 10,000: the largest `.gitignore` that people
+/// pass around has some hundred.
+pub(super) const IGNORE_PATTERNS_MAX: usize = 10_000;
+
 /// Entries of a folder that are listed before the first of them is read. 4,096:
 /// some hundred kilobytes for each level of folders; larger folders are read
 /// piece by piece.

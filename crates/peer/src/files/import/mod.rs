@@ -12,6 +12,7 @@
 //! - [`walk`]: what is in a tree, and what is left out.
 //! - [`entries`]: the entries of folders that are too large for one block.
 //! - [`cut`]: the pieces of large files.
+//! - [`ignored`]: patterns of what is left out.
 //! - [`build`]: results to DAG, store and root set.
 //!
 //! What is in a share: regular files, folders (empty ones too) and symlinks,
@@ -23,7 +24,8 @@
 //!
 //! Importing twice adds nothing to the store: files keep their ids in it.
 //!
-//! Left out on purpose: following symlinks, sparse files, extended attributes.
+//! Left out on purpose: following symlinks below the given paths, sparse files,
+//! extended attributes.
 
 mod build;
 mod cut;
@@ -31,6 +33,7 @@ mod entries;
 mod error;
 mod folder;
 mod hash;
+mod ignored;
 mod known;
 mod limits;
 #[cfg(test)]
@@ -45,6 +48,7 @@ use peerage_content::{Cid, Metadata, Mtime, Profile};
 use peerage_store::{RootSetBuilder, Store, TreeId};
 
 pub use error::ImportError;
+pub use ignored::{IgnoreError, Ignored};
 
 /// Who does the reading and hashing: the peer's pool.
 pub(crate) trait Workers {
@@ -82,6 +86,11 @@ pub(crate) struct ImportOptions {
     /// Whether mode and time are kept. Default no: the CID then depends on
     /// content alone.
     pub(crate) preserve: Preserve,
+    /// Entries below the given paths that are left out. Default none.
+    pub(crate) ignored: Ignored,
+    /// Whether a given path that is a symlink is followed, or else imported as
+    /// the symlink that it is. Default yes.
+    pub(crate) follow: bool,
     /// Whether entries are included whose names no `get` writes. Default no.
     pub(crate) any_name: bool,
     /// One folder around all paths, and so one root; else a root each. Default no.
@@ -97,6 +106,8 @@ impl Default for ImportOptions {
             profile: Profile::default(),
             hidden: true,
             preserve: Preserve::default(),
+            ignored: Ignored::default(),
+            follow: true,
             any_name: false,
             wrap: false,
             leave_out: Vec::new(),
@@ -188,6 +199,8 @@ pub struct Remarks {
     /// Entries left out for being hidden, listed or not; what is below a
     /// hidden folder is not counted.
     pub hidden: u64,
+    /// Entries left out by patterns, counted likewise, never listed.
+    pub ignored: u64,
 }
 
 /// A root that was imported.
@@ -222,7 +235,7 @@ pub(crate) struct Imported {
 /// Imports `paths`: all as one root, or each as one, in order.
 ///
 /// Blocks the calling thread, which should be one of its own: not a worker.
-/// A path that is a symlink is followed. On return the blocks are in the
+/// On return the blocks are in the
 /// kernel ([`Store::flush`]); the caller adds root or pin, and syncs before it
 /// reports success of something that must outlive a power cut. `progress` is
 /// called on this thread after each piece of work; `cancelled` is looked at at

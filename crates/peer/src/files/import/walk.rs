@@ -26,7 +26,7 @@ use crate::files::{STAGING_LOCK, STAGING_SUFFIX};
 struct Source {
     path: PathBuf,
     name: Result<String, NameError>,
-    is_folder: bool,
+    kind: FileType,
 }
 
 /// Imports `paths`; see [`super::import`].
@@ -79,9 +79,15 @@ fn permitted<'a>(name: &'a str, options: &ImportOptions) -> Result<&'a str, Name
 
 fn resolve(given: &Path, options: &ImportOptions, leave_out: &LeftOut) -> Result<Source, ImportError> {
     let unreadable = |source| ImportError::Unreadable { path: given.to_path_buf(), source };
-    let path = fs::canonicalize(given).map_err(unreadable)?;
-    let meta = fs::metadata(&path).map_err(unreadable)?;
-    if !meta.is_dir() && !meta.is_file() {
+    let kept = !options.follow && fs::symlink_metadata(given).map_err(unreadable)?.is_symlink();
+    let path = match (given.parent(), given.file_name()) {
+        // Of a symlink that is kept, only what leads to it is followed.
+        (Some(parent), Some(name)) if kept => fs::canonicalize(parent).map_err(unreadable)?.join(name),
+        _ => fs::canonicalize(given).map_err(unreadable)?,
+    };
+    let meta = fs::symlink_metadata(&path).map_err(unreadable)?;
+    let kind = FileType::from_raw_mode(meta.mode());
+    if !matches!(kind, FileType::Directory | FileType::RegularFile | FileType::Symlink) {
         return Err(ImportError::NotAFile { path });
     }
     if leave_out.paths.iter().any(|out| path.starts_with(out)) {
@@ -90,7 +96,7 @@ fn resolve(given: &Path, options: &ImportOptions, leave_out: &LeftOut) -> Result
     let name = given.file_name().or(path.file_name()).unwrap_or_default().as_bytes();
     let name = std::str::from_utf8(name).map_err(|_| NameError::NotUtf8);
     let name = name.and_then(|name| permitted(name, options)).map(str::to_owned);
-    Ok(Source { path, name, is_folder: meta.is_dir() })
+    Ok(Source { path, name, kind })
 }
 
 fn distinct_names(sources: &[Source]) -> Result<Vec<&str>, ImportError> {
@@ -139,7 +145,7 @@ impl Walk<'_, '_> {
         if source.name.is_ok() {
             self.portable(path.clone(), name);
         }
-        if source.is_folder {
+        if source.kind == FileType::Directory {
             self.base.clone_from(path);
             self.builder.begin_tree(path)?;
             let folder = Folder::open(path).map_err(|error| unreadable(error, path))?;
@@ -156,10 +162,14 @@ impl Walk<'_, '_> {
         self.parent = Some(Arc::clone(&folder));
         let file = CString::new(file.as_bytes()).map_err(|_| gone())?;
         let facts = folder.facts(&file).map_err(|error| unreadable(error, path))?;
-        if facts.kind != FileType::RegularFile {
-            return Err(gone());
+        match facts.kind {
+            kind if kind != source.kind => Err(gone()),
+            FileType::Symlink => {
+                let target = folder.read_link(&file).map_err(|error| unreadable(error, path))?;
+                self.symlink(name.to_owned(), &target, &facts, path.clone())
+            }
+            _ => self.file(FileAt { folder, name: file, called: name.into(), facts, id: None }),
         }
-        self.file(FileAt { folder, name: file, called: name.into(), facts, id: None })
     }
 
     fn folder(
@@ -205,6 +215,10 @@ impl Walk<'_, '_> {
             }
         };
         let Some(facts) = self.there(folder.facts(&entry), &path)? else { return Ok(()) };
+        if self.options.ignored.matches(&folder.path_of(&entry), facts.kind == FileType::Directory) {
+            self.builder.ignored();
+            return Ok(());
+        }
         match facts.kind {
             FileType::RegularFile => {
                 self.portable(path, &name);
