@@ -99,6 +99,32 @@ proptest! {
         prop_assert_eq!(lens, cut(chunker, &content));
     }
 
+    /// Neither parameters that no text gives nor windows that do not follow
+    /// from one another make it panic, or cut what is not there.
+    #[test]
+    fn no_use_makes_a_splitter_panic(
+        chunker in prop_oneof![
+            any::<usize>().prop_map(Chunker::Size),
+            (0..60_usize, any::<usize>(), 0..9000_usize)
+                .prop_map(|(min, avg, max)| Chunker::Rabin { min, avg, max }),
+            any::<(usize, usize, usize)>().prop_map(|(min, avg, max)| Chunker::Rabin { min, avg, max }),
+            Just(Chunker::Size(0)),
+            Just(Chunker::Buzhash),
+        ],
+        content in contents(),
+        windows in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 0..40),
+    ) {
+        let mut splitter = Splitter::new(chunker);
+        for (a, b, at_end) in windows {
+            let (a, b) = (a.index(content.len() + 1), b.index(content.len() + 1));
+            let window = &content[a.min(b)..a.max(b)];
+            match splitter.next_cut(window, at_end) {
+                Some(len) => prop_assert!((1..=window.len()).contains(&len), "{len} of {}", window.len()),
+                None => prop_assert!(!at_end || window.is_empty()),
+            }
+        }
+    }
+
     /// Cuts that the content makes come again after something was put before it.
     #[test]
     fn cuts_of_content_are_found_again(
