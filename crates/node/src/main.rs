@@ -125,6 +125,7 @@ async fn execute(
             execution.run(request).await
         }
         Action::OnlyHash(add) => local::only_hash(add, output, &cancel).await,
+        Action::CarLook(look) => local::look_at_car(look, output, &cancel).await,
         Action::Completions(_) => Ok(()),
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Story {
     repeated: u64,
     /// Bytes of a file that were printed.
     bytes: u64,
+    /// A process that executed it has ended.
+    begun: bool,
     /// Peers that were found and roots that were announced, in no order: what
     /// is repeated is known by its name.
     found: BTreeSet<String>,
@@ -36,6 +38,7 @@ impl Story {
             items: 0,
             repeated: 0,
             bytes: 0,
+            begun: false,
             found: BTreeSet::new(),
         }
     }
@@ -48,7 +51,12 @@ impl Story {
     pub(crate) fn next_request(&self) -> Request {
         let mut request = self.request.clone();
         match &mut request {
-            Request::Cat(cat) => cat.offset += self.bytes,
+            Request::Cat(cat) => {
+                cat.offset += self.bytes;
+                cat.length = cat.length.map(|length| length.saturating_sub(self.bytes));
+            }
+            Request::CarExport(export) => export.skip += self.bytes,
+            Request::CarImport(import) => import.again = self.begun,
             Request::Get(get) => {
                 if let (Some(seed_for), Some(done)) = (&mut get.seed_for, self.done) {
                     *seed_for = seed_for.saturating_sub(done.elapsed());
@@ -108,6 +116,7 @@ impl Story {
     /// The process that executed it ended. What to say about that.
     pub(crate) fn take_over(&mut self) -> Option<Event> {
         self.repeated = self.items;
+        self.begun = true;
         let message = "the process that owned the repository ended; this one goes on";
         let lasting = matches!(self.request, Request::Share(_) | Request::Get(_) | Request::Up { .. });
         lasting.then(|| Event::notice(NoticeKind::TookOver, message))
@@ -126,7 +135,7 @@ mod tests {
 
     fn cat() -> Request {
         let source = Source { link: "x".into(), from: vec![], offline: false, wait: None };
-        Request::Cat(Cat { source, offset: 3 })
+        Request::Cat(Cat { source, offset: 3, length: None })
     }
 
     #[test]

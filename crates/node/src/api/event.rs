@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::CarSummary;
 use super::network::{DhtPeer, Finished, Located, Place, Provided, Status};
 
 /// One thing that happened.
@@ -97,6 +98,30 @@ pub(crate) enum Event {
     Served { peer: String, addr: String, bytes: u64, total: Option<u64>, complete: bool },
     /// `share` and `up` ended.
     Closed { sent_bytes: u64, received_bytes: u64 },
+    /// `car export`: the file is whole.
+    Exported {
+        cid: String,
+        /// None on stdout.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        blocks: u64,
+        /// Of the file.
+        bytes: u64,
+    },
+    /// `car import`: so much of a file is in the repository.
+    Imported {
+        path: String,
+        /// Good ones.
+        blocks: u64,
+        /// Of these.
+        bytes: u64,
+        /// Of these, blocks that were not here before.
+        new_blocks: u64,
+        bad: u64,
+        roots: Vec<String>,
+    },
+    /// `car inspect` and `car verify`.
+    Car(Box<CarSummary>),
     /// `add`: a root is pinned.
     Added { path: String, cid: String, size: u64 },
     /// `ls`: an entry of the folder, or the file itself.
@@ -148,7 +173,7 @@ pub(crate) enum Event {
     Share { path: Option<String>, cid: String, size: u64, why: String, announced: bool },
     /// `shares rm`.
     Unshared { path: Option<String>, cid: String },
-    /// `verify`: one thing that is wrong.
+    /// `verify` and those of `car`: one thing that is wrong.
     Bad(BadBlock),
     /// `verify`: the end.
     Verified { blocks: u64, bytes: u64, bad: u64 },
@@ -229,6 +254,8 @@ pub(crate) enum EntryKind {
     File,
     Directory,
     Symlink,
+    /// A node of another codec than files have, such as dag-cbor.
+    Node,
     /// Not known without fetching its block.
     Unknown,
 }
@@ -263,6 +290,9 @@ pub(crate) struct BadBlock {
     pub(crate) cid: String,
     pub(crate) path: Option<String>,
     pub(crate) problem: String,
+    /// Where it begins in that file, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offset: Option<u64>,
 }
 
 /// What a notice is about.

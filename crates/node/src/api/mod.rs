@@ -3,22 +3,26 @@
 //! end them. The same types travel over the control socket and, for events,
 //! are what `--json` prints.
 
+mod add;
+mod car;
 mod event;
 mod failure;
-mod folder;
+mod handle;
 mod network;
 mod request;
 
+pub(crate) use add::{Add, INLINE_LIMIT, LINKS_MAX, Parameters, Profile};
+pub(crate) use car::{CarExport, CarFile, CarFound, CarImport, CarKind, CarLook, CarSummary, CarV2};
 pub(crate) use event::{
     BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Via,
 };
 pub(crate) use failure::{Failure, Kind};
-pub(crate) use folder::Folder;
+pub(crate) use handle::Handle;
 pub(crate) use network::{
     Announcements, BucketState, Connections, DhtPeer, DhtState, Finished, Located, LookupReport,
     MappingState, MdnsState, Place, Provided, Status, StoreState,
 };
 pub(crate) use request::{
-    Add, Cat, Dht, Find, Get, Network, PathText, Pin, Ping, Profile, Provide, Request, Share, Source,
-    StatTarget, Unpin, Unshare,
+    Cat, Dht, Find, Get, Network, PathText, Pin, Ping, Provide, Request, Share, Source, StatTarget, Unpin,
+    Unshare,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Folder;
+use super::{Add, CarExport, CarImport, Handle};
 
 /// One command, with all its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub(crate) enum Request {
     Ls(StatTarget),
     Stat(StatTarget),
     Cat(Cat),
+    CarExport(CarExport),
+    CarImport(CarImport),
     Up {
         #[serde(default)]
         provide: Provide,
@@ -60,6 +62,8 @@ impl Request {
             Self::Ls(_) => "ls",
             Self::Stat(_) => "stat",
             Self::Cat(_) => "cat",
+            Self::CarExport(_) => "car export",
+            Self::CarImport(_) => "car import",
             Self::Up { .. } => "up",
             Self::Id => "id",
             Self::Ping(_) => "ping",
@@ -76,18 +80,20 @@ impl Request {
         }
     }
 
-    /// The open folder that goes along with it.
-    pub(crate) const fn folder(&self) -> Option<&Folder> {
+    /// The open folder or file that goes along with it.
+    pub(crate) const fn handle(&self) -> Option<&Handle> {
         match self {
             Self::Get(get) => get.folder.as_ref(),
+            Self::CarImport(import) => import.input.as_ref(),
             _ => None,
         }
     }
 
-    /// Adds an open folder that came along; false if none belongs there.
-    pub(crate) fn set_folder(&mut self, folder: Folder) -> bool {
+    /// Adds a handle that came along; false if none belongs there.
+    pub(crate) fn set_handle(&mut self, handle: Handle) -> bool {
         match self {
-            Self::Get(get) => get.folder = Some(folder),
+            Self::Get(get) => get.folder = Some(handle),
+            Self::CarImport(import) => import.input = Some(handle),
             _ => return false,
         }
         true
@@ -122,6 +128,7 @@ impl Request {
             Self::Get(get) => !get.source.offline,
             Self::Ls(target) | Self::Stat(target) => !target.source.offline,
             Self::Cat(cat) => !cat.source.offline,
+            Self::CarExport(export) => !export.source.offline,
             Self::PinAdd(pin) => !pin.sources.iter().all(|source| source.offline),
             Self::Share(_)
             | Self::Up { .. }
@@ -134,6 +141,7 @@ impl Request {
             Self::Shares
             | Self::Unshare(_)
             | Self::Add(_)
+            | Self::CarImport(_)
             | Self::Id
             | Self::Status
             | Self::PinRm(_)
@@ -175,7 +183,7 @@ pub(crate) struct Get {
     pub(crate) dest: PathText,
     /// The folder of it, as the command found it.
     #[serde(skip)]
-    pub(crate) folder: Option<Folder>,
+    pub(crate) folder: Option<Handle>,
     #[serde(with = "millis")]
     pub(crate) seed_for: Option<Duration>,
     pub(crate) keep: bool,
@@ -189,32 +197,6 @@ pub(crate) struct Unshare {
     pub(crate) targets: Vec<String>,
 }
 
-/// Which CIDs `add` makes (IPIP-0499).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-pub(crate) enum Profile {
-    /// CIDv1, raw leaves, 1 MiB chunks, 1,024 links a node
-    #[default]
-    #[serde(rename = "unixfs-v1-2025")]
-    #[value(name = "unixfs-v1-2025")]
-    V1,
-    /// CIDv0, dag-pb leaves, 256 KiB chunks, 174 links a node: Kubo's old default
-    #[serde(rename = "unixfs-v0-2015")]
-    #[value(name = "unixfs-v0-2015")]
-    V0,
-}
-
-/// `add`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Add {
-    pub(crate) paths: Vec<PathText>,
-    pub(crate) copy: bool,
-    pub(crate) only_hash: bool,
-    pub(crate) profile: Profile,
-    pub(crate) hidden: bool,
-    /// The pins' name.
-    pub(crate) name: Option<String>,
-}
-
 /// `ls` and `stat`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StatTarget {
@@ -225,8 +207,11 @@ pub(crate) struct StatTarget {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cat {
     pub(crate) source: Source,
-    /// Bytes of the file to skip: what was printed before the owner ended.
+    /// Bytes of the file to skip, what was printed before the owner ended among them.
     pub(crate) offset: u64,
+    /// Most bytes to print.
+    #[serde(default)]
+    pub(crate) length: Option<u64>,
 }
 
 /// `ping`: a multiaddr, or the id of a peer that is connected.
@@ -405,7 +390,7 @@ mod tests {
             for request in [
                 Request::Ls(target()),
                 Request::Stat(target()),
-                Request::Cat(Cat { source: source(offline), offset: 0 }),
+                Request::Cat(Cat { source: source(offline), offset: 0, length: None }),
                 Request::PinAdd(pin),
             ] {
                 assert_eq!(request.needs_network(), !offline, "{request:?}");

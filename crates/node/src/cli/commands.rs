@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::{Arg, Args, Subcommand, value_parser};
 use clap_complete::Shell;
 
+use super::add::AddArgs;
+use super::car::CarCommand;
 use super::values;
-use crate::api::{Dht, Profile, Provide};
+use crate::api::{Dht, Provide};
 
 /// The mode of the DHTs as a flag of `peers`, which has another `--dht`: that
 /// of every command, by its id.
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     Stat(StatArgs),
     Cat(CatArgs),
+    #[command(subcommand)]
+    Car(CarCommand),
     Up(UpArgs),
     /// Print this peer's id and addresses
     Id,
@@ -157,30 +161,6 @@ pub(crate) enum SharesCommand {
     },
 }
 
-/// Import and pin files or folders, and print their CIDs
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  peerage add site/\n  peerage add --only-hash photo.jpg")]
-pub(crate) struct AddArgs {
-    /// Files and folders
-    #[arg(required = true, value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
-    /// Copy the data into the repository, so that the files may change
-    #[arg(long)]
-    pub(super) copy: bool,
-    /// Only print the CIDs
-    #[arg(long, conflicts_with_all = ["copy", "name"])]
-    pub(super) only_hash: bool,
-    /// Which CIDs to make
-    #[arg(long, value_name = "P", value_enum, default_value_t)]
-    pub(super) profile: Profile,
-    /// Include hidden entries of folders
-    #[arg(long)]
-    pub(super) hidden: bool,
-    /// Name of the pins
-    #[arg(long)]
-    pub(super) name: Option<String>,
-}
-
 /// List a folder without fetching what is in it
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
@@ -197,10 +177,17 @@ pub(crate) struct StatArgs {
 
 /// Print a file
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  peerage cat bafy../README.md | less")]
+#[command(after_help = "Examples:\n  peerage cat bafy../README.md | less\n  peerage cat --offset 1000000 \
+                        --length 500 bafy../video.mp4   fetches only what that takes")]
 pub(crate) struct CatArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
+    /// Bytes of the file to skip
+    #[arg(short, long, value_name = "BYTES", default_value_t = 0)]
+    pub(super) offset: u64,
+    /// Most bytes to print
+    #[arg(short, long, value_name = "BYTES")]
+    pub(super) length: Option<u64>,
 }
 
 #[derive(Debug, Args)]

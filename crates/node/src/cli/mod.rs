@@ -1,6 +1,8 @@
 //! The command line: exactly the commands and flags that work
 //! (README, the commands). Turning them into a request is `request.rs`.
 
+mod add;
+mod car;
 mod commands;
 mod request;
 pub(crate) mod values;

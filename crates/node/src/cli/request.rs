@@ -10,8 +10,8 @@ use peerage_identity::{Multiaddr, PeerId};
 
 use super::commands::{Command, PinCommand, SharesCommand, SourceArgs};
 use crate::api::{
-    Add, Cat, Event, Failure, Find, Folder, Get, Kind, NoticeKind, PathText, Pin, Ping, Request, Share,
-    Source, StatTarget, Unpin, Unshare,
+    Add, CarLook, Cat, Event, Failure, Find, Get, Handle, Kind, NoticeKind, PathText, Pin, Ping, Request,
+    Share, Source, StatTarget, Unpin, Unshare,
 };
 use peerage_peer::{LINK_MAX, Link};
 
@@ -22,6 +22,8 @@ pub(crate) enum Action {
     Request(Request),
     /// CIDs without a repository.
     OnlyHash(Add),
+    /// What a CAR holds, without a repository.
+    CarLook(CarLook),
     /// A completion script.
     Completions(Shell),
 }
@@ -55,7 +57,7 @@ impl Command {
                 let (link, source) = source(&text, args.source, terminal)?;
                 let dest = destination(args.output.as_deref(), &link)?;
                 Request::Get(Get {
-                    folder: Folder::of(&dest),
+                    folder: Handle::folder_of(&dest),
                     dest: PathText(dest),
                     source,
                     seed_for: args.seed_for,
@@ -73,19 +75,13 @@ impl Command {
                 }
             },
             Self::Add(args) => {
-                let add = Add {
-                    paths: absolute_all(&args.paths)?,
-                    copy: args.copy,
-                    only_hash: args.only_hash,
-                    profile: args.profile,
-                    hidden: args.hidden,
-                    name: args.name,
-                };
+                let add = args.into_add()?;
                 if add.only_hash {
                     return Ok(Action::OnlyHash(add));
                 }
                 Request::Add(add)
             }
+            Self::Car(command) => return command.into_action(terminal),
             Self::Ls(args) => {
                 Request::Ls(StatTarget { source: source(&args.target.link, args.target.source, terminal)?.1 })
             }
@@ -94,7 +90,8 @@ impl Command {
             }),
             Self::Cat(args) => Request::Cat(Cat {
                 source: source(&args.target.link, args.target.source, terminal)?.1,
-                offset: 0,
+                offset: args.offset,
+                length: args.length,
             }),
             Self::Up(args) => Request::Up { provide: args.provide },
             Self::Id => Request::Id,
@@ -145,7 +142,11 @@ fn unwrapped(text: &str) -> &str {
     text
 }
 
-fn source(text: &str, args: SourceArgs, terminal: &mut Terminal<'_>) -> Result<(Link, Source), Failure> {
+pub(super) fn source(
+    text: &str,
+    args: SourceArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<(Link, Source), Failure> {
     let link = parse_link(text)?;
     if looks_cut(text, &link) && args.from.is_empty() && !args.offline {
         terminal.notices.push(Event::notice(
@@ -192,7 +193,7 @@ fn names_a_folder(path: &Path) -> bool {
         || path.components().next_back() == Some(Component::ParentDir)
 }
 
-fn absolute_all(paths: &[PathBuf]) -> Result<Vec<PathText>, Failure> {
+pub(super) fn absolute_all(paths: &[PathBuf]) -> Result<Vec<PathText>, Failure> {
     paths.iter().map(|path| absolute(path).map(PathText)).collect()
 }
 
@@ -440,7 +441,9 @@ mod tests {
         assert!(matches!(action_with(&["add", "--only-hash", "a"], "").0, Ok(Action::OnlyHash(_))));
         let line = ["add", "a", "--profile", "unixfs-v0-2015"];
         match action_with(&line, "").0 {
-            Ok(Action::Request(Request::Add(add))) => assert_eq!(add.profile, crate::api::Profile::V0),
+            Ok(Action::Request(Request::Add(add))) => {
+                assert_eq!(add.parameters.profile, crate::api::Profile::V0)
+            }
             other => panic!("{other:?}"),
         }
     }

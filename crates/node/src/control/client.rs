@@ -80,7 +80,7 @@ impl Attached {
     }
 
     async fn start(&mut self, request: Request) -> io::Result<()> {
-        let folder = request.folder().cloned();
+        let folder = request.handle().cloned();
         let start = ClientLine::Start { protocol: PROTOCOL, request };
         match folder {
             Some(folder) => passing::write(&mut self.writer, &line::encode(&start)?, folder).await,

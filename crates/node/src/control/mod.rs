@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::{Event, Failure, Network, Request};
 
 /// Of the messages below. Another number: another program, and no guessing.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// Longest line, in bytes. 4 MiB: a command line is at most 2 MiB on Linux,
 /// and JSON may double it.

@@ -102,7 +102,7 @@ pub(super) async fn serve<B: Backend>(stream: UnixStream, backend: &B, welcome: 
         Err(error) => return refuse_protocol(&mut writer, &error.to_string()).await,
     };
     if let Some(handle) = reader.get_mut().take_handle()
-        && !request.set_folder(handle.into())
+        && !request.set_handle(handle.into())
     {
         let message = format!("a folder came along with `{}`, which takes none", request.name());
         let failure = Some(Failure::new(Kind::Protocol, message));

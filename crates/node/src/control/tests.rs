@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::{Attached, CLIENTS_MAX, ConnectError, Outcome, PROTOCOL, Server, Welcome, passing, server};
 use crate::api::{
-    Cat, Data, Dht, Event, Failure, Folder, Get, Kind, Network, PathText, PinKind, Provide, Request, Source,
+    Cat, Data, Dht, Event, Failure, Get, Handle, Kind, Network, PathText, PinKind, Provide, Request, Source,
 };
 use crate::backend::{Backend, Cancel, Canceller, Sink};
 
@@ -113,7 +113,7 @@ async fn events_and_results_come_back() {
     assert!(events.is_empty());
 
     let source = Source { link: "x".into(), from: vec![], offline: false, wait: None };
-    let (outcome, events) = running.run(Request::Cat(Cat { source, offset: 0 }), &cancel).await;
+    let (outcome, events) = running.run(Request::Cat(Cat { source, offset: 0, length: None }), &cancel).await;
     assert_eq!(outcome, Outcome::Finished(Ok(())));
     for (piece, event) in events.iter().enumerate() {
         assert!(
@@ -213,7 +213,7 @@ async fn the_destination_is_reached_by_its_open_folder() {
     let dest = before.join("dest");
     let mut get = Get {
         source: Source { link: "x".into(), from: vec![], offline: false, wait: None },
-        folder: Folder::of(&dest),
+        folder: Handle::folder_of(&dest),
         dest: PathText(dest),
         seed_for: None,
         keep: true,

@@ -2,8 +2,8 @@
 
 use peerage_identity::keyfile::KeyFileError;
 use peerage_peer::{
-    AddError, DialError, ExportError, GetError, ImportError, JobError, NotFound, PinError, PingError,
-    QueryError, StartError,
+    AddError, CarExportError, DialError, ExportError, GetError, ImportError, JobError, NotFound, PinError,
+    PingError, QueryError, StartError,
 };
 use peerage_store::{LockError, OpenError, WriteError};
 
@@ -124,6 +124,23 @@ impl Fails for ImportError {
 }
 
 impl Fails for PinError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Query(error) => error.kind(),
+            Self::Walk(_) => Kind::Content,
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn not_found(&self) -> Option<&NotFound> {
+        match self {
+            Self::Query(error) => error.not_found(),
+            _ => None,
+        }
+    }
+}
+
+impl Fails for CarExportError {
     fn kind(&self) -> Kind {
         match self {
             Self::Query(error) => error.kind(),

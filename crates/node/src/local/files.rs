@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use peerage_content::{Cid, Profile, codec};
-use peerage_peer::{AddOptions, Added, ImportProgress, Peer};
+use peerage_content::{Cid, codec};
+use peerage_peer::{AddOptions, Added, ImportProgress, Peer, Preserve};
 use peerage_store::{Change, Checked};
 
 use super::failure::Fails as _;
@@ -22,13 +22,17 @@ pub(super) fn importing(out: &Sink) -> impl Fn(ImportProgress) + Send + 'static 
     }
 }
 
-fn options(request: &api::Add) -> AddOptions {
-    let profile = match request.profile {
-        api::Profile::V1 => Profile::UNIXFS_V1_2025,
-        api::Profile::V0 => Profile::UNIXFS_V0_2015,
-    };
-    let (copy, hidden) = (request.copy, request.hidden);
-    AddOptions { profile, copy, hidden, any_name: true, ..AddOptions::default() }
+fn options(request: &api::Add) -> Result<AddOptions, Failure> {
+    Ok(AddOptions {
+        profile: request.profile()?,
+        copy: request.copy,
+        hidden: request.hidden,
+        ignored: request.ignored()?,
+        keep_symlinks: !request.dereference_args,
+        preserve: Preserve { mode: request.preserve_mode, mtime: request.preserve_mtime },
+        any_name: true,
+        ..AddOptions::default()
+    })
 }
 
 fn paths(request: &api::Add) -> Vec<PathBuf> {
@@ -36,7 +40,7 @@ fn paths(request: &api::Add) -> Vec<PathBuf> {
 }
 
 pub(super) async fn add(peer: &Peer, request: api::Add, out: &Sink) -> Result<(), Failure> {
-    let added = peer.add(paths(&request), options(&request), request.name.clone(), importing(out)).await;
+    let added = peer.add(paths(&request), options(&request)?, request.name.clone(), importing(out)).await;
     tell(&added.map_err(|error| error.failure())?, out).await;
     Ok(())
 }
@@ -44,8 +48,9 @@ pub(super) async fn add(peer: &Peer, request: api::Add, out: &Sink) -> Result<()
 /// `add --only-hash`: CIDs without a repository.
 pub(crate) async fn only_hash(request: api::Add, output: &Output, cancel: &Cancel) -> Result<(), Failure> {
     let (out, mut events) = Sink::new();
+    let options = options(&request)?;
     let work = async move {
-        let added = peerage_peer::only_hash(paths(&request), options(&request), importing(&out)).await;
+        let added = peerage_peer::only_hash(paths(&request), options, importing(&out)).await;
         tell(&added.map_err(|error| error.failure())?, &out).await;
         Ok(())
     };
@@ -112,6 +117,7 @@ fn problem(checked: &Checked) -> Option<BadBlock> {
             cid: block.map(cid).unwrap_or_default(),
             path: Some(pack.to_string_lossy().into_owned()),
             problem: format!("damaged at byte {offset}"),
+            offset: Some(u64::from(*offset)),
         },
         Checked::BadFile { path, block, change } => BadBlock {
             cid: cid(*block),
@@ -123,16 +129,19 @@ fn problem(checked: &Checked) -> Option<BadBlock> {
                 Change::Missing => "the file is gone",
             }
             .to_owned(),
+            offset: None,
         },
         Checked::Unreadable { path, block, error } => BadBlock {
             cid: cid(*block),
             path: Some(path.to_string_lossy().into_owned()),
             problem: error.clone(),
+            offset: None,
         },
         Checked::BadIndex { pack } => BadBlock {
             cid: String::new(),
             path: Some(pack.to_string_lossy().into_owned()),
             problem: "its index is damaged".to_owned(),
+            offset: None,
         },
     })
 }

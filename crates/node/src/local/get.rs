@@ -8,7 +8,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, Peer, Sources};
 
 use super::failure::Fails;
-use crate::api::{self, Event, Failure, Folder, Kind, NoticeKind, Via};
+use crate::api::{self, Event, Failure, Handle, Kind, NoticeKind, Via};
 use crate::backend::{Cancel, Sink};
 
 /// A link, and the peers to ask for it.
@@ -80,7 +80,7 @@ pub(super) async fn get(peer: &Peer, request: api::Get, out: &Sink, cancel: &Can
     let options = GetOptions {
         sources,
         dest: request.dest.0.clone(),
-        folder: request.folder.as_ref().map(Folder::handle),
+        folder: request.folder.as_ref().map(Handle::handle),
         overwrite: request.overwrite,
         unsafe_symlinks: request.unsafe_symlinks,
         serve: !request.source.offline,

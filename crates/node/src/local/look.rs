@@ -9,7 +9,7 @@ use crate::api::{self, Data, Entry, EntryKind, Event, Failure, Kind};
 use crate::backend::Sink;
 
 /// Bytes in one event of `cat`: what the queue of events is sized for.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// Entries of a folder whose root block `ls` fetches, to say what they are;
 /// raw blocks say it by their CID. 256: more than a screen, and at most some
@@ -123,11 +123,25 @@ pub(super) async fn cat(peer: &Peer, request: api::Cat, out: &Sink) -> Result<()
         let called = name::escape(&called.unwrap_or_else(|| at.to_string()));
         return Err(Failure::new(Kind::Content, format!("{called} is not a file; see `peerage ls`")));
     }
-    let mut reading = query.read(at, request.offset..u64::MAX);
+    let end = request.length.map_or(u64::MAX, |length| request.offset.saturating_add(length));
+    let mut reading = query.read(at, request.offset..end);
     while let Some(bytes) = reading.next().await.map_err(|error| error.failure())? {
         for piece in bytes.chunks(PIECE) {
             out.send(Event::Data(Data { bytes: piece.to_vec() })).await;
         }
     }
     Ok(())
+}
+
+/// A codec in the words of the multicodec table, or its number.
+pub(super) fn codec_name(code: u64) -> String {
+    let name = match code {
+        codec::RAW => "raw",
+        codec::DAG_PB => "dag-pb",
+        codec::DAG_CBOR => "dag-cbor",
+        codec::DAG_JSON => "dag-json",
+        codec::LIBP2P_KEY => "libp2p-key",
+        other => return format!("0x{other:x}"),
+    };
+    name.to_owned()
 }

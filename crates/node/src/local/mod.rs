@@ -2,6 +2,7 @@
 //! commands; this one opens the repository and says who does what.
 
 mod announce;
+mod car;
 mod failure;
 mod files;
 mod find;
@@ -22,6 +23,7 @@ use crate::api::{Failure, Network, Request};
 use crate::backend::{Backend, Cancel, Sink};
 use crate::execution::{OpenError, Opener, Owned};
 
+pub(crate) use car::look as look_at_car;
 pub(crate) use files::only_hash;
 
 /// Opens repositories on this machine.
@@ -99,6 +101,8 @@ impl Backend for Local {
                 Request::Ls(target) => look::ls(peer, target, &out).await,
                 Request::Stat(target) => look::stat(peer, target, &out).await,
                 Request::Cat(cat) => look::cat(peer, cat, &out).await,
+                Request::CarExport(export) => car::export(peer, export, &out).await,
+                Request::CarImport(import) => car::import(peer, import, &out).await,
                 Request::Id => network::id(peer, &out).await,
                 Request::Ping(ping) => network::ping(peer, ping, &out).await,
                 Request::Connect { address } => network::connect(peer, &address, &out).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peerage_content::{Cid, name};
 use peerage_identity::{Multiaddr, PeerId};
-use peerage_peer::{Added, Link, Peer, Remark};
+use peerage_peer::{Added, Link, Peer, Preserve, Remark};
 use peerage_store::{RootEntry, RootKind};
 
 use super::announce::{Announced, Announcer};
@@ -35,7 +35,7 @@ pub(super) async fn share(
     let paths: Vec<_> = request.paths.into_iter().map(|path| path.0).collect();
     let options = peerage_peer::AddOptions {
         hidden: true,
-        preserve: request.preserve,
+        preserve: if request.preserve { Preserve::ALL } else { Preserve::default() },
         announce: request.announce,
         wrap: !request.separate && paths.len() > 1,
         ..peerage_peer::AddOptions::default()
@@ -354,6 +354,10 @@ pub(super) async fn remarks(root: &Added, preserve: bool, out: &Sink) {
     }
     if root.remarks.hidden > 0 {
         let message = format!("hidden entries left out: {}; see --hidden", root.remarks.hidden);
+        out.send(Event::notice(NoticeKind::Skipped, message)).await;
+    }
+    if root.remarks.ignored > 0 {
+        let message = format!("entries that match a pattern left out: {}", root.remarks.ignored);
         out.send(Event::notice(NoticeKind::Skipped, message)).await;
     }
     if root.executables > 0 && !preserve {

@@ -7,10 +7,11 @@ use peerage_content::name::escape;
 
 use super::Render;
 use super::bars::Bars;
+use super::listing::{ENTRIES, entry_row, print_stat};
 use super::network::{self, DHT_PEERS, FOUND};
 use super::table::{Align, Table};
 use super::text::{bytes, millis, plural, rate, seconds, tame};
-use crate::api::{Data, Entry, EntryKind, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
+use crate::api::{Data, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
 
 /// The renderer for people.
 #[derive(Debug)]
@@ -113,10 +114,21 @@ impl Human {
             Event::Closed { sent_bytes, received_bytes } => {
                 writeln!(out, "sent {}, received {}", bytes(sent_bytes), bytes(received_bytes))?;
             }
+            Event::Exported { cid, path, blocks, bytes: size } => {
+                let path = path.as_deref().map(escape).unwrap_or_default();
+                let blocks = plural(blocks, "block", "blocks");
+                writeln!(out, "{path}: {blocks}, {}\n  /ipfs/{cid}", bytes(size))?;
+            }
+            Event::Imported { path, blocks, bytes: size, new_blocks, bad, .. } => {
+                let blocks = plural(blocks, "block", "blocks");
+                let bad = if bad == 0 { String::new() } else { format!(", {bad} bad ones left out") };
+                writeln!(out, "{}: {blocks}, {}, {new_blocks} new here{bad}", escape(&path), bytes(size))?;
+            }
+            Event::Car(summary) => super::car::print_summary(&summary, out)?,
             Event::Added { path, cid, size } => {
                 writeln!(out, "{cid}  {}  {}", bytes(size), escape(&path))?;
             }
-            Event::Entry(entry) => self.print_entry(entry, out)?,
+            Event::Entry(entry) => self.row(ENTRIES, &[""; 3], entry_row(entry), out)?,
             event @ Event::Stat { .. } => print_stat(&event, out)?,
             Event::Data(Data { bytes }) => out.write_all(&bytes)?,
             Event::Identity { peer_id, public_key, addrs, agent } => {
@@ -199,23 +211,6 @@ impl Human {
         Ok(())
     }
 
-    fn print_entry(&mut self, entry: Entry, out: &mut dyn Write) -> io::Result<()> {
-        let mut name = entry.name.as_deref().map(escape).unwrap_or_default();
-        match entry.kind {
-            EntryKind::Directory => name.push('/'),
-            EntryKind::Symlink => {
-                let target = entry.target.as_deref().map(escape).unwrap_or_default();
-                name = format!("{name} -> {target}");
-            }
-            EntryKind::File | EntryKind::Unknown => {}
-        }
-        let size = match (entry.kind, entry.size) {
-            (EntryKind::File | EntryKind::Unknown, Some(size)) => bytes(size),
-            _ => "-".to_owned(),
-        };
-        self.row(&[Align::Left, Align::Right, Align::Left], &["", "", ""], vec![entry.cid, size, name], out)
-    }
-
     fn print_peer(&mut self, peer: PeerLine, out: &mut dyn Write) -> io::Result<()> {
         const HEAD: [&str; 8] = ["PEER", "DIRECTION", "RTT", "SENT", "RECEIVED", "SCORE", "ADDRESS", "AGENT"];
         use Align::{Left, Right};
@@ -251,7 +246,15 @@ impl Render for Human {
             (Event::Served { peer, .. }, Some(bars)) => bars.peer_done(peer),
             (Event::Closed { .. }, Some(bars)) => bars.clear_all(),
             // Reading or fetching is over.
-            (Event::Ready { .. } | Event::Done { .. } | Event::Verified { .. }, Some(bars)) => bars.clear(),
+            (
+                Event::Ready { .. }
+                | Event::Done { .. }
+                | Event::Verified { .. }
+                | Event::Exported { .. }
+                | Event::Imported { .. }
+                | Event::Car(_),
+                Some(bars),
+            ) => bars.clear(),
             _ => {}
         }
         // Into memory first, so that the bars step aside once.
@@ -321,30 +324,6 @@ fn print_shares(shares: &[SharedRoot], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Ctrl-C ends it")
 }
 
-fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
-    let Event::Stat { cid, kind, size, dag_size, entries, mode, mtime, target } = stat else {
-        return Ok(());
-    };
-    let kind = match kind {
-        EntryKind::File => "file",
-        EntryKind::Directory => "folder",
-        EntryKind::Symlink => "symlink",
-        EntryKind::Unknown => "unknown",
-    };
-    writeln!(out, "cid      {cid}\ntype     {kind}")?;
-    let exact = |size: u64| format!("{size} ({})", bytes(size));
-    let mut line = |name: &str, value: Option<String>| match value {
-        Some(value) => writeln!(out, "{name:<8} {value}"),
-        None => Ok(()),
-    };
-    line("size", size.map(exact))?;
-    line("dag size", dag_size.map(exact))?;
-    line("entries", entries.map(|count| count.to_string()))?;
-    line("mode", mode.map(|mode| format!("{mode:04o}")))?;
-    line("mtime", mtime.map(|mtime| mtime.to_string()))?;
-    line("target", target.as_deref().map(escape))
-}
-
 fn sources_text(count: u64, via: &[Via]) -> String {
     let mut text = plural(count, "source", "sources");
     for via in via.iter().take(3) {
@@ -364,7 +343,7 @@ fn short(peer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Kind, NoticeKind};
+    use crate::api::{Entry, EntryKind, Kind, NoticeKind};
 
     fn printed(events: Vec<Event>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -507,8 +486,12 @@ mod tests {
 
     #[test]
     fn verify_and_errors() {
-        let bad =
-            crate::api::BadBlock { cid: "bafy".into(), path: Some("/a".into()), problem: "changed".into() };
+        let bad = crate::api::BadBlock {
+            cid: "bafy".into(),
+            path: Some("/a".into()),
+            problem: "changed".into(),
+            offset: None,
+        };
         let (out, _) = printed(vec![Event::Bad(bad), Event::Verified { blocks: 2, bytes: 10, bad: 1 }]);
         assert_eq!(out, "bad: bafy of /a: changed\n2 blocks, 10 B: 1 do not match\n");
         let mut err = Vec::new();

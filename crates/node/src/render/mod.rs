@@ -3,8 +3,10 @@
 //! so that tests see exactly what is printed.
 
 mod bars;
+mod car;
 mod human;
 mod json;
+mod listing;
 mod network;
 mod output;
 mod table;

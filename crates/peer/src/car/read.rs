@@ -85,6 +85,9 @@ pub(super) trait Listener<T> {
     fn progress(&mut self, bytes: u64);
 }
 
+/// What workers say of the blocks of one job.
+type Job<T> = Receiver<Vec<Checked<T>>>;
+
 /// A CAR on its way.
 pub(super) struct Reading<'a, T> {
     pub(super) workers: &'a dyn Workers,
@@ -113,7 +116,7 @@ impl<T: Send + 'static> Reading<'_, T> {
     fn read(
         &self,
         input: &mut dyn Read,
-        jobs: &mut VecDeque<Receiver<Vec<Checked<T>>>>,
+        jobs: &mut VecDeque<Job<T>>,
         listener: &mut dyn Listener<T>,
     ) -> Result<(), CarReadError> {
         let mut reader = Reader::new(self.options);
@@ -156,7 +159,7 @@ impl<T: Send + 'static> Reading<'_, T> {
         }
     }
 
-    fn post(&self, batch: Vec<Section>, jobs: &mut VecDeque<Receiver<Vec<Checked<T>>>>) {
+    fn post(&self, batch: Vec<Section>, jobs: &mut VecDeque<Job<T>>) {
         if batch.is_empty() {
             return;
         }
@@ -175,7 +178,7 @@ impl<T: Send + 'static> Reading<'_, T> {
     /// Hears of jobs until at most `leave` are under way.
     fn take_back(
         &self,
-        jobs: &mut VecDeque<Receiver<Vec<Checked<T>>>>,
+        jobs: &mut VecDeque<Job<T>>,
         leave: usize,
         listener: &mut dyn Listener<T>,
     ) -> Result<(), CarReadError> {
