@@ -8,7 +8,8 @@ mod common;
 use bytes::Bytes;
 use common::car::{HEADER, Parsed, exact, index_entries, read, read_by, v2_head, write, write_index};
 use peerage_content::car::{
-    self, CarError, Event, Fault, HeaderFault, IndexError, IndexFault, Options, Part, Reader, VarintError,
+    self, CarError, Event, Fault, HeaderFault, IndexEntry, IndexError, IndexFault, Options, Part, Reader,
+    VarintError,
 };
 use peerage_content::limits::{BLOCK_MAX, CAR_BUFFER, CAR_HEADER_MAX, CAR_ROOTS_MAX, CAR_SECTION_MAX};
 use peerage_content::{Cid, Multihash, codec, hash};
@@ -331,6 +332,17 @@ fn indexes_that_cannot_be() {
     assert_eq!(index_entries(&le(9, 18, b"b\0\0\0\0\0\0\0\0b\0\0\0\0\0\0\0\0"), 0), Ok(2));
     assert_eq!(index_entries(&le(9, 0, b""), 0), Ok(0));
     assert_eq!(index_entries(b"\x81\x08\0\0\0\0", 0), Ok(0));
+}
+
+#[test]
+fn an_index_entry_names_a_hash() {
+    let (cid, _) = block(b"x");
+    let digest = cid.hash().digest();
+    let entry = |code, digest| IndexEntry { code, digest, offset: 0 };
+    assert!(entry(Some(hash::SHA2_256), digest).matches(&cid));
+    assert!(entry(None, digest).matches(&cid));
+    assert!(!entry(Some(0x1e), digest).matches(&cid));
+    assert!(!entry(None, &digest[..31]).matches(&cid));
 }
 
 #[test]

@@ -8,11 +8,11 @@
 
 use super::error::{CarError, Fault, HeaderFault};
 use super::parse;
-use crate::Cid;
 use crate::limits::CAR_ROOTS_MAX;
+use crate::{Cid, pb};
 
 /// The first 11 bytes of every version 2: a header that says so, with its length.
-pub(super) const PRAGMA: [u8; 11] = *b"\x0a\xa1\x67version\x02";
+const PRAGMA: [u8; 11] = *b"\x0a\xa1\x67version\x02";
 
 /// Length of the second header of a version 2, in bytes.
 pub(super) const V2_LEN: usize = 40;
@@ -99,13 +99,26 @@ impl V2 {
     }
 }
 
-/// Reads the map: its version and roots. An error says at which of its bytes.
-pub(super) fn parse(bytes: &[u8]) -> Result<(u64, Vec<Cid>), (usize, HeaderFault)> {
+/// A header, which may be of any version.
+pub(super) struct Parsed {
+    pub(super) version: u64,
+    pub(super) roots: Vec<Cid>,
+    /// Whether it is [`PRAGMA`], byte by byte.
+    pub(super) pragma: bool,
+}
+
+/// Reads the map of a header whose length is at `offset` of its file.
+pub(super) fn parse_at(body: &[u8], offset: u64) -> Result<Parsed, CarError> {
+    let start = offset + pb::varint_len(body.len() as u64) as u64;
+    let (version, roots) = parse(body)
+        .map_err(|(at, fault)| CarError { offset: start + at as u64, fault: Fault::Header(fault) })?;
+    Ok(Parsed { version, roots, pragma: *body == PRAGMA[1..] })
+}
+
+/// The version and roots; an error says at which byte of the map.
+fn parse(bytes: &[u8]) -> Result<(u64, Vec<Cid>), (usize, HeaderFault)> {
     let mut cbor = Cbor { bytes, at: 0 };
-    match cbor.map() {
-        Ok(map) => Ok(map),
-        Err(fault) => Err((cbor.at, fault)),
-    }
+    cbor.map().map_err(|fault| (cbor.at, fault))
 }
 
 /// Major types of CBOR.

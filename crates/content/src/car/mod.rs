@@ -112,6 +112,7 @@
 //! ```
 
 mod error;
+mod event;
 mod header;
 mod index;
 mod input;
@@ -120,7 +121,8 @@ mod reader;
 mod writer;
 
 pub use error::{CarError, Fault, HeaderFault, Part, VarintError};
+pub use event::{Event, Options};
 pub use header::{Header, V2};
 pub use index::{INDEX_SORTED, Index, IndexEntry, IndexError, IndexFault, MULTIHASH_INDEX_SORTED};
-pub use reader::{Event, Options, Reader};
+pub use reader::Reader;
 pub use writer::{header, section_head};

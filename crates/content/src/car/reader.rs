@@ -5,51 +5,12 @@
 use bytes::Bytes;
 
 use super::error::{CarError, Fault, Part};
-use super::header::{self, Header, PRAGMA, V2, V2_LEN};
+use super::event::{Event, Options};
+use super::header::{self, Header, V2, V2_LEN};
 use super::input::{BUFFERED_MAX, Input};
 use super::parse::{self, NoCid};
 use crate::Cid;
 use crate::limits::{BLOCK_MAX, CAR_HEADER_MAX, CAR_SECTION_MAX, CID_WIRE_MAX};
-
-/// What a [`Reader`] does that not everybody wants; by default nothing of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Options {
-    /// A section of no bytes ends the data, and only zeros may follow: the
-    /// null padding of some files, which are read to their end. Else it is an error.
-    pub zero_ends: bool,
-    /// A version 2 is read to its end, and its index handed out. Else reading
-    /// stops behind the data, and what follows is not looked at.
-    pub index: bool,
-}
-
-/// What a CAR holds, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The beginning; first and once.
-    Header(Header),
-    /// A block, which may be another than its CID says: see [`crate::verify`].
-    Block {
-        /// Its name.
-        cid: Cid,
-        /// Its bytes, which keep no others in memory.
-        data: Bytes,
-        /// Where its section begins, in bytes from the start of the file. The
-        /// block follows a [`super::section_head`].
-        offset: u64,
-    },
-    /// Some of the index of a version 2, for an [`super::Index`]. Only with
-    /// [`Options::index`].
-    Index {
-        /// The next bytes.
-        data: Bytes,
-        /// Where they are, in bytes from the start of the file.
-        offset: u64,
-    },
-    /// No more follows, and what was read is whole, as far as a CAR can tell:
-    /// version 1 has no end, so one that was cut between two sections is a
-    /// whole one, too. Comes again when asked again.
-    End,
-}
 
 /// A decoder of CAR files, into which bytes are pushed.
 ///
@@ -61,14 +22,15 @@ pub enum Event {
 ///
 /// It holds at most one section or header, of at most [`CAR_SECTION_MAX`] and
 /// [`CAR_HEADER_MAX`] bytes, and [`crate::limits::CAR_BUFFER`] bytes that are
-/// read ahead. A block is copied out of these once; of one that is larger than
-/// half the buffer only what came with its head, the rest is read in place.
+/// read ahead. A block of up to half of those is copied out of them, after one
+/// more move if it lay across their end; of a larger one only what came with
+/// its head is copied, and the rest read in place.
 #[derive(Debug)]
 pub struct Reader {
     options: Options,
     input: Input,
     state: State,
-    /// Set between the two headers of a version 2.
+    /// Set by the second header of a version 2.
     v2: Option<V2>,
     ended: bool,
 }
@@ -184,7 +146,7 @@ impl Reader {
         match self.state {
             State::Header => self.header(),
             State::HeaderBody(offset) => match self.input.take_large() {
-                Some(body) => self.header_body(offset, parse_header(&body, offset)?),
+                Some(body) => self.header_body(offset, header::parse_at(&body, offset)?),
                 None => Ok(Step::Wait(Part::Header)),
             },
             State::HeaderV2 => self.header_v2(),
@@ -250,7 +212,7 @@ impl Reader {
             return error(offset, Fault::HeaderTooLarge(claimed));
         };
         if let Some(body) = self.available()[width..].get(..len) {
-            let parsed = parse_header(body, offset)?;
+            let parsed = header::parse_at(body, offset)?;
             self.input.consume(width + len);
             return self.header_body(offset, parsed);
         }
@@ -262,8 +224,8 @@ impl Reader {
         Ok(Step::Wait(Part::Header))
     }
 
-    fn header_body(&mut self, offset: u64, parsed: ParsedHeader) -> Result<Step, CarError> {
-        let ParsedHeader { version, roots, pragma } = parsed;
+    fn header_body(&mut self, offset: u64, parsed: header::Parsed) -> Result<Step, CarError> {
+        let header::Parsed { version, roots, pragma } = parsed;
         match (self.v2, version) {
             (v2, 1) => {
                 self.state = State::Section;
@@ -393,20 +355,4 @@ impl Reader {
         let left = usize::try_from(to.saturating_sub(self.input.position())).unwrap_or(usize::MAX);
         self.input.consume(self.input.available().len().min(left));
     }
-}
-
-struct ParsedHeader {
-    version: u64,
-    roots: Vec<Cid>,
-    /// Whether it is the beginning of a version 2, byte by byte.
-    pragma: bool,
-}
-
-/// Reads the map of a header whose length is at `offset`.
-fn parse_header(body: &[u8], offset: u64) -> Result<ParsedHeader, CarError> {
-    let (version, roots) = header::parse(body).map_err(|(at, fault)| CarError {
-        offset: offset + crate::pb::varint_len(body.len() as u64) as u64 + at as u64,
-        fault: Fault::Header(fault),
-    })?;
-    Ok(ParsedHeader { version, roots, pragma: *body == PRAGMA[1..] })
 }
