@@ -88,6 +88,9 @@ pub(super) trait Listener<T> {
 /// What workers say of the blocks of one job.
 type Job<T> = Receiver<Vec<Checked<T>>>;
 
+/// What a worker does with a good block.
+pub(super) type Keep<T> = Arc<dyn Fn(&Cid, &Bytes) -> T + Send + Sync>;
+
 /// A CAR on its way.
 pub(super) struct Reading<'a, T> {
     pub(super) workers: &'a dyn Workers,
@@ -95,7 +98,7 @@ pub(super) struct Reading<'a, T> {
     /// Whether blocks are verified; else all count as good.
     pub(super) verify: bool,
     /// What is done with a good block, by a worker.
-    pub(super) keep: Arc<dyn Fn(&Cid, &Bytes) -> T + Send + Sync>,
+    pub(super) keep: Keep<T>,
     pub(super) cancelled: &'a AtomicBool,
 }
 
