@@ -1,10 +1,11 @@
 //! CIDs as text and bytes, exactly: what `cid`'s own conversions let pass
-//! (bytes left over, an `/ipfs/` anywhere in the text) is refused here.
+//! (bytes left over, an `/ipfs/` anywhere in the text, numbers of ten bytes) is
+//! refused here.
 //! Spec: multiformats/cid README, decoding algorithm; section by section as go-cid.
 
 use multibase::Base;
 
-use crate::limits::CID_TEXT_MAX;
+use crate::limits::{CID_TEXT_MAX, VARINT_MAX};
 use crate::{Cid, codec};
 
 /// Why text or bytes are no CID.
@@ -19,7 +20,8 @@ pub enum CidError {
     /// No multibase text, or characters outside its alphabet.
     #[error("not a CID: unknown base or wrong characters")]
     Base,
-    /// The decoded bytes are no CID: wrong version, cut, or a digest longer than 64 bytes.
+    /// The decoded bytes are no CID: wrong version, cut, a digest longer than
+    /// 128 bytes, or a number above [`VARINT_MAX`].
     #[error("not a CID: wrong version, length or hash")]
     Bytes,
     /// Bytes follow the CID.
@@ -68,6 +70,9 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
     }
     let mut rest = bytes;
     let cid = Cid::read_bytes(&mut rest).map_err(|_| CidError::Bytes)?;
+    if cid.codec() > VARINT_MAX || cid.hash().code() > VARINT_MAX {
+        return Err(CidError::Bytes);
+    }
     if rest.is_empty() { Ok(cid) } else { Err(CidError::Trailing) }
 }
 

@@ -57,6 +57,10 @@ pub const DIGEST_MAX: usize = 64;
 /// [`crate::Cid`].
 pub const IDENTITY_MAX: usize = 128;
 
+/// Largest number in a CID or its prefix: nine bytes as a varint
+/// (multiformats/unsigned-varint; go-varint refuses more).
+pub const VARINT_MAX: u64 = (1 << 63) - 1;
+
 /// Longest CID on the wire, in bytes (boxo's Bitswap server).
 pub const CID_WIRE_MAX: usize = 168;
 

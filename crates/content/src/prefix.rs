@@ -5,6 +5,7 @@
 use cid::Version;
 
 use crate::hash::{Algorithm, UnsupportedHash, digest_of_len};
+use crate::limits::VARINT_MAX;
 use crate::{Cid, codec};
 
 /// Everything of a CID but its digest.
@@ -23,7 +24,7 @@ pub struct Prefix {
 /// Why bytes are no prefix, or a prefix makes no CID. The sender is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
-    /// Not four minimal varints.
+    /// Not four minimal varints of at most nine bytes.
     #[error("not a CID prefix")]
     Malformed,
     /// A version that does not exist, or version 0 with other than dag-pb and SHA2-256.
@@ -58,7 +59,7 @@ impl Prefix {
         let mut next = || -> Result<u64, PrefixError> {
             let (value, tail) = unsigned_varint::decode::u64(rest).map_err(|_| PrefixError::Malformed)?;
             rest = tail;
-            Ok(value)
+            if value > VARINT_MAX { Err(PrefixError::Malformed) } else { Ok(value) }
         };
         let prefix = Self { version: next()?, codec: next()?, mh_code: next()?, mh_len: next()? };
         if !rest.is_empty() {

@@ -1,6 +1,5 @@
 //! Vectors of the codecs and hash functions: ipld/codec-fixtures for dag-pb,
-//! both directions and the refused ones, multiformats/multihash, and the
-//! shard hash.
+//! both directions and the refused ones, multiformats, and the shard hash.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -8,7 +7,9 @@ mod common;
 
 use common::vector;
 use peerage_content::dagpb::{self, DagPbError, Link, PbNode};
-use peerage_content::{Cid, Prefix, cid_text, hamt, hash};
+use peerage_content::hash::{self, Algorithm};
+use peerage_content::prefix::PrefixError;
+use peerage_content::{Cid, Prefix, cid_text, codec, hamt};
 use serde_json::Value;
 
 /// Names of a folder of the vectors.
@@ -152,6 +153,59 @@ fn multihash_test_cases() {
         }
     }
     assert_eq!((done, short, unsupported), (120, 60, 80));
+}
+
+#[test]
+fn unsigned_varints() {
+    let table: Value = serde_json::from_slice(&vector("multiformats/unsigned-varint.json")).unwrap();
+    // The codec of a CID, and of a prefix, is such a number.
+    let digest = [&[0x12, 32][..], &[7; 32]].concat();
+    let around = |varint: &[u8]| ([&[1], varint, &digest[..]].concat(), [&[1], varint, &[0x12, 32]].concat());
+    for row in table["valid"].as_array().unwrap() {
+        let value: u64 = row["value"].as_str().unwrap().parse().unwrap();
+        let (cid, prefix) = around(&hex::decode(row["hex"].as_str().unwrap()).unwrap());
+        assert_eq!(cid_text::from_bytes(&cid).map(|cid| cid.codec()), Ok(value), "{row}");
+        assert_eq!(cid_text::from_bytes(&cid).unwrap().to_bytes(), cid, "{row}");
+        assert_eq!(Prefix::parse(&prefix).map(|prefix| prefix.codec), Ok(value), "{row}");
+        assert_eq!(Prefix::parse(&prefix).unwrap().encode(), prefix, "{row}");
+    }
+    for row in table["invalid"].as_array().unwrap() {
+        let varint = hex::decode(row["hex"].as_str().unwrap()).unwrap();
+        // Without a varint, what follows is taken for it, and lacks in the end.
+        let (cid, prefix) = around(&varint);
+        assert!(cid_text::from_bytes(&cid).is_err(), "{row}");
+        assert_eq!(Prefix::parse(&prefix), Err(PrefixError::Malformed), "{row}");
+    }
+}
+
+#[test]
+fn codes_are_those_of_the_multicodec_table() {
+    let table = String::from_utf8(vector("multiformats/multicodec-table.csv")).unwrap();
+    let code = |name: &str| {
+        let mut lines = table.lines().map(|line| line.split(',').map(str::trim).collect::<Vec<_>>());
+        let cells = lines.find(|cells| cells[0] == name).unwrap();
+        u64::from_str_radix(cells[2].strip_prefix("0x").unwrap(), 16).unwrap()
+    };
+    for (name, ours) in [
+        ("raw", codec::RAW),
+        ("dag-pb", codec::DAG_PB),
+        ("dag-cbor", codec::DAG_CBOR),
+        ("libp2p-key", codec::LIBP2P_KEY),
+        ("dag-json", codec::DAG_JSON),
+        ("identity", hash::IDENTITY),
+        ("sha2-256", hash::SHA2_256),
+        ("sha1", Algorithm::Sha1.code()),
+        ("sha2-256", Algorithm::Sha2_256.code()),
+        ("sha2-512", Algorithm::Sha2_512.code()),
+        ("blake3", Algorithm::Blake3.code()),
+        ("dbl-sha2-256", Algorithm::DoubleSha2_256.code()),
+        ("blake2b-256", Algorithm::Blake2b256.code()),
+        ("blake2b-512", Algorithm::Blake2b512.code()),
+        ("blake2s-256", Algorithm::Blake2s256.code()),
+        ("murmur3-x64-64", hamt::MURMUR3_X64_64),
+    ] {
+        assert_eq!(ours, code(name), "{name}");
+    }
 }
 
 #[test]
