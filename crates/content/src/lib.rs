@@ -1,18 +1,19 @@
-//! Content: CIDs, DAG-PB, UnixFS, chunking, and walks over DAGs. Pure and
-//! single-threaded: bytes in, blocks out, no file, thread or clock.
+//! Content: CIDs, DAG-PB, UnixFS, IPLD data, chunking, and walks over DAGs. Pure
+//! and single-threaded: bytes in, blocks out, no file, thread or clock.
 //!
 //! - [`hash`], [`prefix`], [`cid_text`]: names of blocks, and whether a block
 //!   is what its name says.
-//! - [`dagpb`], [`unixfs`]: the two codecs, by hand, since CIDs depend on every
-//!   byte and strangers choose the input.
+//! - [`dagpb`], [`unixfs`]: the two codecs of files, by hand, since CIDs depend
+//!   on every byte and strangers choose the input.
 //! - [`node`]: a verified block as what it means.
+//! - [`ipld`]: blocks of any data, in dag-cbor and dag-json, by hand, too.
 //! - [`Splitter`], [`Leaf`], [`FileBuilder`], [`DirectoryBuilder`], [`symlink`]: from files
 //!   to blocks, under a [`Profile`]. Leaves can be made on many threads.
 //! - [`FileReader`], [`Walk`], [`resolve`]: from blocks to files.
 //! - [`car`]: many blocks in one file.
 //! - [`name`]: names from outside.
 //!
-//! Left out, for later: dag-cbor, dag-json.
+//! Left out on purpose: codecs that nobody uses beside these.
 //!
 //! # The CID of a file
 //!
@@ -54,6 +55,7 @@ pub mod file;
 pub mod folder;
 pub mod hamt;
 pub mod hash;
+pub mod ipld;
 mod layout;
 pub mod leaf;
 pub mod limits;
@@ -74,6 +76,7 @@ pub use cid::Version;
 pub use file::{BuiltFile, FileBuilder};
 pub use folder::{BuiltDirectory, DirectoryBuilder, symlink};
 pub use hash::{NotOnWire, UnsupportedHash, VerifyError, verify, wire_allowed};
+pub use ipld::{IpldError, Value};
 pub use leaf::{Frame, Leaf};
 pub use node::{Bucket, DecodeError, Entry, FileChild, Node, ShardEntry};
 pub use pb::WireError;

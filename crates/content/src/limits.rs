@@ -18,10 +18,31 @@ pub const BLOCK_MADE_MAX: usize = 2 * 1024 * 1024;
 pub const CHUNK_MAX: usize = BLOCK_MADE_MAX - 256;
 
 /// Most links in one dag-pb node.
+
+/// Most links in one block of any codec.
 ///
-/// A judgement: a 2 MiB node of links with SHA-256 CIDs holds at most 48,000;
+/// A judgement: a 2 MiB node of links with SHA-256 CIDs holds at most 52,000;
 /// more is made of tiny identity CIDs, to cost memory.
 pub const LINKS_MAX: usize = 65_536;
+
+/// Deepest nesting of lists and maps in one dag-cbor or dag-json block, in
+/// levels: what go-ipld-prime, and so Kubo, reads and writes by default.
+pub const IPLD_DEPTH_MAX: usize = 1024;
+
+/// Most values in one block that are read into memory; keys, and the ends of
+/// lists and maps, count too.
+///
+/// A judgement: a value takes 32 bytes, a short string or key as much again,
+/// and a list or map up to twice its size while it grows, so that the worst
+/// block becomes ten times [`BLOCK_MAX`]. Searches for links and along paths
+/// keep no values and have no such limit. Kubo stops at a list of 1.7 million.
+pub const IPLD_VALUES_MAX: usize = 524_288;
+
+/// Longest paths to the links of one block, in bytes for all of them: 65,536
+/// links with 256 bytes each.
+///
+/// A judgement: one long key above many links makes gigabytes of paths.
+pub const IPLD_PATHS_MAX: usize = 16 * 1024 * 1024;
 
 /// Deepest DAG, in nodes from the root, that is walked or read.
 ///
