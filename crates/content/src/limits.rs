@@ -17,8 +17,6 @@ pub const BLOCK_MADE_MAX: usize = 2 * 1024 * 1024;
 /// leaf needs around it (boxo `ChunkSizeLimit`).
 pub const CHUNK_MAX: usize = BLOCK_MADE_MAX - 256;
 
-/// Most links in one dag-pb node.
-
 /// Most links in one block of any codec.
 ///
 /// A judgement: a 2 MiB node of links with SHA-256 CIDs holds at most 52,000;

@@ -3,8 +3,10 @@
 //! checked; what comes out needs no second look, save names, which
 //! [`crate::name::check`] judges when something is written to disk.
 //!
-//! Left out on purpose: dag-cbor, dag-json and unknown codecs are opaque
-//! bytes, whose links nobody follows.
+//! Left out on purpose: blocks of dag-cbor and dag-json are no files or
+//! folders, so to a reader of those they are opaque bytes, as blocks of unknown
+//! codecs are. Their links are found by [`links`], what they hold by
+//! [`crate::ipld`].
 
 use std::ops::Range;
 
@@ -12,6 +14,7 @@ use bytes::Bytes;
 
 use crate::dagpb::{self, DagPbError, PbNode};
 use crate::hamt;
+use crate::ipld::{self, IpldError};
 use crate::limits::{BLOCK_MAX, FANOUT_MAX, SYMLINK_MAX};
 use crate::name::{self, NameError};
 use crate::unixfs::{Data, Kind, Metadata, UnixFsError};
@@ -62,7 +65,7 @@ pub enum Node {
         /// Mode and time, if kept.
         metadata: Metadata,
     },
-    /// A block of another codec: bytes.
+    /// A block of another codec, dag-cbor and dag-json among them: bytes.
     Opaque {
         /// The codec.
         codec: u64,
@@ -120,6 +123,9 @@ pub enum DecodeError {
     /// dag-pb, but not UnixFS.
     #[error(transparent)]
     UnixFs(#[from] UnixFsError),
+    /// Not dag-cbor, or not dag-json. Only [`links`] says so.
+    #[error(transparent)]
+    Ipld(#[from] IpldError),
     /// dag-pb without data, which is no UnixFS node.
     #[error("UnixFS: a node without data")]
     NoData,
@@ -198,19 +204,27 @@ pub fn decode(cid: &Cid, block: &[u8]) -> Result<Node, DecodeError> {
     }
 }
 
-/// The links of a block of any codec, for walks over whole DAGs: works for
-/// dag-pb that is not UnixFS, too. Opaque codecs have none.
+/// The links of a block of any codec, in its order, for walks over whole DAGs:
+/// of dag-pb that is not UnixFS, too, and of dag-cbor and dag-json. Raw blocks
+/// and those of unknown codecs have none.
 ///
 /// # Errors
-/// The block is too large or not dag-pb.
+/// The block is too large, or not what its codec says.
 pub fn links(cid: &Cid, block: &[u8]) -> Result<Vec<Cid>, DecodeError> {
     if block.len() > BLOCK_MAX {
         return Err(DecodeError::TooLarge(block.len()));
     }
-    if cid.codec() != codec::DAG_PB {
-        return Ok(Vec::new());
+    match cid.codec() {
+        codec::DAG_PB => Ok(dagpb::decode(block)?.links.iter().map(|link| link.cid).collect()),
+        codec @ (codec::DAG_CBOR | codec::DAG_JSON) => Ok(ipld::links(codec, block)?),
+        _ => Ok(Vec::new()),
     }
-    Ok(dagpb::decode(block)?.links.iter().map(|link| link.cid).collect())
+}
+
+/// Whether blocks of this codec can have links that [`links`] finds.
+#[must_use]
+pub(crate) fn has_links(codec: u64) -> bool {
+    matches!(codec, codec::DAG_PB | codec::DAG_CBOR | codec::DAG_JSON)
 }
 
 fn decode_unixfs(pb: &PbNode<'_>, data: &Data<'_>, at: usize) -> Result<Node, DecodeError> {

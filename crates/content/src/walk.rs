@@ -5,9 +5,9 @@
 //! have exponentially many paths, so who walks a stranger's DAG keeps a set
 //! and does not [`Walk::enter`] a block twice. A hash makes cycles impossible.
 
+use crate::Cid;
 use crate::limits::{DEPTH_MAX, WALK_PENDING_MAX};
 use crate::node::{self, DecodeError};
-use crate::{Cid, codec};
 
 /// A depth-first walk.
 ///
@@ -44,8 +44,8 @@ pub struct Visit {
     pub cid: Cid,
     /// Nodes above it; 0 for the root.
     pub depth: usize,
-    /// Whether its codec has no links that this crate follows, so that
-    /// entering it is of no use.
+    /// Whether blocks of its codec have no links, as raw ones, or none that
+    /// this crate finds, so that entering it is of no use.
     pub leaf: bool,
 }
 
@@ -79,7 +79,7 @@ impl Walk {
     #[expect(clippy::should_implement_trait, reason = "a walk is fed between its steps")]
     pub fn next(&mut self) -> Option<Visit> {
         let (cid, depth) = self.pending.pop()?;
-        Some(Visit { cid, depth, leaf: cid.codec() != codec::DAG_PB })
+        Some(Visit { cid, depth, leaf: !node::has_links(cid.codec()) })
     }
 
     /// Goes on to the children of a block, which has been verified; without

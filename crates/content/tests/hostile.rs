@@ -268,9 +268,13 @@ fn nodes_that_are_no_unixfs_are_walked_but_not_read() {
         symlink.data = data;
         assert_eq!(decode(&block(&symlink, &links)), Err(DecodeError::Symlink));
     }
-    let cbor = Cid::new_v1(codec::DAG_CBOR, *x.hash());
-    assert_eq!(node::decode(&cbor, b"x"), Ok(node::Node::Opaque { codec: codec::DAG_CBOR }));
-    assert_eq!(node::links(&cbor, b"x"), Ok(vec![]));
+    // Data of other codecs is no file either, whether its links are known or not.
+    for (code, known) in [(codec::DAG_CBOR, true), (codec::DAG_JSON, true), (0x51, false)] {
+        let cid = Cid::new_v1(code, *x.hash());
+        assert_eq!(node::decode(&cid, b"x"), Ok(node::Node::Opaque { codec: code }));
+        let links = node::links(&cid, b"x");
+        assert!(if known { matches!(links, Err(DecodeError::Ipld(_))) } else { links == Ok(vec![]) });
+    }
 }
 
 #[test]

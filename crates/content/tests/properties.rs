@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Added, Form, Store, file, folder, metadatas, profiles};
+use common::{Added, Form, Store, cids, file, folder, metadatas, profiles};
 use peerage_content::dagpb::{self, Link, PbNode};
 use peerage_content::hash::{self, Algorithm};
 use peerage_content::node::Bucket;
@@ -17,17 +17,6 @@ use peerage_content::{Chunker, Cid, Leaf, Node, Prefix, Profile, Walk, cid_text,
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
-
-fn cids() -> impl Strategy<Value = Cid> {
-    let codes = select(vec![codec::RAW, codec::DAG_PB, codec::DAG_CBOR, 0x3f_ffff]);
-    let algorithms =
-        select(vec![Algorithm::Sha2_256, Algorithm::Sha2_512, Algorithm::Blake3, Algorithm::Sha1]);
-    (any::<u64>(), codes, algorithms, any::<bool>()).prop_map(|(seed, code, algorithm, old)| {
-        let hash = algorithm.digest_parts(&[&seed.to_le_bytes()]);
-        let cid = Cid::new_v1(code, hash);
-        if old { cid_text::to_v0(&cid).unwrap_or(cid) } else { cid }
-    })
-}
 
 /// All entries of a folder, sharded or not.
 fn list(store: &Store, root: Cid) -> BTreeMap<String, (Cid, u64)> {

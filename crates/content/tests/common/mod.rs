@@ -10,20 +10,73 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use peerage_content::hash::Algorithm;
+use peerage_content::ipld::Value;
 use peerage_content::unixfs::{Metadata, Mtime};
 use peerage_content::{
-    Block, Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, Splitter, Version, hash,
+    Block, Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, Splitter, Version,
+    cid_text, codec, hash,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
+
 /// A file of the vectors' folder.
 pub(crate) fn vector(path: &str) -> Vec<u8> {
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors"));
-    let path = root.join(path);
+    let path = PathBuf::from(VECTORS).join(path);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Names in a folder of the vectors, sorted.
+pub(crate) fn list(path: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(PathBuf::from(VECTORS).join(path)).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The CID that Kubo gives a block by default.
+pub(crate) fn cid_of(codec: u64, block: &[u8]) -> Cid {
+    Cid::new_v1(codec, hash::digest(hash::SHA2_256, block).unwrap())
+}
+
+/// The value's links with the components that lead to them, maps in the order
+/// of the codec.
+pub(crate) fn links_of(code: u64, value: &Value, path: &[String], out: &mut Vec<(Vec<String>, Cid)>) {
+    let below = |component: &str| [path, &[component.to_owned()]].concat();
+    match value {
+        Value::Link(cid) => out.push((path.to_vec(), **cid)),
+        Value::List(items) => {
+            for (n, item) in items.iter().enumerate() {
+                links_of(code, item, &below(&n.to_string()), out);
+            }
+        }
+        Value::Map(entries) => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            if code == codec::DAG_CBOR {
+                entries.sort_by_key(|(key, _)| (key.as_bytes().len(), *key));
+            }
+            for (key, item) in entries {
+                links_of(code, item, &below(&key.to_string()), out);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// CIDs of both versions, several codecs and hash functions.
+pub(crate) fn cids() -> impl Strategy<Value = Cid> {
+    let codes = select(vec![codec::RAW, codec::DAG_PB, codec::DAG_CBOR, 0x3f_ffff]);
+    let algorithms =
+        select(vec![Algorithm::Sha2_256, Algorithm::Sha2_512, Algorithm::Blake3, Algorithm::Sha1]);
+    (any::<u64>(), codes, algorithms, any::<bool>()).prop_map(|(seed, code, algorithm, old)| {
+        let hash = algorithm.digest_parts(&[&seed.to_le_bytes()]);
+        let cid = Cid::new_v1(code, hash);
+        if old { cid_text::to_v0(&cid).unwrap_or(cid) } else { cid }
+    })
 }
 
 /// The ChaCha20 key stream under SHA-256 of a seed.
