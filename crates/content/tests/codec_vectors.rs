@@ -1,5 +1,5 @@
-//! Vectors of the codecs and hash functions: ipld/codec-fixtures for dag-pb,
-//! both directions and the refused ones, multiformats, and the shard hash.
+//! Vectors of dag-pb blocks that are refused, of multiformats, and of the shard
+//! hash. `ipld_vectors.rs` has the dag-pb blocks that are read.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -11,67 +11,6 @@ use peerage_content::hash::{self, Algorithm};
 use peerage_content::prefix::PrefixError;
 use peerage_content::{Cid, Prefix, cid_text, codec, hamt};
 use serde_json::Value;
-
-/// Names of a folder of the vectors.
-fn list(path: &str) -> Vec<String> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/");
-    let entries = std::fs::read_dir(format!("{root}{path}")).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// A node's data model form, as dag-json writes it.
-fn dag_json(node: &PbNode<'_>) -> Value {
-    let mut out = serde_json::Map::new();
-    if let Some(data) = node.data {
-        let text = base64(data);
-        out.insert("Data".into(), serde_json::json!({"/": {"bytes": text}}));
-    }
-    let links = node.links.iter().map(|link| {
-        let mut out = serde_json::Map::new();
-        out.insert("Hash".into(), serde_json::json!({"/": link.cid.to_string()}));
-        if let Some(name) = link.name {
-            out.insert("Name".into(), std::str::from_utf8(name).unwrap().into());
-        }
-        if let Some(tsize) = link.tsize {
-            out.insert("Tsize".into(), tsize.into());
-        }
-        Value::Object(out)
-    });
-    out.insert("Links".into(), links.collect());
-    Value::Object(out)
-}
-
-/// Base64 without padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits: String = bytes.iter().map(|b| format!("{b:08b}")).collect();
-    let sextets = bits.as_bytes().chunks(6);
-    let value = |chunk: &[u8]| (0..6).fold(0, |sum, i| sum << 1 | usize::from(chunk.get(i) == Some(&b'1')));
-    sextets.map(|chunk| char::from(ALPHABET[value(chunk)])).collect()
-}
-
-#[test]
-fn dag_pb_fixtures_round_trip() {
-    let folder = "ipld/codec-fixtures";
-    let mut done = 0;
-    for name in list(folder).iter().filter(|name| name.starts_with("dagpb_")) {
-        let files = list(&format!("{folder}/{name}"));
-        let block_name = files.iter().find(|file| file.ends_with(".dag-pb")).unwrap();
-        let json_name = files.iter().find(|file| file.ends_with(".dag-json")).unwrap();
-        let block = vector(&format!("{folder}/{name}/{block_name}"));
-        let json: Value = serde_json::from_slice(&vector(&format!("{folder}/{name}/{json_name}"))).unwrap();
-        let node = dagpb::decode(&block).unwrap();
-        assert_eq!(dag_json(&node), json, "{name}");
-        assert_eq!(dagpb::encode(&node), block, "{name}");
-        assert_eq!(dagpb::encoded_len(&node), block.len(), "{name}");
-        let cid = cid_text::parse(block_name.strip_suffix(".dag-pb").unwrap()).unwrap();
-        assert_eq!(Prefix::of(&cid).cid_of(&block), Ok(cid), "{name}");
-        done += 1;
-    }
-    assert_eq!(done, 17);
-}
 
 #[test]
 fn dag_pb_negative_fixtures_are_refused() {
@@ -86,8 +25,6 @@ fn dag_pb_negative_fixtures_are_refused() {
             _ => assert!(matches!(error, DagPbError::Hash(_)), "{row}: {error}"),
         }
     }
-    // The encoder's rows are forms that `PbNode` cannot express, but for the
-    // order of links, which the folder builder sees to.
 }
 
 #[test]
