@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use peerage_content::node::{Bucket, Entry};
 use peerage_content::resolve::{Lookup, ResolveError, Step};
-use peerage_content::{Cid, DecodeError, FileReader, Node, ReadError};
+use peerage_content::{Cid, DecodeError, FileReader, Node, ReadError, codec, ipld, name};
 use peerage_engine::{JobError, JobId, Sources};
 use tokio::sync::mpsc;
 
@@ -16,6 +16,10 @@ use crate::peer::Peer;
 
 /// Blocks asked for ahead of the one that is read.
 pub(crate) const AHEAD: usize = 16;
+
+/// Blocks that one path leads through. 8,192: a path in a link has at most 16 KiB,
+/// and each component may be a link.
+const BLOCKS_ALONG_MAX: usize = 8192;
 
 /// Shards of one folder that are listed: 1,024 x 256 entries and more.
 const SHARDS_MAX: usize = 16_384;
@@ -45,6 +49,31 @@ pub enum QueryError {
         /// Why not further.
         why: ResolveError,
     },
+    /// The path ends at a value inside of a block.
+    #[error(
+        "{path} is {kind} inside of the node {cid}, not a block of its own: `peerage get {cid}` gets the node"
+    )]
+    Inside {
+        /// The path; escaped.
+        path: String,
+        /// The block.
+        cid: Cid,
+        /// What is there.
+        kind: ipld::Kind,
+    },
+    /// The path leads nowhere inside of a block.
+    #[error("{path}: in the node {cid}: {why}")]
+    NoStep {
+        /// The path; escaped.
+        path: String,
+        /// The block.
+        cid: Cid,
+        /// What is wrong with it.
+        why: ipld::PathError,
+    },
+    /// The path leads through more blocks than any needs.
+    #[error("the path below {0} leads through absurdly many blocks")]
+    TooFar(Cid),
     /// The file's blocks contradict each other.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -57,6 +86,12 @@ pub enum QueryError {
     /// More shards than any folder needs.
     #[error("{0} is a folder of absurdly many shards")]
     TooWide(Cid),
+}
+
+/// Whether a block is dag-pb that holds no UnixFS.
+fn is_bare_dag_pb(cid: &Cid, node: &Result<Node, DecodeError>) -> bool {
+    cid.codec() == codec::DAG_PB
+        && matches!(node, Err(DecodeError::NoData | DecodeError::UnixFs(_) | DecodeError::MetadataNode))
 }
 
 /// A session in which single blocks are asked for. Ends when dropped.
@@ -123,31 +158,45 @@ impl Query {
         }
     }
 
-    /// Follows `path` from `root`.
+    /// Follows `path` from `root`: through folders by the names of entries, through
+    /// nodes of other codecs by keys, numbers of items, and links.
     ///
     /// # Errors
-    /// A component that is not there, or leads through a file.
+    /// A component that is not there, or leads through a file; a path that ends
+    /// inside of a block.
     pub async fn resolve(&mut self, root: Cid, path: &[String]) -> Result<Cid, QueryError> {
-        let mut at = root;
-        for (depth, name) in path.iter().enumerate() {
-            let lookup = Lookup::new(name);
-            let wrong = |why| QueryError::Path {
-                path: peerage_content::name::escape(&path[..=depth].join("/")),
-                why,
-            };
-            let mut lookup = lookup;
-            loop {
-                let (node, _) = self.node(at).await?;
-                match lookup.step(&node).map_err(wrong)? {
-                    Step::Found(entry) => {
-                        at = entry.cid;
-                        break;
+        let (mut at, mut done) = (root, 0);
+        for _ in 0..BLOCKS_ALONG_MAX {
+            let Some(rest) = path.get(done..).filter(|rest| !rest.is_empty()) else { return Ok(at) };
+            let shown = |upto: usize| name::escape(&path[..upto].join("/"));
+            let (data, node) = self.fetched(at).await?;
+            let is_other = matches!(node, Ok(Node::Opaque { .. })) || is_bare_dag_pb(&at, &node);
+            if is_other {
+                match ipld::step(at.codec(), &data, rest) {
+                    Ok(ipld::Step::Link { cid, used }) => (at, done) = (cid, done + used),
+                    Ok(ipld::Step::Inside(kind)) => {
+                        return Err(QueryError::Inside { path: shown(path.len()), cid: at, kind });
                     }
-                    Step::Descend(shard) => at = shard,
+                    Err(why) => return Err(QueryError::NoStep { path: shown(path.len()), cid: at, why }),
                 }
+                continue;
+            }
+            let node = node.map_err(|why| QueryError::Decode { cid: at, why })?;
+            at = self.entry(node, &rest[0], shown(done + 1)).await?;
+            done += 1;
+        }
+        Err(QueryError::TooFar(root))
+    }
+
+    /// The entry of a folder, whose root block is `node`.
+    async fn entry(&mut self, mut node: Node, name: &str, shown: String) -> Result<Cid, QueryError> {
+        let mut lookup = Lookup::new(name);
+        loop {
+            match lookup.step(&node).map_err(|why| QueryError::Path { path: shown.clone(), why })? {
+                Step::Found(entry) => return Ok(entry.cid),
+                Step::Descend(shard) => node = self.node(shard).await?.0,
             }
         }
-        Ok(at)
     }
 
     /// All entries of a folder, sorted by name.

@@ -127,25 +127,7 @@ pub(crate) enum Event {
     /// `ls`: an entry of the folder, or the file itself.
     Entry(Entry),
     /// `stat`.
-    Stat {
-        cid: String,
-        #[serde(rename = "type")]
-        kind: EntryKind,
-        /// Content bytes of a file, or of a symlink's target.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        size: Option<u64>,
-        /// Bytes of the blocks from the root down, as the DAG says.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        dag_size: Option<u64>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        entries: Option<u64>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        mode: Option<u32>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        mtime: Option<i64>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        target: Option<String>,
-    },
+    Stat(Stat),
     /// `cat`: the next bytes. Printed as they are; in base64 with `--json`.
     Data(Data),
     /// `id`.
@@ -247,8 +229,37 @@ pub(crate) struct Entry {
     pub(crate) target: Option<String>,
 }
 
+/// What `stat` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stat {
+    pub(crate) cid: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: EntryKind,
+    /// Of the block, in the words of the multicodec table.
+    #[serde(default)]
+    pub(crate) codec: String,
+    /// Content bytes of a file, or of a symlink's target; of a node its block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
+    /// Bytes of the blocks from the root down, as the DAG says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dag_size: Option<u64>,
+    /// Of a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) entries: Option<u64>,
+    /// Of a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) links: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mtime: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
+}
+
 /// What an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EntryKind {
     File,
@@ -257,6 +268,7 @@ pub(crate) enum EntryKind {
     /// A node of another codec than files have, such as dag-cbor.
     Node,
     /// Not known without fetching its block.
+    #[default]
     Unknown,
 }
 

@@ -14,7 +14,7 @@ mod request;
 pub(crate) use add::{Add, INLINE_LIMIT, LINKS_MAX, Parameters, Profile};
 pub(crate) use car::{CarExport, CarFile, CarFound, CarImport, CarKind, CarLook, CarSummary, CarV2};
 pub(crate) use event::{
-    BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Via,
+    BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Stat, Via,
 };
 pub(crate) use failure::{Failure, Kind};
 pub(crate) use handle::Handle;

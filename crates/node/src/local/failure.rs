@@ -1,5 +1,6 @@
 //! Errors of the peer as failures of commands: the kind says the exit status.
 
+use peerage_content::ipld::PathError;
 use peerage_identity::keyfile::KeyFileError;
 use peerage_peer::{
     AddError, CarExportError, DialError, ExportError, GetError, ImportError, JobError, NotFound, PinError,
@@ -87,7 +88,10 @@ impl Fails for QueryError {
     fn kind(&self) -> Kind {
         match self {
             Self::Job(error) => error.kind(),
-            Self::Path { .. } => Kind::NotFound,
+            Self::Path { .. }
+            | Self::NoStep { why: PathError::NotFound { .. } | PathError::NotAMap { .. }, .. } => {
+                Kind::NotFound
+            }
             Self::Stopped => Kind::Interrupted,
             _ => Kind::Content,
         }

@@ -1,11 +1,11 @@
 //! `ls`, `stat` and `cat`: looking inside without fetching the rest.
 
-use peerage_content::{Cid, Node, codec, name};
+use peerage_content::{Cid, Node, codec, ipld, name, node};
 use peerage_peer::{Peer, Query};
 
 use super::failure::Fails as _;
 use super::get::{failed, sources};
-use crate::api::{self, Data, Entry, EntryKind, Event, Failure, Kind};
+use crate::api::{self, Data, Entry, EntryKind, Event, Failure, Kind, Stat};
 use crate::backend::Sink;
 
 /// Bytes in one event of `cat`: what the queue of events is sized for.
@@ -27,30 +27,65 @@ async fn look(peer: &Peer, source: &api::Source) -> Result<(Query, Cid, Option<S
     Ok((query, at, link.path.last().cloned().or(link.name)))
 }
 
+/// The block that a path leads to.
+enum Root {
+    /// A file, folder or symlink.
+    UnixFs(Node),
+    /// A node of another kind, and the links in it by their paths.
+    Node(Vec<(String, Cid)>),
+}
+
 /// The block that the path leads to, and its length in bytes.
-async fn root(peer: &Peer, source: &api::Source, query: &mut Query, at: Cid) -> Result<(Node, u64), Failure> {
-    match query.node(at).await {
-        Ok((node, data)) => Ok((node, data.len() as u64)),
-        Err(error) => Err(failed(peer, source, error).await),
+async fn root(peer: &Peer, source: &api::Source, query: &mut Query, at: Cid) -> Result<(Root, u64), Failure> {
+    let block = match query.block(at).await {
+        Ok(block) => block,
+        Err(error) => return Err(failed(peer, source, error).await),
+    };
+    let len = block.len() as u64;
+    match node::decode(&at, &block) {
+        Ok(Node::Opaque { codec }) if !has_links(codec) => Ok((Root::Node(Vec::new()), len)),
+        Ok(Node::Opaque { .. }) => links(&at, &block).map(|links| (Root::Node(links), len)),
+        Ok(node) => Ok((Root::UnixFs(node), len)),
+        // dag-pb that is no UnixFS has links all the same.
+        Err(error) => match links(&at, &block) {
+            Ok(links) => Ok((Root::Node(links), len)),
+            Err(_) => Err(Failure::new(Kind::Content, format!("{at}: {error}"))),
+        },
     }
+}
+
+/// Whether links can be read in blocks of this codec.
+const fn has_links(codec: u64) -> bool {
+    matches!(codec, codec::DAG_PB | codec::DAG_CBOR | codec::DAG_JSON)
+}
+
+fn links(at: &Cid, block: &[u8]) -> Result<Vec<(String, Cid)>, Failure> {
+    let links = ipld::named_links(at.codec(), block);
+    links.map_err(|error| Failure::new(Kind::Content, format!("{at}: {error}")))
 }
 
 pub(super) async fn ls(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, _) = look(peer, &target.source).await?;
-    let (node, _) = root(peer, &target.source, &mut query, at).await?;
-    if !matches!(node, Node::Directory { .. } | Node::Shard { .. }) {
-        out.send(Event::Entry(entry(None, at, Some(&node), None))).await;
-        return Ok(());
-    }
+    let found: Vec<(String, Cid, Option<u64>)> = match root(peer, &target.source, &mut query, at).await?.0 {
+        Root::Node(links) => links.into_iter().map(|(path, cid)| (path, cid, None)).collect(),
+        Root::UnixFs(Node::Directory { .. } | Node::Shard { .. }) => {
+            let list = query.list(at).await.map_err(|error| error.failure())?;
+            list.into_iter().map(|entry| (entry.name, entry.cid, Some(entry.tsize))).collect()
+        }
+        Root::UnixFs(node) => {
+            out.send(Event::Entry(entry(None, at, Some(&node), None))).await;
+            return Ok(());
+        }
+    };
     let mut opened = 0;
-    for found in query.list(at).await.map_err(|error| error.failure())? {
+    for (name, cid, tsize) in found {
         let mut node = None;
-        if found.cid.codec() != codec::RAW && opened < OPENED_MAX {
+        if cid.codec() == codec::DAG_PB && opened < OPENED_MAX {
             opened += 1;
             // One that cannot be had, or read, is listed all the same.
-            node = query.node(found.cid).await.ok().map(|(node, _)| node);
+            node = query.node(cid).await.ok().map(|(node, _)| node);
         }
-        out.send(Event::Entry(entry(Some(found.name), found.cid, node.as_ref(), Some(found.tsize)))).await;
+        out.send(Event::Entry(entry(Some(name), cid, node.as_ref(), tsize))).await;
     }
     Ok(())
 }
@@ -61,6 +96,7 @@ fn entry(name: Option<String>, cid: Cid, node: Option<&Node>, tsize: Option<u64>
     let kind = match node {
         Some(node) => kind_of(node),
         None if raw => EntryKind::File,
+        None if cid.codec() != codec::DAG_PB => EntryKind::Node,
         None => EntryKind::Unknown,
     };
     let size = node.and_then(Node::file_size).or(tsize.filter(|_| raw));
@@ -73,13 +109,28 @@ fn kind_of(node: &Node) -> EntryKind {
         Node::Leaf { .. } | Node::File { .. } => EntryKind::File,
         Node::Directory { .. } | Node::Shard { .. } => EntryKind::Directory,
         Node::Symlink { .. } => EntryKind::Symlink,
-        Node::Opaque { .. } => EntryKind::Unknown,
+        Node::Opaque { .. } => EntryKind::Node,
     }
 }
 
 pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, _) = look(peer, &target.source).await?;
-    let (node, own) = root(peer, &target.source, &mut query, at).await?;
+    let (root, own) = root(peer, &target.source, &mut query, at).await?;
+    let node = match root {
+        Root::UnixFs(node) => node,
+        Root::Node(links) => {
+            out.send(Event::Stat(Stat {
+                cid: at.to_string(),
+                kind: EntryKind::Node,
+                size: Some(own),
+                codec: codec_name(at.codec()),
+                links: Some(links.len() as u64),
+                ..Stat::default()
+            }))
+            .await;
+            return Ok(());
+        }
+    };
     let (mut entries, mut dag_size) = (None, None);
     match kind_of(&node) {
         EntryKind::Directory => {
@@ -94,16 +145,18 @@ pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Re
     }
     let target = target_of(&node);
     let metadata = node.metadata();
-    out.send(Event::Stat {
+    out.send(Event::Stat(Stat {
         cid: at.to_string(),
         kind: kind_of(&node),
+        codec: codec_name(at.codec()),
         size: node.file_size().or(target.as_ref().map(|target| target.len() as u64)),
         dag_size,
         entries,
+        links: None,
         mode: metadata.mode,
         mtime: metadata.mtime.map(|time| time.seconds),
         target,
-    })
+    }))
     .await;
     Ok(())
 }
@@ -118,10 +171,15 @@ fn target_of(node: &Node) -> Option<String> {
 
 pub(super) async fn cat(peer: &Peer, request: api::Cat, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, called) = look(peer, &request.source).await?;
-    let (node, _) = root(peer, &request.source, &mut query, at).await?;
-    if kind_of(&node) != EntryKind::File {
+    let (root, _) = root(peer, &request.source, &mut query, at).await?;
+    if !matches!(&root, Root::UnixFs(node) if kind_of(node) == EntryKind::File) {
         let called = name::escape(&called.unwrap_or_else(|| at.to_string()));
-        return Err(Failure::new(Kind::Content, format!("{called} is not a file; see `peerage ls`")));
+        let what = if matches!(root, Root::Node(_)) {
+            format!("is a {} node, not a file; `peerage get` gets its block", codec_name(at.codec()))
+        } else {
+            "is not a file; see `peerage ls`".to_owned()
+        };
+        return Err(Failure::new(Kind::Content, format!("{called} {what}")));
     }
     let end = request.length.map_or(u64::MAX, |length| request.offset.saturating_add(length));
     let mut reading = query.read(at, request.offset..end);

@@ -129,7 +129,7 @@ impl Human {
                 writeln!(out, "{cid}  {}  {}", bytes(size), escape(&path))?;
             }
             Event::Entry(entry) => self.row(ENTRIES, &[""; 3], entry_row(entry), out)?,
-            event @ Event::Stat { .. } => print_stat(&event, out)?,
+            Event::Stat(stat) => print_stat(&stat, out)?,
             Event::Data(Data { bytes }) => out.write_all(&bytes)?,
             Event::Identity { peer_id, public_key, addrs, agent } => {
                 writeln!(out, "peer     {peer_id}\nkey      {public_key}\nagent    {}", escape(&agent))?;

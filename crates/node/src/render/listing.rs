@@ -6,7 +6,7 @@ use peerage_content::name::escape;
 
 use super::table::Align;
 use super::text::bytes;
-use crate::api::{Entry, EntryKind, Event};
+use crate::api::{Entry, EntryKind, Stat};
 
 /// Columns of `ls`: CID, size, name.
 pub(super) const ENTRIES: &[Align] = &[Align::Left, Align::Right, Align::Left];
@@ -28,10 +28,8 @@ pub(super) fn entry_row(entry: Entry) -> Vec<String> {
     vec![entry.cid, size, name]
 }
 
-pub(super) fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
-    let Event::Stat { cid, kind, size, dag_size, entries, mode, mtime, target } = stat else {
-        return Ok(());
-    };
+pub(super) fn print_stat(stat: &Stat, out: &mut dyn Write) -> io::Result<()> {
+    let Stat { cid, kind, codec, size, dag_size, entries, links, mode, mtime, target } = stat;
     let kind = match kind {
         EntryKind::File => "file",
         EntryKind::Directory => "folder",
@@ -39,7 +37,7 @@ pub(super) fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
         EntryKind::Node => "node",
         EntryKind::Unknown => "unknown",
     };
-    writeln!(out, "cid      {cid}\ntype     {kind}")?;
+    writeln!(out, "cid      {cid}\ntype     {kind}\ncodec    {codec}")?;
     let exact = |size: u64| format!("{size} ({})", bytes(size));
     let mut line = |name: &str, value: Option<String>| match value {
         Some(value) => writeln!(out, "{name:<8} {value}"),
@@ -48,6 +46,7 @@ pub(super) fn print_stat(stat: &Event, out: &mut dyn Write) -> io::Result<()> {
     line("size", size.map(exact))?;
     line("dag size", dag_size.map(exact))?;
     line("entries", entries.map(|count| count.to_string()))?;
+    line("links", links.map(|count| count.to_string()))?;
     line("mode", mode.map(|mode| format!("{mode:04o}")))?;
     line("mtime", mtime.map(|mtime| mtime.to_string()))?;
     line("target", target.as_deref().map(escape))
