@@ -1,8 +1,10 @@
 //! The whole program over loopback, in sizes that a debug build moves in
 //! seconds; `cargo xtask proof` does the same with the real ones.
 
+mod adding;
 mod again;
 mod announcing;
+mod cars;
 mod commands;
 mod ending;
 mod finding;

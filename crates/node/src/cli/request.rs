@@ -442,7 +442,7 @@ mod tests {
         let line = ["add", "a", "--profile", "unixfs-v0-2015"];
         match action_with(&line, "").0 {
             Ok(Action::Request(Request::Add(add))) => {
-                assert_eq!(add.parameters.profile, crate::api::Profile::V0)
+                assert_eq!(add.parameters.profile, crate::api::Profile::V0);
             }
             other => panic!("{other:?}"),
         }

@@ -350,7 +350,7 @@ fn told(path: &str, summary: &peerage_peer::CarSummary, verifies: bool) -> CarSu
             index_offset: v2.index_offset,
             fully_indexed: v2.fully_indexed(),
         }),
-        found: verifies.then(|| CarFound {
+        found: verifies.then_some(CarFound {
             bad: found.bad_blocks,
             missing: found.missing.blocks,
             repeated: found.repeated,

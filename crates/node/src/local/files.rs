@@ -117,7 +117,7 @@ fn problem(checked: &Checked) -> Option<BadBlock> {
             cid: block.map(cid).unwrap_or_default(),
             path: Some(pack.to_string_lossy().into_owned()),
             problem: format!("damaged at byte {offset}"),
-            offset: Some(u64::from(*offset)),
+            offset: Some(*offset),
         },
         Checked::BadFile { path, block, change } => BadBlock {
             cid: cid(*block),
