@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the criterion benchmarks of `benches/`, and whole
 //! transfers between processes.
 
+mod add;
 mod aria2;
 mod contender;
 mod find;
@@ -34,6 +35,8 @@ pub(crate) struct Options {
 enum What {
     /// Measure transfers between processes over loopback, beside other programs
     Transfer(transfer::Options),
+    /// Measure `add --only-hash`, beside a program that only reads and hashes
+    Add(add::Options),
     /// Measure a `get` by nothing but a CID, beside one by a link
     Find(find::Options),
 }
@@ -42,6 +45,7 @@ enum What {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Transfer(transfer)) => transfer::run(root, transfer),
+        Some(What::Add(add)) => add::run(root, add),
         Some(What::Find(find)) => find::run(root, find),
         None => execute(
             cargo(root)
