@@ -84,7 +84,8 @@ pub(super) fn each_but(
     let (mut met, mut whole) = (Met::none_of(set), true);
     let mut walk = Walk::new(root.root.cid);
     while let Some(visit) = walk.next() {
-        if hash::inline(&visit.cid).is_some() {
+        if let Some(block) = hash::inline(&visit.cid) {
+            whole &= walk.enter(&visit, block).is_ok();
             continue;
         }
         let Some(at) = set.position(visit.cid.hash()).filter(|at| met.meet(*at)) else { continue };
