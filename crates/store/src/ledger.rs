@@ -1,6 +1,7 @@
 //! What the journal says, in memory, and every change to it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use peerage_content::Cid;
@@ -8,7 +9,9 @@ use peerage_content::Cid;
 use crate::error::WriteError;
 use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Root, RootId, Seen, TreeId};
 use crate::io::{Stat, path_bytes, path_from};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
+use crate::key::RepoKey;
+use crate::notice::OpenReport;
 
 /// Ids reserved at a time. 4,096: one small record per that many files.
 const ID_STEP: u64 = 4096;
@@ -131,10 +134,21 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// From a journal and what it held.
-    pub(crate) fn new(journal: Journal, payloads: &[Vec<u8>]) -> Self {
-        let mut state = State::default();
-        payloads.iter().filter_map(|payload| Fact::decode(payload)).for_each(|fact| state.apply(fact));
+    /// From a journal's file, which is created if it is not there. `known_key` is
+    /// the repository's key if that is new or damaged.
+    pub(crate) fn open(
+        path: &Path,
+        known_key: impl FnOnce() -> io::Result<RepoKey>,
+        report: &mut OpenReport,
+    ) -> Result<(Self, RepoKey), JournalError> {
+        let take = |state: &mut State, _at, payload: &[u8]| {
+            let fact = Fact::decode(payload);
+            Ok(fact.map(|fact| state.apply(fact)).is_some())
+        };
+        let (journal, key, replay) = Journal::open(path, known_key, |_| State::default(), take)?;
+        report.journal_cut_bytes = replay.cut_bytes;
+        report.journal_copied_to = replay.copied_to;
+        let state = replay.state;
         // A damaged reservation must not lead to an id given twice.
         let used = [
             state.trees.last_key_value().map(|(id, _)| id.0),
@@ -144,7 +158,7 @@ impl Ledger {
         ];
         let next_id =
             used.into_iter().flatten().map(|id| id + 1).max().unwrap_or(1).max(state.reserved).max(1);
-        Self { journal, state, next_id, appended: payloads.len() }
+        Ok((Self { journal, state, next_id, appended: replay.records }, key))
     }
 
     /// Records a fact and acts on it. It waits in memory; see [`flush`](Self::flush).
@@ -195,9 +209,11 @@ impl Ledger {
 
     /// Rewrites the journal.
     pub(crate) fn compact(&mut self) -> Result<(), WriteError> {
-        self.journal.rewrite(self.state.facts().map(|fact| fact.encode()))?;
+        let mut rewrite = self.journal.rewrite()?;
+        self.state.facts().try_for_each(|fact| rewrite.append(&fact.encode()))?;
+        self.journal.replace(rewrite)?;
         self.appended = self.state.records();
-        Ok(())
+        Ok(self.journal.sync_name()?)
     }
 
     pub(crate) fn bytes(&self) -> u64 {

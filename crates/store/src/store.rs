@@ -14,7 +14,7 @@ use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK,
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::facts::{Fact, FileId};
 use crate::io as fsio;
-use crate::journal::{Journal, JournalError};
+use crate::journal::JournalError;
 use crate::key::RepoKey;
 use crate::ledger::Ledger;
 use crate::notice::{Change, Notice, OpenReport};
@@ -85,15 +85,11 @@ impl Store {
         let pack_dir = dir.join("packs");
         let journal_path = dir.join("journal");
         let known_key = || find_key(&pack_dir).map_or_else(RepoKey::random, Ok);
-        let is_fact = |payload: &[u8]| Fact::decode(payload).is_some();
-        let (journal, key, replay) =
-            Journal::open(&journal_path, known_key, is_fact).map_err(|error| match error {
+        let (mut ledger, key) =
+            Ledger::open(&journal_path, known_key, &mut report).map_err(|error| match error {
                 JournalError::Io(source) => failed(&journal_path)(source),
                 JournalError::TooNew(found) => OpenError::TooNew { path: journal_path.clone(), found },
             })?;
-        report.journal_cut_bytes = replay.cut_bytes;
-        report.journal_copied_to = replay.copied_to;
-        let mut ledger = Ledger::new(journal, &replay.payloads);
         let cache = Cache::open(dir, &config, &mut report);
         let checkpoint = cache.checkpoint();
         let (packs, checkpointed) = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
