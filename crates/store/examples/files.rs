@@ -89,8 +89,21 @@ fn open(dir: &Path, count: u64) -> Result {
     let (store, _) = timed("open", || Ok(Store::open(dir, Config::default())?))?;
     let (tree, _) = store.trees().remove(0);
     timed("all files", || {
-        let files = store.files_of(tree);
-        assert_eq!(files.len() as u64, count);
+        let files = store.files_in(tree).try_fold(0, |sum, file| file.map(|_| sum + 1))?;
+        assert_eq!(files, count);
+        Ok(())
+    })?;
+    timed("paths that are there", || {
+        for n in 0..count {
+            let file = store.file_by_path(tree, &path(n))?.ok_or("a path is lost")?;
+            assert!(store.seen(file).is_some());
+        }
+        Ok(())
+    })?;
+    timed("paths that are not", || {
+        for n in count..2 * count {
+            assert_eq!(store.file_by_path(tree, &path(n))?, None);
+        }
         Ok(())
     })
 }

@@ -222,13 +222,14 @@ impl Inner {
             return Ok(Judged::Wrong(bad_record(Some(mh))));
         };
         // A reference to a removed file is no one's any more.
-        let Some((base, relative)) = lock(&self.ledger).file(reference.file) else { return Ok(Judged::Left) };
+        let file = lock(&self.ledger).file(reference.file)?;
+        let Some((base, relative)) = file else { return Ok(Judged::Left) };
         // Nor is what was shared once and not kept.
         if !reached(&mh) {
             return Ok(Judged::Left);
         }
         let path = shown(&base, &relative);
-        let wrong = match self.users.read(&mh, &reference, || Some((base, relative)), true) {
+        let wrong = match self.users.read(&mh, &reference, || Ok(Some((base, relative))), true) {
             Ok(Outcome::Right(_)) => return Ok(Judged::Right),
             Ok(Outcome::Wrong(change)) => {
                 if change == Change::Missing {

@@ -144,10 +144,11 @@ impl Drop for Collection {
 }
 
 impl Inner {
-    /// Whether a record can ever be read: not a reference to a removed file.
+    /// Whether a record can ever be read: not a reference to a removed file. If
+    /// the disk does not say, it may be.
     fn is_useful(&self, record: &Record<'_>) -> bool {
-        record.kind == Kind::Block
-            || Reference::decode(record.body).is_some_and(|r| lock(&self.ledger).has_file(r.file))
+        let has = |reference: Reference| lock(&self.ledger).has_file(reference.file).unwrap_or(true);
+        record.kind == Kind::Block || Reference::decode(record.body).is_some_and(has)
     }
 
     /// Whether packs can be rewritten without filling the disk. If no one can

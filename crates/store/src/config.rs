@@ -111,6 +111,30 @@ pub(crate) const MAX_JOURNAL_RECORD: usize = 64 << 10;
 /// 700 file records.
 pub(crate) const JOURNAL_BUFFER: usize = 64 << 10;
 
+/// Bytes that are read ahead when records are read back from the journal. 16
+/// KiB: some 150 file records, of which the next ones are often wanted next.
+pub(crate) const JOURNAL_AHEAD: usize = 16 << 10;
+
+/// Pages of the table of users' files that are in memory. 64: 256 KiB, 10,880
+/// files, which are added and looked at again in about the same order.
+pub(crate) const HELD_SLOT_PAGES: usize = 64;
+
+/// Paths of users' files whose index is in memory, the others' being on disk.
+/// 32,768: near 1 MiB, and half a megabyte in each write.
+pub(crate) const RECENT_PATHS: usize = 1 << 15;
+
+/// Parts of one size of the index of paths that become one. 8: each path is
+/// rewritten about once per eightfold of the files, and a million are in ten parts.
+pub(crate) const RUNS_OF_A_SIZE: usize = 8;
+
+/// Removed trees that are remembered until the journal is rewritten. 16,384:
+/// half a megabyte at most.
+pub(crate) const MAX_ENDED_TREES: usize = 1 << 14;
+
+/// Missing files of which it is remembered when they were looked for. 4,096: more
+/// are hardly asked for within a second.
+pub(crate) const MAX_LOOKED_FOR: usize = 4096;
+
 /// Notices kept until the shell takes them. 1,024: a folder that vanished is
 /// told once per file, and no one reads more lines.
 pub(crate) const MAX_NOTICES: usize = 1024;

@@ -35,6 +35,13 @@ pub(crate) fn create_empty(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
+/// A file that is gone when it is closed; `path` is its name for an instant.
+pub(crate) fn nameless(path: &Path) -> io::Result<File> {
+    let file = create_empty(path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
 /// Makes a rename or creation in `dir` survive power loss.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

@@ -28,6 +28,12 @@ impl<K: Copy + Eq + Hash> OpenFiles<K> {
         Some(file)
     }
 
+    /// Closes those that `gone` names.
+    pub(crate) fn forget(&mut self, gone: &mut dyn FnMut(K) -> bool) {
+        self.files.retain(|id, _| !gone(*id));
+        self.by_use.retain(|_, id| self.files.contains_key(id));
+    }
+
     /// Keeps a file that was just used.
     pub(crate) fn put(&mut self, id: K, file: Arc<File>) {
         self.take(id);

@@ -275,7 +275,7 @@ impl RootSetBuilder {
         let mut keys: Vec<u64> = growing.recent.iter().copied().collect();
         keys.sort_unstable();
         let path = self.scratch.with_extension(format!("run{}", growing.spilled));
-        let mut writer = Writer::new(nameless(&path)?, keys.len());
+        let mut writer = Writer::new(fsio::nameless(&path)?, keys.len());
         keys.into_iter().try_for_each(|key| writer.push(key))?;
         let run = Arc::new(writer.finish(self.key)?);
         growing.runs.push(run);
@@ -283,7 +283,7 @@ impl RootSetBuilder {
         growing.recent = HashSet::new();
         if growing.runs.len() >= MAX_RUNS {
             let path = self.scratch.with_extension("merge");
-            let merged = merge(nameless(&path)?, &growing.runs, &[], self.key)?;
+            let merged = merge(fsio::nameless(&path)?, &growing.runs, &[], self.key)?;
             growing.runs = vec![Arc::new(merged)];
         }
         Ok(())
@@ -295,7 +295,7 @@ impl RootSetBuilder {
     /// The disk's.
     pub fn seal(&self) -> Result<RootSet, WriteError> {
         let path = self.scratch.with_extension("sealed");
-        Ok(self.merged(nameless(&path)?)?)
+        Ok(self.merged(fsio::nameless(&path)?)?)
     }
 
     fn merged(&self, file: File) -> io::Result<RootSet> {
@@ -335,13 +335,6 @@ impl Cursor<'_> {
             self.page += 1;
         }
     }
-}
-
-/// A file that is gone when it is closed.
-fn nameless(path: &Path) -> io::Result<File> {
-    let file = fsio::create_empty(path)?;
-    fs::remove_file(path)?;
-    Ok(file)
 }
 
 /// Writes what runs and `recent` hold to an empty file.

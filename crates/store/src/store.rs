@@ -13,6 +13,7 @@ use crate::collect::Touched;
 use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::facts::{Fact, FileId};
+use crate::files::Tuning;
 use crate::io as fsio;
 use crate::journal::JournalError;
 use crate::key::RepoKey;
@@ -86,7 +87,7 @@ impl Store {
         let journal_path = dir.join("journal");
         let known_key = || find_key(&pack_dir).map_or_else(RepoKey::random, Ok);
         let (mut ledger, key) =
-            Ledger::open(&journal_path, known_key, &mut report).map_err(|error| match error {
+            Ledger::open(dir, Tuning::default(), known_key, &mut report).map_err(|error| match error {
                 JournalError::Io(source) => failed(&journal_path)(source),
                 JournalError::TooNew(found) => OpenError::TooNew { path: journal_path.clone(), found },
             })?;
@@ -153,7 +154,7 @@ impl Store {
         check_len("head of a reference", reference.head.len(), MAX_EDGE_BYTES)?;
         check_len("tail of a reference", reference.tail.len(), MAX_EDGE_BYTES)?;
         let inner = &*self.inner;
-        if !lock(&inner.ledger).has_file(reference.file) {
+        if !lock(&inner.ledger).has_file(reference.file)? {
             return Err(WriteError::Unknown { what: "file", id: reference.file.0 });
         }
         let collecting = inner.touched.touch(inner.key.of(mh));
@@ -168,7 +169,7 @@ impl Store {
             if known == *reference {
                 return Ok(false);
             }
-            if lock(&inner.ledger).has_file(known.file) && !inner.users.was_missing(known.file) {
+            if lock(&inner.ledger).has_file(known.file)? && !inner.users.was_missing(known.file) {
                 live.push(at);
                 if known.file == reference.file {
                     limit = MAX_LOCATIONS;
@@ -319,7 +320,10 @@ impl Inner {
 
     fn may_be_read(&self, at: &Located, mh: &Multihash) -> io::Result<bool> {
         let file = self.record(at, mh)?.and_then(|(_, body)| Reference::decode(&body)).map(|r| r.file);
-        let Some(file) = file.filter(|file| lock(&self.ledger).has_file(*file)) else { return Ok(false) };
+        let Some(file) = file else { return Ok(false) };
+        if !lock(&self.ledger).has_file(file)? {
+            return Ok(false);
+        }
         Ok(!self.users.is_missing(file, Instant::now(), || lock(&self.ledger).file(file)))
     }
 
@@ -332,7 +336,7 @@ impl Inner {
         }
         let Some(reference) = Reference::decode(&body) else { return Ok(None) };
         let path = || lock(&self.ledger).file(reference.file);
-        if !lock(&self.ledger).has_file(reference.file) {
+        if !lock(&self.ledger).has_file(reference.file)? {
             return Ok(None);
         }
         match self.users.read(mh, &reference, path, false)? {
@@ -351,7 +355,8 @@ impl Inner {
     }
 
     fn tell_changed(&self, file: FileId, mh: &Multihash, change: Change) {
-        if let Some((base, relative)) = lock(&self.ledger).file(file) {
+        // If the journal cannot be read, there are worse things to tell.
+        if let Ok(Some((base, relative))) = lock(&self.ledger).file(file) {
             self.notices.push(Notice::FileChanged { path: shown(&base, &relative), block: *mh, change });
         }
     }

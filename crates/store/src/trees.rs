@@ -7,7 +7,7 @@ use std::sync::Arc;
 use peerage_content::Cid;
 
 use crate::config::{MAX_NOTE_BYTES, MAX_PATH_BYTES};
-use crate::error::WriteError;
+use crate::error::{ReadError, WriteError};
 use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Seen, TreeId};
 use crate::io::Stat;
 use crate::ledger::check_path;
@@ -21,6 +21,45 @@ pub struct FileRecord {
     pub id: FileId,
     /// Relative to the tree's base; empty if the base is the file.
     pub path: PathBuf,
+}
+
+/// Files read at once by [`FilesIn`]. 256: some 20 KiB, and as long as others wait.
+const FILES_AT_ONCE: usize = 256;
+
+/// The files of a tree, as [`Store::files_in`] gives them. After an error it ends.
+#[derive(Debug)]
+pub struct FilesIn {
+    store: Store,
+    tree: TreeId,
+    read: std::vec::IntoIter<FileRecord>,
+    /// Where to read on; `None` at the end.
+    next: Option<FileId>,
+}
+
+impl FilesIn {
+    fn read_on(&mut self) -> Result<(), ReadError> {
+        let Some(from) = self.next.take() else { return Ok(()) };
+        let found = lock(&self.store.inner.ledger).files_of(self.tree, from, FILES_AT_ONCE)?;
+        if found.len() == FILES_AT_ONCE {
+            self.next = found.last().and_then(|(id, _)| id.0.checked_add(1)).map(FileId);
+        }
+        let records: Vec<FileRecord> = found.into_iter().map(|(id, path)| FileRecord { id, path }).collect();
+        self.read = records.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for FilesIn {
+    type Item = Result<FileRecord, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.read.len() == 0
+            && let Err(error) = self.read_on()
+        {
+            return Some(Err(error));
+        }
+        self.read.next().map(Ok)
+    }
 }
 
 impl Store {
@@ -63,20 +102,21 @@ impl Store {
     /// An unknown file, or the disk's.
     pub fn set_seen(&self, file: FileId, seen: Seen) -> Result<(), WriteError> {
         let mut ledger = lock(&self.inner.ledger);
-        if !ledger.has_file(file) {
+        if !ledger.has_file(file)? {
             return Err(WriteError::Unknown { what: "file", id: file.0 });
         }
         self.inner.users.set_there(file);
-        match ledger.seen(file) {
+        match ledger.seen(file)? {
             Some(known) if known.stat == seen.stat && (seen.root.is_none() || known == seen) => Ok(()),
             _ => ledger.add(Fact::FileSeen(file, seen)),
         }
     }
 
-    /// What [`set_seen`](Self::set_seen) or [`add_file`](Self::add_file) last said of a file.
+    /// What [`set_seen`](Self::set_seen) or [`add_file`](Self::add_file) last
+    /// said of a file; `None` also if the disk cannot tell.
     #[must_use]
     pub fn seen(&self, file: FileId) -> Option<Seen> {
-        lock(&self.inner.ledger).seen(file)
+        lock(&self.inner.ledger).seen(file).ok().flatten()
     }
 
     /// Whether any change to a file after now would show in its stat: its
@@ -108,14 +148,11 @@ impl Store {
     /// The disk's.
     pub fn remove_tree(&self, tree: TreeId) -> Result<(), WriteError> {
         let mut ledger = lock(&self.inner.ledger);
-        let files = ledger.files_of(tree);
         ledger.add(Fact::TreeRemoved(tree))?;
         ledger.flush()?;
-        drop(ledger);
-        for (file, _) in files {
-            self.inner.users.detach(file);
-            self.inner.users.close(file);
-        }
+        // If the disk does not say whether a file is gone, its handle stays until
+        // others take its place.
+        self.inner.users.forget(&mut |file| matches!(ledger.has_file(file), Ok(false)));
         Ok(())
     }
 
@@ -151,17 +188,39 @@ impl Store {
         lock(&self.inner.ledger).trees()
     }
 
-    /// The files of a tree in the order of their addition.
+    /// The files of a tree in the order of their addition, all in memory; see
+    /// [`files_in`](Self::files_in) for many. Those that the disk cannot tell are left out.
     #[must_use]
     pub fn files_of(&self, tree: TreeId) -> Vec<FileRecord> {
-        let files = lock(&self.inner.ledger).files_of(tree);
-        files.into_iter().map(|(id, path)| FileRecord { id, path }).collect()
+        self.files_in(tree).map_while(Result::ok).collect()
     }
 
-    /// Base and relative path of a file.
+    /// The files of a tree in the order of their addition, a few at a time in
+    /// memory. What is added meanwhile comes too; what is removed may still come.
+    #[must_use]
+    pub fn files_in(&self, tree: TreeId) -> FilesIn {
+        FilesIn { store: self.clone(), tree, read: Vec::new().into_iter(), next: Some(FileId(0)) }
+    }
+
+    /// The file of a tree with this path relative to its base, the one that was
+    /// added last if several were. Costs a page or two of disk, whatever there is.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn file_by_path(&self, tree: TreeId, path: &Path) -> Result<Option<FileId>, ReadError> {
+        Ok(lock(&self.inner.ledger).file_by_path(tree, path)?)
+    }
+
+    /// Whether a tree has any files.
+    #[must_use]
+    pub fn has_files_in(&self, tree: TreeId) -> bool {
+        lock(&self.inner.ledger).has_files_in(tree)
+    }
+
+    /// Base and relative path of a file; `None` also if the disk cannot tell.
     #[must_use]
     pub fn file_path(&self, file: FileId) -> Option<(PathBuf, PathBuf)> {
-        lock(&self.inner.ledger).file(file)
+        lock(&self.inner.ledger).file(file).ok().flatten()
     }
 
     /// Reads a file that we are writing through this handle until

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -19,15 +19,11 @@ use crate::config::{CHECKED_SLOTS, Config, VerifyFn};
 use crate::facts::FileId;
 use crate::io::{self as fsio, Stat};
 use crate::key::RepoKey;
+use crate::missing::Missing;
 use crate::notice::Change;
 use crate::openfiles::OpenFiles;
 use crate::pack::record::Reference;
 use crate::pack::set::lock;
-
-/// How long a missing file is not looked for again. A second: whoever asks for
-/// all blocks of a folder that went costs one look a file, and a disk that is
-/// plugged in again is seen at once.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// References known to be right in this process: a table of keyed hashes that
 /// forgets what another displaces.
@@ -71,8 +67,7 @@ pub(crate) struct UserFiles {
     open: Mutex<OpenFiles<FileId>>,
     attached: Mutex<Attached>,
     checked: Mutex<Checked>,
-    /// When each was last looked for.
-    missing: Mutex<HashMap<FileId, Instant>>,
+    missing: Mutex<Missing>,
 }
 
 /// What became of a read.
@@ -114,9 +109,16 @@ impl UserFiles {
         self.set_there(id);
     }
 
+    /// Detaches and closes all files that `gone` names.
+    pub(crate) fn forget(&self, gone: &mut dyn FnMut(FileId) -> bool) {
+        lock(&self.attached).handles.retain(|id, _| !gone(*id));
+        lock(&self.open).forget(gone);
+        lock(&self.missing).forget(gone);
+    }
+
     /// Whether it was missing when it was last looked for.
     pub(crate) fn was_missing(&self, id: FileId) -> bool {
-        lock(&self.missing).contains_key(&id)
+        lock(&self.missing).contains(id)
     }
 
     /// The same, but it is looked for again unless that was just now.
@@ -124,12 +126,16 @@ impl UserFiles {
         &self,
         id: FileId,
         now: Instant,
-        path: impl FnOnce() -> Option<(PathBuf, PathBuf)>,
+        path: impl FnOnce() -> io::Result<Option<(PathBuf, PathBuf)>>,
     ) -> bool {
-        match lock(&self.missing).get_mut(&id) {
-            None => return false,
-            Some(looked) if now.saturating_duration_since(*looked) < LOOK_AGAIN => return true,
-            Some(looked) => *looked = now,
+        {
+            let mut missing = lock(&self.missing);
+            if !missing.contains(id) {
+                return false;
+            }
+            if !missing.look(id, now) {
+                return true;
+            }
         }
         let found = self.open(id, path);
         if let Ok(file) = found {
@@ -142,7 +148,7 @@ impl UserFiles {
 
     /// Someone has just read it.
     pub(crate) fn set_there(&self, id: FileId) {
-        lock(&self.missing).remove(&id);
+        lock(&self.missing).remove(id);
     }
 
     pub(crate) fn any_missing(&self) -> bool {
@@ -151,7 +157,7 @@ impl UserFiles {
 
     /// Remembers that the file is missing; true if that is new.
     pub(crate) fn set_missing(&self, id: FileId) -> bool {
-        lock(&self.missing).insert(id, Instant::now()).is_none()
+        lock(&self.missing).insert(id, Instant::now())
     }
 
     /// The caller hashed what it wrote through the attached handle, so what is
@@ -181,7 +187,7 @@ impl UserFiles {
         &self,
         mh: &Multihash,
         reference: &Reference,
-        path: impl FnOnce() -> Option<(PathBuf, PathBuf)>,
+        path: impl FnOnce() -> io::Result<Option<(PathBuf, PathBuf)>>,
         always: bool,
     ) -> io::Result<Outcome> {
         let attached = lock(&self.attached).handles.get(&reference.file).cloned();
@@ -209,14 +215,18 @@ impl UserFiles {
         Ok(outcome)
     }
 
-    fn open(&self, id: FileId, path: impl FnOnce() -> Option<(PathBuf, PathBuf)>) -> io::Result<Arc<File>> {
+    fn open(
+        &self,
+        id: FileId,
+        path: impl FnOnce() -> io::Result<Option<(PathBuf, PathBuf)>>,
+    ) -> io::Result<Arc<File>> {
         let kept = lock(&self.open).take(id);
         if let Some(file) = kept
             && !fsio::is_unlinked(&file.metadata()?)
         {
             return Ok(file);
         }
-        let (base, relative) = path().ok_or(io::ErrorKind::NotFound)?;
+        let (base, relative) = path()?.ok_or(io::ErrorKind::NotFound)?;
         fsio::open_beneath(&base, &relative).map(Arc::new)
     }
 
@@ -308,13 +318,15 @@ pub(crate) fn shown(base: &Path, relative: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_missing_file_is_looked_for_again_once_a_second() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("file");
-        let there = || Some((path.clone(), PathBuf::new()));
+        let there = || Ok(Some((path.clone(), PathBuf::new())));
         let users = UserFiles::new(RepoKey([1; 16]), &Config::default());
         let id = FileId(1);
         let start = Instant::now();

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::codec::{Reader, put_varint};
-use crate::config::{JOURNAL_BUFFER, MAX_JOURNAL_RECORD};
+use crate::config::{JOURNAL_AHEAD, JOURNAL_BUFFER, MAX_JOURNAL_RECORD};
 use crate::io as fsio;
 use crate::key::RepoKey;
 
@@ -38,6 +38,24 @@ pub(crate) struct Journal {
     written: u64,
     buffer: Vec<u8>,
     key: RepoKey,
+    /// Two, since what was added and what was seen of files may lie apart. The
+    /// first was used last.
+    ahead: [Ahead; 2],
+}
+
+/// Bytes of the file that were read lately. What is written never changes.
+#[derive(Debug, Default)]
+struct Ahead {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Ahead {
+    /// What it has from `at` on.
+    fn from(&self, at: u64) -> &[u8] {
+        let from = at.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        from.and_then(|from| self.bytes.get(from..)).unwrap_or_default()
+    }
 }
 
 fn encode_head(key: RepoKey) -> Vec<u8> {
@@ -76,14 +94,45 @@ fn frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
     good.then_some((payload, prefix + 4 + len))
 }
 
+/// What was good when the journal was opened is so no more.
+pub(crate) fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the journal is damaged; it is mended when it is opened again")
+}
+
 impl Journal {
-    /// Adds a record to the buffer; written when that is full or at [`flush`](Self::flush).
-    pub(crate) fn append(&mut self, payload: &[u8]) -> io::Result<()> {
+    /// Adds a record to the buffer; written when that is full or at
+    /// [`flush`](Self::flush). Returns where it begins.
+    pub(crate) fn append(&mut self, payload: &[u8]) -> io::Result<u64> {
         if self.buffer.len() >= JOURNAL_BUFFER {
             self.flush()?;
         }
+        let at = self.bytes();
         put_frame(&mut self.buffer, payload);
-        Ok(())
+        Ok(at)
+    }
+
+    /// The record that begins at `at`, checked by its CRC once more.
+    pub(crate) fn read(&mut self, at: u64) -> io::Result<&[u8]> {
+        let bytes = match at.checked_sub(self.written) {
+            Some(from) => usize::try_from(from).ok().and_then(|from| self.buffer.get(from..)),
+            None => Some(self.read_written(at)?),
+        };
+        bytes.and_then(frame).map(|(payload, _)| payload).ok_or_else(damaged)
+    }
+
+    /// The file's bytes from `at` on: a frame, if one begins there.
+    fn read_written(&mut self, at: u64) -> io::Result<&[u8]> {
+        let has = |ahead: &Ahead| frame(ahead.from(at)).is_some();
+        if !has(&self.ahead[0]) {
+            self.ahead.swap(0, 1);
+        }
+        for len in [JOURNAL_AHEAD, MAX_FRAME] {
+            if has(&self.ahead[0]) {
+                break;
+            }
+            self.ahead[0] = Ahead { start: at, bytes: fsio::read_up_to(&self.file, at, len)? };
+        }
+        Ok(self.ahead[0].from(at))
     }
 
     /// Hands what is buffered to the kernel.
@@ -116,6 +165,7 @@ impl Journal {
     pub(crate) fn replace(&mut self, rewrite: Rewrite) -> io::Result<()> {
         (self.file, self.written) = rewrite.publish(&self.path)?;
         self.buffer.clear();
+        self.ahead = Default::default();
         Ok(())
     }
 
@@ -142,13 +192,14 @@ impl Rewrite {
         Ok(Self { temp, file, written: 0, buffer: encode_head(key) })
     }
 
-    /// Adds a record.
-    pub(crate) fn append(&mut self, payload: &[u8]) -> io::Result<()> {
+    /// Adds a record. Returns where it will begin.
+    pub(crate) fn append(&mut self, payload: &[u8]) -> io::Result<u64> {
         if self.buffer.len() >= JOURNAL_BUFFER {
             self.write()?;
         }
+        let at = self.written + self.buffer.len() as u64;
         put_frame(&mut self.buffer, payload);
-        Ok(())
+        Ok(at)
     }
 
     fn write(&mut self) -> io::Result<()> {

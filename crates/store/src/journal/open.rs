@@ -81,6 +81,8 @@ impl Journal {
         begin: impl Fn(RepoKey) -> T,
         take: impl Fn(&mut T, u64, &[u8]) -> io::Result<bool>,
     ) -> Result<(Self, RepoKey, Replay<T>), JournalError> {
+        // A rewrite that did not finish; nothing depends on its removal.
+        drop(fsio::remove_if_there(&path.with_extension("tmp")));
         let file = fsio::open_or_create(path)?;
         let len = file.metadata()?.len();
         let head = decode_head(&fsio::read_up_to(&file, 0, HEAD_BYTES)?);
@@ -95,8 +97,14 @@ impl Journal {
         let mut found = pass(&file, from, len, &mut |at, payload| take(&mut state, at, payload))?;
         let cut_bytes = len - found.end;
         let damaged = found.damaged || head_damaged;
-        let mut journal =
-            Self { path: path.to_path_buf(), file, written: found.end, buffer: Vec::new(), key };
+        let mut journal = Self {
+            path: path.to_path_buf(),
+            file,
+            written: found.end,
+            buffer: Vec::new(),
+            key,
+            ahead: Default::default(),
+        };
         let mut copied_to = None;
         if damaged {
             let aside = path.with_extension("bad");

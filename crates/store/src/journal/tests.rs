@@ -24,7 +24,10 @@ fn sample() -> (Vec<Vec<u8>>, Vec<u8>) {
     let path = dir.path().join("journal");
     let (mut journal, _) = open(&path);
     let payloads: Vec<Vec<u8>> = (1..10u8).map(|n| vec![n; usize::from(n)]).collect();
-    payloads.iter().for_each(|payload| journal.append(payload).unwrap());
+    for payload in &payloads {
+        let at = journal.append(payload).unwrap();
+        assert_eq!(journal.read(at).unwrap(), payload);
+    }
     journal.flush().unwrap();
     (payloads, fs::read(&path).unwrap())
 }
