@@ -8,9 +8,9 @@ use crate::error::ReadError;
 use crate::io as fsio;
 use crate::notice::{Change, Notice};
 use crate::pack::active::Source;
+use crate::pack::dropped::is_dropped;
 use crate::pack::file::Pack;
 use crate::pack::record::{Entry, Kind, Record, Reference, multihash_of};
-use crate::pack::rewrite::is_dropped;
 use crate::pack::scan::Window;
 use crate::pack::set::{Located, lock};
 use crate::store::{Inner, Store};
@@ -120,7 +120,7 @@ impl Store {
             pack_bytes: fsio::bytes_below(&inner.packs.dir),
             blocks: records - references,
             references,
-            dropped: inner.packs.dropped().len(),
+            dropped: inner.packs.dropped.len(),
             files: ledger.files(),
             journal_bytes: ledger.bytes(),
             root_bytes: inner.roots.bytes(),
@@ -157,12 +157,12 @@ impl Store {
             if damaged && tell(Checked::BadIndex { pack: inner.packs.path(pack.id) }).is_break() {
                 return Ok(sum);
             }
-            let dropped = inner.packs.dropped();
+            let dropped = inner.packs.dropped.of(pack.id);
             let mut window = Window::new(&pack.file, pack.records_end);
             for entry in entries {
                 let len = u64::from(entry.block_len());
                 done += len;
-                if is_dropped(&dropped, pack.id, entry) {
+                if is_dropped(&dropped, entry) {
                     continue;
                 }
                 let mut flow = ControlFlow::Continue(());

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::Multihash;
-use crate::config::REWRITE_SPARE;
+use crate::config::{MAX_TOUCHED, REWRITE_SPARE};
 use crate::error::WriteError;
 use crate::io as fsio;
 use crate::notice::Notice;
+use crate::pack::dropped::is_dropped;
 use crate::pack::file::Pack;
 use crate::pack::record::{Kind, Record, Reference};
-use crate::pack::rewrite::{Rewritten, is_dropped};
+use crate::pack::rewrite::Rewritten;
 use crate::pack::scan::Window;
 use crate::pack::set::lock;
 use crate::store::{Inner, Store};
@@ -26,7 +27,14 @@ const DEAD_PERCENT: u64 = 20;
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     watching: AtomicBool,
-    keys: Mutex<HashSet<u64>>,
+    keys: Mutex<Keys>,
+}
+
+/// Some keys, or all of them when they are too many to remember.
+#[derive(Debug, Default)]
+struct Keys {
+    some: HashSet<u64>,
+    all: bool,
 }
 
 impl Touched {
@@ -34,17 +42,28 @@ impl Touched {
     pub(crate) fn touch(&self, key: u64) -> bool {
         let watching = self.watching.load(Ordering::SeqCst);
         if watching {
-            lock(&self.keys).insert(key);
+            let mut keys = lock(&self.keys);
+            if keys.some.len() >= MAX_TOUCHED {
+                *keys = Keys { some: HashSet::new(), all: true };
+            }
+            if !keys.all {
+                keys.some.insert(key);
+            }
         }
         watching
     }
 
     fn contains(&self, key: u64) -> bool {
-        lock(&self.keys).contains(&key)
+        let keys = lock(&self.keys);
+        keys.all || keys.some.contains(&key)
+    }
+
+    fn forget(&self) {
+        *lock(&self.keys) = Keys::default();
     }
 
     fn watch(&self, on: bool) -> bool {
-        lock(&self.keys).clear();
+        self.forget();
         self.watching.swap(on, Ordering::SeqCst)
     }
 }
@@ -87,7 +106,8 @@ impl Store {
     }
 
     /// One step of upkeep: seals what could not be sealed, rebuilds one damaged
-    /// index, merges one group of small packs, or rewrites the journal. True if
+    /// index, merges one group of small packs, rewrites one that holds many wrong
+    /// records, or rewrites the journal. True if
     /// there may be more to do. Packs are rewritten only if there is room for it.
     ///
     /// # Errors
@@ -97,7 +117,10 @@ impl Store {
         inner.packs.seal_all()?;
         let damaged: Vec<Arc<Pack>> =
             inner.packs.packs().iter().filter(|pack| pack.needs_rewrite()).take(1).cloned().collect();
-        let group = if damaged.is_empty() { inner.packs.merge_candidates() } else { damaged };
+        let mut group = if damaged.is_empty() { inner.packs.merge_candidates() } else { damaged };
+        if group.is_empty() {
+            group.extend(inner.packs.crowded());
+        }
         if group.is_empty() || !inner.has_room_for(&group) {
             return lock(&inner.ledger).compact_if_dead();
         }
@@ -124,7 +147,7 @@ impl Collection {
         let Some(pack) = packs.iter().find(|pack| pack.id == id && pack.disk.is_some()) else {
             return Ok(Some(step));
         };
-        lock(&inner.touched.keys).clear();
+        inner.touched.forget();
         let keep = |record: &Record<'_>| live(&record.mh) && inner.is_useful(record);
         let (dead, total) = inner.dead_bytes(pack, live)?;
         if dead > 0 && dead * 100 >= total * DEAD_PERCENT {
@@ -164,12 +187,12 @@ impl Inner {
             self.notices.push(Notice::RecordDamaged { pack, offset: u64::from(*offset), block: None });
         }
         let there = self.packs.all_ids();
-        lock(&self.ledger).forget_dropped(|pack| !there.contains(&pack));
+        self.packs.dropped.retain(|pack| there.contains(&pack));
     }
 
     /// Dead bytes of a pack's records, and all of them.
     fn dead_bytes(&self, pack: &Pack, live: &dyn Fn(&Multihash) -> bool) -> Result<(u64, u64), WriteError> {
-        let dropped = self.packs.dropped();
+        let dropped = self.packs.dropped.of(pack.id);
         let (mut dead, mut total) = (0, 0);
         let mut window = Window::new(&pack.file, pack.records_end);
         for entry in pack.entries(self.key)?.0 {
@@ -185,10 +208,28 @@ impl Inner {
                 (record.filter(|record| self.is_useful(record)).map(|record| record.mh), len)
             };
             total += len;
-            if is_dropped(&dropped, pack.id, entry) || !mh.is_some_and(|mh| live(&mh)) {
+            if is_dropped(&dropped, entry) || !mh.is_some_and(|mh| live(&mh)) {
                 dead += len;
             }
         }
         Ok((dead, total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_keys_are_all_keys() {
+        let touched = Touched::default();
+        assert!(!touched.touch(1) && !touched.contains(1), "nobody watches");
+        assert!(!touched.watch(true));
+        (0..MAX_TOUCHED as u64).for_each(|key| assert!(touched.touch(key)));
+        assert!(touched.contains(7) && !touched.contains(u64::MAX));
+        assert!(touched.touch(u64::MAX - 1));
+        assert!(touched.contains(7) && touched.contains(u64::MAX));
+        touched.forget();
+        assert!(!touched.contains(7));
     }
 }

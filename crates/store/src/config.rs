@@ -131,6 +131,14 @@ pub(crate) const RUNS_OF_A_SIZE: usize = 8;
 /// half a megabyte at most.
 pub(crate) const MAX_ENDED_TREES: usize = 1 << 14;
 
+/// Locations known to be wrong beyond which a pack is rewritten without them.
+/// 16,384: half a megabyte.
+pub(crate) const MAX_DROPPED: usize = 1 << 14;
+
+/// Keys remembered as asked for during one step of a collection. 131,072: 2 MiB.
+/// Beyond that all count as asked for, and the step keeps what it looks at.
+pub(crate) const MAX_TOUCHED: usize = 1 << 17;
+
 /// Missing files of which it is remembered when they were looked for. 4,096: more
 /// are hardly asked for within a second.
 pub(crate) const MAX_LOOKED_FOR: usize = 4096;

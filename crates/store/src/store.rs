@@ -86,15 +86,17 @@ impl Store {
         let pack_dir = dir.join("packs");
         let journal_path = dir.join("journal");
         let known_key = || find_key(&pack_dir).map_or_else(RepoKey::random, Ok);
-        let (mut ledger, key) =
+        let (ledger, key) =
             Ledger::open(dir, Tuning::default(), known_key, &mut report).map_err(|error| match error {
                 JournalError::Io(source) => failed(&journal_path)(source),
                 JournalError::TooNew(found) => OpenError::TooNew { path: journal_path.clone(), found },
             })?;
         let cache = Cache::open(dir, &config, &mut report);
         let checkpoint = cache.checkpoint();
-        let (packs, checkpointed) = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
-        restore_dropped(&packs, &mut ledger);
+        let (mut packs, checkpointed) = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
+        packs.dropped = ledger.dropped();
+        let there = packs.all_ids();
+        packs.dropped.retain(|pack| there.contains(&pack));
         let roots = Roots::open(&dir.join("roots"), key, config.open_root_sets, &ledger, &mut report)
             .map_err(failed(&dir.join("roots")))?;
         let users = UserFiles::new(key, &config);
@@ -364,7 +366,7 @@ impl Inner {
     /// Never finds this location again.
     pub(crate) fn drop_location(&self, at: &Located) {
         let (offset, key) = (at.entry.offset, at.entry.key);
-        self.packs.drop_location(at.pack, offset, key);
+        self.packs.dropped.insert(at.pack, offset, key);
         // If this cannot be written, the next process finds out for itself.
         drop(lock(&self.ledger).add(Fact::LocationDropped(at.pack, offset, key)));
     }
@@ -387,15 +389,6 @@ impl Drop for Inner {
         // The last chance for what no one flushed; there is no one to tell.
         drop(lock(&self.ledger).flush());
         drop(self.packs.flush());
-    }
-}
-
-fn restore_dropped(packs: &PackSet, ledger: &mut Ledger) {
-    let dropped = ledger.dropped().clone();
-    let there: Vec<u32> = packs.all_ids();
-    ledger.forget_dropped(|pack| !there.contains(&pack));
-    for ((pack, offset), key) in dropped.into_iter().filter(|((pack, _), _)| there.contains(pack)) {
-        packs.drop_location(pack, offset, key);
     }
 }
 

@@ -285,6 +285,43 @@ fn what_was_seen_of_a_file_survives_reopening_and_compaction() {
 }
 
 #[test]
+fn many_wrong_places_are_forgotten_with_their_pack() {
+    const MANY: usize = 20_000;
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let config = || Config { pack_records: MANY * 3 / 4, ..Config::default() };
+    let (store, _) = Store::open(&dir, config()).unwrap();
+    let path = temp.path().join("file");
+    let tree = store.add_tree(&path).unwrap();
+    let file = store.add_file(tree, Path::new(""), None).unwrap();
+    let piece = |n: usize| (n as u64).to_be_bytes();
+    for n in 0..MANY {
+        let reference = Reference { file, offset: n as u64 * 8, len: 8, head: vec![], tail: vec![] };
+        assert!(store.put_reference(&hash(&piece(n)), &reference).unwrap());
+    }
+    // One of ten is as it was.
+    let new: Vec<u8> = (0..MANY).flat_map(|n| if n % 10 == 0 { piece(n) } else { [1; 8] }).collect();
+    fs::write(&path, new).unwrap();
+    let readable = |store: &Store| {
+        (0..MANY).filter(|n| store.read(&hash(&piece(*n))).unwrap().is_some()).eq((0..MANY).step_by(10))
+    };
+    assert!(readable(&store));
+    assert_eq!(store.sizes().dropped, MANY * 9 / 10);
+    drop(store);
+    let (store, _) = Store::open(&dir, config()).unwrap();
+    assert_eq!(store.sizes().dropped, MANY * 9 / 10);
+    while store.maintain().unwrap() {}
+    // Those of the pack that takes new records stay.
+    assert_eq!((store.sizes().dropped, store.sizes().references), (4500, 1500 + 5000));
+    assert!(readable(&store));
+    let journal = store.sizes().journal_bytes;
+    drop(store);
+    let (store, _) = Store::open(&dir, config()).unwrap();
+    assert_eq!((store.sizes().dropped, store.sizes().journal_bytes), (4500, journal));
+    assert!(readable(&store));
+}
+
+#[test]
 fn a_file_is_settled_when_its_times_are_old() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("file");
@@ -345,6 +382,37 @@ fn a_place_in_another_file_counts_if_it_reads_right() {
     assert!(!referred());
     w.store.put_reference(&w.blocks[0].0, &reference(copy, 0)).unwrap();
     assert!(referred());
+}
+
+#[test]
+fn files_are_found_by_their_paths_and_listed() {
+    let w = world();
+    let add = |tree, path: &str| w.store.add_file(tree, Path::new(path), None).unwrap();
+    let found = |tree, path: &str| w.store.file_by_path(tree, Path::new(path)).unwrap();
+    let other = w.store.add_tree(Path::new("/elsewhere")).unwrap();
+    assert!(!w.store.has_files_in(other) && found(other, "sub/file").is_none());
+    let many: Vec<FileId> = (0..1000).map(|n| add(other, &format!("file{n}"))).collect();
+    assert_eq!((found(w.tree, "sub/file"), found(w.tree, "file7")), (Some(w.file), None));
+    assert_eq!(found(other, "file7"), Some(many[7]));
+    let again = add(other, "file7");
+    assert_eq!(found(other, "file7"), Some(again));
+    w.store.remove_file(again).unwrap();
+    assert_eq!(found(other, "file7"), Some(many[7]));
+    w.store.remove_file(many[7]).unwrap();
+    assert_eq!(found(other, "file7"), None);
+    let listed: Vec<FileId> = w.store.files_in(other).map(|file| file.unwrap().id).collect();
+    let expected: Vec<FileId> = many.iter().copied().filter(|id| *id != many[7]).collect();
+    assert_eq!(listed, expected);
+    assert!(w.store.files_of(other).into_iter().map(|file| file.id).eq(expected));
+    // What goes while it is listed may still be told, what comes is.
+    let mut listing = w.store.files_in(other);
+    listing.next().unwrap().unwrap();
+    let last = add(other, "last");
+    assert_eq!(listing.last().unwrap().unwrap().id, last);
+    let listing = w.store.files_in(other);
+    w.store.remove_tree(other).unwrap();
+    assert_eq!((listing.count(), w.store.files_of(other).len(), found(other, "last")), (0, 0, None));
+    assert_eq!(w.store.sizes().files, 1);
 }
 
 #[test]

@@ -43,6 +43,9 @@ impl Ledger {
         for fact in self.state.facts_after_files() {
             rewrite.append(&fact.encode())?;
         }
+        self.state.dropped.try_for_each(|pack, offset, key| {
+            rewrite.append(&Fact::LocationDropped(pack, offset, key).encode()).map(drop)
+        })?;
         self.journal.replace(rewrite)?;
         self.state.files = files;
         self.appended = self.state.records();

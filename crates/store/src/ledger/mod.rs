@@ -8,7 +8,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use crate::io::path_bytes;
 use crate::journal::{Journal, JournalError};
 use crate::key::RepoKey;
 use crate::notice::OpenReport;
+use crate::pack::dropped::Dropped;
 use crate::scratch::ScratchRoom;
 use state::State;
 
@@ -145,14 +145,11 @@ impl Ledger {
         self.state.downloads.contains_key(&id)
     }
 
-    pub(crate) fn dropped(&self) -> &BTreeMap<(u32, u32), u64> {
-        &self.state.dropped
-    }
-
-    /// Forgets dropped locations of packs that are gone; at the next rewrite
-    /// of the journal their records go too.
-    pub(crate) fn forget_dropped(&mut self, gone: impl Fn(u32) -> bool) {
-        self.state.dropped.retain(|(pack, _), _| !gone(*pack));
+    /// Locations known to be wrong, to be shared with the packs. Those of packs
+    /// that are gone are forgotten there, and at the next rewrite of the journal
+    /// their records go too.
+    pub(crate) fn dropped(&self) -> Arc<Dropped> {
+        Arc::clone(&self.state.dropped)
     }
 }
 

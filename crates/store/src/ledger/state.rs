@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Root, RootId, TreeId};
 use crate::files::FileTable;
+use crate::pack::dropped::Dropped;
 
 /// The state that the journal's records add up to.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub(super) struct State {
     pub(super) pins: BTreeMap<(Vec<u8>, PinKind), Pin>,
     pub(super) roots: BTreeMap<RootId, Root>,
     pub(super) downloads: BTreeMap<DownloadId, Download>,
-    pub(super) dropped: BTreeMap<(u32, u32), u64>,
+    pub(super) dropped: Arc<Dropped>,
     pub(super) reserved: u64,
     /// The highest id in any record.
     pub(super) last_id: u64,
@@ -31,7 +33,7 @@ impl State {
             pins: BTreeMap::new(),
             roots: BTreeMap::new(),
             downloads: BTreeMap::new(),
-            dropped: BTreeMap::new(),
+            dropped: Arc::default(),
             reserved: 0,
             last_id: 0,
             any_removed: false,
@@ -63,7 +65,7 @@ impl State {
             Fact::RootRemoved(id) => drop(self.roots.remove(&id)),
             Fact::DownloadStarted(id, download) => drop(self.downloads.insert(id, download)),
             Fact::DownloadEnded(id) => drop(self.downloads.remove(&id)),
-            Fact::LocationDropped(pack, offset, key) => drop(self.dropped.insert((pack, offset), key)),
+            Fact::LocationDropped(pack, offset, key) => self.dropped.insert(pack, offset, key),
         }
         Ok(())
     }
@@ -89,13 +91,12 @@ impl State {
         std::iter::once(Fact::IdsReserved(self.reserved)).chain(removed).chain(trees)
     }
 
-    /// What comes after the files.
+    /// What comes after the files, but for dropped locations.
     pub(super) fn facts_after_files(&self) -> impl Iterator<Item = Fact> + '_ {
         let pins = self.pins.values().cloned().map(Fact::PinAdded);
         let roots = self.roots.iter().map(|(id, root)| Fact::RootAdded(*id, root.clone()));
         let downloads = self.downloads.iter().map(|(id, d)| Fact::DownloadStarted(*id, d.clone()));
-        let dropped = self.dropped.iter().map(|((p, o), key)| Fact::LocationDropped(*p, *o, *key));
-        pins.chain(roots).chain(downloads).chain(dropped)
+        pins.chain(roots).chain(downloads)
     }
 }
 

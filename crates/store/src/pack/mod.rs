@@ -13,6 +13,7 @@
 //! since the new footer names the packs that it replaces.
 
 pub(crate) mod active;
+pub(crate) mod dropped;
 pub(crate) mod file;
 pub(crate) mod filter;
 pub(crate) mod index;

@@ -9,12 +9,13 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 
+use super::dropped::is_dropped;
 use super::file::{Pack, path_of};
 use super::record::{Entry, Record};
 use super::scan::Window;
 use super::set::{PackSet, lock};
 use super::{HEAD_BYTES, encode_head, index};
-use crate::config::Config;
+use crate::config::{Config, MAX_DROPPED};
 use crate::io as fsio;
 
 /// Bytes gathered for one write.
@@ -90,12 +91,12 @@ impl PackSet {
             entries: Vec::new(),
         };
         let mut done = Rewritten::default();
-        let dropped = self.dropped();
         let mut left: Vec<(usize, Entry)> = Vec::new();
         for (number, pack) in inputs.iter().enumerate() {
             let mut window = Window::new(&pack.file, pack.records_end);
+            let dropped = self.dropped.of(pack.id);
             for entry in pack.entries(self.key)?.0 {
-                if is_dropped(&dropped, pack.id, entry) {
+                if is_dropped(&dropped, entry) {
                     continue;
                 }
                 let bytes = window.record(u64::from(entry.offset))?;
@@ -120,7 +121,7 @@ impl PackSet {
         for id in &ids {
             fsio::remove_if_there(&path_of(&self.dir, *id, "pack"))?;
         }
-        self.forget_dropped(&ids);
+        self.dropped.retain(|pack| !ids.contains(&pack));
         done.freed = old.saturating_sub(new);
         Ok(done)
     }
@@ -162,6 +163,20 @@ impl PackSet {
         Ok(len)
     }
 
+    /// The pack of which most locations are known to be wrong, if there are so
+    /// many in all that one should be rewritten for it.
+    pub(crate) fn crowded(&self) -> Option<Arc<Pack>> {
+        let counts = self.dropped.counts();
+        if counts.iter().map(|(_, count)| count).sum::<usize>() < MAX_DROPPED {
+            return None;
+        }
+        let packs = self.packs();
+        let count = |pack: &Pack| counts.iter().find(|(id, _)| *id == pack.id).map(|(_, count)| *count);
+        let sealed = packs.iter().filter(|pack| pack.disk.is_some());
+        let with_count = sealed.filter_map(|pack| Some((count(pack)?, pack)));
+        with_count.max_by_key(|(count, _)| *count).map(|(_, pack)| Arc::clone(pack))
+    }
+
     /// Packs that should become one: of one size class, enough of them.
     pub(crate) fn merge_candidates(&self) -> Vec<Arc<Pack>> {
         let packs = self.packs();
@@ -196,8 +211,4 @@ fn weight(config: &Config, bytes: u64, records: usize) -> u64 {
     let by_bytes = u128::from(bytes) * u128::from(FULL) / u128::from(config.merged_bytes.max(1));
     let by_records = records as u128 * u128::from(FULL) / config.merged_records.max(1) as u128;
     u64::try_from(by_bytes.max(by_records)).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn is_dropped(dropped: &BTreeMap<(u32, u32), u64>, pack: u32, entry: Entry) -> bool {
-    dropped.get(&(pack, entry.offset)) == Some(&entry.key)
 }

@@ -1,6 +1,5 @@
 //! All packs of a repository: where a block's records are, and adding one.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::active::{Active, Source};
+use super::dropped::Dropped;
 use super::file::{Pack, path_of};
 use super::record::{Entry, Kind, encode_prefix};
 use crate::Multihash;
@@ -33,8 +33,8 @@ pub(crate) struct PackSet {
     active: Mutex<Active>,
     packs: RwLock<Arc<Vec<Arc<Pack>>>>,
     next_id: AtomicU32,
-    /// Locations known to be wrong: pack and offset, with the key as a check.
-    dropped: RwLock<BTreeMap<(u32, u32), u64>>,
+    /// Locations known to be wrong.
+    pub(crate) dropped: Arc<Dropped>,
     dir_changed: AtomicBool,
     sealing: Mutex<()>,
     pub(super) rewriting: Mutex<()>,
@@ -62,7 +62,7 @@ impl PackSet {
             active: Mutex::new(active),
             packs: RwLock::new(Arc::new(packs)),
             next_id: AtomicU32::new(next_id),
-            dropped: RwLock::default(),
+            dropped: Arc::default(),
             dir_changed: AtomicBool::new(true),
             sealing: Mutex::new(()),
             rewriting: Mutex::new(()),
@@ -175,29 +175,9 @@ impl PackSet {
                 source: Source::File(Arc::clone(&pack.file)),
             }));
         }
-        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
-        if !dropped.is_empty() {
-            out.retain(|at| dropped.get(&(at.pack, at.entry.offset)) != Some(&key));
-        }
+        self.dropped.retain_others(&mut out, |at| (at.pack, at.entry));
         out.sort_by_key(|at| at.entry.kind() != Some(Kind::Block));
         Ok((out, damaged))
-    }
-
-    /// Never finds this location again.
-    pub(crate) fn drop_location(&self, pack: u32, offset: u32, key: u64) {
-        let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
-        dropped.insert((pack, offset), key);
-    }
-
-    /// Locations known to be wrong.
-    pub(crate) fn dropped(&self) -> BTreeMap<(u32, u32), u64> {
-        self.dropped.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Forgets wrong locations of packs that are gone.
-    pub(crate) fn forget_dropped(&self, gone: &[u32]) {
-        let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
-        dropped.retain(|(pack, _), _| !gone.contains(pack));
     }
 
     /// Ids of all packs, the active one too.
