@@ -5,7 +5,8 @@
 
 mod assemble;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,6 +69,23 @@ struct Large {
     second_try: bool,
 }
 
+/// Files that an import has added: ids come in a row, but for those that others take.
+#[derive(Default)]
+struct NewFiles(Vec<RangeInclusive<u64>>);
+
+impl NewFiles {
+    fn push(&mut self, id: FileId) {
+        match self.0.last_mut() {
+            Some(row) if row.end().checked_add(1) == Some(id.0) => *row = *row.start()..=id.0,
+            _ => self.0.push(id.0..=id.0),
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = FileId> {
+        self.0.iter().cloned().flatten().map(FileId)
+    }
+}
+
 /// The steps that the next job will be.
 #[derive(Default)]
 struct Batch {
@@ -100,8 +118,6 @@ pub(super) struct Builder<'a> {
     posted: usize,
     /// The tree that is walked: it is ahead of the one whose files are built.
     walked: Option<(PathBuf, Option<TreeId>)>,
-    /// Files that the store knew of it.
-    ids: HashMap<PathBuf, FileId>,
     tree: Tree,
     frames: Vec<Frame>,
     large: Option<Large>,
@@ -111,7 +127,7 @@ pub(super) struct Builder<'a> {
     so_far: ImportProgress,
     /// What this import has added, in case that it fails.
     new_trees: Vec<TreeId>,
-    new_files: Vec<FileId>,
+    new_files: NewFiles,
 }
 
 impl<'a> Builder<'a> {
@@ -145,7 +161,6 @@ impl<'a> Builder<'a> {
             queue: VecDeque::new(),
             posted: 0,
             walked: None,
-            ids: HashMap::new(),
             tree: Tree { base: PathBuf::new(), id: None },
             frames: Vec::new(),
             large: None,
@@ -154,7 +169,7 @@ impl<'a> Builder<'a> {
             sums: Sums::default(),
             so_far: ImportProgress::default(),
             new_trees: Vec::new(),
-            new_files: Vec::new(),
+            new_files: NewFiles::default(),
         }
     }
 
@@ -221,7 +236,6 @@ impl<'a> Builder<'a> {
                 None => store.add_tree(base).inspect(|id| self.new_trees.push(*id))?,
             };
             tree.id = Some(id);
-            self.ids = store.files_of(id).into_iter().map(|file| (file.path, file.id)).collect();
         }
         let id = tree.id;
         self.walked = Some((base.to_path_buf(), id));
@@ -229,9 +243,11 @@ impl<'a> Builder<'a> {
         Ok(id)
     }
 
-    /// What the store calls a file of the tree that is walked.
+    /// What the store calls a file of the tree that is walked. One that it cannot
+    /// tell is added anew.
     pub(super) fn id_of(&self, path: &Path) -> Option<FileId> {
-        self.ids.get(path).copied()
+        let (_, tree) = self.walked.as_ref()?;
+        self.shared.references.as_ref()?.file_by_path((*tree)?, path).ok().flatten()
     }
 
     pub(super) fn remark(&mut self, path: PathBuf, remark: Remark) {
@@ -398,7 +414,7 @@ impl<'a> Builder<'a> {
             // The first error is the one to tell; what stays registered leads
             // to bytes that are hashed before they are served. Another import
             // may have put files of its own into our trees.
-            let files = self.new_files.iter().map(|file| store.remove_file(*file));
+            let files = self.new_files.ids().map(|file| store.remove_file(file));
             let trees = self.new_trees.iter().map(|tree| store.remove_tree_if_empty(*tree).map(drop));
             drop(files.chain(trees).collect::<Result<(), _>>());
             drop(store.flush());
