@@ -1,9 +1,11 @@
 //! `car`: DAGs out of the repository and into it as CAR files, and what such a
 //! file holds.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use peerage_content::{Cid, hash, name};
 use peerage_peer::{
@@ -21,8 +23,8 @@ use crate::api::{
 use crate::backend::{Cancel, Sink};
 use crate::render::Output;
 
-/// Blocks between two that are told of as progress. 64: at most 64 MiB of usual ones.
-const BLOCKS_TOLD: u64 = 64;
+/// Least time between two events that say how far it is: two a second, as of `get`.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// Pieces of a CAR that wait for the disk. 4: at most 8 MiB of usual blocks.
 const PIECES_WAITING: usize = 4;
@@ -43,6 +45,7 @@ pub(super) async fn export(peer: &Peer, request: api::CarExport, out: &Sink) -> 
         None => Writer::Events { out: out.clone(), skip: request.skip },
     };
     let mut car = peer.export_car(root, sources, request.dups);
+    let progress = progress(out, None);
     let mut bytes = 0;
     loop {
         let piece = match car.next().await {
@@ -52,8 +55,8 @@ pub(super) async fn export(peer: &Peer, request: api::CarExport, out: &Sink) -> 
         };
         bytes += (piece.head.len() + piece.block.len()) as u64;
         writer.write(piece).await?;
-        if request.dest.is_some() && car.blocks().is_multiple_of(BLOCKS_TOLD) {
-            out.try_send(Event::Progress { bytes, total: None, sources: 0, via: Vec::new() });
+        if request.dest.is_some() {
+            progress(bytes);
         }
     }
     writer.finish().await?;
@@ -62,6 +65,17 @@ pub(super) async fn export(peer: &Peer, request: api::CarExport, out: &Sink) -> 
         out.send(Event::Exported { cid: root.to_string(), path, blocks: car.blocks(), bytes }).await;
     }
     Ok(())
+}
+
+/// Says how far it is, now and then.
+fn progress(out: &Sink, total: Option<u64>) -> impl Fn(u64) + Send + use<> {
+    let (out, told) = (out.clone(), Cell::new(Instant::now()));
+    move |bytes| {
+        if told.get().elapsed() >= TELL_EVERY {
+            told.set(Instant::now());
+            out.try_send(Event::Progress { bytes, total, sources: 0, via: Vec::new() });
+        }
+    }
 }
 
 /// Where a CAR goes.
@@ -159,11 +173,7 @@ pub(super) async fn import(peer: &Peer, request: api::CarImport, out: &Sink) -> 
         }
         let (path, input) = open(file, request.input.as_ref())?;
         let total = input.metadata().ok().map(|meta| meta.len()).filter(|len| *len > 0);
-        let tell = out.clone();
-        let progress = move |bytes| {
-            tell.try_send(Event::Progress { bytes, total, sources: 0, via: Vec::new() });
-        };
-        let (imported, result) = peer.import_car(input, progress).await;
+        let (imported, result) = peer.import_car(input, progress(out, total)).await;
         for bad in &imported.bad {
             out.send(Event::Bad(bad_block(&path, bad))).await;
         }
@@ -299,12 +309,8 @@ async fn checked(
     verifies: bool,
     out: &Sink,
 ) -> Result<(), Failure> {
-    let tell = out.clone();
-    let progress = move |bytes| {
-        tell.try_send(Event::Progress { bytes, total: None, sources: 0, via: Vec::new() });
-    };
     let how = if verifies { CarCheck::Verify } else { CarCheck::Inspect };
-    let (summary, result) = check_car(input, how, progress).await;
+    let (summary, result) = check_car(input, how, progress(out, None)).await;
     for bad in &summary.found.bad {
         out.send(Event::Bad(bad_block(path, bad))).await;
     }

@@ -105,8 +105,9 @@ impl Checking<'_> {
         let Some(marks) = &mut self.marks else { return Ok(()) };
         let base = self.summary.header.as_ref().map_or(0, Header::data_offset);
         marks.section(checked.offset.saturating_sub(base), &checked.cid)?;
-        let Ok(links) = &checked.kept else { return Ok(()) };
+        // A bad one is there, too: it is told as bad, and not as missing.
         marks.have(&checked.cid)?;
+        let Ok(links) = &checked.kept else { return Ok(()) };
         match links {
             None => self.summary.found.unreadable += 1,
             Some(links) => links.iter().try_for_each(|link| marks.want(link))?,

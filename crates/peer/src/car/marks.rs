@@ -78,7 +78,7 @@ impl Marks {
         Self { links: Sorter::new(&scratch), sections: Sorter::new(&scratch) }
     }
 
-    /// The block is there and right.
+    /// The block is there.
     pub(super) fn have(&mut self, cid: &Cid) -> io::Result<()> {
         self.link(cid, THERE)
     }
