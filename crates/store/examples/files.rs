@@ -1,5 +1,6 @@
-//! Adds N files of one small block each by reference, then opens the repository
-//! in a process of its own; prints times and the peak of resident memory.
+//! Adds N files of one small block each by reference, then opens the repository in
+//! a process of its own, looks all up and changes all; prints times and the peak
+//! of resident memory.
 //!
 //! `cargo run --release -p peerage-store --example files -- 1000000`
 
@@ -46,18 +47,22 @@ fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     Ok(done)
 }
 
+/// What is seen of a file the `again`th time.
+fn seen(n: u64, again: i64) -> Result<Seen> {
+    let time = 1_700_000_000_000_000_000 + again;
+    let stat = Stat { device: 2050, inode: 5_000_000 + n, size: 8, mtime: time, ctime: time };
+    Ok(Seen { stat, root: Some(Cid::new_v1(0x55, hash(n)?)) })
+}
+
 fn add(dir: &Path, count: u64) -> Result {
     let (store, _) = Store::open(dir, Config::default())?;
     timed("an empty repository", || Ok(()))?;
     let tree = store.add_tree(Path::new("/home/user/pictures"))?;
     let set = store.root_set_builder();
-    let time = 1_700_000_000_000_000_000;
     timed("files and references", || {
         for n in 0..count {
             let mh = hash(n)?;
-            let stat = Stat { device: 2050, inode: 5_000_000 + n, size: 8, mtime: time, ctime: time };
-            let seen = Seen { stat, root: Some(Cid::new_v1(0x55, mh)) };
-            let file = store.add_file(tree, &path(n), Some(seen))?;
+            let file = store.add_file(tree, &path(n), Some(seen(n, 0)?))?;
             store.put_reference(&mh, &Reference { file, offset: 0, len: 8, head: vec![], tail: vec![] })?;
             set.insert(&mh)?;
         }
@@ -96,7 +101,7 @@ fn open(dir: &Path, count: u64) -> Result {
     timed("paths that are there", || {
         for n in 0..count {
             let file = store.file_by_path(tree, &path(n))?.ok_or("a path is lost")?;
-            assert!(store.seen(file).is_some());
+            assert_eq!(store.seen(file), Some(seen(n, 0)?));
         }
         Ok(())
     })?;
@@ -105,7 +110,21 @@ fn open(dir: &Path, count: u64) -> Result {
             assert_eq!(store.file_by_path(tree, &path(n))?, None);
         }
         Ok(())
-    })
+    })?;
+    timed("files seen again", || {
+        for file in store.files_in(tree) {
+            let file = file?.id;
+            store.set_seen(file, seen(0, 1)?)?;
+        }
+        Ok(store.flush()?)
+    })?;
+    timed("open again", || Ok(drop(Store::open(dir, Config::default())?)))?;
+    timed("journal rewritten", || {
+        while store.maintain()? {}
+        Ok(())
+    })?;
+    println!("{} bytes of journal", store.sizes().journal_bytes);
+    Ok(())
 }
 
 fn main() -> Result {

@@ -3,6 +3,7 @@
 //! - **Packs** hold blocks, and references to pieces of users' files; each
 //!   sealed pack carries its own index. They are the truth about blocks.
 //! - **The journal** holds trees, files, pins, roots and unfinished downloads.
+//!   Where in it each file is stands in scratch files, made anew at opening.
 //! - **Root sets** say which blocks a root reaches: what may be served.
 //! - **The index cache** (`sled`) only spares work and may be lost at any time.
 //! - **[`RepoLock`]** makes one process the owner of a repository.

@@ -170,20 +170,25 @@ mod tests {
     #[test]
     fn merged_runs_hold_the_pairs_of_all() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        merge_some(&ScratchRoom::new(&dir.path().join("scratch")));
+        // As well where no file can be.
+        merge_some(&ScratchRoom::new(&dir.path().join("nowhere/scratch")));
+    }
+
+    fn merge_some(room: &ScratchRoom) {
         // Of different lengths, one of them a whole number of chunks; some pairs in several.
         let lens = [1, 256, 1024, 3000u64];
         let sets: Vec<BTreeSet<Pair>> =
             (0u64..).zip(lens).map(|(n, len)| (0..len).map(|i| (i * (n + 1), i % 3)).collect()).collect();
-        let runs: Vec<Run> = sets.iter().map(|set| run(&room, set)).collect();
+        let runs: Vec<Run> = sets.iter().map(|set| run(room, set)).collect();
         let all: BTreeSet<Pair> = sets.into_iter().flatten().collect();
-        let merged = merge(&room, &runs).unwrap();
+        let merged = merge(room, &runs).unwrap();
         assert_eq!(merged.len(), all.len() as u64);
         for key in 0..13_000 {
             let expected: Vec<u64> = all.range((key, 0)..=(key, u64::MAX)).map(|pair| pair.1).collect();
             assert_eq!(found(&merged, key), expected, "key {key}");
         }
-        assert!(found(&merge(&room, &[]).unwrap(), 1).is_empty());
+        assert!(found(&merge(room, &[]).unwrap(), 1).is_empty());
     }
 
     #[test]
