@@ -14,6 +14,9 @@ mod addrs;
 pub mod codec;
 mod crowd;
 mod dht;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ipns;
 mod key;
 pub mod limits;

@@ -13,6 +13,9 @@ mod execution;
 #[cfg(unix)]
 #[cfg(test)]
 mod execution_tests;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interrupt;
 mod local;
 mod logging;

@@ -33,6 +33,9 @@ mod car;
 mod config;
 mod files;
 mod find;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod join;
 mod keep;

@@ -80,10 +80,10 @@ pub(crate) async fn keep_noting(net: Arc<Net>, store: Store) {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Server {
+pub(crate) struct Server {
     /// When it was last in a table, in seconds of unix time.
     seen: u64,
-    addrs: Vec<Multiaddr>,
+    pub(crate) addrs: Vec<Multiaddr>,
 }
 
 fn table(network: Network) -> &'static str {
@@ -129,7 +129,7 @@ fn note(store: &Store, network: Network, current: &[PeerInfo], now: u64) -> Resu
 }
 
 /// Eight bytes of time, then each address with its length in front, as many as fit.
-fn encode(server: &Server) -> Vec<u8> {
+pub(crate) fn encode(server: &Server) -> Vec<u8> {
     let mut out = server.seen.to_le_bytes().to_vec();
     for addr in &server.addrs {
         let bytes = addr.without_peer().to_bytes();
@@ -143,7 +143,7 @@ fn encode(server: &Server) -> Vec<u8> {
     out
 }
 
-fn decode(value: &[u8]) -> Option<Server> {
+pub(crate) fn decode(value: &[u8]) -> Option<Server> {
     let (seen, mut rest) = value.split_first_chunk::<8>()?;
     let mut addrs = Vec::new();
     while let Some((len, after)) = rest.split_first_chunk::<2>() {

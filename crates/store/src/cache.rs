@@ -210,18 +210,18 @@ impl Drop for Cache {
     }
 }
 
-fn parse_meta(bytes: &[u8]) -> Option<(u32, u64, usize)> {
+pub(crate) fn parse_meta(bytes: &[u8]) -> Option<(u32, u64, usize)> {
     let mut reader = Reader(bytes);
     Some((reader.u32()?, reader.u64()?, usize::try_from(reader.u64()?).ok()?))
 }
 
-fn seal(value: &[u8]) -> Vec<u8> {
+pub(crate) fn seal(value: &[u8]) -> Vec<u8> {
     let mut out = crc32c::crc32c(value).to_le_bytes().to_vec();
     out.extend_from_slice(value);
     out
 }
 
-fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     let (crc, value) = bytes.split_at_checked(4)?;
     (crc32c::crc32c(value).to_le_bytes() == crc).then_some(value)
 }

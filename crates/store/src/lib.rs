@@ -19,6 +19,9 @@ mod config;
 mod error;
 mod facts;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod io;
 mod journal;
 mod key;

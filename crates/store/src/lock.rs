@@ -107,7 +107,7 @@ impl Drop for RepoLock {
     }
 }
 
-fn read_owner(file: &mut File) -> Owner {
+pub(crate) fn read_owner(file: &mut File) -> Owner {
     let mut bytes = Vec::new();
     drop(file.rewind());
     drop(file.take(MAX_LOCK_BYTES as u64).read_to_end(&mut bytes));

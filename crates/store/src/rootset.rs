@@ -26,7 +26,7 @@ use crate::pack::set::lock;
 
 const MAGIC: &[u8; 8] = b"PRGROOT\n";
 const FORMAT: u32 = 1;
-const HEAD_LEN: usize = 32;
+pub(crate) const HEAD_LEN: usize = 32;
 const HEAD_BYTES: u64 = HEAD_LEN as u64;
 const PAGE_BYTES: usize = 4096;
 const PAGE_KEYS: usize = 511;

@@ -17,6 +17,9 @@ mod clock;
 mod config;
 mod connection;
 pub mod dns;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identify;
 mod interfaces;
 pub mod mdns;

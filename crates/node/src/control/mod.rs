@@ -13,7 +13,7 @@
 #[cfg(unix)]
 mod client;
 #[cfg(unix)]
-mod line;
+pub(crate) mod line;
 #[cfg(unix)]
 mod passing;
 #[cfg(unix)]

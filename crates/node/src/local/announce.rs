@@ -80,7 +80,7 @@ impl Whole {
 
 /// The file.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Memory {
+pub(crate) struct Memory {
     provide: Provide,
     /// Where each DHT's round was: the place, and unix time of its beginning.
     rounds: BTreeMap<Place, (u64, u64)>,
@@ -302,7 +302,12 @@ fn read(path: &std::path::Path) -> Option<Memory> {
     if fs::metadata(path).ok()?.len() > FILE_MAX {
         return None;
     }
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    parse(&fs::read(path).ok()?)
+}
+
+/// Reads what such a file holds.
+pub(crate) fn parse(bytes: &[u8]) -> Option<Memory> {
+    serde_json::from_slice(bytes).ok()
 }
 
 fn write(path: &std::path::Path, memory: &Memory) -> io::Result<()> {

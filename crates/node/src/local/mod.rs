@@ -1,7 +1,7 @@
 //! Requests executed on this process's own peer. One file a group of
 //! commands; this one opens the repository and says who does what.
 
-mod announce;
+pub(crate) mod announce;
 mod car;
 mod failure;
 mod files;

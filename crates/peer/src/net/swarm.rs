@@ -41,9 +41,7 @@ pub(crate) struct Request {
 pub(crate) async fn ask(net: Arc<Net>, control: Control, scope: Scope, root: Cid, share: Share) {
     let asked = timeout(net.limits.answer_timeout, exchange(&net, &control, scope, root, share)).await;
     // The engine waits for it: a failure is an answer without records.
-    let records = asked.ok().flatten().map(|answer| answer.records).unwrap_or_default();
-    let records = records.into_iter().take(RECORDS_MAX);
-    let records = records.filter_map(|envelope| checked(envelope, scope)).collect();
+    let records = asked.ok().flatten().unwrap_or_default();
     net.tell(Input::SwarmAnswered { peer: control.peer(), root, records });
 }
 
@@ -53,13 +51,19 @@ async fn exchange(
     scope: Scope,
     root: Cid,
     share: Share,
-) -> Option<swarm::Response> {
+) -> Option<Vec<Record>> {
     let mut stream = control.open(SWARM_PROTOCOL).await.ok()?;
     let record = net.local.record_for(scope).unwrap_or_default();
     let request = swarm::Request { root: root.to_bytes().into(), record, progress: Some(progress(share)) };
     stream.write_chunk(frame::encode(&request)).await.ok()?;
     stream.finish();
-    swarm::Response::decode(read_one(&mut stream).await?).ok()
+    parse_response(read_one(&mut stream).await?, scope)
+}
+
+/// The records of an answer that may travel in this scope.
+pub(crate) fn parse_response(message: Bytes, scope: Scope) -> Option<Vec<Record>> {
+    let records = swarm::Response::decode(message).ok()?.records.into_iter().take(RECORDS_MAX);
+    Some(records.filter_map(|envelope| checked(envelope, scope)).collect())
 }
 
 /// Answers a peer's request.
@@ -76,7 +80,12 @@ pub(super) async fn serve(net: Arc<Net>, peer: PeerId, scope: Scope, mut stream:
 }
 
 async fn read_request(stream: &mut Stream, peer: PeerId, scope: Scope) -> Option<Request> {
-    let request = swarm::Request::decode(read_one(stream).await?).ok()?;
+    parse_request(read_one(stream).await?, peer, scope)
+}
+
+/// What `peer` asks over a connection of this scope.
+pub(crate) fn parse_request(message: Bytes, peer: PeerId, scope: Scope) -> Option<Request> {
+    let request = swarm::Request::decode(message).ok()?;
     let root = Cid::try_from(&request.root[..]).ok()?;
     // A record that does not speak for the sender, or not in this scope, is no record.
     let record = Some(request.record).filter(|record| !record.is_empty());

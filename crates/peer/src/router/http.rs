@@ -40,7 +40,7 @@ const MAX_ADDRS: usize = 4;
 
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     tls: bool,
     authority: Authority,
     path: String,
@@ -49,7 +49,7 @@ pub(super) struct Target {
 impl Target {
     /// # Errors
     /// See [`UrlError`].
-    pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, UrlError> {
         let uri: Uri = url.parse().map_err(|_| UrlError::Malformed)?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -71,7 +71,7 @@ impl Target {
     }
 
     /// Where `location` leads from here.
-    pub(super) fn redirected(&self, location: &str) -> Result<Self, RouterError> {
+    pub(crate) fn redirected(&self, location: &str) -> Result<Self, RouterError> {
         let refused = || RouterError::Redirect(location.chars().take(200).collect());
         let target = if location.starts_with('/') && !location.starts_with("//") {
             let path: Uri = location.parse().map_err(|_| refused())?;

@@ -19,10 +19,10 @@
 //! # }
 //! ```
 
-mod http;
+pub(crate) mod http;
 mod json;
 mod pace;
-mod records;
+pub(crate) mod records;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

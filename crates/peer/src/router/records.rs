@@ -34,7 +34,7 @@ impl Found {
 
 /// How the body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// One object that contains all.
     Json,
     /// One object a line.
@@ -43,7 +43,7 @@ pub(super) enum Format {
 
 impl Format {
     /// By the `Content-Type` header.
-    pub(super) fn of(content_type: &str) -> Option<Self> {
+    pub(crate) fn of(content_type: &str) -> Option<Self> {
         let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match kind.as_str() {
             "application/json" => Some(Self::Json),
@@ -55,7 +55,7 @@ impl Format {
 
 /// Reads a body as it comes.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     format: Format,
     limits: Limits,
     /// What is read and not understood yet.
@@ -67,18 +67,18 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(format: Format, limits: Limits) -> Self {
+    pub(crate) fn new(format: Format, limits: Limits) -> Self {
         Self { format, limits, buf: Vec::new(), searched: 0, read: 0, found: 0 }
     }
 
     /// Whether there is no use in reading on.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.found >= self.limits.records
     }
 
     /// Takes in `bytes`, and adds to `out` the peers that they complete, also
     /// those before what cannot be read.
-    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<Found>) -> Result<(), RouterError> {
+    pub(crate) fn push(&mut self, bytes: &[u8], out: &mut Vec<Found>) -> Result<(), RouterError> {
         self.read += bytes.len();
         if self.read > self.limits.body {
             return Err(RouterError::TooLarge(self.limits.body));
@@ -102,7 +102,7 @@ impl Reader {
     }
 
     /// The body is over; the peers that it leaves.
-    pub(super) fn finish(self) -> Result<Vec<Found>, RouterError> {
+    pub(crate) fn finish(self) -> Result<Vec<Found>, RouterError> {
         let rest = self.buf;
         let mut found = match self.format {
             Format::Lines => line(&rest, &self.limits)?.into_iter().collect(),

@@ -58,7 +58,7 @@ impl Ahead {
     }
 }
 
-fn encode_head(key: RepoKey) -> Vec<u8> {
+pub(crate) fn encode_head(key: RepoKey) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD_BYTES);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&FORMAT.to_le_bytes());
@@ -75,7 +75,7 @@ fn decode_head(bytes: &[u8]) -> Option<(u32, RepoKey)> {
     (magic == MAGIC && reader.u32()? == crc32c::crc32c(&bytes[..HEAD_BYTES - 4])).then_some((format, key))
 }
 
-fn put_frame(out: &mut Vec<u8>, payload: &[u8]) {
+pub(crate) fn put_frame(out: &mut Vec<u8>, payload: &[u8]) {
     let start = out.len();
     put_varint(out, payload.len() as u64);
     let crc = crc32c::crc32c_append(crc32c::crc32c(&out[start..]), payload);

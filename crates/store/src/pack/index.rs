@@ -17,7 +17,7 @@ use crate::io as fsio;
 
 pub(crate) const PAGE_BYTES: usize = 4096;
 const PAGE_ENTRIES: usize = 255;
-const FOOTER_BYTES: usize = 96;
+pub(crate) const FOOTER_BYTES: usize = 96;
 const FOOTER_MAGIC: &[u8; 8] = b"PRGPEND\n";
 
 /// What the footer says.

@@ -14,7 +14,7 @@ use super::{AutonatError, v1, v2};
 /// far fewer than the empty ones that 8 KiB could hold.
 const MAX_FIELDS: usize = 512;
 
-pub(super) fn v1_request(local: PeerId, addrs: &[Multiaddr]) -> wire1::Message {
+pub(crate) fn v1_request(local: PeerId, addrs: &[Multiaddr]) -> wire1::Message {
     let addrs = addrs.iter().map(bytes_of).collect();
     let peer = wire1::message::PeerInfo { id: Some(Bytes::from(local.to_bytes())), addrs };
     wire1::Message {
@@ -25,7 +25,7 @@ pub(super) fn v1_request(local: PeerId, addrs: &[Multiaddr]) -> wire1::Message {
 }
 
 /// What `peer` asks for: it may name nobody but itself.
-pub(super) fn read_v1_request(bytes: &[u8], peer: &PeerId) -> Result<v1::Request, AutonatError> {
+pub(crate) fn read_v1_request(bytes: &[u8], peer: &PeerId) -> Result<v1::Request, AutonatError> {
     // The addresses lie two messages deep, where `scan` does not count; 4 KiB
     // hold 2,000 empty ones, which is bearable.
     let message = wire1::Message::decode(bytes).map_err(|_| AutonatError::Malformed)?;
@@ -37,7 +37,7 @@ pub(super) fn read_v1_request(bytes: &[u8], peer: &PeerId) -> Result<v1::Request
     Ok(v1::Request { addrs: read_addrs(&info.addrs, v1::MAX_ADDRS) })
 }
 
-pub(super) fn v1_response(response: &v1::Response) -> wire1::Message {
+pub(crate) fn v1_response(response: &v1::Response) -> wire1::Message {
     use wire1::message::ResponseStatus;
     let (status, text, addr) = match response {
         v1::Response::Reached(addr) => (ResponseStatus::Ok, None, Some(bytes_of(addr))),
@@ -57,7 +57,7 @@ pub(super) fn v1_response(response: &v1::Response) -> wire1::Message {
     }
 }
 
-pub(super) fn read_v1_response(bytes: &[u8]) -> Result<v1::Outcome, AutonatError> {
+pub(crate) fn read_v1_response(bytes: &[u8]) -> Result<v1::Outcome, AutonatError> {
     use wire1::message::ResponseStatus;
     let message = wire1::Message::decode(bytes).map_err(|_| AutonatError::Malformed)?;
     let is_response = message.r#type == Some(wire1::message::MessageType::DialResponse.into());
@@ -74,12 +74,12 @@ pub(super) fn read_v1_response(bytes: &[u8]) -> Result<v1::Outcome, AutonatError
     })
 }
 
-pub(super) fn v2_request(addrs: &[Multiaddr], nonce: u64) -> wire2::Message {
+pub(crate) fn v2_request(addrs: &[Multiaddr], nonce: u64) -> wire2::Message {
     let addrs = addrs.iter().map(bytes_of).collect();
     message(wire2::message::Msg::DialRequest(wire2::DialRequest { addrs, nonce }))
 }
 
-pub(super) fn read_v2_request(bytes: &[u8]) -> Result<v2::Request, AutonatError> {
+pub(crate) fn read_v2_request(bytes: &[u8]) -> Result<v2::Request, AutonatError> {
     // Of the fields of the message, those within the request count.
     scan::fields(bytes, &[1], MAX_FIELDS).ok_or(AutonatError::Malformed)?;
     match decode(bytes)? {
@@ -92,13 +92,13 @@ pub(super) fn read_v2_request(bytes: &[u8]) -> Result<v2::Request, AutonatError>
 
 /// What a server says to a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum V2Reply {
+pub(crate) enum V2Reply {
     Response(v2::Response),
     /// So many bytes are wanted for the address in this place.
     WantsData(u32, u64),
 }
 
-pub(super) fn v2_reply(reply: &V2Reply) -> wire2::Message {
+pub(crate) fn v2_reply(reply: &V2Reply) -> wire2::Message {
     use wire2::dial_response::ResponseStatus;
     let response = match reply {
         V2Reply::WantsData(index, bytes) => {
@@ -124,7 +124,7 @@ pub(super) fn v2_reply(reply: &V2Reply) -> wire2::Message {
     message(wire2::message::Msg::DialResponse(wire2::DialResponse { status, addr_idx, dial_status }))
 }
 
-pub(super) fn read_v2_reply(bytes: &[u8]) -> Result<V2Reply, AutonatError> {
+pub(crate) fn read_v2_reply(bytes: &[u8]) -> Result<V2Reply, AutonatError> {
     use wire2::dial_response::ResponseStatus;
     let response = match decode(bytes)? {
         wire2::message::Msg::DialDataRequest(request) => {
@@ -148,12 +148,12 @@ pub(super) fn read_v2_reply(bytes: &[u8]) -> Result<V2Reply, AutonatError> {
     }))
 }
 
-pub(super) fn v2_data(data: Bytes) -> wire2::Message {
+pub(crate) fn v2_data(data: Bytes) -> wire2::Message {
     message(wire2::message::Msg::DialDataResponse(wire2::DialDataResponse { data }))
 }
 
 /// The length of the data: all that matters of it.
-pub(super) fn read_v2_data(bytes: &[u8]) -> Result<usize, AutonatError> {
+pub(crate) fn read_v2_data(bytes: &[u8]) -> Result<usize, AutonatError> {
     match decode(bytes)? {
         wire2::message::Msg::DialDataResponse(response) => Ok(response.data.len()),
         _ => Err(AutonatError::Malformed),

@@ -6,7 +6,7 @@
 //! tested, whom to ask, what to dial and what an answer is worth; the dials.
 
 mod back;
-mod codec;
+pub(crate) mod codec;
 pub mod v1;
 pub mod v2;
 

@@ -29,7 +29,7 @@
 mod limits;
 mod links;
 mod machine;
-mod message;
+pub(crate) mod message;
 mod table;
 
 use std::collections::BTreeMap;

@@ -52,7 +52,7 @@ impl Cipher {
 pub struct Sealer(Cipher);
 
 impl Sealer {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
         Self(Cipher::new(key))
     }
 
@@ -79,7 +79,7 @@ impl Sealer {
 pub struct Opener(Cipher);
 
 impl Opener {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
         Self(Cipher::new(key))
     }
 

@@ -11,7 +11,7 @@
 mod channel;
 mod frames;
 mod handshake;
-mod payload;
+pub(crate) mod payload;
 #[cfg(test)]
 mod tests;
 

@@ -30,7 +30,7 @@ pub enum PayloadError {
 }
 
 /// Our payload for the Noise key `static_public`.
-pub(super) fn encode(keypair: &Keypair, static_public: &[u8], muxers: &[&str]) -> Vec<u8> {
+pub(crate) fn encode(keypair: &Keypair, static_public: &[u8], muxers: &[&str]) -> Vec<u8> {
     NoiseHandshakePayload {
         identity_key: Some(keypair.public().to_protobuf().into()),
         identity_sig: Some(keypair.sign(&signed_bytes(static_public)).to_vec().into()),
@@ -43,7 +43,7 @@ pub(super) fn encode(keypair: &Keypair, static_public: &[u8], muxers: &[&str]) -
 }
 
 /// The peer's verified key and the muxers that it offers.
-pub(super) fn decode(bytes: &[u8], static_public: &[u8]) -> Result<(PublicKey, Vec<String>), PayloadError> {
+pub(crate) fn decode(bytes: &[u8], static_public: &[u8]) -> Result<(PublicKey, Vec<String>), PayloadError> {
     const EXTENSIONS: u32 = 4;
     scan::fields(bytes, &[EXTENSIONS], MAX_FIELDS).ok_or(PayloadError::Malformed)?;
     let payload = NoiseHandshakePayload::decode(bytes).map_err(|_| PayloadError::Malformed)?;

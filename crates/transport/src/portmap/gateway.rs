@@ -31,7 +31,7 @@ impl Gateway {
 /// The gateway with the lowest metric. Columns: interface, destination,
 /// gateway, flags, .., metric (7th), mask; addresses as the machine's own
 /// integers in hexadecimal.
-fn parse(table: &str) -> Option<Ipv4Addr> {
+pub(crate) fn parse(table: &str) -> Option<Ipv4Addr> {
     let routes = table.lines().skip(1).filter_map(|line| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();
         let address = |at: usize| u32::from_str_radix(columns.get(at)?, 16).ok();

@@ -25,11 +25,11 @@
 //! # }
 //! ```
 
-mod gateway;
+pub(crate) mod gateway;
 mod machine;
-mod natpmp;
-mod pcp;
-mod upnp;
+pub(crate) mod natpmp;
+pub(crate) mod pcp;
+pub(crate) mod upnp;
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddrV4};

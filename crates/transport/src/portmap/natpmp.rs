@@ -5,18 +5,18 @@ use std::net::Ipv4Addr;
 use super::Failure;
 
 /// Asks for the router's outer address (section 3.2).
-pub(super) const ADDRESS_REQUEST: [u8; 2] = [0, 0];
+pub(crate) const ADDRESS_REQUEST: [u8; 2] = [0, 0];
 
 /// What a mapping is: the outer port, and for how many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mapped {
-    pub(super) port: u16,
-    pub(super) seconds: u32,
+pub(crate) struct Mapped {
+    pub(crate) port: u16,
+    pub(crate) seconds: u32,
 }
 
 /// Asks to map `internal`, if possible to `external` (section 3.3). Zero
 /// seconds remove the mapping.
-pub(super) fn map_request(internal: u16, external: u16, seconds: u32) -> Vec<u8> {
+pub(crate) fn map_request(internal: u16, external: u16, seconds: u32) -> Vec<u8> {
     let mut bytes = vec![0, 2, 0, 0];
     bytes.extend(internal.to_be_bytes());
     bytes.extend(external.to_be_bytes());
@@ -25,7 +25,7 @@ pub(super) fn map_request(internal: u16, external: u16, seconds: u32) -> Vec<u8>
 }
 
 /// The answer to [`ADDRESS_REQUEST`]; none if it answers something else.
-pub(super) fn read_address(bytes: &[u8]) -> Option<Result<Ipv4Addr, Failure>> {
+pub(crate) fn read_address(bytes: &[u8]) -> Option<Result<Ipv4Addr, Failure>> {
     answer(bytes, 128)?;
     Some(check(bytes).and_then(|()| match bytes[8..] {
         [a, b, c, d, ..] => Ok(Ipv4Addr::new(a, b, c, d)),
@@ -34,7 +34,7 @@ pub(super) fn read_address(bytes: &[u8]) -> Option<Result<Ipv4Addr, Failure>> {
 }
 
 /// The answer to [`map_request`]; none if it answers something else.
-pub(super) fn read_map(bytes: &[u8], internal: u16) -> Option<Result<Mapped, Failure>> {
+pub(crate) fn read_map(bytes: &[u8], internal: u16) -> Option<Result<Mapped, Failure>> {
     answer(bytes, 130)?;
     if let Err(failure) = check(bytes) {
         return Some(Err(failure));

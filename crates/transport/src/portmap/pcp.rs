@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::Failure;
 
 /// What tells our mapping from others' (section 11.2).
-pub(super) type Nonce = [u8; 12];
+pub(crate) type Nonce = [u8; 12];
 
 /// MAP is the first opcode; the top bit marks answers.
 const MAP: u8 = 1;
@@ -17,15 +17,15 @@ const TCP: u8 = 6;
 
 /// What a mapping is: the outer address, and for how many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mapped {
-    pub(super) external: SocketAddrV4,
-    pub(super) seconds: u32,
+pub(crate) struct Mapped {
+    pub(crate) external: SocketAddrV4,
+    pub(crate) seconds: u32,
 }
 
 /// The nonce of `internal`: nobody can guess it, and whoever has the secret has
 /// it again after a restart, as the router refuses a mapping that it has for
 /// another nonce (section 11.3).
-pub(super) fn nonce(secret: &[u8], internal: SocketAddrV4) -> Nonce {
+pub(crate) fn nonce(secret: &[u8], internal: SocketAddrV4) -> Nonce {
     let digest = Sha256::new()
         .chain_update("peerage PCP nonce")
         .chain_update(internal.ip().octets())
@@ -36,7 +36,7 @@ pub(super) fn nonce(secret: &[u8], internal: SocketAddrV4) -> Nonce {
 }
 
 /// Asks to map `internal`, if possible to `external`. Zero seconds remove it.
-pub(super) fn map_request(
+pub(crate) fn map_request(
     nonce: Nonce,
     internal: SocketAddrV4,
     external: SocketAddrV4,
@@ -54,7 +54,7 @@ pub(super) fn map_request(
 }
 
 /// The answer to [`map_request`]; none if it answers something else.
-pub(super) fn read_map(bytes: &[u8], nonce: &Nonce, internal: u16) -> Option<Result<Mapped, Failure>> {
+pub(crate) fn read_map(bytes: &[u8], nonce: &Nonce, internal: u16) -> Option<Result<Mapped, Failure>> {
     match *bytes {
         // Older than PCP: NAT-PMP answers in its own form (section 9).
         [0, ..] => return Some(Err(Failure::Unsupported)),

@@ -17,7 +17,7 @@ const MAX_NODES: u32 = 10_000;
 const MAX_PATH: usize = 512;
 
 /// Asks all gateways on the network to answer within a second.
-pub(super) const SEARCH: &str = "M-SEARCH * HTTP/1.1\r\n\
+pub(crate) const SEARCH: &str = "M-SEARCH * HTTP/1.1\r\n\
     HOST: 239.255.255.250:1900\r\n\
     MAN: \"ssdp:discover\"\r\n\
     MX: 1\r\n\
@@ -32,9 +32,9 @@ const SERVICES: [&str; 3] = [
 
 /// Something at the gateway that speaks HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Place {
-    pub(super) addr: SocketAddrV4,
-    pub(super) path: String,
+pub(crate) struct Place {
+    pub(crate) addr: SocketAddrV4,
+    pub(crate) path: String,
 }
 
 impl Place {
@@ -50,14 +50,14 @@ impl Place {
     }
 
     /// Reads a URL that is ours.
-    pub(super) fn anywhere(url: &str) -> Option<Self> {
+    pub(crate) fn anywhere(url: &str) -> Option<Self> {
         let authority = url.strip_prefix("http://")?.split('/').next()?;
         let addr: SocketAddrV4 = authority.parse().ok()?;
         Self::parse(url, *addr.ip())
     }
 
     /// The same as a URL.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}{}", self.addr, self.path)
     }
 
@@ -77,13 +77,13 @@ fn is_path(path: &str) -> bool {
 
 /// Where a gateway takes orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Control {
-    pub(super) place: Place,
-    pub(super) service: &'static str,
+pub(crate) struct Control {
+    pub(crate) place: Place,
+    pub(crate) service: &'static str,
 }
 
 /// Where the description is, by the gateway's answer to [`SEARCH`].
-pub(super) fn read_search(answer: &[u8], gateway: Gateway) -> Option<Place> {
+pub(crate) fn read_search(answer: &[u8], gateway: Gateway) -> Option<Place> {
     let text = std::str::from_utf8(answer).ok()?;
     let mut lines = text.lines();
     let status = lines.next()?;
@@ -96,7 +96,7 @@ pub(super) fn read_search(answer: &[u8], gateway: Gateway) -> Option<Place> {
 }
 
 /// Where orders go, by the description that was found at `place`.
-pub(super) fn read_description(text: &str, place: &Place) -> Result<Control, Failure> {
+pub(crate) fn read_description(text: &str, place: &Place) -> Result<Control, Failure> {
     let document = parse(text)?;
     let base = text_of(document.root(), "URLBase").filter(|base| !base.is_empty());
     let base = match base {

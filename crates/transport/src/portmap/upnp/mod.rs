@@ -6,7 +6,7 @@
 //! Here only the gateway's own address is heard and connected to, its description
 //! is read by a parser that copies nothing, and what it answers to an order is short.
 
-mod messages;
+pub(crate) mod messages;
 
 use std::io;
 use std::net::{IpAddr, SocketAddrV4};
