@@ -20,7 +20,11 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "test", repeat: "cargo xtask test", run: |root| test(root, &[]) },
     Step { name: "fmt", repeat: "cargo fmt --all --check", run: fmt },
-    Step { name: "lock", repeat: "(cd tests/interop && cargo fetch --locked)", run: interop_lock },
+    Step {
+        name: "lock",
+        repeat: "(cd tests/interop && cargo fetch --locked) && (cd fuzz && cargo fetch --locked)",
+        run: locks,
+    },
     Step { name: "tidy", repeat: "cargo xtask tidy", run: tidy::check },
     Step { name: "layers", repeat: "cargo xtask layers", run: layers::check },
     Step { name: "codegen", repeat: "cargo xtask codegen --check", run: |root| codegen::run(root, true) },
@@ -86,13 +90,15 @@ fn fmt(root: &Path) -> Result<()> {
     execute(cargo(root).args(["fmt", "--all", "--check"]))?;
     // Not `--all` here: that would go on into the crates outside of this workspace.
     let packages = ["--package", "peerage-interop", "--package", "peerage-interop-rust"];
-    execute(cargo(&root.join("tests/interop")).args(["fmt", "--check"]).args(packages))
+    execute(cargo(&root.join("tests/interop")).args(["fmt", "--check"]).args(packages))?;
+    execute(cargo(&root.join("fuzz")).args(["fmt", "--check", "--package", "peerage-fuzz"]))
 }
 
-/// That the other workspace's lock file has followed the crates here: long before
-/// it is built.
-fn interop_lock(root: &Path) -> Result<()> {
-    execute(cargo(&root.join("tests/interop")).args(["fetch", "--locked"]))
+/// That the other workspaces' lock files have followed the crates here: long before
+/// they are built.
+fn locks(root: &Path) -> Result<()> {
+    execute(cargo(&root.join("tests/interop")).args(["fetch", "--locked"]))?;
+    execute(cargo(&root.join("fuzz")).args(["fetch", "--locked"]))
 }
 
 fn clippy(root: &Path) -> Result<()> {

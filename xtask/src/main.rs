@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod command;
+mod fuzz;
 mod interop;
 mod layers;
 mod proof;
@@ -61,6 +62,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run decoders under libFuzzer with AddressSanitizer; `--list` names them
+    Fuzz(fuzz::Options),
     /// Run the criterion benchmarks, or `transfer`
     Bench(bench::Options),
 }
@@ -76,6 +79,7 @@ fn main() -> Result<()> {
         Task::Interop { filter } => interop::run(&root, filter.as_deref()),
         Task::Proof { filter } => proof::run(&root, filter.as_deref()),
         Task::Sim { args } => sim::run(&root, &args),
+        Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
     }
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// Where sources lie.
-const PLACES: &[&str] = &["crates", "xtask", "benches", "tests"];
+const PLACES: &[&str] = &["crates", "xtask", "benches", "tests", "fuzz"];
 
 /// Folders with code that nobody writes or that is not ours.
-const SKIPPED: &[&str] = &["target", "generated", ".cache", "node_modules"];
+const SKIPPED: &[&str] = &["target", "generated", ".cache", "node_modules", "corpus", "artifacts"];
 
 /// Lines of a file, tests apart, above which it needs a reason.
 const MAX_LINES: usize = 500;
