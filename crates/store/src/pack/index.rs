@@ -137,7 +137,8 @@ pub(crate) fn open(file: &File, id: u32, len: u64) -> io::Result<Option<DiskInde
     };
     let fences_at = footer.index_at.saturating_add(u64::from(footer.pages) * PAGE_BYTES as u64);
     let fence_bytes = u64::from(footer.pages) * 8;
-    let rest_bytes = fence_bytes.saturating_add(footer.filter_bytes) + u64::from(footer.replaced) * 4;
+    let replaced_bytes = u64::from(footer.replaced) * 4;
+    let rest_bytes = fence_bytes.saturating_add(footer.filter_bytes).saturating_add(replaced_bytes);
     let fits = footer.id == id
         && (HEAD_BYTES..=footer.index_at).contains(&footer.records_end)
         && fences_at.saturating_add(rest_bytes) == footer_at
@@ -258,6 +259,22 @@ mod tests {
             out.clear();
             index.find(&file, (n << 40) + 1, &mut out).unwrap();
             assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_footer_of_absurd_sizes_is_none() {
+        let file = tempfile::tempfile().unwrap();
+        let footer = write(&file, 1, &[], HEAD_BYTES, &[3]).unwrap().footer;
+        let len = file.metadata().unwrap().len();
+        assert!(open(&file, 1, len).unwrap().is_some());
+        for absurd in [
+            Footer { filter_bytes: u64::MAX, ..footer },
+            Footer { filter_bytes: u64::MAX - 3, replaced: u32::MAX, ..footer },
+            Footer { index_at: u64::MAX, ..footer },
+        ] {
+            fsio::write_at(&file, len - FOOTER_BYTES as u64, &absurd.encode()).unwrap();
+            assert!(open(&file, 1, len).unwrap().is_none(), "{absurd:?}");
         }
     }
 
