@@ -9,6 +9,10 @@ use crate::codec::{Reader, put_bytes, put_varint};
 use crate::config::{MAX_JOURNAL_RECORD, MAX_NOTE_BYTES, MAX_PATH_BYTES};
 use crate::io::{Stat, path_bytes, path_from};
 
+/// Highest id that is believed: they are counted up from 1, and one a nanosecond
+/// would take 146 years to get here.
+const ID_MAX: u64 = 1 << 62;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -224,6 +228,10 @@ impl Fact {
         let mut reader = Reader(bytes);
         let tag = reader.u8()?;
         let id = reader.varint()?;
+        // Of those that are given: after a higher one there would be none to give.
+        if matches!(tag, 1 | 2 | 4 | 9 | 11) && id > ID_MAX {
+            return None;
+        }
         let r = &mut reader;
         let fact = match tag {
             1 => Self::IdsReserved(id),
@@ -341,6 +349,18 @@ mod tests {
         let [without, with] = [None, Some(Cid::new_v1(0x55, digest))].map(fact);
         assert_eq!(with.encode().len(), without.encode().len() + 2 + 34, "version, codec, multihash");
         for fact in [without, with] {
+            assert_eq!(Fact::decode(&fact.encode()), Some(fact));
+        }
+    }
+
+    #[test]
+    fn an_id_that_none_could_follow_is_damage() {
+        let tree = |id| Fact::TreeAdded(TreeId(id), PathBuf::from("/a"));
+        for fact in [Fact::IdsReserved(u64::MAX), tree(u64::MAX), tree(ID_MAX + 1)] {
+            assert_eq!(Fact::decode(&fact.encode()), None, "{fact:?}");
+        }
+        // The removal of nothing, which a rewritten journal may begin with.
+        for fact in [Fact::FileRemoved(FileId(u64::MAX)), tree(ID_MAX), Fact::IdsReserved(ID_MAX)] {
             assert_eq!(Fact::decode(&fact.encode()), Some(fact));
         }
     }
