@@ -37,6 +37,7 @@ fn facts() -> Vec<Vec<u8>> {
     let cid = CID.split_once(' ').map_or("", |(_, cid)| cid);
     let all = [
         "01 8020".to_owned(),
+        "02 ffffffffffffffffff01 02 2f61".to_owned(),
         "02 01 02 2f61".to_owned(),
         "03 01".to_owned(),
         format!("04 02 01 01 61 {seen}"),
@@ -199,7 +200,7 @@ fn index_seeds() -> Vec<Vec<u8>> {
         head(599, 0),
         [head(300, 0), vec![71, 0, 1, 1]].concat(),
         [head(300, 255), vec![9, 0, 2, 1, 7]].concat(),
-        [head(2, 0), vec![31, 0, 8, 255, 255, 255, 255, 255, 255, 255, 255]].concat(),
+        [head(2, 0), vec![39, 0, 8, 255, 255, 255, 255, 255, 255, 255, 255]].concat(),
     ]
 }
 
