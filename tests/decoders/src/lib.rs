@@ -16,6 +16,7 @@
 //! feature `fuzzing`. Then `cargo run -p peerage-decoders --bin seeds` writes the
 //! row's seeds to `fuzz/corpus/NAME`, and `cargo xtask fuzz NAME` runs it.
 
+mod car;
 mod content;
 mod dag;
 mod dht;
@@ -23,6 +24,7 @@ mod exchange;
 mod identity;
 mod input;
 mod io;
+mod ipld;
 mod node;
 mod peer;
 mod portmap;
@@ -50,6 +52,8 @@ const TABLE: &[&[Decoder]] = &[
     identity::DECODERS,
     content::DECODERS,
     dag::DECODERS,
+    ipld::DECODERS,
+    car::DECODERS,
     transport::DECODERS,
     yamux::DECODERS,
     portmap::DECODERS,
