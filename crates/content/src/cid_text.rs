@@ -70,7 +70,9 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
     }
     let mut rest = bytes;
     let cid = Cid::read_bytes(&mut rest).map_err(|_| CidError::Bytes)?;
-    if cid.codec() > VARINT_MAX || cid.hash().code() > VARINT_MAX {
+    // Of a number in ten bytes the reader drops bits: another CID than others read.
+    let whole = cid.encoded_len() == bytes.len() - rest.len();
+    if !whole || cid.codec() > VARINT_MAX || cid.hash().code() > VARINT_MAX {
         return Err(CidError::Bytes);
     }
     if rest.is_empty() { Ok(cid) } else { Err(CidError::Trailing) }
@@ -125,6 +127,20 @@ mod tests {
             let mut bytes = good.to_bytes();
             bytes[0] = version;
             assert_eq!(from_bytes(&bytes), Err(CidError::Bytes), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_more_than_nine_bytes_is_refused_whatever_is_lost_of_it() {
+        for last in [0x01, 0x02, 0x05, 0x7e] {
+            let long = [&[0xb0][..], &[0xff; 8], &[last]].concat();
+            for bytes in [
+                [&[1][..], &long, &[0, 0]].concat(),            // codec
+                [&[1, 0x55], &long[..], &[0]].concat(),         // hash function
+                [&[1, 0x55, 0][..], &[0x80; 9], &[2]].concat(), // length
+            ] {
+                assert_eq!(from_bytes(&bytes), Err(CidError::Bytes), "{bytes:x?}");
+            }
         }
     }
 

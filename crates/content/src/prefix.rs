@@ -6,7 +6,7 @@ use cid::Version;
 
 use crate::hash::{Algorithm, UnsupportedHash, digest_of_len};
 use crate::limits::VARINT_MAX;
-use crate::{Cid, codec};
+use crate::{Cid, codec, pb};
 
 /// Everything of a CID but its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,8 +58,10 @@ impl Prefix {
         let mut rest = bytes;
         let mut next = || -> Result<u64, PrefixError> {
             let (value, tail) = unsigned_varint::decode::u64(rest).map_err(|_| PrefixError::Malformed)?;
+            // Of a number in ten bytes the reader drops bits.
+            let whole = pb::varint_len(value) == rest.len() - tail.len();
             rest = tail;
-            if value > VARINT_MAX { Err(PrefixError::Malformed) } else { Ok(value) }
+            if whole && value <= VARINT_MAX { Ok(value) } else { Err(PrefixError::Malformed) }
         };
         let prefix = Self { version: next()?, codec: next()?, mh_code: next()?, mh_len: next()? };
         if !rest.is_empty() {
@@ -126,6 +128,8 @@ mod tests {
             (&[1, 0x55, 0x12], PrefixError::Malformed),
             (&[1, 0x55, 0x12, 32, 0], PrefixError::Malformed),
             (&[1, 0xd5, 0x00, 0x12, 32], PrefixError::Malformed), // 0x55, not minimal
+            // Ten bytes, of whose last one no bit fits.
+            (&[1, 0xd5, 128, 128, 128, 128, 128, 128, 128, 128, 2, 0x12, 32], PrefixError::Malformed),
             (&[2, 0x55, 0x12, 32], PrefixError::Version(2)),
             (&[0, 0x55, 0x12, 32], PrefixError::Version(0)),
         ] {

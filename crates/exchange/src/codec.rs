@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use peerage_content::hash::wire_allowed;
-use peerage_content::{Cid, Prefix};
+use peerage_content::{Cid, Prefix, cid_text};
 use peerage_wire::bitswap::{self as wire, BlockPresenceType, WantType};
 use peerage_wire::{DecodeError, Message as _, frame, scan, varint};
 
@@ -108,9 +108,7 @@ fn read_cid(bytes: &[u8]) -> Option<Cid> {
     if bytes.len() > CID_MAX {
         return None;
     }
-    let mut rest = bytes;
-    let cid = Cid::read_bytes(&mut rest).ok()?;
-    (rest.is_empty() && wire_allowed(&cid).is_ok()).then_some(cid)
+    cid_text::from_bytes(bytes).ok().filter(|cid| wire_allowed(cid).is_ok())
 }
 
 /// Writes a message with its length in front; several if it is long, and if it

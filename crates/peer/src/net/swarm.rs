@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peerage_content::Cid;
+use peerage_content::{Cid, cid_text};
 use peerage_engine::{Record, SWARM_PROTOCOL, Share};
 use peerage_identity::{PeerId, PeerRecord, Scope};
 use peerage_transport::{Control, Stream};
@@ -86,7 +86,7 @@ async fn read_request(stream: &mut Stream, peer: PeerId, scope: Scope) -> Option
 /// What `peer` asks over a connection of this scope.
 pub(crate) fn parse_request(message: Bytes, peer: PeerId, scope: Scope) -> Option<Request> {
     let request = swarm::Request::decode(message).ok()?;
-    let root = Cid::try_from(&request.root[..]).ok()?;
+    let root = cid_text::from_bytes(&request.root).ok()?;
     // A record that does not speak for the sender, or not in this scope, is no record.
     let record = Some(request.record).filter(|record| !record.is_empty());
     let record = record.and_then(|record| checked(record, scope)).filter(|record| record.peer == peer);
