@@ -51,8 +51,8 @@ pub fn put_journal_record(out: &mut Vec<u8>, payload: &[u8]) {
     journal::put_frame(out, payload);
 }
 
-/// Opens the journal at `path`, which is called so, and says how many things it
-/// tells of. What its records add up to survives that it is rewritten.
+/// Opens the journal at `path`, which is called so, and says how many records
+/// it held. What they add up to survives that it is rewritten.
 ///
 /// # Errors
 /// The disk's.
@@ -75,6 +75,7 @@ pub fn journal(path: &Path) -> io::Result<usize> {
         Ok((trees, files, it.files(), it.pins(), it.roots(), it.downloads(), dropped))
     };
     let Some(mut ledger) = open()? else { return Ok(0) };
+    let records = ledger.appended;
     let before = state(&mut ledger)?;
     let id = ledger.new_id().map_err(io::Error::other)?;
     assert!(!ledger.has_file(FileId(id))?, "an id is never given twice");
@@ -82,7 +83,7 @@ pub fn journal(path: &Path) -> io::Result<usize> {
     drop(ledger);
     let mut again = open()?.ok_or(io::ErrorKind::InvalidData)?;
     assert_eq!(state(&mut again)?, before, "after it was rewritten");
-    Ok(before.0.len() + before.2 + before.3.len() + before.4.len() + before.5.len())
+    Ok(records)
 }
 
 /// A record of a pack.

@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
     journal: Journal,
     state: State,
     next_id: u64,
-    appended: usize,
+    pub(crate) appended: usize,
 }
 
 impl Ledger {
