@@ -146,20 +146,21 @@ impl Store {
         let active = Some(&active).filter(|active| packs.iter().all(|pack| pack.id != active.id));
         let (mut done, mut total, mut told) = (0, 0, 0);
         for pack in packs.iter().map(AsRef::as_ref).chain(active) {
-            let entries = pack.entries(inner.key)?.0;
-            total += entries.iter().map(|entry| u64::from(entry.block_len())).sum::<u64>();
+            total += pack.block_bytes(inner.key)?;
         }
         let roots: Vec<_> = self.roots().into_iter().filter_map(|entry| entry.set).collect();
         let reached = |mh: &Multihash| roots.iter().any(|set| set.contains(mh));
         let mut sum = Verified::default();
         for pack in packs.iter().map(AsRef::as_ref).chain(active) {
-            let (entries, damaged) = pack.entries(inner.key)?;
-            if damaged && tell(Checked::BadIndex { pack: inner.packs.path(pack.id) }).is_break() {
+            let entries = pack.entries(inner.key, &inner.packs.scratch)?;
+            if pack.needs_rewrite() && tell(Checked::BadIndex { pack: inner.packs.path(pack.id) }).is_break()
+            {
                 return Ok(sum);
             }
             let dropped = inner.packs.dropped.of(pack.id);
             let mut window = Window::new(&pack.file, pack.records_end);
             for entry in entries {
+                let entry = entry?;
                 let len = u64::from(entry.block_len());
                 done += len;
                 if is_dropped(&dropped, entry) {

@@ -195,7 +195,8 @@ impl Inner {
         let dropped = self.packs.dropped.of(pack.id);
         let (mut dead, mut total) = (0, 0);
         let mut window = Window::new(&pack.file, pack.records_end);
-        for entry in pack.entries(self.key)?.0 {
+        for entry in pack.entries(self.key, &self.packs.scratch)? {
+            let entry = entry?;
             let offset = u64::from(entry.offset);
             // Of a large block only the head is read.
             let large = entry.kind() == Some(Kind::Block) && entry.block_len() > 4096;

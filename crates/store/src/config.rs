@@ -28,8 +28,8 @@ pub struct Config {
     /// Bytes up to which packs are merged. 1 GiB: a tenth of a large store is
     /// rewritten at most, and offsets fit 32 bits.
     pub merged_bytes: u64,
-    /// Records up to which packs are merged. 1,048,576: the merge holds 16
-    /// bytes a record in memory.
+    /// Records up to which packs are merged. 1,048,576: a tenth of a
+    /// large store, as above; their index takes 16 MiB of disk while it is sorted.
     pub merged_records: usize,
     /// Packs of one size class that are merged together. 8: each record is
     /// rewritten once per class, and the number of packs stays logarithmic.
@@ -126,6 +126,10 @@ pub(crate) const RECENT_PATHS: usize = 1 << 15;
 /// Parts of one size of the index of paths that become one. 8: each path is
 /// rewritten about once per eightfold of the files, and a million are in ten parts.
 pub(crate) const RUNS_OF_A_SIZE: usize = 8;
+
+/// Index entries of packs that are sorted in memory. 65,536: 1 MiB; those of an
+/// unmerged pack need no disk.
+pub(crate) const SORTED_ENTRIES: usize = 1 << 16;
 
 /// Removed trees that are remembered until the journal is rewritten. 16,384:
 /// half a megabyte at most.

@@ -34,6 +34,7 @@ mod pack;
 mod repeats;
 mod roots;
 mod rootset;
+mod runs;
 mod scratch;
 mod store;
 mod trees;

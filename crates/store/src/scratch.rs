@@ -3,34 +3,43 @@
 //! one that a kill catches while it has a name, which the next process removes).
 //!
 //! A repository whose disk is full must still open, or nobody could make room
-//! in it: while it is being opened, what finds no room stays in memory.
+//! in it: what finds no room stays in memory, until it is said that it must not.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::io as fsio;
+use crate::pack::set::lock;
 
 /// Where scratch files are, and what becomes of them on a full disk.
 #[derive(Debug)]
 pub(crate) struct ScratchRoom {
     /// A name that a file has for an instant.
     path: PathBuf,
-    opening: AtomicBool,
+    /// One file at a time has it.
+    naming: Mutex<()>,
+    on_disk: AtomicBool,
 }
 
 impl ScratchRoom {
-    /// Files at `path`; one at a time may be created.
+    /// Files at `path`, in memory where that cannot be.
     pub(crate) fn new(path: &Path) -> Self {
         // Nothing depends on it.
         drop(fsio::remove_if_there(path));
-        Self { path: path.to_path_buf(), opening: AtomicBool::new(true) }
+        Self { path: path.to_path_buf(), naming: Mutex::new(()), on_disk: AtomicBool::new(false) }
     }
 
     /// From now on a full disk is an error.
-    pub(crate) fn opened(&self) {
-        self.opening.store(false, Ordering::Relaxed);
+    pub(crate) fn keep_to_disk(&self) {
+        self.on_disk.store(true, Ordering::Relaxed);
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let _one_at_a_time = lock(&self.naming);
+        fsio::nameless(&self.path)
     }
 }
 
@@ -54,7 +63,7 @@ impl Scratch {
     /// Writes all of `bytes` at `offset`, at most where the file ends.
     pub(crate) fn write_at(&mut self, room: &ScratchRoom, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.write_to_disk(room, offset, bytes) {
-            if !room.opening.load(Ordering::Relaxed) {
+            if room.on_disk.load(Ordering::Relaxed) {
                 return Err(error);
             }
             self.write_to_memory(offset, bytes)?;
@@ -65,7 +74,7 @@ impl Scratch {
 
     fn write_to_disk(&mut self, room: &ScratchRoom, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if matches!(self.place, Place::Nowhere) {
-            self.place = Place::Disk(fsio::nameless(&room.path)?);
+            self.place = Place::Disk(room.create()?);
         }
         match &self.place {
             Place::Disk(file) => fsio::write_at(file, offset, bytes),
@@ -136,12 +145,12 @@ mod tests {
         let path = dir.path().join("full");
         std::fs::write(&path, b"written").unwrap();
         full.place = Place::Disk(File::open(&path).unwrap());
-        room.opened();
+        room.keep_to_disk();
         assert!(full.write_at(&room, 7, b"!").is_err());
         assert_eq!(read(&full, 0, 7), b"written");
-        room.opening.store(true, Ordering::Relaxed);
+        room.on_disk.store(false, Ordering::Relaxed);
         full.write_at(&room, 7, b"!").unwrap();
-        room.opened();
+        room.keep_to_disk();
         full.write_at(&room, 0, b"W").unwrap();
         assert_eq!(read(&full, 0, 8), b"Written!");
         assert!(full.read_into(8, &mut [0]).is_err() && full.read_into(9, &mut []).is_ok());

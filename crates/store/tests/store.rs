@@ -282,6 +282,36 @@ fn a_flipped_byte_in_a_block_is_found_and_only_that_block() {
 }
 
 #[test]
+fn a_damaged_index_is_told_and_got_around() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let store = open(&dir);
+    put_all(&store, 0..30);
+    store.flush().unwrap();
+    let pack = dir.join("packs/00000001.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    // The one page stands before a fence, a line of filter, the footer.
+    let page = bytes.len() - 96 - 64 - 8 - 4096;
+    bytes[page] ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    let mut told = Vec::new();
+    let verified = store.verify_all(&mut |found| {
+        told.extend(Some(found).filter(|found| !matches!(found, Checked::Progress { .. })));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(told, [Checked::BadIndex { pack: pack.clone() }]);
+    assert_eq!((verified.unwrap().good, store.sizes().blocks), (30, 30));
+    assert!((0..30).all(|n| store.read(&hash(&block(n))).unwrap().is_some()));
+    while store.maintain().unwrap() {}
+    assert!(!pack.exists());
+    let verified = store.verify_all(&mut |found| {
+        assert!(matches!(found, Checked::Progress { .. }), "{found:?}");
+        ControlFlow::Continue(())
+    });
+    assert_eq!(verified.unwrap().good, 30);
+}
+
+#[test]
 fn a_read_reports_a_flipped_byte_too() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");

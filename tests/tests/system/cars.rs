@@ -13,7 +13,7 @@ use serde_json::Value;
 
 /// Adds a path by copy, and returns its CID.
 fn add(peer: &Peer, path: &Path) -> Result<String> {
-    field(&peer.run(&["add", "--copy", text(path)])?.with_status(0)?.event("added")?, "cid")
+    field(&peer.run(&["add", "--copy", "--hidden", text(path)])?.with_status(0)?.event("added")?, "cid")
 }
 
 fn export(peer: &Peer, cid: &str, file: &Path) -> Result<Value> {

@@ -3,7 +3,6 @@
 //! is in scratch files, made anew from the journal when it is opened.
 
 mod paths;
-mod runs;
 mod slots;
 
 use std::collections::BTreeMap;

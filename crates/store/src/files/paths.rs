@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::runs::{Pair, Run, RunWriter, merge};
+use crate::runs::{Pair, Run, RunWriter, merge};
 use crate::scratch::ScratchRoom;
 
 #[derive(Debug)]
@@ -95,7 +95,7 @@ mod tests {
     fn without_room_nothing_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let room = ScratchRoom::new(&dir.path().join("nowhere/scratch"));
-        room.opened();
+        room.keep_to_disk();
         let mut index = PathIndex::new(2, 2);
         index.insert((1, 1));
         index.insert((1, 2));

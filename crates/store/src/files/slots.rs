@@ -242,7 +242,7 @@ mod tests {
     fn what_cannot_be_written_stays() {
         let dir = tempfile::tempdir().unwrap();
         let room = ScratchRoom::new(&dir.path().join("nowhere/scratch"));
-        room.opened();
+        room.keep_to_disk();
         let mut slots = Slots::new(2);
         let slot = Slot { record: 9, seen: 0, tree: 1 };
         slots.set(&room, 1, slot).unwrap();

@@ -53,7 +53,7 @@ impl Ledger {
             None => Ok(false),
         };
         let (journal, key, replay) = Journal::open(&dir.join("journal"), known_key, begin, take)?;
-        room.opened();
+        room.keep_to_disk();
         report.journal_cut_bytes = replay.cut_bytes;
         report.journal_copied_to = replay.copied_to;
         let mut state = replay.state;

@@ -11,7 +11,10 @@ use super::index::DiskIndex;
 use super::record::Entry;
 use super::scan::{Found, Scan};
 use super::{HEAD_BYTES, index};
-use crate::config::VerifyFn;
+use crate::config::{SORTED_ENTRIES, VerifyFn};
+use crate::key::RepoKey;
+use crate::runs::Sorter;
+use crate::scratch::ScratchRoom;
 
 /// The file name of a pack.
 pub(crate) fn path_of(dir: &Path, id: u32, extension: &str) -> PathBuf {
@@ -46,13 +49,7 @@ pub(crate) struct Scanned {
 }
 
 /// Reads the records of `file` from `from` up to `end`.
-pub(crate) fn scan(
-    file: &File,
-    key: crate::key::RepoKey,
-    from: u64,
-    end: u64,
-    verify: VerifyFn,
-) -> io::Result<Scanned> {
+pub(crate) fn scan(file: &File, key: RepoKey, from: u64, end: u64, verify: VerifyFn) -> io::Result<Scanned> {
     let mut scan = Scan::new(file, from, end, verify);
     let mut out = Scanned { entries: Vec::new(), damage: Vec::new(), end: from };
     loop {
@@ -103,7 +100,8 @@ impl Pack {
     /// Writes the index of a frozen pack behind its records.
     pub(crate) fn seal(&self) -> io::Result<Self> {
         let entries = self.memory.get().map_or(&[][..], Vec::as_slice);
-        let disk = index::write(&self.file, self.id, entries, self.records_end, &[])?;
+        let all = entries.iter().copied().map(Ok);
+        let disk = index::write(&self.file, self.id, all, entries.len(), self.records_end, &[])?;
         Ok(Self::sealed(self.id, Arc::clone(&self.file), disk, false, self.verify))
     }
 
@@ -114,7 +112,7 @@ impl Pack {
 
     /// Adds the entries of `key` to `out`. True if damage was found on the way
     /// (and got around, by reading all of the pack).
-    pub(crate) fn find(&self, key: u64, repo: crate::key::RepoKey, out: &mut Vec<Entry>) -> io::Result<bool> {
+    pub(crate) fn find(&self, key: u64, repo: RepoKey, out: &mut Vec<Entry>) -> io::Result<bool> {
         let mut damaged = false;
         if self.memory.get().is_none()
             && let Some(disk) = &self.disk
@@ -130,7 +128,7 @@ impl Pack {
         Ok(damaged)
     }
 
-    fn memory_index(&self, repo: crate::key::RepoKey) -> io::Result<&[Entry]> {
+    fn memory_index(&self, repo: RepoKey) -> io::Result<&[Entry]> {
         if let Some(entries) = self.memory.get() {
             return Ok(entries);
         }
@@ -139,20 +137,40 @@ impl Pack {
         Ok(self.memory.get_or_init(|| entries))
     }
 
-    /// All entries in the order of their records. True beside them if the
-    /// index on disk was found damaged.
-    pub(crate) fn entries(&self, repo: crate::key::RepoKey) -> io::Result<(Vec<Entry>, bool)> {
-        let from_disk = match (&self.disk, self.memory.get()) {
-            (Some(disk), None) => disk.all(&self.file)?,
-            _ => None,
+    /// All entries in the order of their records.
+    pub(crate) fn entries(
+        &self,
+        repo: RepoKey,
+        room: &ScratchRoom,
+    ) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
+        let mut sorter = Sorter::new(room, SORTED_ENTRIES);
+        let push = |sorter: &mut Sorter<'_>, entry: Entry| sorter.push(entry.by_offset());
+        if !self.show_disk_index(&mut |entry| push(&mut sorter, entry))? {
+            sorter = Sorter::new(room, SORTED_ENTRIES);
+            self.memory_index(repo)?.iter().try_for_each(|entry| push(&mut sorter, *entry))?;
+        }
+        Ok(sorter.sorted()?.map(|pair| pair.map(Entry::of_offset)))
+    }
+
+    /// False if its index on disk is not used or turned out damaged.
+    fn show_disk_index(&self, show: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
+        match (&self.disk, self.memory.get()) {
+            (Some(disk), None) => disk.for_each(&self.file, show),
+            _ => Ok(false),
+        }
+    }
+
+    /// Bytes of the blocks of all its records.
+    pub(crate) fn block_bytes(&self, repo: RepoKey) -> io::Result<u64> {
+        let mut sum = 0;
+        let mut add = |entry: Entry| {
+            sum += u64::from(entry.block_len());
+            Ok(())
         };
-        let damaged = from_disk.is_none() && self.memory.get().is_none();
-        let mut entries = match from_disk {
-            Some(entries) => entries,
-            None => self.memory_index(repo)?.to_vec(),
-        };
-        entries.sort_unstable_by_key(|entry| entry.offset);
-        Ok((entries, damaged))
+        if self.show_disk_index(&mut add)? {
+            return Ok(sum);
+        }
+        Ok(self.memory_index(repo)?.iter().map(|entry| u64::from(entry.block_len())).sum())
     }
 
     /// Records that it holds.

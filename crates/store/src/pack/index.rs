@@ -18,6 +18,8 @@ use crate::io as fsio;
 pub(crate) const PAGE_BYTES: usize = 4096;
 const PAGE_ENTRIES: usize = 255;
 pub(crate) const FOOTER_BYTES: usize = 96;
+/// Bytes of pages gathered for one write. 256 KiB: a merged pack's index has 16 MiB.
+const WRITTEN_AT_ONCE: usize = 64 * PAGE_BYTES;
 const FOOTER_MAGIC: &[u8; 8] = b"PRGPEND\n";
 
 /// What the footer says.
@@ -85,40 +87,59 @@ pub(crate) struct DiskIndex {
     filter: Filter,
 }
 
-/// Writes the index of `entries` (sorted) after the records of `file`, which
+/// Writes the index of `count` sorted `entries` after the records of `file`, which
 /// end at `records_end`, and cuts the file there. Returns it as it is in memory.
 pub(crate) fn write(
     file: &File,
     id: u32,
-    entries: &[Entry],
+    entries: impl Iterator<Item = io::Result<Entry>>,
+    count: usize,
     records_end: u64,
     replaced: &[u32],
 ) -> io::Result<DiskIndex> {
     let index_at = records_end.next_multiple_of(PAGE_BYTES as u64);
-    let mut filter = Filter::with_room_for(entries.len());
-    entries.iter().for_each(|entry| filter.insert(entry.key));
-    let fences: Box<[u64]> = entries.chunks(PAGE_ENTRIES).map(|page| page[0].key).collect();
-    let mut at = index_at;
-    // A megabyte at a time: a merged pack's index has 16 MiB.
-    for pages in entries.chunks(PAGE_ENTRIES * 256) {
-        let bytes: Vec<u8> = pages.chunks(PAGE_ENTRIES).flat_map(encode_page).collect();
-        fsio::write_at(file, at, &bytes)?;
-        at += bytes.len() as u64;
+    let mut filter = Filter::with_room_for(count);
+    let mut fences = Vec::new();
+    let (mut records, mut references, mut block_bytes) = (0u32, 0u32, 0u64);
+    let (mut page, mut pages, mut at) = (Vec::with_capacity(PAGE_ENTRIES), Vec::new(), index_at);
+    let mut entries = entries.peekable();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if page.is_empty() {
+            fences.push(entry.key);
+        }
+        filter.insert(entry.key);
+        records += 1;
+        match entry.kind() {
+            Some(Kind::Block) => block_bytes += u64::from(entry.block_len()),
+            _ => references += 1,
+        }
+        page.push(entry);
+        let last = entries.peek().is_none();
+        if last || page.len() == PAGE_ENTRIES {
+            pages.extend_from_slice(&encode_page(&page));
+            page.clear();
+        }
+        if last || pages.len() >= WRITTEN_AT_ONCE {
+            fsio::write_at(file, at, &pages)?;
+            at += pages.len() as u64;
+            pages.clear();
+        }
     }
+    let fences: Box<[u64]> = fences.into();
     let mut rest: Vec<u8> = fences.iter().flat_map(|key| key.to_le_bytes()).collect();
     let filter_bytes = filter.to_bytes();
     rest.extend_from_slice(&filter_bytes);
     replaced.iter().for_each(|id| rest.extend_from_slice(&id.to_le_bytes()));
     let count = |n: usize| u32::try_from(n).map_err(io::Error::other);
-    let block = |entry: &&Entry| entry.kind() == Some(Kind::Block);
     let footer = Footer {
         id,
-        records: count(entries.len())?,
-        references: count(entries.iter().filter(|entry| !block(entry)).count())?,
+        records,
+        references,
         pages: count(fences.len())?,
         replaced: count(replaced.len())?,
         records_end,
-        block_bytes: entries.iter().filter(block).map(|entry| u64::from(entry.block_len())).sum(),
+        block_bytes,
         index_at,
         filter_bytes: filter_bytes.len() as u64,
         crc: crc32c::crc32c(&rest),
@@ -215,16 +236,20 @@ impl DiskIndex {
         Ok(true)
     }
 
-    /// All entries, sorted; `None` if a page is damaged.
-    pub(crate) fn all(&self, file: &File) -> io::Result<Option<Vec<Entry>>> {
-        let mut out = Vec::with_capacity(self.footer.records as usize);
+    /// Shows all entries in order; false if a page is damaged, and then not all were shown.
+    pub(crate) fn for_each(
+        &self,
+        file: &File,
+        show: &mut dyn FnMut(Entry) -> io::Result<()>,
+    ) -> io::Result<bool> {
         let mut buf = [0; PAGE_BYTES];
         for page in 0..self.fences.len() {
             self.page(file, page, &mut buf)?;
-            let Some(entries) = decode_page(&buf) else { return Ok(None) };
-            out.extend(entries.as_chunks::<16>().0.iter().filter_map(|entry| Entry::decode(entry)));
+            let Some(entries) = decode_page(&buf) else { return Ok(false) };
+            let (entries, _) = entries.as_chunks::<16>();
+            entries.iter().filter_map(|entry| Entry::decode(entry)).try_for_each(&mut *show)?;
         }
-        Ok(Some(out))
+        Ok(true)
     }
 }
 
@@ -245,12 +270,18 @@ mod tests {
         // One key over more than a page.
         entries.extend((0..600).map(|n| Entry::new(1000 << 40, 90_000 + n, Kind::Reference, 5)));
         entries.sort_unstable();
-        write(&file, 7, &entries, 5000, &[3, 4]).unwrap();
+        write(&file, 7, entries.iter().copied().map(Ok), entries.len(), 5000, &[3, 4]).unwrap();
         let len = file.metadata().unwrap().len();
         assert!(open(&file, 8, len).unwrap().is_none(), "another pack's index");
         let index = open(&file, 7, len).unwrap().unwrap();
         assert_eq!(index.replaced, [3, 4]);
-        assert_eq!(index.all(&file).unwrap().unwrap(), entries);
+        let mut all = Vec::new();
+        let mut show = |entry| {
+            all.push(entry);
+            Ok(())
+        };
+        assert!(index.for_each(&file, &mut show).unwrap());
+        assert_eq!(all, entries);
         for n in 0..2000u64 {
             let mut out = Vec::new();
             assert!(index.may_contain(n << 40));
@@ -281,7 +312,7 @@ mod tests {
     #[test]
     fn an_empty_index_opens() {
         let file = tempfile::tempfile().unwrap();
-        write(&file, 1, &[], HEAD_BYTES, &[]).unwrap();
+        write(&file, 1, std::iter::empty(), 0, HEAD_BYTES, &[]).unwrap();
         let index = open(&file, 1, file.metadata().unwrap().len()).unwrap().unwrap();
         let mut out = Vec::new();
         assert!(index.find(&file, 9, &mut out).unwrap() && out.is_empty());

@@ -9,6 +9,7 @@ use crate::Multihash;
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::config::{MAX_BLOCK_BYTES, MAX_EDGE_BYTES};
 use crate::facts::FileId;
+use crate::runs::Pair;
 
 pub(crate) const MAGIC: u32 = 0xB10C_0DA7;
 /// Bytes before the multihash.
@@ -115,6 +116,29 @@ impl Entry {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         Some(Self { key: reader.u64()?, offset: reader.u32()?, info: reader.u32()? })
+    }
+
+    /// As a pair in the order of entries.
+    pub(crate) fn by_key(self) -> Pair {
+        (self.key, u64::from(self.offset) << 32 | u64::from(self.info))
+    }
+
+    /// As a pair in the order of records.
+    pub(crate) fn by_offset(self) -> Pair {
+        let (key, place) = self.by_key();
+        (place, key)
+    }
+
+    /// From a pair of [`by_key`](Self::by_key).
+    pub(crate) fn of_key((key, place): Pair) -> Self {
+        let [a, b, c, d, e, f, g, h] = place.to_be_bytes();
+        let (offset, info) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        Self { key, offset, info }
+    }
+
+    /// From a pair of [`by_offset`](Self::by_offset).
+    pub(crate) fn of_offset((place, key): Pair) -> Self {
+        Self::of_key((key, place))
     }
 
     /// Bytes to read for the whole record; for a reference, for no less than it.

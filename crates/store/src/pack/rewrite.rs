@@ -15,8 +15,9 @@ use super::record::{Entry, Record};
 use super::scan::Window;
 use super::set::{PackSet, lock};
 use super::{HEAD_BYTES, encode_head, index};
-use crate::config::{Config, MAX_DROPPED};
+use crate::config::{Config, MAX_DROPPED, SORTED_ENTRIES};
 use crate::io as fsio;
+use crate::runs::Sorter;
 
 /// Bytes gathered for one write.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -30,17 +31,17 @@ pub(crate) struct Rewritten {
     pub(crate) damaged: Vec<(u32, u32)>,
 }
 
-struct Output {
+struct Output<'a> {
     file: fs::File,
     at: u64,
     chunk: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Sorter<'a>,
 }
 
-impl Output {
+impl Output<'_> {
     fn push(&mut self, entry: Entry, record: &[u8]) -> io::Result<()> {
         let offset = u32::try_from(self.at + self.chunk.len() as u64).map_err(io::Error::other)?;
-        self.entries.push(Entry { offset, ..entry });
+        self.entries.push(Entry { offset, ..entry }.by_key())?;
         self.chunk.extend_from_slice(record);
         if self.chunk.len() >= CHUNK_BYTES { self.write() } else { Ok(()) }
     }
@@ -88,14 +89,15 @@ impl PackSet {
             file: fsio::create_empty(&temp)?,
             at: 0,
             chunk: encode_head(id, self.key),
-            entries: Vec::new(),
+            entries: Sorter::new(&self.scratch, SORTED_ENTRIES),
         };
         let mut done = Rewritten::default();
         let mut left: Vec<(usize, Entry)> = Vec::new();
         for (number, pack) in inputs.iter().enumerate() {
             let mut window = Window::new(&pack.file, pack.records_end);
             let dropped = self.dropped.of(pack.id);
-            for entry in pack.entries(self.key)?.0 {
+            for entry in pack.entries(self.key, &self.scratch)? {
+                let entry = entry?;
                 if is_dropped(&dropped, entry) {
                     continue;
                 }
@@ -147,9 +149,10 @@ impl PackSet {
     }
 
     /// Puts the new pack in the place of the old ones. Returns its length.
-    fn publish(&self, id: u32, replaced: &[u32], mut out: Output) -> io::Result<u64> {
-        out.entries.sort_unstable();
-        let disk = index::write(&out.file, id, &out.entries, out.at.max(HEAD_BYTES), replaced)?;
+    fn publish(&self, id: u32, replaced: &[u32], out: Output<'_>) -> io::Result<u64> {
+        let count = usize::try_from(out.entries.len()).map_err(io::Error::other)?;
+        let entries = out.entries.sorted()?.map(|pair| pair.map(Entry::of_key));
+        let disk = index::write(&out.file, id, entries, count, out.at.max(HEAD_BYTES), replaced)?;
         out.file.sync_all()?;
         let len = out.file.metadata()?.len();
         let path = path_of(&self.dir, id, "pack");

@@ -14,6 +14,7 @@ use crate::Multihash;
 use crate::config::Config;
 use crate::io as fsio;
 use crate::key::RepoKey;
+use crate::scratch::ScratchRoom;
 
 /// A record of some block, or of one whose key is the same.
 #[derive(Debug, Clone)]
@@ -36,6 +37,9 @@ pub(crate) struct PackSet {
     /// Locations known to be wrong.
     pub(crate) dropped: Arc<Dropped>,
     dir_changed: AtomicBool,
+    /// For sorting the entries of a pack: a bounded number, so that they may be
+    /// in memory when the disk is full.
+    pub(crate) scratch: ScratchRoom,
     sealing: Mutex<()>,
     pub(super) rewriting: Mutex<()>,
 }
@@ -64,6 +68,7 @@ impl PackSet {
             next_id: AtomicU32::new(next_id),
             dropped: Arc::default(),
             dir_changed: AtomicBool::new(true),
+            scratch: ScratchRoom::new(&dir.join("entries.tmp")),
             sealing: Mutex::new(()),
             rewriting: Mutex::new(()),
         }

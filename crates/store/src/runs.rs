@@ -1,17 +1,21 @@
 //! Sorted pairs of numbers on disk, written once and read by page: the parts
-//! of an index that grows.
+//! of an index that grows, and what a sort of more than memory should hold is
+//! made of.
 //!
 //! A page is 256 pairs of 16 bytes; only the last one of a run is shorter. The
 //! first key of each page and a filter are in memory: 11 bits a pair. There are
 //! no checksums, since whoever finds a pair looks at what it leads to.
 
+use std::borrow::Borrow;
 use std::io;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use crate::pack::filter::Filter;
 use crate::scratch::{Scratch, ScratchRoom};
 
 /// A key and what it leads to.
-pub(super) type Pair = (u64, u64);
+pub(crate) type Pair = (u64, u64);
 
 const PAIR_BYTES: usize = 16;
 const PAGE_PAIRS: usize = 256;
@@ -21,7 +25,7 @@ const CHUNK_BYTES: usize = 4 * PAGE_BYTES;
 
 /// Pairs in order, none of them twice.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     file: Scratch,
     fences: Box<[u64]>,
     filter: Filter,
@@ -30,12 +34,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Pairs in it.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.count
     }
 
     /// Adds to `out` what `key` leads to.
-    pub(super) fn find(&self, key: u64, out: &mut Vec<u64>) -> io::Result<()> {
+    pub(crate) fn find(&self, key: u64, out: &mut Vec<u64>) -> io::Result<()> {
         if !self.filter.may_contain(key) {
             return Ok(());
         }
@@ -66,7 +70,7 @@ fn decode(pair: &[u8; PAIR_BYTES]) -> Pair {
 }
 
 /// Writes a run.
-pub(super) struct RunWriter<'a> {
+pub(crate) struct RunWriter<'a> {
     room: &'a ScratchRoom,
     file: Scratch,
     chunk: Vec<u8>,
@@ -77,14 +81,14 @@ pub(super) struct RunWriter<'a> {
 
 impl<'a> RunWriter<'a> {
     /// Of up to `count` pairs.
-    pub(super) fn new(room: &'a ScratchRoom, count: u64) -> Self {
+    pub(crate) fn new(room: &'a ScratchRoom, count: u64) -> Self {
         let filter = Filter::with_room_for(usize::try_from(count).unwrap_or(usize::MAX));
         let chunk = Vec::with_capacity(CHUNK_BYTES);
         Self { room, file: Scratch::default(), chunk, fences: Vec::new(), filter, count: 0 }
     }
 
     /// Adds a pair, which is more than the one before it.
-    pub(super) fn push(&mut self, (key, value): Pair) -> io::Result<()> {
+    pub(crate) fn push(&mut self, (key, value): Pair) -> io::Result<()> {
         if self.count.is_multiple_of(PAGE_PAIRS as u64) {
             self.fences.push(key);
         }
@@ -103,7 +107,7 @@ impl<'a> RunWriter<'a> {
     }
 
     /// The run.
-    pub(super) fn finish(mut self) -> io::Result<Run> {
+    pub(crate) fn finish(mut self) -> io::Result<Run> {
         if !self.chunk.is_empty() {
             self.write()?;
         }
@@ -112,16 +116,21 @@ impl<'a> RunWriter<'a> {
 }
 
 /// One run, from its beginning.
-struct Cursor<'a> {
-    run: &'a Run,
+#[derive(Debug)]
+struct Cursor<R> {
+    run: R,
     read: u64,
-    pairs: std::iter::Peekable<std::vec::IntoIter<Pair>>,
+    pairs: Peekable<IntoIter<Pair>>,
 }
 
-impl Cursor<'_> {
+impl<R: Borrow<Run>> Cursor<R> {
+    fn new(run: R) -> Self {
+        Self { run, read: 0, pairs: Vec::new().into_iter().peekable() }
+    }
+
     fn peek(&mut self) -> io::Result<Option<Pair>> {
         if self.pairs.peek().is_none() {
-            let bytes = self.run.read(self.read, CHUNK_BYTES)?;
+            let bytes = self.run.borrow().read(self.read, CHUNK_BYTES)?;
             self.read += CHUNK_BYTES as u64;
             self.pairs = bytes.as_chunks().0.iter().map(decode).collect::<Vec<_>>().into_iter().peekable();
         }
@@ -129,23 +138,88 @@ impl Cursor<'_> {
     }
 }
 
-/// Makes one run of a few.
-pub(super) fn merge(room: &ScratchRoom, runs: &[Run]) -> io::Result<Run> {
-    let mut out = RunWriter::new(room, runs.iter().map(Run::len).sum());
-    let start = |run| Cursor { run, read: 0, pairs: Vec::new().into_iter().peekable() };
-    let mut cursors: Vec<Cursor<'_>> = runs.iter().map(start).collect();
-    loop {
+/// The pairs of a few runs in order, each once.
+#[derive(Debug)]
+struct Merge<R>(Vec<Cursor<R>>);
+
+impl<R: Borrow<Run>> Merge<R> {
+    fn next(&mut self) -> io::Result<Option<Pair>> {
         let mut least: Option<Pair> = None;
-        for cursor in &mut cursors {
+        for cursor in &mut self.0 {
             let head = cursor.peek()?;
             least = least.into_iter().chain(head).min();
         }
-        let Some(pair) = least else { return out.finish() };
-        out.push(pair)?;
-        // Others may have it too.
-        for cursor in &mut cursors {
-            let _same = cursor.pairs.next_if_eq(&pair);
+        for cursor in &mut self.0 {
+            // Others may have it too.
+            let _same = cursor.pairs.next_if(|pair| Some(*pair) == least);
         }
+        Ok(least)
+    }
+}
+
+/// Makes one run of a few.
+pub(crate) fn merge(room: &ScratchRoom, runs: &[Run]) -> io::Result<Run> {
+    let mut out = RunWriter::new(room, runs.iter().map(Run::len).sum());
+    let mut merge = Merge(runs.iter().map(Cursor::new).collect());
+    while let Some(pair) = merge.next()? {
+        out.push(pair)?;
+    }
+    out.finish()
+}
+
+/// Sorts any number of pairs, few of which are in memory.
+#[derive(Debug)]
+pub(crate) struct Sorter<'a> {
+    room: &'a ScratchRoom,
+    recent: Vec<Pair>,
+    runs: Vec<Run>,
+    limit: usize,
+}
+
+impl<'a> Sorter<'a> {
+    /// At most `limit` pairs in memory.
+    pub(crate) fn new(room: &'a ScratchRoom, limit: usize) -> Self {
+        Self { room, recent: Vec::new(), runs: Vec::new(), limit: limit.max(1) }
+    }
+
+    pub(crate) fn push(&mut self, pair: Pair) -> io::Result<()> {
+        if self.recent.len() >= self.limit {
+            self.recent.sort_unstable();
+            // Nobody asks these for a key.
+            let mut run = RunWriter::new(self.room, 0);
+            self.recent.iter().try_for_each(|pair| run.push(*pair))?;
+            self.runs.push(run.finish()?);
+            self.recent.clear();
+        }
+        self.recent.push(pair);
+        Ok(())
+    }
+
+    /// Pairs that came, those that came twice counted twice.
+    pub(crate) fn len(&self) -> u64 {
+        self.recent.len() as u64 + self.runs.iter().map(Run::len).sum::<u64>()
+    }
+
+    /// The pairs in order, each once.
+    pub(crate) fn sorted(mut self) -> io::Result<Sorted> {
+        self.recent.sort_unstable();
+        let mut cursors: Vec<Cursor<Run>> = self.runs.into_iter().map(Cursor::new).collect();
+        let mut last = Cursor::new(RunWriter::new(self.room, 0).finish()?);
+        last.pairs = self.recent.into_iter().peekable();
+        cursors.push(last);
+        Ok(Sorted(Merge(cursors)))
+    }
+}
+
+/// What a [`Sorter`] sorted.
+#[derive(Debug)]
+pub(crate) struct Sorted(Merge<Run>);
+
+impl Iterator for Sorted {
+    type Item = io::Result<Pair>;
+
+    fn next(&mut self) -> Option<io::Result<Pair>> {
+        self.0.next().transpose()
     }
 }
 
@@ -200,5 +274,19 @@ mod tests {
         let run = run(&room, &pairs);
         assert!(found(&run, 7).into_iter().eq(0..1000));
         assert_eq!((found(&run, 6), found(&run, 8), found(&run, 5)), (vec![1], vec![1], vec![]));
+    }
+
+    #[test]
+    fn sorts_more_than_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        for (count, limit) in [(0, 10), (10, 10), (11, 10), (5000, 300)] {
+            let pairs = (0..count).map(|n: u64| (n * 7919 % 5003, n));
+            let mut sorter = Sorter::new(&room, limit);
+            pairs.clone().for_each(|pair| sorter.push(pair).unwrap());
+            assert_eq!(sorter.len(), count);
+            let sorted: Vec<Pair> = sorter.sorted().unwrap().map(Result::unwrap).collect();
+            assert_eq!(sorted, pairs.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        }
     }
 }
