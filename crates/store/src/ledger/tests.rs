@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::Ledger;
 use crate::Multihash;
 use crate::codec::put_varint;
+use crate::config::MAX_ENDED_TREES;
 use crate::facts::{Fact, FileId, Seen, TreeId};
 use crate::files::Tuning;
 use crate::io::Stat;
@@ -348,4 +349,37 @@ fn what_cannot_be_indexed_is_not_recorded() {
     fs::remove_dir(&scratch).unwrap();
     (refused..2 * refused).for_each(|n| add(&mut ledger, n).unwrap());
     assert_eq!(ledger.files() as u64, 2 * refused - 1);
+}
+
+#[test]
+fn removed_trees_are_remembered_until_they_are_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut report = OpenReport::default();
+    let (mut ledger, _) = Ledger::open(dir.path(), Tuning::default(), || Ok(KEY), &mut report).unwrap();
+    let few = MAX_ENDED_TREES as u64 - 1;
+    let file = |ledger: &mut Ledger, tree| {
+        let id = FileId(ledger.new_id().unwrap());
+        ledger.add(Fact::FileAdded(id, tree, PathBuf::new(), None)).unwrap();
+    };
+    let remove = |ledger: &mut Ledger| {
+        let tree = TreeId(ledger.new_id().unwrap());
+        ledger.add(Fact::TreeAdded(tree, "b".into())).unwrap();
+        file(ledger, tree);
+        ledger.add(Fact::TreeRemoved(tree)).unwrap();
+    };
+    (0..few).for_each(|_| remove(&mut ledger));
+    // More that lives than what is dead, which would be a reason of its own.
+    let tree = TreeId(ledger.new_id().unwrap());
+    ledger.add(Fact::TreeAdded(tree, "a".into())).unwrap();
+    (0..4 * few).for_each(|_| file(&mut ledger, tree));
+    assert!(!ledger.compact_if_dead().unwrap());
+    let tree = TreeId(ledger.new_id().unwrap());
+    ledger.add(Fact::TreeAdded(tree, "b".into())).unwrap();
+    ledger.add(Fact::TreeRemoved(tree)).unwrap();
+    assert!(!ledger.compact_if_dead().unwrap(), "a tree without files is not remembered");
+    let before = ledger.bytes();
+    remove(&mut ledger);
+    assert!(ledger.compact_if_dead().unwrap() && !ledger.compact_if_dead().unwrap());
+    assert_eq!((ledger.files() as u64, ledger.state.files.ended()), (4 * few, 0));
+    assert!(ledger.bytes() < before);
 }
