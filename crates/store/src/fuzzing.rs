@@ -171,9 +171,9 @@ pub type IndexEntry = (u64, u32, u32);
 /// # Errors
 /// The disk's.
 pub fn write_index(file: &File, entries: &[IndexEntry], end: u64, replaced: &[u32]) -> io::Result<()> {
-    let entries = entries.iter().map(|&(key, offset, info)| Entry { key, offset, info });
-    let entries: Vec<Entry> = entries.collect();
-    index::write(file, ID, &entries, end, replaced).map(drop)
+    let count = entries.len();
+    let entries = entries.iter().map(|&(key, offset, info)| Ok(Entry { key, offset, info }));
+    index::write(file, ID, entries, count, end, replaced).map(drop)
 }
 
 /// All entries of the index that is at the end of a pack, if it is whole.
@@ -182,7 +182,14 @@ pub fn write_index(file: &File, entries: &[IndexEntry], end: u64, replaced: &[u3
 /// The disk's.
 pub fn read_index(file: &File) -> io::Result<Option<Vec<IndexEntry>>> {
     let Some(index) = index::open(file, ID, file.metadata()?.len())? else { return Ok(None) };
-    let Some(all) = index.all(file)? else { return Ok(None) };
+    let mut all = Vec::new();
+    let whole = index.for_each(file, &mut |entry| {
+        all.push(entry);
+        Ok(())
+    })?;
+    if !whole {
+        return Ok(None);
+    }
     let mut found = Vec::new();
     for entry in all.iter().take(8) {
         // Of a damaged order nothing is said but that it does no harm.

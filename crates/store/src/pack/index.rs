@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_footer_of_absurd_sizes_is_none() {
         let file = tempfile::tempfile().unwrap();
-        let footer = write(&file, 1, &[], HEAD_BYTES, &[3]).unwrap().footer;
+        let footer = write(&file, 1, std::iter::empty(), 0, HEAD_BYTES, &[3]).unwrap().footer;
         let len = file.metadata().unwrap().len();
         assert!(open(&file, 1, len).unwrap().is_some());
         for absurd in [
