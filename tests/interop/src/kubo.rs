@@ -97,6 +97,23 @@ impl Kubo {
         text(&self.process.ask(&["add", path])?, "cid")
     }
 
+    /// The CID that adding a file or folder would give, version 0; keeps nothing.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn hash(&mut self, path: &Path) -> Result<String> {
+        let path = path.to_str().context("a UTF-8 path")?;
+        text(&self.process.ask(&["hash", path])?, "cid")
+    }
+
+    /// Fetches and keeps a whole DAG, of whatever codecs.
+    ///
+    /// # Errors
+    /// If a block does not come.
+    pub fn pin(&mut self, cid: &str) -> Result<()> {
+        self.process.ask(&["pin", cid]).map(|_| ())
+    }
+
     /// Fetches a file or folder to the new path `dest`.
     ///
     /// # Errors

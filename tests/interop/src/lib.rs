@@ -10,6 +10,7 @@ pub mod helia;
 pub mod kubo;
 pub mod peerage;
 pub mod process;
+pub mod profile;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use serde_json::Value;
 pub use helia::Helia;
 pub use kubo::Kubo;
 pub use peerage::Peerage;
+pub use profile::Profile;
 
 /// The path in environment variable `name`, which `cargo xtask interop` sets.
 fn path_from_env(name: &str) -> Result<PathBuf> {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::path_from_env;
 use crate::process::{COMMAND, Process, START};
+use crate::profile::Profile;
 
 /// How long a command may take to end after an interrupt: it promises a
 /// second, the machine may be busy.
@@ -91,6 +92,13 @@ impl Peerage {
     }
 
     fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.plain(args);
+        command.arg("--json");
+        command
+    }
+
+    /// The program, which is to print what a person would see.
+    fn plain(&self, args: &[&str]) -> Command {
         let mut command = match self.within.split_first() {
             Some((program, before)) => {
                 let mut command = Command::new(program);
@@ -101,7 +109,6 @@ impl Peerage {
         };
         command
             .args(args)
-            .arg("--json")
             .arg("--repo")
             .arg(self.repo.path())
             .env("PEERAGE_BOOTSTRAP", "none")
@@ -115,7 +122,10 @@ impl Peerage {
     }
 
     fn networked(&self, args: &[&str]) -> Command {
-        let mut command = self.command(args);
+        self.in_network(self.command(args))
+    }
+
+    fn in_network(&self, mut command: Command) -> Command {
         command.args(["--listen", self.listen]).args(&self.network);
         command
     }
@@ -125,8 +135,12 @@ impl Peerage {
     /// # Errors
     /// If its exit status is not 0.
     pub fn run(&self, args: &[&str]) -> Result<Vec<Value>> {
-        let name = format!("peerage {}", args.join(" "));
-        let mut process = Process::spawn(&name, self.networked(args))?;
+        self.run_as(&format!("peerage {}", args.join(" ")), args)
+    }
+
+    /// The same with a name for messages.
+    fn run_as(&self, name: &str, args: &[&str]) -> Result<Vec<Value>> {
+        let mut process = Process::spawn(name, self.networked(args))?;
         let mut lines = Vec::new();
         while let Some(line) = process.next(COMMAND)? {
             lines.push(line);
@@ -138,6 +152,15 @@ impl Peerage {
             assert_no_reconnect(&process)?;
         }
         Ok(lines)
+    }
+
+    /// Runs a networked command that prints bytes of a file, and returns them.
+    ///
+    /// # Errors
+    /// If its exit status is not 0.
+    pub fn bytes(&self, args: &[&str]) -> Result<Vec<u8>> {
+        let name = format!("peerage {}", args.join(" "));
+        Process::spawn(&name, self.in_network(self.plain(args)))?.output(COMMAND)
     }
 
     /// Shares `path` until interrupted.
@@ -213,6 +236,47 @@ impl Peerage {
         let dest = dest.to_str().context("a UTF-8 path")?;
         let args = ["get", cid, "--from", from, "-o", dest, "--seed-for", "60s", "--listen", listen];
         Serving::start("peerage get --seed-for", self.command(&args), "done", COMMAND)
+    }
+
+    /// Adds and pins a file or folder, and returns its CID.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn add(&self, path: &Path, profile: Profile) -> Result<String> {
+        let path = path.to_str().context("a UTF-8 path")?;
+        let lines = self.run(&["add", "--hidden", "--profile", profile.name(), path])?;
+        let added = lines.iter().find(|line| line["event"] == "added");
+        crate::text(added.context("`add` succeeded without the event `added`")?, "cid")
+    }
+
+    /// Writes what the repository holds of `cid` to `dest`.
+    ///
+    /// # Errors
+    /// If something is missing.
+    pub fn get_offline(&self, cid: &str, dest: &Path) -> Result<()> {
+        self.run(&["get", cid, "--offline", "-o", dest.to_str().context("a UTF-8 path")?]).map(|_| ())
+    }
+
+    /// The CIDs of the pins.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn pins(&self) -> Result<Vec<String>> {
+        self.run(&["pin", "ls"])?.iter().map(|line| crate::text(line, "cid")).collect()
+    }
+
+    /// The CIDs that adding `paths` would give, hidden entries included, in
+    /// that order; needs no repository.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn hash_each(&self, paths: &[PathBuf], profile: Profile) -> Result<Vec<String>> {
+        let mut args = vec!["add", "--only-hash", "--hidden", "--profile", profile.name()];
+        for path in paths {
+            args.push(path.to_str().context("a UTF-8 path")?);
+        }
+        let lines = self.run_as("peerage add --only-hash", &args)?;
+        lines.iter().filter(|line| line["event"] == "added").map(|line| crate::text(line, "cid")).collect()
     }
 
     /// Connects to the peer at `addr` and returns what it learnt of it.

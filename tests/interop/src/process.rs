@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -32,7 +32,8 @@ pub struct Process {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
-    stdout: Receiver<String>,
+    /// By lines, each with its end.
+    stdout: Receiver<Vec<u8>>,
     stderr: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -52,8 +53,10 @@ impl Process {
         let (sender, stdout) = channel();
         let pipe = child.stdout.take().context("stdout was asked for")?;
         thread::spawn(move || {
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+            let mut pipe = BufReader::new(pipe);
+            loop {
+                let mut line = Vec::new();
+                if !matches!(pipe.read_until(b'\n', &mut line), Ok(1..)) || sender.send(line).is_err() {
                     break;
                 }
             }
@@ -79,9 +82,9 @@ impl Process {
     /// If it does not come within `limit`, or is no JSON.
     pub fn next(&self, limit: Duration) -> Result<Option<Value>> {
         match self.stdout.recv_timeout(limit) {
-            Ok(line) => serde_json::from_str(&line)
-                .map(Some)
-                .with_context(|| format!("{} printed what is no JSON: {line}", self.name)),
+            Ok(line) => serde_json::from_slice(&line).map(Some).with_context(|| {
+                format!("{} printed what is no JSON: {}", self.name, String::from_utf8_lossy(&line))
+            }),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
             Err(RecvTimeoutError::Timeout) => {
                 bail!("{} said nothing for {limit:?}; {}", self.name, self.last_words())
@@ -147,6 +150,28 @@ impl Process {
         let end = Instant::now() + limit;
         while self.next(end.saturating_duration_since(Instant::now()))?.is_some() {}
         Ok(self.child.wait()?)
+    }
+
+    /// What it prints until its end, which need not be JSON.
+    ///
+    /// # Errors
+    /// If it runs for longer than `limit`, or fails.
+    pub fn output(&mut self, limit: Duration) -> Result<Vec<u8>> {
+        self.stdin = None;
+        let end = Instant::now() + limit;
+        let mut output = Vec::new();
+        loop {
+            match self.stdout.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => output.extend(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("{} runs for longer than {limit:?}; {}", self.name, self.last_words())
+                }
+            }
+        }
+        let status = self.child.wait()?;
+        ensure!(status.success(), "{}: {status}; {}", self.name, self.last_words());
+        Ok(output)
     }
 
     /// The most memory that it has had resident so far, in bytes, from

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use peerage_interop::helia::{Dht, Helia, Profile};
+use peerage_interop::helia::{Dht, Helia};
 use peerage_interop::kubo::{Kind, Kubo};
 use peerage_interop::peerage::Serving;
-use peerage_interop::{Peerage, data};
+use peerage_interop::{Peerage, Profile, data};
 use serde_json::Value;
 
 /// How long what was announced may take to be found by others: an announcement

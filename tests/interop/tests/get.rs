@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use peerage_interop::helia::{Helia, Profile};
 use peerage_interop::kubo::{Kind, Kubo};
-use peerage_interop::{Peerage, data};
+use peerage_interop::{Helia, Peerage, Profile, data};
 
 /// What a `get` may have resident: twice what a fast one has, of a build that
 /// is not optimised. Nothing in it grows with the number of files.

@@ -5,10 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use peerage_interop::helia::{Helia, Profile};
 use peerage_interop::kubo::{Kind, Kubo};
 use peerage_interop::process::{COMMAND, Process};
-use peerage_interop::{data, text};
+use peerage_interop::{Helia, Profile, data, text};
 
 fn shell(script: &str) -> Result<Process> {
     let mut command = Command::new("sh");

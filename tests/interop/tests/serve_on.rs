@@ -4,9 +4,8 @@
 use std::net::TcpListener;
 
 use anyhow::{Context as _, Result, ensure};
-use peerage_interop::helia::{Helia, Profile};
 use peerage_interop::kubo::{Kind, Kubo};
-use peerage_interop::{Peerage, data};
+use peerage_interop::{Helia, Peerage, Profile, data};
 
 /// A listen address with a port that was free a moment ago: `get` does not
 /// print where it listens.
