@@ -7,6 +7,7 @@
 
 pub mod data;
 pub mod helia;
+pub mod inputs;
 pub mod kubo;
 pub mod peerage;
 pub mod process;
