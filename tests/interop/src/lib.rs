@@ -5,6 +5,7 @@
 //! tests need installed is set up by `cargo xtask interop`, which names it in
 //! the environment; without that each test fails and says so.
 
+pub mod dag;
 pub mod data;
 pub mod helia;
 pub mod inputs;
