@@ -73,6 +73,14 @@ pub fn generate_huge(folder: &Path) -> Result<Vec<Input>> {
     Ok(inputs.made)
 }
 
+/// Makes a folder that is sharded in both profiles.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn sharded(path: &Path) -> Result<()> {
+    shards::large(&mut Folder::new(path.to_owned())?)
+}
+
 /// The inputs so far.
 struct Inputs<'a> {
     folder: &'a Path,

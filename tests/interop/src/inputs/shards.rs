@@ -48,7 +48,7 @@ pub(super) fn generate(inputs: &mut Inputs<'_>) -> Result<()> {
     Ok(())
 }
 
-fn large(folder: &mut Folder) -> Result<()> {
+pub(super) fn large(folder: &mut Folder) -> Result<()> {
     (0..ENOUGH).try_for_each(|i| folder.file(&long_name(i, 240), &vec![b'x'; i % 30 * 10]))
 }
 
