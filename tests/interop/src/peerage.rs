@@ -20,6 +20,9 @@ const END: Duration = Duration::from_secs(20);
 /// What of the program's log is asked for: connections that come and go.
 const LOG: &str = "peerage_peer::net::connection=debug";
 
+/// The same of the streams that blocks come by.
+const LOG_STREAMS: &str = "peerage_peer::net::bitswap_in=debug";
+
 /// A repository of its own; commands on it run one after another or together.
 #[derive(Debug)]
 pub struct Peerage {
@@ -157,10 +160,16 @@ impl Peerage {
     /// Runs a networked command that prints bytes of a file, and returns them.
     ///
     /// # Errors
-    /// If its exit status is not 0.
+    /// If its exit status is not 0, or it threw away what it had asked for.
     pub fn bytes(&self, args: &[&str]) -> Result<Vec<u8>> {
         let name = format!("peerage {}", args.join(" "));
-        Process::spawn(&name, self.in_network(self.plain(args)))?.output(COMMAND)
+        let mut command = self.in_network(self.plain(args));
+        command.env("PEERAGE_LOG", format!("{LOG},{LOG_STREAMS}"));
+        let mut process = Process::spawn(&name, command)?;
+        let bytes = process.output(COMMAND)?;
+        let said = process.last_words();
+        ensure!(!said.contains("this side reset the stream"), "{name}: {said}");
+        Ok(bytes)
     }
 
     /// Shares `path` until interrupted.

@@ -1,5 +1,6 @@
 //! `peerage get --from` and `peerage ping` against Helia and Kubo.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -82,6 +83,18 @@ fn the_sources_of_a_fetch_are_named() -> Result<()> {
     assert_eq!(done["bytes"], data::FILE_LEN);
     let from_helia = done["sources"][&helia.peer_id].as_u64().unwrap_or(0);
     ensure!(from_helia >= data::FILE_LEN as u64, "`done` counts {from_helia} bytes from Helia: {done}");
+    Ok(())
+}
+
+#[test]
+fn a_file_of_many_blocks_is_printed_as_it_comes_from_helia() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let source = dir.path().join("file.bin");
+    data::file(&source, 20 << 20, 88)?;
+    let mut helia = Helia::start()?;
+    let cid = helia.add(&source, Profile::V1)?;
+    let bytes = Peerage::new()?.bytes(&["cat", &cid, "--from", &helia.addr])?;
+    ensure!(bytes == fs::read(&source)?, "{} bytes, not those of the file", bytes.len());
     Ok(())
 }
 
