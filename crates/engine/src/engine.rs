@@ -8,6 +8,7 @@ mod finding;
 mod io;
 mod jobs;
 mod net;
+mod query;
 mod reaching;
 
 pub use announcing::{AnnounceError, Announcements};

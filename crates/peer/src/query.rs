@@ -100,9 +100,15 @@ pub struct Query {
     job: JobId,
     events: mpsc::UnboundedReceiver<JobEvent>,
     /// Blocks that came before they were needed.
-    early: BTreeMap<Cid, (Bytes, Result<Node, DecodeError>)>,
+    early: BTreeMap<Cid, Came>,
     asked: BTreeMap<Cid, ()>,
+    /// The block that was taken last. Who looked at a root reads on from it, and
+    /// some peers do not send a block again for some seconds.
+    last: Option<(Cid, Came)>,
 }
+
+/// A block, and what it is.
+type Came = (Bytes, Result<Node, DecodeError>);
 
 impl Peer {
     /// Opens a session for blocks below `root`, from these sources.
@@ -111,14 +117,15 @@ impl Peer {
         let (sender, events) = mpsc::unbounded_channel();
         let job = self.next_job();
         self.tell(Input::OpenQuery { job, root, sources, events: sender });
-        Query { peer: self.clone(), job, events, early: BTreeMap::new(), asked: BTreeMap::new() }
+        Query { peer: self.clone(), job, events, early: BTreeMap::new(), asked: BTreeMap::new(), last: None }
     }
 }
 
 impl Query {
     /// Asks for a block without waiting for it.
     pub(crate) fn ask(&mut self, cid: Cid) {
-        if !self.early.contains_key(&cid) && self.asked.insert(cid, ()).is_none() {
+        let is_last = self.last.as_ref().is_some_and(|(last, _)| *last == cid);
+        if !is_last && !self.early.contains_key(&cid) && self.asked.insert(cid, ()).is_none() {
             self.peer.tell(Input::Query { job: self.job, cid });
         }
     }
@@ -140,10 +147,16 @@ impl Query {
         Ok((node.map_err(|why| QueryError::Decode { cid, why })?, data))
     }
 
-    async fn fetched(&mut self, cid: Cid) -> Result<(Bytes, Result<Node, DecodeError>), QueryError> {
+    async fn fetched(&mut self, cid: Cid) -> Result<Came, QueryError> {
+        if let Some((last, came)) = &self.last
+            && *last == cid
+        {
+            return Ok(came.clone());
+        }
         self.ask(cid);
         loop {
             if let Some(found) = self.early.remove(&cid) {
+                self.last = Some((cid, found.clone()));
                 return Ok(found);
             }
             match self.events.recv().await {

@@ -109,9 +109,12 @@ impl Engine {
     pub fn handle_local(&mut self, job: JobId, item: ItemId, cid: Cid, found: Option<&Arrived>, now: Now) {
         match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
             Some(Kind::Fetch(fetch)) => fetch.handle_local(item, found, &mut self.credit),
-            Some(Kind::Query(_)) => match found {
+            Some(Kind::Query(query)) => match found {
                 Some(arrived) => drop(self.deliver(job, cid, arrived, now)),
-                None => self.want(job, &cid, self.config.inner_node_estimate, now),
+                None => {
+                    let estimate = query.estimate(&cid);
+                    self.want(job, &cid, estimate, now);
+                }
             },
             None => {}
         }

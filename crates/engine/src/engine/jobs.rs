@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_base::{Instant, Now};
-use peerage_content::{Cid, Multihash};
+use peerage_content::Cid;
 use peerage_exchange::SessionConfig;
 use peerage_identity::PeerId;
 
+use super::query::Query;
 use super::{Engine, Timer, session};
 use crate::dials::Caller;
 use crate::error::JobError;
@@ -24,7 +25,7 @@ pub(super) enum Kind {
     /// A whole DAG.
     Fetch(Box<Fetch>),
     /// Single blocks, as someone asks for them; each waits for its hash.
-    Query(BTreeMap<Multihash, BTreeSet<Cid>>),
+    Query(Query),
 }
 
 /// A fetch or a query.
@@ -84,7 +85,7 @@ impl Engine {
     /// Prepares for single blocks to be asked for with [`query`](Self::query),
     /// `root` among them: ends with [`Output::JobFailed`] or [`cancel`](Self::cancel).
     pub fn start_query(&mut self, job: JobId, root: Cid, sources: Sources, now: Now) {
-        self.start(job, root, Kind::Query(BTreeMap::new()), sources, false, now);
+        self.start(job, root, Kind::Query(Query::new()), sources, false, now);
     }
 
     fn start(&mut self, job: JobId, root: Cid, kind: Kind, sources: Sources, swarm: bool, now: Now) {
@@ -123,7 +124,8 @@ impl Engine {
 
     /// Asks for a block on behalf of a query: [`Output::QueryBlock`].
     pub fn query(&mut self, job: JobId, cid: Cid, now: Now) {
-        if let Some(Job { kind: Kind::Query(waiting), .. }) = self.jobs.get_mut(&job) {
+        if let Some(Job { kind: Kind::Query(query), .. }) = self.jobs.get_mut(&job) {
+            let waiting = &mut query.waiting;
             waiting.entry(*cid.hash()).or_default().insert(cid);
             // The query has no frontier; its items are told apart by CID.
             self.outputs.push_back(Output::TakeLocal { job, item: ItemId(0), cid, at: None, entry: None });
@@ -228,8 +230,9 @@ impl Engine {
     pub(super) fn deliver(&mut self, job: JobId, came: Cid, arrived: &Arrived, now: Now) -> bool {
         match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
             Some(Kind::Fetch(fetch)) => fetch.handle_block(came, arrived, &mut self.credit),
-            Some(Kind::Query(waiting)) => {
-                let wanted = waiting.remove(came.hash()).unwrap_or_default();
+            Some(Kind::Query(query)) => {
+                query.weigh(&came, arrived.len);
+                let wanted = query.waiting.remove(came.hash()).unwrap_or_default();
                 let mut others = BTreeSet::new();
                 for cid in &wanted {
                     match arrived.node_as(cid, &came) {
@@ -242,8 +245,8 @@ impl Engine {
                 }
                 let used = wanted.is_empty() || others.len() < wanted.len();
                 if let Some(other) = others.first().copied() {
-                    waiting.insert(*came.hash(), others);
-                    self.want(job, &other, self.config.inner_node_estimate, now);
+                    query.waiting.insert(*came.hash(), others);
+                    self.want(job, &other, u64::from(arrived.len), now);
                 }
                 used
             }
