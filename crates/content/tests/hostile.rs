@@ -19,7 +19,8 @@ use peerage_content::resolve::{Lookup, ResolveError, Step};
 use peerage_content::unixfs::{Data, Kind, Metadata};
 use peerage_content::walk::WalkError;
 use peerage_content::{
-    Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, Walk, codec, hash, symlink,
+    Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Multihash, Profile, Walk, codec, hash,
+    symlink,
 };
 
 fn block(data: &Data<'_>, links: &[(&str, Cid)]) -> Block {
@@ -341,4 +342,39 @@ fn a_reader_wants_only_what_the_range_touches() {
         reader.supply(&store.0[&reader.need().unwrap()]).unwrap();
     }
     assert_eq!(reader.supply(b""), Err(ReadError::NotNeeded));
+}
+
+/// A file in CIDs alone: each node links to the one inside of it, and all of them
+/// are in the outermost CID's few bytes. Such nests are as deep as 128 bytes allow.
+#[test]
+fn nested_identity_cids_end() {
+    let mut cid = Cid::new_v1(codec::RAW, Multihash::wrap(hash::IDENTITY, b"x").unwrap());
+    let mut nested = 0;
+    let root = loop {
+        let data = file_data(None, &[1]).encode();
+        let links = vec![Link { cid, name: None, tsize: None }];
+        let node = dagpb::encode(&PbNode { links, data: Some(&data) });
+        let Ok(hash) = Multihash::wrap(hash::IDENTITY, &node) else { break cid };
+        (cid, nested) = (Cid::new_v1(codec::DAG_PB, hash), nested + 1);
+    };
+    assert!(nested >= 5, "{nested}");
+    let mut reader = FileReader::new(root, 0..u64::MAX);
+    let mut content = Vec::new();
+    while let Some(cid) = reader.need() {
+        let block = hash::inline(&cid).unwrap();
+        if let Some(piece) = reader.supply(block).unwrap() {
+            content.extend_from_slice(&block[piece.range]);
+        }
+    }
+    assert_eq!(content, b"x");
+    let mut walk = Walk::new(root);
+    let mut steps = 0;
+    while let Some(visit) = walk.next() {
+        steps += 1;
+        walk.enter(&visit, hash::inline(&visit.cid).unwrap()).unwrap();
+    }
+    assert_eq!(steps, nested + 1);
+    // A longer one is no CID.
+    let long = [&[1, 0x70, 0, 129, 1][..], &[0; 129]].concat();
+    assert!(peerage_content::cid_text::from_bytes(&long).is_err());
 }
