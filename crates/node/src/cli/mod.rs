@@ -151,6 +151,7 @@ mod tests {
                 "ls",
                 "stat",
                 "cat",
+                "car",
                 "up",
                 "id",
                 "ping",
