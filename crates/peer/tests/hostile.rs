@@ -211,11 +211,13 @@ async fn send_until_closed(host: &Host, blocks: impl IntoIterator<Item = Vec<u8>
         }
     });
     let mut stream = made.control.open(BITSWAP).await.unwrap();
-    for data in blocks {
+    'sending: for data in blocks {
         let cid = block(codec::RAW, data.clone()).cid;
         let message = encode_blocks(&[(Prefix::of(&cid), data.into())], Version::V1_2);
-        if stream.write_chunk(message).await.is_err() {
-            break;
+        while stream.write_chunk(message.clone()).await.is_err() {
+            // A busy host resets a stream of which too much is unread; the connection goes on.
+            let Ok(again) = made.control.open(BITSWAP).await else { break 'sending };
+            stream = again;
         }
     }
     made.control.ended().await;
