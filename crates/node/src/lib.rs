@@ -1,8 +1,8 @@
 //! The program `peerage`: command line, control socket, what is printed. All of
 //! it, so that its decoders can be fuzzed; the binary only calls [`main`].
 //!
-//! A command becomes an [`api::Request`]; a [`backend::Backend`] executes it,
-//! here or in the process that owns the repository; its [`api::Event`]s are
+//! A command becomes an `api::Request`; a `backend::Backend` executes it,
+//! here or in the process that owns the repository; its `api::Event`s are
 //! printed for a person or as JSON. `local` is all that knows the peer.
 
 mod api;
