@@ -142,7 +142,9 @@ fn answer(packet: &Packet) -> Answer {
         }
     }
     for record in records() {
+        // One without time to live takes back what it says (RFC 6762 section 10.1).
         if let RData::TXT(txt) = &record.data
+            && record.ttl > 0
             && let Some((ttl, addrs)) = there.get_mut(&record.name)
         {
             *ttl = record.ttl.min(*ttl);

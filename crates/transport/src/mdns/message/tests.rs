@@ -175,6 +175,26 @@ fn addresses_without_a_peer_or_of_another_are_passed_over() {
 }
 
 #[test]
+fn details_that_are_taken_back_do_not_count() {
+    let announced = |ttl| {
+        let mut packet = start(Form::Multicast, services());
+        packet.add_answer(Record::from_rdata(service(), 360, RData::PTR(PTR(instance(b"a")))));
+        for (port, ttl) in [(1, ttl), (2, 100)] {
+            let text = format!("dnsaddr=/ip4/192.168.1.5/tcp/{port}/p2p/{PEER}");
+            packet.add_additional(Record::from_rdata(instance(b"a"), ttl, RData::TXT(TXT::new(vec![text]))));
+        }
+        answer_of(&encode(&packet)).peers
+    };
+    let found = |ports: &[u16], seconds| {
+        let addrs = ports.iter().map(|port| addr(&format!("/ip4/192.168.1.5/tcp/{port}"))).collect();
+        let ttl = Duration::from_secs(seconds);
+        vec![Announcement { instance: instance(b"a"), peer: peer(), addrs, ttl }]
+    };
+    assert_eq!(announced(50), found(&[1, 2], 50));
+    assert_eq!(announced(0), found(&[2], 100));
+}
+
+#[test]
 fn too_much_is_refused() {
     assert_eq!(parse(&[0; MAX_PACKET + 1]), Err(PacketError::TooLong));
     let mut many = [0; 12];
