@@ -53,7 +53,7 @@ pub const DEPTH_MAX: usize = 512;
 /// leaves need 65.
 pub const FILE_DEPTH_MAX: usize = 65;
 
-/// Most CIDs that a walk remembers to visit: 2^18 of them take about 25 MB.
+/// Most CIDs that a walk remembers to visit: 2^18 of them take about 42 MB.
 pub const WALK_PENDING_MAX: usize = 262_144;
 
 /// Longest name of a folder entry, in bytes: `NAME_MAX` of Linux and macOS.

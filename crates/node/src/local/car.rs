@@ -286,21 +286,8 @@ pub(crate) async fn look(request: CarLook, output: &Output, cancel: &Cancel) -> 
         CarFile::Path(_) => None,
     };
     let (path, input) = open(&request.file, stdin.as_ref())?;
-    let (out, mut events) = Sink::new();
-    let work = async move {
-        let result = checked(&path, input, request.verify, &out).await;
-        drop(out);
-        result
-    };
-    let printing = async {
-        while let Some(event) = events.recv().await {
-            output.push(event).await;
-        }
-    };
-    tokio::select! {
-        (result, ()) = async { tokio::join!(work, printing) } => result,
-        () = cancel.cancelled() => Err(Failure::interrupted()),
-    }
+    let work = async |out: Sink| checked(&path, input, request.verify, &out).await;
+    super::without_repository(output, cancel, work).await
 }
 
 async fn checked(

@@ -47,22 +47,13 @@ pub(super) async fn add(peer: &Peer, request: api::Add, out: &Sink) -> Result<()
 
 /// `add --only-hash`: CIDs without a repository.
 pub(crate) async fn only_hash(request: api::Add, output: &Output, cancel: &Cancel) -> Result<(), Failure> {
-    let (out, mut events) = Sink::new();
     let options = options(&request)?;
-    let work = async move {
+    let work = async |out: Sink| {
         let added = peerage_peer::only_hash(paths(&request), options, importing(&out)).await;
         tell(&added.map_err(|error| error.failure())?, &out).await;
         Ok(())
     };
-    let printing = async {
-        while let Some(event) = events.recv().await {
-            output.push(event).await;
-        }
-    };
-    tokio::select! {
-        (result, ()) = async { tokio::join!(work, printing) } => result,
-        () = cancel.cancelled() => Err(Failure::interrupted()),
-    }
+    super::without_repository(output, cancel, work).await
 }
 
 async fn tell(added: &[Added], out: &Sink) {

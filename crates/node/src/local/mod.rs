@@ -22,9 +22,29 @@ use peerage_peer::Peer;
 use crate::api::{Failure, Network, Request};
 use crate::backend::{Backend, Cancel, Sink};
 use crate::execution::{OpenError, Opener, Owned};
+use crate::render::Output;
 
 pub(crate) use car::look as look_at_car;
 pub(crate) use files::only_hash;
+
+/// Does what needs no repository, and prints what it says until it ends.
+async fn without_repository(
+    output: &Output,
+    cancel: &Cancel,
+    work: impl AsyncFnOnce(Sink) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (out, mut events) = Sink::new();
+    let work = work(out);
+    let printing = async {
+        while let Some(event) = events.recv().await {
+            output.push(event).await;
+        }
+    };
+    tokio::select! {
+        (result, ()) = async { tokio::join!(work, printing) } => result,
+        () = cancel.cancelled() => Err(Failure::interrupted()),
+    }
+}
 
 /// Opens repositories on this machine.
 #[derive(Debug)]
