@@ -5,8 +5,11 @@
 
 use multibase::Base;
 
-use crate::limits::{CID_TEXT_MAX, VARINT_MAX};
-use crate::{Cid, codec};
+use crate::limits::{CID_TEXT_MAX, IDENTITY_MAX};
+use crate::{Cid, Multihash, codec};
+
+/// Longest number in a CID, in bytes: what [`crate::limits::VARINT_MAX`] takes.
+const NUMBER_LEN_MAX: usize = 9;
 
 /// Why text or bytes are no CID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +24,7 @@ pub enum CidError {
     #[error("not a CID: unknown base or wrong characters")]
     Base,
     /// The decoded bytes are no CID: wrong version, cut, a digest longer than
-    /// 128 bytes, or a number above [`VARINT_MAX`].
+    /// 128 bytes, or a number above [`crate::limits::VARINT_MAX`].
     #[error("not a CID: wrong version, length or hash")]
     Bytes,
     /// Bytes follow the CID.
@@ -68,14 +71,52 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
     if bytes.is_empty() {
         return Err(CidError::Empty);
     }
-    let mut rest = bytes;
-    let cid = Cid::read_bytes(&mut rest).map_err(|_| CidError::Bytes)?;
-    // Of a number in ten bytes the reader drops bits: another CID than others read.
-    let whole = cid.encoded_len() == bytes.len() - rest.len();
-    if !whole || cid.codec() > VARINT_MAX || cid.hash().code() > VARINT_MAX {
-        return Err(CidError::Bytes);
+    let (cid, len) = at_front(bytes).map_err(|_| CidError::Bytes)?;
+    if len == bytes.len() { Ok(cid) } else { Err(CidError::Trailing) }
+}
+
+/// Why no CID is at the front of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoCid {
+    /// The bytes end inside of it.
+    Cut,
+    /// It is none.
+    Bad,
+}
+
+/// The CID at the front of bytes, of either version, and its length. What is
+/// read here and written again is the same bytes.
+pub(crate) fn at_front(bytes: &[u8]) -> Result<(Cid, usize), NoCid> {
+    let hash = |code, digest| Multihash::wrap(code, digest).map_err(|_| NoCid::Bad);
+    if bytes == [0x12] {
+        return Err(NoCid::Cut);
     }
-    if rest.is_empty() { Ok(cid) } else { Err(CidError::Trailing) }
+    if let Some(rest) = bytes.strip_prefix(&[0x12, 0x20]) {
+        let digest = rest.get(..32).ok_or(NoCid::Cut)?;
+        let cid = Cid::new_v0(hash(0x12, digest)?).map_err(|_| NoCid::Bad)?;
+        return Ok((cid, 34));
+    }
+    let (version, rest) = number(bytes)?;
+    if version != 1 {
+        return Err(NoCid::Bad);
+    }
+    let (codec, rest) = number(rest)?;
+    let (code, rest) = number(rest)?;
+    let (size, rest) = number(rest)?;
+    let size = usize::try_from(size).ok().filter(|&size| size <= IDENTITY_MAX).ok_or(NoCid::Bad)?;
+    let digest = rest.get(..size).ok_or(NoCid::Cut)?;
+    Ok((Cid::new_v1(codec, hash(code, digest)?), bytes.len() - rest.len() + size))
+}
+
+/// The number at the front, and what follows it.
+fn number(bytes: &[u8]) -> Result<(u64, &[u8]), NoCid> {
+    // Of a longer one the decoder would drop bits: another CID than others read.
+    let at_most = &bytes[..bytes.len().min(NUMBER_LEN_MAX)];
+    match unsigned_varint::decode::u64(at_most) {
+        Ok((number, tail)) => Ok((number, &bytes[at_most.len() - tail.len()..])),
+        Err(unsigned_varint::decode::Error::Insufficient) if bytes.len() < NUMBER_LEN_MAX => Err(NoCid::Cut),
+        Err(_) => Err(NoCid::Bad),
+    }
 }
 
 /// The text for links and logs: version 1, base32, whatever the CID's version.
@@ -141,6 +182,35 @@ mod tests {
             ] {
                 assert_eq!(from_bytes(&bytes), Err(CidError::Bytes), "{bytes:x?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_cid_ends_where_it_says() {
+        for text in [
+            "bafkqaaa",
+            "Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyfD",
+            "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e",
+            "bafy2bzaced4ueelaegfs5fqu4tzsh6ywbbpfk3cxppupmxfdhbpbhzawfw5oy",
+        ] {
+            let expected = parse(text).unwrap();
+            let mut bytes = expected.to_bytes();
+            let len = bytes.len();
+            for cut in 0..len {
+                assert_eq!(at_front(&bytes[..cut]), Err(NoCid::Cut), "{text} {cut}");
+            }
+            bytes.extend(b"block");
+            assert_eq!(at_front(&bytes), Ok((expected, len)));
+        }
+        for bytes in [
+            &[0, 0x55, 0, 0][..],
+            &[2, 0x55, 0, 0],
+            &[0x12, 0x21, 0, 0],
+            &[1, 0xd5, 0, 0, 0],       // codec 0x55, not minimal
+            &[1, 0x55, 0, 0x81, 1, 0], // a digest of 129 bytes
+            &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], // a number of more than nine bytes
+        ] {
+            assert_eq!(at_front(bytes), Err(NoCid::Bad), "{bytes:x?}");
         }
     }
 

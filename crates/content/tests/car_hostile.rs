@@ -193,6 +193,9 @@ fn sections_that_cannot_be() {
         &[1, 0xd5, 0x00, 0x12, 0],          // a codec that is not minimal
         &[1, 0x55, 0x12, 0xff, 0xff, 0x03], // a digest of 65,535 bytes
         &[1, 0x55, 0, 0x81, 0x01],          // identity, 129 bytes
+        // Codec 2^63, and a hash function of that number: one more than any CID has.
+        &[&[1][..], &[0x80; 9], &[1, 0, 0]].concat()[..],
+        &[&[1, 0x55][..], &[0x80; 9], &[1, 0]].concat()[..],
     ] {
         fails(&section(body.len() as u64, body), at, Fault::Cid);
     }

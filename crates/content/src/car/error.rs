@@ -62,7 +62,7 @@ pub enum Fault {
     #[error("a section that is shorter than its CID")]
     SectionTooShort,
     /// A section that does not begin with a CID.
-    #[error("a section without a valid CID: wrong version, length or hash")]
+    #[error("a section without a valid CID: wrong version, length, number or hash")]
     Cid,
     /// Something after the end: only zeros may follow a section of no bytes, or
     /// the data of a version 2 without an index.
@@ -133,7 +133,7 @@ pub enum HeaderFault {
     #[error("the roots are no list of CIDs")]
     Roots,
     /// A root whose CID cannot be.
-    #[error("a root that is no CID: wrong version, length or hash")]
+    #[error("a root that is no CID: wrong version, length, number or hash")]
     Cid,
     /// More roots than [`CAR_ROOTS_MAX`].
     #[error("more than {CAR_ROOTS_MAX} roots")]

@@ -7,9 +7,8 @@
 //! DAG-CBOR does not have, and keys besides the two.
 
 use super::error::{CarError, Fault, HeaderFault};
-use super::parse;
 use crate::limits::CAR_ROOTS_MAX;
-use crate::{Cid, pb};
+use crate::{Cid, cid_text, pb};
 
 /// The first 11 bytes of every version 2: a header that says so, with its length.
 const PRAGMA: [u8; 11] = *b"\x0a\xa1\x67version\x02";
@@ -189,10 +188,7 @@ impl<'a> Cbor<'a> {
             // A zero, the multibase prefix of bytes as they are, stands before the CID.
             let bytes = self.string(major::BYTES, HeaderFault::Roots)?;
             let bytes = bytes.strip_prefix(&[0]).ok_or(HeaderFault::Cid)?;
-            match parse::cid(bytes) {
-                Ok((cid, len)) if len == bytes.len() => Ok(cid),
-                _ => Err(HeaderFault::Cid),
-            }
+            cid_text::from_bytes(bytes).map_err(|_| HeaderFault::Cid)
         };
         let root = link();
         if root.is_err() {
@@ -241,7 +237,7 @@ mod tests {
 
     #[test]
     fn reads_what_is_about() {
-        let root = parse::cid(&ROOT[4..]).unwrap().0;
+        let root = cid_text::from_bytes(&ROOT[4..]).unwrap();
         for (bytes, roots) in [
             (with(b"\xa2\x65roots\x81", b"\x67version\x01"), 1),
             (with(b"\xa2\x67version\x01\x65roots\x81", b""), 1), // not in canonical order

@@ -8,8 +8,9 @@ use super::error::{CarError, Fault, Part};
 use super::event::{Event, Options};
 use super::header::{self, Header, V2, V2_LEN};
 use super::input::{BUFFERED_MAX, Input};
-use super::parse::{self, NoCid};
+use super::parse;
 use crate::Cid;
+use crate::cid_text::{self, NoCid};
 use crate::limits::{BLOCK_MAX, CAR_HEADER_MAX, CAR_SECTION_MAX, CID_WIRE_MAX};
 
 /// A decoder of CAR files, into which bytes are pushed.
@@ -284,7 +285,7 @@ impl Reader {
         if body.len() < len.min(CID_WIRE_MAX) {
             return Ok(Step::Wait(Part::Section));
         }
-        let (cid, cid_len) = match parse::cid(body) {
+        let (cid, cid_len) = match cid_text::at_front(body) {
             Ok(parsed) => parsed,
             Err(NoCid::Cut) => return error(offset, Fault::SectionTooShort),
             Err(NoCid::Bad) => return error(offset, Fault::Cid),
