@@ -42,7 +42,8 @@ pub enum Fault {
     /// The data of a version 2 is empty or ends beyond any file.
     #[error("a data size of {0} cannot be")]
     DataSize(u64),
-    /// The index of a version 2 would begin before its data ends.
+    /// The index of a version 2, which [`super::Options::index`] asks for, would
+    /// begin before its data ends, or beyond any file.
     #[error("an index offset of {0} cannot be, as the data is there or before")]
     IndexOffset(u64),
     /// The data of a version 2 is a CAR of another version than 1.

@@ -38,7 +38,8 @@ pub struct V2 {
     pub data_offset: u64,
     /// Length of the data, in bytes.
     pub data_size: u64,
-    /// Where the index begins, in bytes; none if there is none.
+    /// Where the index begins, in bytes; none if there is none. Behind the data,
+    /// if [`super::Options::index`] asks for it; else not looked at.
     pub index_offset: Option<u64>,
 }
 
@@ -72,8 +73,8 @@ impl V2 {
         self.data_offset.saturating_add(self.data_size)
     }
 
-    /// Reads what follows [`PRAGMA`].
-    pub(super) fn parse(bytes: &[u8; V2_LEN]) -> Result<Self, CarError> {
+    /// Reads what follows [`PRAGMA`]. Where the index is matters only to who reads it.
+    pub(super) fn parse(bytes: &[u8; V2_LEN], with_index: bool) -> Result<Self, CarError> {
         let number = |at: usize| {
             let mut le = [0; 8];
             le.copy_from_slice(&bytes[at..at + 8]);
@@ -90,7 +91,8 @@ impl V2 {
         if data_size == 0 || data_size > FILE_MAX - data_offset {
             return error(24, Fault::DataSize(data_size));
         }
-        if index_offset != 0 && (index_offset < data_offset + data_size || index_offset > FILE_MAX) {
+        let possible = index_offset >= data_offset + data_size && index_offset <= FILE_MAX;
+        if with_index && index_offset != 0 && !possible {
             return error(32, Fault::IndexOffset(index_offset));
         }
         let index_offset = (index_offset != 0).then_some(index_offset);

@@ -246,7 +246,7 @@ impl Reader {
         let Some(bytes) = self.input.available().first_chunk::<V2_LEN>() else {
             return Ok(Step::Wait(Part::HeaderV2));
         };
-        let v2 = V2::parse(bytes)?;
+        let v2 = V2::parse(bytes, self.options.index)?;
         self.input.consume(V2_LEN);
         self.v2 = Some(v2);
         self.state = State::Padding(v2.data_offset, AfterPadding::Data);

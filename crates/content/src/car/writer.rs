@@ -4,6 +4,7 @@
 //! puts them in a CAR, trustless gateways must not), and decide whether a
 //! block that comes twice is written twice.
 
+use crate::ipld::cbor::put_head;
 use crate::limits::CID_WIRE_MAX;
 use crate::{Cid, pb};
 
@@ -18,10 +19,10 @@ use crate::{Cid, pb};
 pub fn header(roots: &[Cid]) -> Vec<u8> {
     // DAG-CBOR sorts keys by length.
     let mut map = b"\xa2\x65roots".to_vec();
-    put_head(&mut map, 4, roots.len());
+    put_head(&mut map, 4, roots.len() as u64);
     for root in roots {
         map.extend_from_slice(&[0xd8, 42]);
-        put_head(&mut map, 2, 1 + root.encoded_len());
+        put_head(&mut map, 2, 1 + root.encoded_len() as u64);
         map.push(0);
         put_cid(&mut map, root);
     }
@@ -44,18 +45,4 @@ pub fn section_head(cid: &Cid, len: usize) -> Vec<u8> {
 
 fn put_cid(out: &mut Vec<u8>, cid: &Cid) {
     cid.write_bytes(out).expect("a Vec takes all that is written");
-}
-
-/// Appends the head of a CBOR value of a major type, in its one shortest form.
-fn put_head(out: &mut Vec<u8>, major: u8, value: usize) {
-    let bytes = (value as u64).to_be_bytes();
-    let (code, width) = match value {
-        0..=23 => (bytes[7], 0),
-        24..=0xff => (24, 1),
-        0x100..=0xffff => (25, 2),
-        0x1_0000..=0xffff_ffff => (26, 4),
-        _ => (27, 8),
-    };
-    out.push(major << 5 | code);
-    out.extend_from_slice(&bytes[8 - width..]);
 }

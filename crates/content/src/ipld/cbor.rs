@@ -293,7 +293,8 @@ fn put_bytes(out: &mut Vec<u8>, major: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn put_head(out: &mut Vec<u8>, major: u8, number: u64) {
+/// Appends the head of a value of a major type, in its one shortest form.
+pub(crate) fn put_head(out: &mut Vec<u8>, major: u8, number: u64) {
     let bytes = number.to_be_bytes();
     let (low, len) = match number {
         0..24 => (bytes[7], 0),
