@@ -1,8 +1,10 @@
 //! Sorting more than memory should hold, on disk.
 //!
-//! Sorted runs are appended to a file without a name and merged at the end. What
-//! is in a run was made by this process, which alone has the file, so damage is
-//! an error and nothing more.
+//! Sorted runs are appended to files without names and merged at the end. Before
+//! they become too many to be read at once, runs of one tier become a run of the
+//! next one, which is as many times as long: so a record is written once for
+//! each tier, and there are few. What is in a run was made by this process, which
+//! alone has the file, so damage is an error and nothing more.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,9 +18,10 @@ use std::path::{Path, PathBuf};
 /// million make a few hundred runs.
 const BUFFER: usize = 1 << 20;
 
-/// Sorted runs that are merged into one. 256: what is read of each at a time then
-/// takes 2 MiB, and only some millions of records are written twice.
-const RUNS_MAX: usize = 256;
+/// Sorted runs of a tier that are merged into one of the next. 64: runs of 1 MiB,
+/// 64 MiB and 4 GiB, so that 256 GiB of records are written four times at most,
+/// and what is read of each run at a time takes 2 MiB in all.
+const RUNS_MAX: usize = 64;
 
 /// Bytes of a run that are read at a time. 8 KiB: two pages.
 const READ_BYTES: usize = 8 << 10;
@@ -40,12 +43,20 @@ pub(crate) trait Record: Ord + Sized {
 pub(crate) struct Sorter<R> {
     buffer: Vec<R>,
     weight: usize,
-    /// Made when the first run is written: mostly there is none.
+    /// The shortest runs first. Mostly there is none.
+    tiers: Vec<Tier>,
+    scratch: Scratch,
+    limits: Limits,
+}
+
+/// Runs of like length, fewer than are merged.
+#[derive(Debug, Default)]
+struct Tier {
+    /// Made when the first run is written, and left when they are merged: its
+    /// place on the disk is free then.
     file: Option<File>,
     len: u64,
     runs: Vec<Range<u64>>,
-    scratch: Scratch,
-    limits: Limits,
 }
 
 /// What is held in memory.
@@ -77,7 +88,7 @@ impl<R: Record> Sorter<R> {
 
     fn with_limits(scratch: &Scratch, limits: Limits) -> Self {
         let scratch = scratch.clone();
-        Self { buffer: Vec::new(), weight: 0, file: None, len: 0, runs: Vec::new(), scratch, limits }
+        Self { buffer: Vec::new(), weight: 0, tiers: Vec::new(), scratch, limits }
     }
 
     pub(crate) fn push(&mut self, record: R) -> io::Result<()> {
@@ -86,33 +97,26 @@ impl<R: Record> Sorter<R> {
         if self.weight >= self.limits.buffer {
             self.spill()?;
         }
-        if self.runs.len() >= self.limits.runs {
-            self.merge_runs()?;
-        }
         Ok(())
     }
 
     /// Writes what is in memory as a run.
     fn spill(&mut self) -> io::Result<()> {
         self.buffer.sort_unstable();
-        let file = match &self.file {
-            Some(file) => file,
-            None => self.file.insert(self.scratch.file()?),
-        };
-        let start = self.len;
-        self.len += write_all(file, self.buffer.drain(..).map(Ok))?;
         self.weight = 0;
-        self.runs.push(start..self.len);
-        Ok(())
-    }
-
-    /// Makes one run of all.
-    fn merge_runs(&mut self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let into = self.scratch.file()?;
-        self.len = write_all(&into, merge(Some(file), &self.runs, Vec::<R>::new())?)?;
-        self.file = Some(into);
-        self.runs = std::iter::once(0..self.len).collect();
+        if self.tiers.is_empty() {
+            self.tiers.push(Tier::default());
+        }
+        self.tiers[0].append(&self.scratch, self.buffer.drain(..).map(Ok))?;
+        let mut tier = 0;
+        while self.tiers[tier].runs.len() >= self.limits.runs {
+            let full = std::mem::take(&mut self.tiers[tier]);
+            tier += 1;
+            if self.tiers.len() == tier {
+                self.tiers.push(Tier::default());
+            }
+            self.tiers[tier].append(&self.scratch, merge(full.all(), Vec::<R>::new())?)?;
+        }
         Ok(())
     }
 
@@ -120,7 +124,31 @@ impl<R: Record> Sorter<R> {
     pub(crate) fn sorted(&mut self) -> io::Result<impl Iterator<Item = io::Result<R>>> {
         let mut last = std::mem::take(&mut self.buffer);
         last.sort_unstable();
-        merge(self.file.as_ref(), &self.runs, last)
+        merge(self.tiers.iter().flat_map(Tier::all), last)
+    }
+}
+
+impl Tier {
+    /// Appends a run of these records, which are sorted.
+    fn append<R: Record>(
+        &mut self,
+        scratch: &Scratch,
+        records: impl Iterator<Item = io::Result<R>>,
+    ) -> io::Result<()> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(scratch.file()?),
+        };
+        let start = self.len;
+        self.len += write_all(file, records)?;
+        self.runs.push(start..self.len);
+        Ok(())
+    }
+
+    /// Its runs, from their beginnings.
+    fn all(&self) -> impl Iterator<Item = Run<'_>> {
+        let run = |file, range: &Range<u64>| Run { file, rest: range.clone(), piece: Vec::new(), at: 0 };
+        self.file.iter().flat_map(move |file| self.runs.iter().map(move |range| run(file, range)))
     }
 }
 
@@ -181,14 +209,10 @@ impl Run<'_> {
 
 /// The records of sorted runs and of `last`, which is sorted too.
 fn merge<'a, R: Record>(
-    file: Option<&'a File>,
-    runs: &[Range<u64>],
+    runs: impl Iterator<Item = Run<'a>>,
     last: Vec<R>,
-) -> io::Result<impl Iterator<Item = io::Result<R>> + use<'a, R>> {
-    let run =
-        |(file, run): (&'a File, &Range<u64>)| Run { file, rest: run.clone(), piece: Vec::new(), at: 0 };
-    let mut runs: Vec<Run<'_>> =
-        file.into_iter().flat_map(|file| runs.iter().map(move |run| (file, run))).map(run).collect();
+) -> io::Result<impl Iterator<Item = io::Result<R>>> {
+    let mut runs: Vec<Run<'_>> = runs.collect();
     let mut last = last.into_iter();
     let mut heads = BinaryHeap::with_capacity(runs.len() + 1);
     for (number, run) in runs.iter_mut().enumerate() {
@@ -212,6 +236,11 @@ fn merge<'a, R: Record>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static WRITTEN: Cell<u64> = const { Cell::new(0) };
+    }
 
     impl Record for String {
         fn weight(&self) -> usize {
@@ -219,6 +248,7 @@ mod tests {
         }
 
         fn write(&self, out: &mut Vec<u8>) {
+            WRITTEN.set(WRITTEN.get() + 1);
             out.push(u8::try_from(self.len()).unwrap());
             out.extend_from_slice(self.as_bytes());
         }
@@ -229,18 +259,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn comes_out_sorted_from_many_runs() {
+    /// Sorts so many records, and says how often one was written at most.
+    fn sorted(count: u64) -> u64 {
+        WRITTEN.set(0);
         let limits = Limits { buffer: 1000, runs: 5 };
         let mut sorter = Sorter::with_limits(&Scratch::new(None), limits);
-        // 7 is prime to 2,000, so that each number comes once.
-        let mut want: Vec<String> = (0..2000).map(|n| format!("record {}", n * 7 % 2000)).collect();
+        // 7 is prime to them, so that each number comes once.
+        let mut want: Vec<String> = (0..count).map(|n| format!("record {:06}", n * 7 % count)).collect();
         for record in &want {
             sorter.push(record.clone()).unwrap();
-            assert!(sorter.runs.len() < limits.runs && sorter.weight < limits.buffer);
+            assert!(sorter.weight < limits.buffer);
+            assert!(sorter.tiers.iter().all(|tier| tier.runs.len() < limits.runs));
         }
-        assert!(sorter.file.is_some(), "it all stayed in memory");
+        assert!(sorter.tiers.len() > 1, "few came to the disk");
         want.sort();
         assert_eq!(sorter.sorted().unwrap().collect::<io::Result<Vec<_>>>().unwrap(), want);
+        WRITTEN.get().div_ceil(count)
+    }
+
+    #[test]
+    fn comes_out_sorted_from_many_runs() {
+        sorted(2000);
+    }
+
+    #[test]
+    fn a_record_is_written_once_for_each_tier() {
+        // 13 bytes each: 77 in a run, 520 runs, which are 5^3 four times and some.
+        assert_eq!(sorted(40_000), 4);
     }
 }
