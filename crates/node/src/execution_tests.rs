@@ -180,7 +180,7 @@ async fn run(
     let process = Process { name, world: Arc::clone(world) };
     let execution = Execution { opener: &process, repo, flags, output: &output, cancel };
     let result = execution.run(request).await;
-    output.finish(Ok(()), None).await;
+    output.finish(Ok(()), None, false).await;
     let text = |text: Text| String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
     (result, text(out), text(err))
 }

@@ -93,6 +93,10 @@ pub fn main() -> ExitCode {
                 }
             };
         let (canceller, cancel) = Canceller::new();
+        let read_to_its_end = match &prepared {
+            Ok((Action::Request(request), _)) => request.is_read_to_its_end(),
+            _ => false,
+        };
         let result = match prepared {
             Err(failure) => Err(failure),
             Ok((action, repo)) => {
@@ -110,7 +114,7 @@ pub fn main() -> ExitCode {
             }
         };
         let patience = cancel.is_cancelled().then_some(LAST_WORDS);
-        output.finish(result, patience).await.map_or(0, Kind::exit_code)
+        output.finish(result, patience, read_to_its_end).await.map_or(0, Kind::exit_code)
     });
     // What still runs there (a hash, a read) is of no use to anyone now.
     runtime.shutdown_background();

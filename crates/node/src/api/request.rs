@@ -118,7 +118,12 @@ impl Request {
                 | Self::Status
                 | Self::Shares
                 | Self::PinLs
-        )
+        ) || self.is_read_to_its_end()
+    }
+
+    /// Whether what it prints is of no use in part, and no reader can tell that it is.
+    pub(crate) const fn is_read_to_its_end(&self) -> bool {
+        matches!(self, Self::CarExport(CarExport { dest: None, .. }))
     }
 
     /// Whether it has to reach other peers, or be reached by them. For the

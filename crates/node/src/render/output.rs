@@ -118,11 +118,13 @@ impl Output {
 
     /// Prints what waits, then why the command failed, if it did or if what it
     /// said was not written; returns that kind when all is printed, or after
-    /// `patience` if the reader does not read.
+    /// `patience` if the reader does not read. A reader that has gone away had
+    /// enough, which is no failure unless what is printed is `read_to_its_end`.
     pub(crate) async fn finish(
         self,
         result: Result<(), Failure>,
         patience: Option<Duration>,
+        read_to_its_end: bool,
     ) -> Option<Kind> {
         let failure = result.err();
         let kind = failure.as_ref().map(|failure| failure.kind);
@@ -142,7 +144,7 @@ impl Output {
             Some(patience) => drop(tokio::time::timeout(patience, printed).await),
         }
         let kind = kind.or_else(|| self.shared.lock().broken.as_ref().map(|failure| failure.kind));
-        kind.filter(|kind| *kind != Kind::Unread)
+        kind.filter(|kind| *kind != Kind::Unread || read_to_its_end)
     }
 }
 
@@ -259,7 +261,7 @@ mod tests {
         for _ in 0..10 {
             permits.send(()).unwrap();
         }
-        assert_eq!(output.finish(Ok(()), None).await, None);
+        assert_eq!(output.finish(Ok(()), None, false).await, None);
         let text = text(&out);
         assert!(text.lines().count() <= 3, "{text}");
         assert!(text.contains("\"bytes\":99999"), "{text}");
@@ -284,7 +286,7 @@ mod tests {
             }
             all.await;
         }
-        assert_eq!(output.finish(Ok(()), None).await, None);
+        assert_eq!(output.finish(Ok(()), None, false).await, None);
         assert_eq!(text(&out).lines().count(), 4);
     }
 
@@ -301,9 +303,21 @@ mod tests {
         output.push(Event::notice(NoticeKind::Other, "still here")).await;
         output.push(progress(2)).await;
         let failure = Failure::new(Kind::Failed, "no");
-        assert_eq!(output.finish(Err(failure), None).await, Some(Kind::Failed));
+        assert_eq!(output.finish(Err(failure), None, false).await, Some(Kind::Failed));
         assert_eq!(text(&out), "");
         assert_eq!(text(&err).lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_early_had_enough_unless_only_all_of_it_is_of_use() {
+        for (read_to_its_end, kind) in [(false, None), (true, Some(Kind::Unread))] {
+            let (output, permits, _, err) = output();
+            drop(permits);
+            output.push(Event::Data(Data { bytes: vec![0] })).await;
+            let unread = Failure::new(Kind::Unread, "nobody reads on");
+            assert_eq!(output.finish(Err(unread), None, read_to_its_end).await, kind);
+            assert_eq!(text(&err), "", "nothing is said about it");
+        }
     }
 
     /// Takes nothing.
@@ -327,7 +341,7 @@ mod tests {
         let reader = Reader { permits: receiver, written: Arc::clone(&err) };
         let output = Output::start(Box::new(Json), Box::new(FullDisk), Box::new(reader)).unwrap();
         output.push(progress(1)).await;
-        assert_eq!(output.finish(Ok(()), None).await, Some(Kind::NoSpace));
+        assert_eq!(output.finish(Ok(()), None, false).await, Some(Kind::NoSpace));
         assert!(text(&err).contains("cannot write to stdout"), "{}", text(&err));
     }
 
@@ -335,7 +349,7 @@ mod tests {
     async fn an_interrupted_command_does_not_wait_for_a_reader() {
         let (output, permits, _, _) = output();
         output.push(progress(1)).await;
-        assert_eq!(output.finish(Ok(()), Some(Duration::from_millis(100))).await, None);
+        assert_eq!(output.finish(Ok(()), Some(Duration::from_millis(100)), false).await, None);
         drop(permits);
     }
 }
