@@ -62,6 +62,10 @@ fn without_handle(action: Option<Action>) -> Option<Action> {
             get.folder = None;
             Some(Action::Request(crate::api::Request::Get(get)))
         }
+        Some(Action::Request(crate::api::Request::CarImport(mut import))) => {
+            import.inputs.clear();
+            Some(Action::Request(crate::api::Request::CarImport(import)))
+        }
         other => other,
     }
 }

@@ -302,11 +302,12 @@ impl Peer {
             }
             walk.enter(&visit, &block)?;
         }
-        self.add_pin(cid, options, size, set).await?;
-        Ok(())
+        self.note_pin(cid, options, size, set).await?;
+        Ok(self.sync().await?)
     }
 
-    pub(crate) async fn add_pin(
+    /// Adds a pin, which a power cut may take back until the store is synced.
+    pub(crate) async fn note_pin(
         &self,
         cid: Cid,
         options: PinOptions<'_>,
@@ -329,8 +330,7 @@ impl Peer {
         let pin = Pin { cid, kind, name: name.to_owned() };
         self.with_roots(move |store| {
             replace_root(store, &root, &set)?;
-            store.add_pin(&pin)?;
-            store.sync()
+            store.add_pin(&pin)
         })
         .await
     }

@@ -57,6 +57,7 @@ mod upkeep;
 pub use brain::{PeerInfo, Reachability, Totals};
 pub use car::check::{CarCheck, CarFound, CarSummary, check_car};
 pub use car::export::{CarExport, CarExportError, CarPiece};
+pub use car::fault::{CarFault, CarProblem};
 pub use car::import::{BadSection, CarImportError, CarImported};
 pub use car::read::CarReadError;
 pub use config::{Config, Limits};

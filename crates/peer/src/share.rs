@@ -120,10 +120,11 @@ impl Peer {
                 let name = name.clone().or_else(|| added.name.clone()).unwrap_or_default();
                 // Whoever pins his own files puts them on the network.
                 let options = PinOptions { name: &name, recursive: true, announce: true };
-                self.add_pin(added.cid, options, added.dag_size, Arc::new(set)).await?;
+                self.note_pin(added.cid, options, added.dag_size, Arc::new(set)).await?;
             }
             all.push(added);
         }
+        self.sync().await?;
         Ok(all)
     }
 

@@ -1,5 +1,8 @@
 //! CAR files: out of one peer and into another, looked at, cut and damaged.
 
+mod damage;
+mod pipes;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -135,9 +138,9 @@ fn bad_blocks_are_named_and_good_ones_kept() -> Result<()> {
     let cut = place.path("cut.car");
     fs::write(&cut, &whole[..whole.len() - 10])?;
     let c = place.peer("c");
-    let message = c.run(&["car", "import", text(&cut)])?.with_status(1)?.error("content")?;
+    let message = c.run(&["car", "import", text(&cut)])?.with_status(4)?.error("verification")?;
     ensure!(message.contains("at byte"), "{message}");
-    c.run(&["car", "verify", text(&cut)])?.with_status(1)?.error("content")?;
+    c.run(&["car", "verify", text(&cut)])?.with_status(4)?.error("verification")?;
     c.run(&["car", "import", text(&source)])?.with_status(1)?.error("content")?;
     c.run(&["car", "import", text(&place.path("nowhere"))])?.with_status(1)?.error("path")?;
     Ok(())

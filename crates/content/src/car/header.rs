@@ -62,6 +62,9 @@ impl Header {
 }
 
 impl V2 {
+    /// Where it begins, in bytes from the start of the file.
+    pub const OFFSET: u64 = PRAGMA.len() as u64;
+
     /// Whether the index has all sections, those with identity CIDs, too.
     #[must_use]
     pub const fn fully_indexed(&self) -> bool {
@@ -80,7 +83,7 @@ impl V2 {
             le.copy_from_slice(&bytes[at..at + 8]);
             u64::from_le_bytes(le)
         };
-        let start = PRAGMA.len() as u64;
+        let start = Self::OFFSET;
         let error = |at: u64, fault| Err(CarError { offset: start + at, fault });
         let mut characteristics = [0; 16];
         characteristics.copy_from_slice(&bytes[..16]);

@@ -21,9 +21,9 @@ pub(crate) struct CarExport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CarImport {
     pub(crate) files: Vec<CarFile>,
-    /// What the command has at its stdin.
+    /// Of those files that are no paths, in their order.
     #[serde(skip)]
-    pub(crate) input: Option<Handle>,
+    pub(crate) inputs: Vec<Handle>,
     /// Pin the roots.
     pub(crate) pin: bool,
     /// The pins' name.
@@ -37,7 +37,11 @@ pub(crate) struct CarImport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CarFile {
+    /// A regular file, or nothing.
     Path(PathText),
+    /// Something else, which the command has opened: a FIFO, a device.
+    Opened(PathText),
+    /// What the command has at its stdin.
     Stdin,
 }
 
@@ -45,6 +49,8 @@ pub(crate) enum CarFile {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CarLook {
     pub(crate) file: CarFile,
+    /// If it is no path.
+    pub(crate) input: Option<Handle>,
     pub(crate) verify: bool,
 }
 

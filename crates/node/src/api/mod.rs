@@ -17,7 +17,7 @@ pub(crate) use event::{
     BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Stat, Via,
 };
 pub(crate) use failure::{Failure, Kind};
-pub(crate) use handle::Handle;
+pub(crate) use handle::{HANDLES_MAX, Handle};
 pub(crate) use network::{
     Announcements, BucketState, Connections, DhtPeer, DhtState, Finished, Located, LookupReport,
     MappingState, MdnsState, Place, Provided, Status, StoreState,

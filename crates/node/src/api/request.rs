@@ -80,21 +80,21 @@ impl Request {
         }
     }
 
-    /// The open folder or file that goes along with it.
-    pub(crate) const fn handle(&self) -> Option<&Handle> {
+    /// The open folder or files that go along with it.
+    pub(crate) fn handles(&self) -> &[Handle] {
         match self {
-            Self::Get(get) => get.folder.as_ref(),
-            Self::CarImport(import) => import.input.as_ref(),
-            _ => None,
+            Self::Get(get) => get.folder.as_slice(),
+            Self::CarImport(import) => &import.inputs,
+            _ => &[],
         }
     }
 
-    /// Adds a handle that came along; false if none belongs there.
-    pub(crate) fn set_handle(&mut self, handle: Handle) -> bool {
+    /// Adds handles that came along; false if they do not belong there.
+    pub(crate) fn set_handles(&mut self, mut handles: Vec<Handle>) -> bool {
         match self {
-            Self::Get(get) => get.folder = Some(handle),
-            Self::CarImport(import) => import.input = Some(handle),
-            _ => return false,
+            Self::Get(get) if handles.len() <= 1 => get.folder = handles.pop(),
+            Self::CarImport(import) => import.inputs = handles,
+            _ => return handles.is_empty(),
         }
         true
     }
@@ -356,6 +356,7 @@ mod millis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::CarFile;
 
     #[test]
     fn requests_survive_the_socket() {
@@ -379,6 +380,17 @@ mod tests {
             Request::Up { provide: Provide::Pinned },
             Request::Connect { address: "a".into() },
             Request::Find(Find { cid: "b".into(), limit: Some(3) }),
+            Request::CarImport(CarImport {
+                files: vec![
+                    CarFile::Stdin,
+                    CarFile::Path(PathText("/a".into())),
+                    CarFile::Opened(PathText("/b".into())),
+                ],
+                inputs: vec![],
+                pin: true,
+                name: None,
+                again: false,
+            }),
             Request::Status,
         ] {
             let json = serde_json::to_string(&request).unwrap();

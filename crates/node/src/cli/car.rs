@@ -1,13 +1,16 @@
 //! `car`: CAR files in and out.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use peerage_content::name::escape;
 
 use super::commands::TargetArgs;
 use super::request::{Action, Terminal, absolute, source};
-use crate::api::{CarExport, CarFile, CarImport, CarLook, Failure, Handle, PathText, Request};
+use crate::api::{
+    CarExport, CarFile, CarImport, CarLook, Failure, HANDLES_MAX, Handle, Kind, PathText, Request,
+};
 
 /// Write content into a CAR file, or read it from one
 #[derive(Debug, Subcommand)]
@@ -22,7 +25,8 @@ pub(crate) enum CarCommand {
     },
     /// Verify each block of a CAR, that nothing is missing, and its index
     ///
-    /// Exit status 4 if anything is wrong with the data.
+    /// Exit status 4 if anything is wrong with the data; 1 if it is no CAR at all,
+    /// or cannot be read.
     Verify {
         /// The CAR, - for stdin
         #[arg(value_name = "FILE")]
@@ -31,6 +35,9 @@ pub(crate) enum CarCommand {
 }
 
 /// Write everything below a CID as a CARv1, fetching what is missing
+///
+/// Exit status 1 if whoever reads stdout goes away before its end: a CAR that is cut
+/// looks like a whole one.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  peerage car export bafy.. -o site.car\n  peerage car export bafy.. | ssh \
@@ -68,9 +75,11 @@ enum YesNo {
     N,
 }
 
-/// Put the blocks of CARs into the repository, and pin their roots
+/// Put the blocks of CARs into the repository, and then pin their roots
 ///
-/// Each block is verified; what is bad is told and left out, and makes exit status 4.
+/// Each block is verified; what is bad is told and left out, and makes exit status 4,
+/// as does a CAR that is cut or damaged. What fails of one file or root is told, and
+/// the others go on. A DAG may lie in several CARs.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  peerage car import site.car")]
 pub(crate) struct ImportArgs {
@@ -89,7 +98,7 @@ impl CarCommand {
     pub(super) fn into_action(self, terminal: &mut Terminal<'_>) -> Result<Action, Failure> {
         let request = match self {
             Self::Export(args) => {
-                if args.output.is_none() && std::io::stdout().is_terminal() {
+                if args.output.is_none() && io::stdout().is_terminal() {
                     return Err(Failure::usage(
                         "a CAR is nothing for a terminal: name a file with -o, or send it into a pipe",
                     ));
@@ -103,30 +112,47 @@ impl CarCommand {
                 })
             }
             Self::Import(args) => {
-                let files = args.files.iter().map(|file| car_file(file)).collect::<Result<Vec<_>, _>>()?;
-                let stdin = files.iter().filter(|file| **file == CarFile::Stdin).count();
-                if stdin > 1 {
-                    return Err(Failure::usage("stdin is given twice"));
+                let (mut files, mut inputs) = (Vec::new(), Vec::new());
+                for path in &args.files {
+                    let (file, input) = car_file(path)?;
+                    if file == CarFile::Stdin && files.contains(&file) {
+                        return Err(Failure::usage("stdin is given twice"));
+                    }
+                    files.push(file);
+                    inputs.extend(input);
+                    if inputs.len() > HANDLES_MAX {
+                        let message = format!("more than {HANDLES_MAX} files that are no regular ones");
+                        return Err(Failure::usage(message));
+                    }
                 }
-                let unusable = |error| Failure::usage(format!("stdin cannot be read: {error}"));
-                let input = if stdin == 1 { Some(Handle::stdin().map_err(unusable)?) } else { None };
                 let (pin, name) = (!args.no_pin, args.name);
-                Request::CarImport(CarImport { files, input, pin, name, again: false })
+                Request::CarImport(CarImport { files, inputs, pin, name, again: false })
             }
-            Self::Inspect { file } => {
-                return Ok(Action::CarLook(CarLook { file: car_file(&file)?, verify: false }));
-            }
-            Self::Verify { file } => {
-                return Ok(Action::CarLook(CarLook { file: car_file(&file)?, verify: true }));
-            }
+            Self::Inspect { file } => return look(&file, false),
+            Self::Verify { file } => return look(&file, true),
         };
         Ok(Action::Request(request))
     }
 }
 
-fn car_file(path: &Path) -> Result<CarFile, Failure> {
+fn look(path: &Path, verify: bool) -> Result<Action, Failure> {
+    let (file, input) = car_file(path)?;
+    Ok(Action::CarLook(CarLook { file, input, verify }))
+}
+
+/// A CAR, which is opened now unless it is a regular file: elsewhere the path of
+/// a pipe may be another's, as `/dev/fd/3` is.
+fn car_file(path: &Path) -> Result<(CarFile, Option<Handle>), Failure> {
+    let unusable = |what: &str, error: io::Error| {
+        Failure::new(Kind::from(&error), format!("cannot read {what}: {error}"))
+    };
     if path == Path::new("-") {
-        return Ok(CarFile::Stdin);
+        let stdin = Handle::stdin().map_err(|error| unusable("stdin", error))?;
+        return Ok((CarFile::Stdin, Some(stdin)));
     }
-    Ok(CarFile::Path(PathText(absolute(path)?)))
+    let path = absolute(path)?;
+    let opened = Handle::unless_regular(&path);
+    let opened = opened.map_err(|error| unusable(&escape(&path.to_string_lossy()), error))?;
+    let path = PathText(path);
+    Ok((if opened.is_some() { CarFile::Opened(path) } else { CarFile::Path(path) }, opened))
 }

@@ -80,12 +80,12 @@ impl Attached {
     }
 
     async fn start(&mut self, request: Request) -> io::Result<()> {
-        let folder = request.handle().cloned();
+        let handles = request.handles().to_vec();
         let start = ClientLine::Start { protocol: PROTOCOL, request };
-        match folder {
-            Some(folder) => passing::write(&mut self.writer, &line::encode(&start)?, folder).await,
-            None => line::write(&mut self.writer, &start).await,
+        if handles.is_empty() {
+            return line::write(&mut self.writer, &start).await;
         }
+        passing::write(&mut self.writer, &line::encode(&start)?, &handles).await
     }
 
     /// Has the owner execute `request`, passing its events to `out`.

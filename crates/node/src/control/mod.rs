@@ -2,9 +2,9 @@
 //! owns goes through its owner (ARCHITECTURE, who owns the repository).
 //!
 //! JSON lines both ways. The owner greets with a [`Welcome`]; the client
-//! sends its request, with an open folder beside it if one belongs to it (the
-//! destination's of a `get`, whose path may lead elsewhere here), and later perhaps a cancel; events come back, then
-//! `finished`. A connection that ends without `finished` means that the owner
+//! sends its request, with what it has open beside it if that belongs to it (the
+//! folder of a `get`'s destination, pipes of a `car import`: their paths may lead
+//! elsewhere here), and later perhaps a cancel; events come back, then `finished`. A connection that ends without `finished` means that the owner
 //! ended: the client then tries to take the repository over. A client that
 //! goes away cancels its request.
 //!

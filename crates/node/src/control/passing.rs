@@ -1,5 +1,5 @@
-//! An open folder beside the bytes of the socket (`SCM_RIGHTS`): at most one a
-//! connection, with the request that it belongs to.
+//! Open folders and files beside the bytes of the socket (`SCM_RIGHTS`), with the
+//! request that they belong to.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -14,24 +14,26 @@ use rustix::net::{
 use tokio::io::{AsyncRead, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Room for the handles of one message. The system closes what does not fit.
-const SPACE: usize = rustix::cmsg_space!(ScmRights(1));
+use crate::api::HANDLES_MAX;
 
-/// Reads a socket, and keeps the first handle that comes with the bytes.
+/// Room for the handles of one message. The system closes what does not fit.
+const SPACE: usize = rustix::cmsg_space!(ScmRights(HANDLES_MAX));
+
+/// Reads a socket, and keeps the first handles that come with the bytes.
 #[derive(Debug)]
 pub(super) struct Receiver {
     half: OwnedReadHalf,
-    received: Option<OwnedFd>,
+    received: Vec<OwnedFd>,
 }
 
 impl Receiver {
     pub(super) fn new(half: OwnedReadHalf) -> Self {
-        Self { half, received: None }
+        Self { half, received: Vec::new() }
     }
 
-    /// What came so far, if anything did.
-    pub(super) fn take_handle(&mut self) -> Option<OwnedFd> {
-        self.received.take()
+    /// What came so far.
+    pub(super) fn take_handles(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.received)
     }
 }
 
@@ -58,8 +60,8 @@ impl AsyncRead for Receiver {
     }
 }
 
-/// Reads once. Handles besides the first are closed.
-fn receive(socket: impl AsFd, into: &mut [u8], first: &mut Option<OwnedFd>) -> io::Result<usize> {
+/// Reads once. Handles beyond those that a request may have are closed.
+fn receive(socket: impl AsFd, into: &mut [u8], received: &mut Vec<OwnedFd>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
@@ -68,17 +70,19 @@ fn receive(socket: impl AsFd, into: &mut [u8], first: &mut Option<OwnedFd>) -> i
         if let RecvAncillaryMessage::ScmRights(handles) = message {
             // All are taken out, so that those that are not kept are closed.
             for handle in handles {
-                first.get_or_insert(handle);
+                if received.len() < HANDLES_MAX {
+                    received.push(handle);
+                }
             }
         }
     }
     Ok(read)
 }
 
-/// Writes `bytes`, and `handle` with the first of them.
-pub(super) async fn write(to: &mut OwnedWriteHalf, bytes: &[u8], handle: impl AsFd) -> io::Result<()> {
+/// Writes `bytes`, and `handles` with the first of them: some, and at most [`HANDLES_MAX`].
+pub(super) async fn write(to: &mut OwnedWriteHalf, bytes: &[u8], handles: &[impl AsFd]) -> io::Result<()> {
+    let handles: Vec<_> = handles.iter().map(AsFd::as_fd).collect();
     let send = || {
-        let handles = [handle.as_fd()];
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !control.push(SendAncillaryMessage::ScmRights(&handles)) {
@@ -106,13 +110,13 @@ mod tests {
         let (_keep, mut writer) = ours.into_split();
         let mut receiver = Receiver::new(theirs.into_split().0);
         let (mut reads, writes) = std::io::pipe().unwrap();
-        write(&mut writer, b"first", writes).await.unwrap();
+        write(&mut writer, b"first", &[writes]).await.unwrap();
         writer.write_all(b", second").await.unwrap();
         let mut bytes = [0; 13];
         receiver.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"first, second");
-        let handle = receiver.take_handle().unwrap();
-        assert!(receiver.take_handle().is_none());
+        let handle = receiver.take_handles().pop().unwrap();
+        assert!(receiver.take_handles().is_empty());
         assert!(rustix::io::fcntl_getfd(&handle).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         std::fs::File::from(handle).write_all(b"through it").unwrap();
         let mut text = String::new();
@@ -121,26 +125,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_handles_than_one_are_closed() {
+    async fn more_handles_than_a_request_has_are_closed() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut receiver = Receiver::new(theirs.into_split().0);
         let mut readers = Vec::new();
-        // Three at once, and one with bytes that come later.
-        for count in [3, 1] {
+        // Most at once, and others with bytes that come later.
+        for count in [HANDLES_MAX - 1, 3] {
             let (reads, writes): (Vec<_>, Vec<_>) = (0..count).map(|_| std::io::pipe().unwrap()).unzip();
             let handles: Vec<_> = writes.iter().map(AsFd::as_fd).collect();
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+            let mut space = [MaybeUninit::uninit(); SPACE];
             let mut control = SendAncillaryBuffer::new(&mut space);
             assert!(control.push(SendAncillaryMessage::ScmRights(&handles)));
             sendmsg(&ours, &[IoSlice::new(b"x")], &mut control, SendFlags::NOSIGNAL).unwrap();
             readers.extend(reads);
         }
         receiver.read_exact(&mut [0; 2]).await.unwrap();
-        // Nobody can write to them any more; the first can still be written to.
-        for reads in &mut readers[1..] {
+        // Nobody can write to them any more; the first can still be written to, in their order.
+        for reads in &mut readers[HANDLES_MAX..] {
             assert_eq!(reads.read(&mut [0]).unwrap(), 0);
         }
-        std::fs::File::from(receiver.take_handle().unwrap()).write_all(b"x").unwrap();
-        assert_eq!(readers[0].read(&mut [0]).unwrap(), 1);
+        let handles = receiver.take_handles();
+        assert_eq!(handles.len(), HANDLES_MAX);
+        for (number, (handle, reads)) in (0..).zip(handles.into_iter().zip(&mut readers)) {
+            std::fs::File::from(handle).write_all(&[number]).unwrap();
+            let mut read = [0];
+            reads.read_exact(&mut read).unwrap();
+            assert_eq!(read, [number]);
+        }
     }
 }

@@ -101,10 +101,9 @@ pub(super) async fn serve<B: Backend>(stream: UnixStream, backend: &B, welcome: 
         Ok(Some(ClientLine::Cancel) | None) => return Ok(()),
         Err(error) => return refuse_protocol(&mut writer, &error.to_string()).await,
     };
-    if let Some(handle) = reader.get_mut().take_handle()
-        && !request.set_handle(handle.into())
-    {
-        let message = format!("a folder came along with `{}`, which takes none", request.name());
+    let handles = reader.get_mut().take_handles().into_iter().map(Into::into).collect();
+    if !request.set_handles(handles) {
+        let message = format!("a folder or file came along with `{}`, which takes none", request.name());
         let failure = Some(Failure::new(Kind::Protocol, message));
         return line::write(&mut writer, &ServerLine::Finished { failure }).await;
     }

@@ -239,7 +239,7 @@ async fn a_folder_that_belongs_to_nothing_is_an_error() {
     let client = async {
         let up = format!("{{\"start\":{{\"protocol\":{PROTOCOL},\"request\":{{\"command\":\"up\"}}}}}}\n");
         let folder = std::fs::File::open("/").unwrap();
-        passing::write(&mut writer, up.as_bytes(), folder).await.unwrap();
+        passing::write(&mut writer, up.as_bytes(), &[folder]).await.unwrap();
         let mut text = String::new();
         tokio::io::AsyncReadExt::read_to_string(&mut reader, &mut text).await.unwrap();
         text

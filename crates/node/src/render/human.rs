@@ -186,8 +186,9 @@ impl Human {
             Event::Provided(provided) => network::print_provided(&provided, out)?,
             Event::Status(status) => network::print_status(&status, out)?,
             Event::Bad(bad) => {
-                let path = bad.path.map(|path| format!(" of {}", escape(&path))).unwrap_or_default();
-                writeln!(out, "bad: {}{path}: {}", bad.cid, tame(&bad.problem))?;
+                let path = bad.path.as_deref().map(escape).unwrap_or_default();
+                let of = if bad.cid.is_empty() || path.is_empty() { "" } else { " of " };
+                writeln!(out, "bad: {}{of}{path}: {}", bad.cid, tame(&bad.problem))?;
             }
             Event::Verified { blocks, bytes: size, bad } => {
                 let blocks = plural(blocks, "block", "blocks");
@@ -492,8 +493,11 @@ mod tests {
             problem: "changed".into(),
             offset: None,
         };
-        let (out, _) = printed(vec![Event::Bad(bad), Event::Verified { blocks: 2, bytes: 10, bad: 1 }]);
-        assert_eq!(out, "bad: bafy of /a: changed\n2 blocks, 10 B: 1 do not match\n");
+        // Of an index no block is named.
+        let index = crate::api::BadBlock { cid: String::new(), ..bad.clone() };
+        let verified = Event::Verified { blocks: 2, bytes: 10, bad: 1 };
+        let (out, _) = printed(vec![Event::Bad(bad), Event::Bad(index), verified]);
+        assert_eq!(out, "bad: bafy of /a: changed\nbad: /a: changed\n2 blocks, 10 B: 1 do not match\n");
         let mut err = Vec::new();
         Human::plain().failure(&Failure::new(Kind::Exists, "a\n  b\u{1b}"), &mut err);
         assert_eq!(String::from_utf8(err).unwrap(), "peerage: a\n  b\\u{1b}\n");

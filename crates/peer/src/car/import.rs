@@ -11,14 +11,11 @@ use peerage_content::car::{Header, Options};
 use peerage_content::{Cid, VerifyError, hash};
 use peerage_store::{Store, WriteError};
 
+use super::fault::TOLD_MAX;
 use super::read::{CarReadError, Checked, Listener, Reading};
 use crate::cancel::CancelOnDrop;
 use crate::keep::{Missing, PinOptions};
 use crate::peer::Peer;
-
-/// Bad blocks that are told one by one. 1,000: no one reads more lines, the
-/// rest is counted.
-pub(super) const BAD_KEPT: usize = 1000;
 
 /// Why a CAR was not imported to its end.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +88,7 @@ impl Listener<Kept> for Import<'_> {
             }
             Err(error) => {
                 imported.bad_blocks += 1;
-                if imported.bad.len() < BAD_KEPT {
+                if imported.bad.len() < TOLD_MAX {
                     imported.bad.push(BadSection { cid, offset, error });
                 }
             }
@@ -99,7 +96,9 @@ impl Listener<Kept> for Import<'_> {
         ControlFlow::Continue(())
     }
 
-    fn index(&mut self, _: &[u8], _: u64) {}
+    fn index(&mut self, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 
     fn progress(&mut self, bytes: u64) {
         (self.progress)(bytes);
@@ -118,8 +117,8 @@ fn put(store: &Store, cid: &Cid, data: &[u8]) -> Kept {
 impl Peer {
     /// Puts the blocks of a CAR into the store, in memory that does not depend
     /// on its size. On return they survive the end of the process, and a power
-    /// cut after [`pin_held`](Self::pin_held), which is next. `on_progress` is
-    /// told the bytes of the file that were read. Dropped, it stops.
+    /// cut after [`sync`](Self::sync). `on_progress` is told the bytes of the
+    /// file that were read. Dropped, it stops.
     ///
     /// Beside an error stands what was imported before it.
     ///
@@ -155,8 +154,10 @@ impl Peer {
         done.unwrap_or_else(|_| (CarImported::default(), Err(CarImportError::Stopped)))
     }
 
-    /// Pins a DAG if all of it is in the store, asking nobody. Durable when
-    /// this returns. Otherwise nothing is pinned, and what is missing is told.
+    /// Pins a DAG if all of it is in the store, asking nobody. The pin survives
+    /// the end of the process on return, and a power cut after
+    /// [`sync`](Self::sync): one is enough for many pins. Otherwise nothing is
+    /// pinned, and what is missing is told.
     ///
     /// # Errors
     /// The DAG makes no sense, or the disk's.
@@ -174,7 +175,7 @@ impl Peer {
         if held.missing.blocks > 0 {
             return Ok(Some(held.missing));
         }
-        self.add_pin(cid, options, held.size, Arc::new(held.set)).await?;
+        self.note_pin(cid, options, held.size, Arc::new(held.set)).await?;
         Ok(None)
     }
 }
