@@ -345,6 +345,36 @@ fn several_paths_make_a_root_each_or_one_folder() {
     }
 }
 
+/// A file, a folder, and a file that lies directly in that folder and has a namesake
+/// beside the first.
+#[test]
+fn a_file_is_read_in_its_own_folder_whatever_came_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for (name, content) in [("a/x", "x"), ("a/id_rsa", "secret"), ("b/id_rsa", "public"), ("b/z", "z")] {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        fs::write(path(name), content).unwrap();
+    }
+    let store = open_store(dir.path());
+    let profile = Profile::default();
+    let (x, public) = (file_cid(&profile, b"x"), file_cid(&profile, b"public"));
+    let mut b = DirectoryBuilder::new(&profile);
+    b.add("id_rsa", public.0, public.1).unwrap();
+    b.add("z", file_cid(&profile, b"z").0, 1).unwrap();
+    let b = b.finish().unwrap().cid;
+    let sources = [path("a/x"), path("b"), path("b/id_rsa"), path("a"), path("b/id_rsa")];
+    let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+    let by_reference = Target::Reference(store.clone());
+    for target in [Target::OnlyHash, Target::Copy(store.clone()), by_reference] {
+        let imported = run(&sources, &ImportOptions::default(), &target).unwrap();
+        let cids: Vec<Cid> = imported.iter().map(|imported| imported.cid).collect();
+        assert_eq!((cids[0], cids[1], cids[2], cids[4]), (x.0, b, public.0, public.0));
+        if target.store().is_some() {
+            imported.iter().for_each(|imported| drop(blocks(&store, imported)));
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_in_a_folder_is_left_out_and_told() {
     let dir = tempfile::tempdir().unwrap();

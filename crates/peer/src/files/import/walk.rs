@@ -38,7 +38,7 @@ pub(super) fn import(
     let leave_out = LeftOut::new(builder.store(), &options.leave_out);
     let sources: Vec<Source> =
         paths.iter().map(|path| resolve(path, options, &leave_out)).collect::<Result<_, ImportError>>()?;
-    let mut walk = Walk { builder, base: PathBuf::new(), parent: None, options, leave_out: &leave_out };
+    let mut walk = Walk { builder, base: None, options, leave_out: &leave_out };
     if !options.wrap {
         return sources.into_iter().map(|source| walk.root(source)).collect();
     }
@@ -119,10 +119,10 @@ fn distinct_names(sources: &[Source]) -> Result<Vec<&str>, ImportError> {
 
 struct Walk<'a, 'b> {
     builder: &'a mut Builder<'b>,
-    /// Of the tree that is walked, absolute.
-    base: PathBuf,
-    /// The folder at the base, if the last path was a file in it.
-    parent: Option<Arc<Folder>>,
+    /// Of the tree that is walked: its absolute path and the folder there, open,
+    /// so that many files of one folder open it once. One value: no file is ever
+    /// read through the handle of another folder.
+    base: Option<(PathBuf, Arc<Folder>)>,
     options: &'a ImportOptions,
     leave_out: &'a LeftOut,
 }
@@ -146,20 +146,17 @@ impl Walk<'_, '_> {
             self.portable(path.clone(), name);
         }
         if source.kind == FileType::Directory {
-            self.base.clone_from(path);
             self.builder.begin_tree(path)?;
-            let folder = Folder::open(path).map_err(|error| unreadable(error, path))?;
+            let folder = self.begin_base(path)?;
             let facts = folder.own_facts().map_err(|error| unreadable(error, path))?;
-            return self.folder(folder, name.to_owned(), &facts, 0);
+            return self.folder(&folder, name.to_owned(), &facts, 0);
         }
         let (Some(parent), Some(file)) = (path.parent(), path.file_name()) else { return Err(gone()) };
         self.builder.begin_tree(parent)?;
-        let folder = match self.parent.take().filter(|_| self.base == parent) {
-            Some(folder) => folder,
-            None => Arc::new(Folder::open(parent).map_err(|error| unreadable(error, parent))?),
+        let folder = match &self.base {
+            Some((base, folder)) if base == parent => Arc::clone(folder),
+            _ => self.begin_base(parent)?,
         };
-        parent.clone_into(&mut self.base);
-        self.parent = Some(Arc::clone(&folder));
         let file = CString::new(file.as_bytes()).map_err(|_| gone())?;
         let facts = folder.facts(&file).map_err(|error| unreadable(error, path))?;
         match facts.kind {
@@ -172,25 +169,36 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Opens the folder that the tree to be walked lies in.
+    fn begin_base(&mut self, path: &Path) -> Result<Arc<Folder>, ImportError> {
+        let folder = Arc::new(Folder::open(path).map_err(|error| unreadable(error, path))?);
+        self.base = Some((path.to_path_buf(), Arc::clone(&folder)));
+        Ok(folder)
+    }
+
+    /// The absolute path of what lies at `path` below the base.
+    fn absolute(&self, path: &Path) -> PathBuf {
+        self.base.as_ref().map_or_else(|| path.to_path_buf(), |(base, _)| base.join(path))
+    }
+
     fn folder(
         &mut self,
-        folder: Folder,
+        folder: &Arc<Folder>,
         name: String,
         facts: &Facts,
         depth: usize,
     ) -> Result<(), ImportError> {
-        let path = self.base.join(&folder.path);
+        let path = self.absolute(&folder.path);
         if depth > DEPTH_MAX {
             return Err(ImportError::TooDeep { path, limit: DEPTH_MAX });
         }
         let mut listing = folder.list().map_err(|error| unreadable(error, &path))?;
         let metadata = facts.metadata(self.options.preserve);
-        let folder = Arc::new(folder);
         let mut entries = listing.next_batch().map_err(|error| unreadable(error, &path))?;
         self.builder.step(Step::Enter { name, path: path.clone(), metadata })?;
         while !entries.is_empty() {
             for entry in entries {
-                self.entry(&folder, entry, depth)?;
+                self.entry(folder, entry, depth)?;
             }
             entries = listing.next_batch().map_err(|error| unreadable(error, &path))?;
         }
@@ -198,7 +206,7 @@ impl Walk<'_, '_> {
     }
 
     fn entry(&mut self, folder: &Arc<Folder>, entry: CString, depth: usize) -> Result<(), ImportError> {
-        let path = self.base.join(folder.path_of(&entry));
+        let path = self.absolute(&folder.path_of(&entry));
         if !self.options.hidden && entry.to_bytes().starts_with(b".") {
             self.builder.remark(path, Remark::Hidden);
             return Ok(());
@@ -266,7 +274,7 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         self.portable(path, &name);
-        self.folder(inner, name, &facts, depth + 1)
+        self.folder(&Arc::new(inner), name, &facts, depth + 1)
     }
 
     fn file(&mut self, mut at: FileAt) -> Result<(), ImportError> {
@@ -275,7 +283,8 @@ impl Walk<'_, '_> {
         if at.facts.stat.size <= self.builder.shared().profile.chunker.single_max() as u64 {
             return self.builder.step(Step::File(at));
         }
-        self.builder.large_file(at, self.base.join(path))
+        let path = self.absolute(&path);
+        self.builder.large_file(at, path)
     }
 
     fn symlink(
