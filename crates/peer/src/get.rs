@@ -155,8 +155,8 @@ impl Peer {
     async fn prepare(&self, root: Cid, destination: Destination) -> Result<Export, GetError> {
         let mut patience = RELEASE_TRIES;
         loop {
-            let (store, destination) = (self.inner().store.clone(), destination.clone());
-            let export = self.inner().pool.run(move || Export::new(store, &root, destination)).await;
+            let (claims, destination) = (self.inner().claims.clone(), destination.clone());
+            let export = self.inner().pool.run(move || Export::new(claims, &root, destination)).await;
             match export.ok_or(GetError::Stopped)? {
                 Err(ExportError::Busy { pid, .. }) if pid == std::process::id() && patience > 0 => {
                     patience -= 1;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::config::Config;
+use crate::files::claims::Claims;
 use crate::join::{Ahead, Meeting};
 use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
@@ -86,6 +87,7 @@ pub(crate) struct Inner {
     pub(crate) id: PeerId,
     pub(crate) net: Arc<Net>,
     pub(crate) store: Store,
+    pub(crate) claims: Claims,
     pub(crate) pool: Pool,
     pub(crate) served: ServedRoots,
     pub(crate) kept: Arc<KeptRoots>,
@@ -170,6 +172,7 @@ impl Peer {
         Ok(Self(Arc::new(Inner {
             id,
             net,
+            claims: Claims::new(store.clone()),
             store,
             pool,
             served,

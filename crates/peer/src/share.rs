@@ -178,8 +178,10 @@ impl Peer {
         options: &AddOptions,
         on_progress: impl Fn(ImportProgress) + Send + 'static,
     ) -> Result<Vec<(Added, Imported)>, AddError> {
-        let store = self.store().clone();
-        let target = if options.copy { Target::Copy(store) } else { Target::Reference(store) };
+        let target = match options.copy {
+            true => Target::Copy(self.store().clone()),
+            false => Target::Reference(self.inner().claims.clone()),
+        };
         run(self.inner().pool.clone(), paths, options, target, on_progress).await
     }
 }

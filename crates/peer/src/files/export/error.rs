@@ -73,6 +73,9 @@ pub enum ExportError {
     /// The repository cannot take what it should.
     #[error("the repository: {0}")]
     Store(#[from] peerage_store::WriteError),
+    /// The repository cannot tell what it knows of the files.
+    #[error("the repository: {0}")]
+    Unread(#[from] peerage_store::ReadError),
     /// The file of a write is not there: the fetch has ended.
     #[error("the fetch has ended")]
     Gone,

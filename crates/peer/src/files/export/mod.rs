@@ -8,6 +8,7 @@ mod error;
 mod existing;
 mod file;
 mod finish;
+mod in_place;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -25,14 +26,17 @@ use cap_std::fs::{Dir, MetadataExt as _};
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, hash};
 use peerage_engine::FileKey;
-use peerage_store::{FileId, RootSetBuilder, Stat, Store, TreeId};
+use peerage_store::{FileId, RootSetBuilder, Stat, Store};
 use rustix::fs::{fstat, stat};
 
 pub use error::ExportError;
 use existing::Existing;
 use file::Entry;
 pub(crate) use finish::Finished;
+use in_place::InPlace;
 use staging::{Staging, allocated};
+
+use super::claims::Claims;
 
 /// References are handed to the kernel after so many bytes of content: what a
 /// killed process may have to fetch again.
@@ -64,6 +68,7 @@ pub(crate) struct Destination {
 /// One fetch's way to the disk.
 pub(crate) struct Export {
     store: Store,
+    claims: Claims,
     /// Blocks that are in place, so that they are served while more arrive.
     set: Arc<RootSetBuilder>,
     destination: Destination,
@@ -71,18 +76,12 @@ pub(crate) struct Export {
     /// What stood at the destination before.
     existing: Existing,
     /// For files that are in place already, without staging.
-    in_place: Mutex<Option<InPlace>>,
+    in_place: Mutex<InPlace>,
     state: Mutex<State>,
     unflushed: AtomicU64,
     /// Bytes that were fetched since the first difference.
     looked: AtomicU64,
     completed: AtomicBool,
-}
-
-/// The store's names for files at the destination.
-struct InPlace {
-    tree: TreeId,
-    known: HashMap<PathBuf, FileId>,
 }
 
 #[derive(Default)]
@@ -118,16 +117,19 @@ struct Symlink {
 impl Export {
     /// Prepares the staging entry for `root`, or takes up one that an earlier
     /// run left.
-    pub(crate) fn new(store: Store, root: &Cid, destination: Destination) -> Result<Self, ExportError> {
+    pub(crate) fn new(claims: Claims, root: &Cid, destination: Destination) -> Result<Self, ExportError> {
+        let store = claims.store().clone();
         let staging = Staging::open(&store, root, &destination.path, destination.folder.as_deref())?;
+        claims.trees_changed();
         let existing = Existing::of(&staging);
         Ok(Self {
             set: Arc::new(store.root_set_builder()),
             store,
             destination,
-            staging,
             existing,
-            in_place: Mutex::new(None),
+            in_place: Mutex::new(InPlace::new(claims.clone(), staging.parent_path.clone())),
+            claims,
+            staging,
             state: Mutex::default(),
             unflushed: AtomicU64::new(0),
             looked: AtomicU64::new(0),
@@ -296,32 +298,7 @@ impl Export {
 
     /// The store's name for a file at the destination.
     fn existing_file(&self, path: &Path) -> Result<FileId, ExportError> {
-        let mut in_place = self.in_place.lock().unwrap_or_else(PoisonError::into_inner);
-        let InPlace { tree, known } = match &mut *in_place {
-            Some(in_place) => in_place,
-            none => none.insert(self.find_tree()?),
-        };
-        match known.get(path) {
-            Some(id) => Ok(*id),
-            None => Ok(self.store.add_file(*tree, path, None)?),
-        }
-    }
-
-    /// The tree of an earlier fetch to this destination, or a new one.
-    fn find_tree(&self) -> Result<InPlace, ExportError> {
-        let name = Path::new(&self.staging.name);
-        for (tree, base) in self.store.trees() {
-            if base != self.staging.parent_path {
-                continue;
-            }
-            let files = self.store.files_of(tree).into_iter().filter(|file| file.path.starts_with(name));
-            let known: HashMap<_, _> = files.map(|file| (file.path, file.id)).collect();
-            if !known.is_empty() {
-                return Ok(InPlace { tree, known });
-            }
-        }
-        let tree = self.store.add_tree(&self.staging.parent_path)?;
-        Ok(InPlace { tree, known: HashMap::new() })
+        self.in_place.lock().unwrap_or_else(PoisonError::into_inner).file(path)
     }
 
     fn display(&self, path: &Path) -> PathBuf {
@@ -347,7 +324,9 @@ impl Drop for Export {
         if !self.completed.load(Ordering::Relaxed) && self.staging.is_empty() {
             let forget = || -> Result<(), peerage_store::WriteError> {
                 self.store.end_download(self.staging.download)?;
-                self.store.remove_tree(self.staging.tree)
+                self.store.remove_tree(self.staging.tree)?;
+                self.claims.trees_changed();
+                Ok(())
             };
             if let Err(error) = forget() {
                 tracing::debug!(%error, "cannot forget a download");

@@ -40,13 +40,13 @@ impl Bench {
     fn export(&self, overwrite: bool) -> Export {
         let destination =
             Destination { path: self.dest.clone(), folder: None, overwrite, unsafe_symlinks: false };
-        Export::new(self.store.clone(), &raw(ROOT), destination).unwrap()
+        Export::new(Claims::new(self.store.clone()), &raw(ROOT), destination).unwrap()
     }
 
     fn opened(&self, path: &Path) -> Result<Export, ExportError> {
         let destination =
             Destination { path: path.to_path_buf(), folder: None, overwrite: false, unsafe_symlinks: false };
-        Export::new(self.store.clone(), &raw(ROOT), destination)
+        Export::new(Claims::new(self.store.clone()), &raw(ROOT), destination)
     }
 
     /// What is in the destination's folder, staging included.
@@ -565,7 +565,7 @@ fn a_root_that_is_a_symlink_is_made_only_if_asked_for() {
 
     let destination =
         Destination { path: bench.dest.clone(), folder: None, overwrite: false, unsafe_symlinks: true };
-    let export = Export::new(bench.store.clone(), &raw(ROOT), destination).unwrap();
+    let export = Export::new(Claims::new(bench.store.clone()), &raw(ROOT), destination).unwrap();
     export.note_symlink(&[], b"/etc/passwd", Metadata::default());
     export.complete().unwrap();
     assert_eq!(fs::read_link(&bench.dest).unwrap(), Path::new("/etc/passwd"));

@@ -6,7 +6,6 @@
 mod assemble;
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +25,7 @@ use super::limits::{
     CANCEL_LOOK_MS, JOB_BYTES, JOB_FILES, JOB_FOLDERS, JOBS_IN_FLIGHT, QUEUE_MAX, REMARKS_KEPT,
 };
 use super::{ImportOptions, ImportProgress, Imported, Remark, Remarks, Target, Workers};
+use crate::files::claims::Claim;
 use crate::sort::{Scratch, Sorter};
 
 /// What waits for its turn.
@@ -69,23 +69,6 @@ struct Large {
     second_try: bool,
 }
 
-/// Files that an import has added: ids come in a row, but for those that others take.
-#[derive(Default)]
-struct NewFiles(Vec<RangeInclusive<u64>>);
-
-impl NewFiles {
-    fn push(&mut self, id: FileId) {
-        match self.0.last_mut() {
-            Some(row) if row.end().checked_add(1) == Some(id.0) => *row = *row.start()..=id.0,
-            _ => self.0.push(id.0..=id.0),
-        }
-    }
-
-    fn ids(&self) -> impl Iterator<Item = FileId> {
-        self.0.iter().cloned().flatten().map(FileId)
-    }
-}
-
 /// The steps that the next job will be.
 #[derive(Default)]
 struct Batch {
@@ -125,9 +108,8 @@ pub(super) struct Builder<'a> {
     set: Option<RootSetBuilder>,
     sums: Sums,
     so_far: ImportProgress,
-    /// What this import has added, in case that it fails.
-    new_trees: Vec<TreeId>,
-    new_files: NewFiles,
+    /// What this import relies on in the store, if leaves are references.
+    claim: Option<Claim>,
 }
 
 impl<'a> Builder<'a> {
@@ -138,10 +120,10 @@ impl<'a> Builder<'a> {
         progress: &'a dyn Fn(ImportProgress),
         cancelled: &'a AtomicBool,
     ) -> Self {
-        let (copies, references) = match target {
-            Target::OnlyHash => (None, None),
-            Target::Reference(store) => (None, Some(store.clone())),
-            Target::Copy(store) => (Some(store.clone()), None),
+        let (copies, references, claim) = match target {
+            Target::OnlyHash => (None, None, None),
+            Target::Reference(claims) => (None, Some(claims.store().clone()), Some(claims.begin())),
+            Target::Copy(store) => (Some(store.clone()), None, None),
         };
         let shared = Shared {
             profile: options.profile.clone(),
@@ -168,8 +150,7 @@ impl<'a> Builder<'a> {
             set: None,
             sums: Sums::default(),
             so_far: ImportProgress::default(),
-            new_trees: Vec::new(),
-            new_files: NewFiles::default(),
+            claim,
         }
     }
 
@@ -228,18 +209,9 @@ impl<'a> Builder<'a> {
 
     fn next_tree(&mut self, base: &Path) -> Result<Option<TreeId>, ImportError> {
         self.post_batch()?;
-        let mut tree = Tree { base: base.to_path_buf(), id: None };
-        if let Some(store) = &self.shared.references {
-            let known = store.trees().into_iter().find(|(_, known)| known == base).map(|(id, _)| id);
-            let id = match known {
-                Some(id) => id,
-                None => store.add_tree(base).inspect(|id| self.new_trees.push(*id))?,
-            };
-            tree.id = Some(id);
-        }
-        let id = tree.id;
+        let id = self.claim.as_ref().map(|claim| claim.tree(base)).transpose()?;
         self.walked = Some((base.to_path_buf(), id));
-        self.queue.push_back(Pending::Tree(tree));
+        self.queue.push_back(Pending::Tree(Tree { base: base.to_path_buf(), id }));
         Ok(id)
     }
 
@@ -247,7 +219,7 @@ impl<'a> Builder<'a> {
     /// tell is added anew.
     pub(super) fn id_of(&self, path: &Path) -> Option<FileId> {
         let (_, tree) = self.walked.as_ref()?;
-        self.shared.references.as_ref()?.file_by_path((*tree)?, path).ok().flatten()
+        self.claim.as_ref()?.file((*tree)?, path).ok().flatten()
     }
 
     pub(super) fn remark(&mut self, path: PathBuf, remark: Remark) {
@@ -402,7 +374,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Flushes, or forgets what was registered.
+    /// Flushes, or forgets what was registered and nobody else relies on.
     pub(super) fn end<T>(self, result: Result<T, ImportError>) -> Result<T, ImportError> {
         self.shared.abandoned.store(true, Ordering::Relaxed);
         let Some(store) = &self.store else { return result };
@@ -410,13 +382,11 @@ impl<'a> Builder<'a> {
             store.flush()?;
             Ok(value)
         });
-        if result.is_err() {
-            // The first error is the one to tell; what stays registered leads
-            // to bytes that are hashed before they are served. Another import
-            // may have put files of its own into our trees.
-            let files = self.new_files.ids().map(|file| store.remove_file(file));
-            let trees = self.new_trees.iter().map(|tree| store.remove_tree_if_empty(*tree).map(drop));
-            drop(files.chain(trees).collect::<Result<(), _>>());
+        if result.is_ok() {
+            self.claim.into_iter().for_each(Claim::keep);
+        } else {
+            drop(self.claim);
+            // The first error is the one to tell.
             drop(store.flush());
         }
         result

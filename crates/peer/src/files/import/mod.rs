@@ -50,6 +50,8 @@ use peerage_store::{RootSetBuilder, Store, TreeId};
 pub use error::ImportError;
 pub use ignored::{IgnoreError, Ignored};
 
+use super::claims::Claims;
+
 /// Who does the reading and hashing: the peer's pool.
 pub(crate) trait Workers {
     /// Does `work` soon, on some thread. At most 16 of an import wait at once.
@@ -121,7 +123,7 @@ pub(crate) enum Target {
     /// Nothing: only the CIDs are of interest.
     OnlyHash,
     /// Leaves become references to the files, other blocks are stored.
-    Reference(Store),
+    Reference(Claims),
     /// All blocks are stored.
     Copy(Store),
 }
@@ -131,7 +133,8 @@ impl Target {
     pub(crate) fn store(&self) -> Option<&Store> {
         match self {
             Self::OnlyHash => None,
-            Self::Reference(store) | Self::Copy(store) => Some(store),
+            Self::Reference(claims) => Some(claims.store()),
+            Self::Copy(store) => Some(store),
         }
     }
 }
@@ -242,7 +245,8 @@ pub(crate) struct Imported {
 /// least ten times a second.
 ///
 /// # Errors
-/// See [`ImportError`]. Files and trees that were registered are forgotten.
+/// See [`ImportError`]. Files and trees that were registered are forgotten, but
+/// for those that another import has found meanwhile.
 pub(crate) fn import(
     paths: &[PathBuf],
     options: &ImportOptions,

@@ -2,6 +2,7 @@
 //! published CIDs, with a pool of two threads or work done on the spot.
 
 mod known;
+mod together;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -77,6 +78,10 @@ fn both() -> [ImportOptions; 2] {
 
 fn open_store(dir: &Path) -> Store {
     Store::open(&dir.join("repo"), Config::default()).unwrap().0
+}
+
+fn by_reference(store: &Store) -> Target {
+    Target::Reference(Claims::new(store.clone()))
 }
 
 /// Bytes that differ everywhere.
@@ -225,7 +230,7 @@ fn a_tree_is_what_the_builders_make_of_it_and_reads_back() {
             ]);
 
             let store = open_store(dir.path());
-            for target in [Target::OnlyHash, Target::Reference(store.clone()), Target::Copy(store.clone())] {
+            for target in [Target::OnlyHash, by_reference(&store), Target::Copy(store.clone())] {
                 let imported = one(&base, &options, &target);
                 assert_eq!((imported.cid, imported.dag_size), root);
                 assert_eq!(imported.files, if hidden { 5 } else { 4 });
@@ -246,7 +251,7 @@ fn references_read_back_and_nothing_is_copied() {
         let content = bytes((4 << 20) + 1);
         fs::write(&path, &content).unwrap();
         let store = open_store(dir.path());
-        let imported = one(&path, &options, &Target::Reference(store.clone()));
+        let imported = one(&path, &options, &by_reference(&store));
         let found = blocks(&store, &imported);
         assert_eq!(found.values().sum::<usize>() as u64, imported.dag_size);
         let packs: u64 = fs::read_dir(store.dir().join("packs"))
@@ -272,7 +277,7 @@ fn importing_again_adds_nothing() {
     let base = dir.path().join("tree");
     make_tree(&base);
     let store = open_store(dir.path());
-    let target = Target::Reference(store.clone());
+    let target = by_reference(&store);
     let size = || fs::metadata(store.dir().join("journal")).unwrap().len();
     let first = one(&base, &ImportOptions::default(), &target);
     let (journal, files) = (size(), store.files_of(first.trees[0]));
@@ -321,7 +326,7 @@ fn several_paths_make_a_root_each_or_one_folder() {
     symlink(&a, dir.path().join("c")).unwrap();
     let c = dir.path().join("c");
     let store = open_store(dir.path());
-    let target = Target::Reference(store.clone());
+    let target = by_reference(&store);
     let each = run(&[&a, &b], &ImportOptions::default(), &target).unwrap();
     let wrapped = ImportOptions { wrap: true, ..ImportOptions::default() };
     let [around] = &run(&[&a, &b, &c], &wrapped, &target).unwrap()[..] else { panic!("one root") };
@@ -364,8 +369,7 @@ fn a_file_is_read_in_its_own_folder_whatever_came_before() {
     let b = b.finish().unwrap().cid;
     let sources = [path("a/x"), path("b"), path("b/id_rsa"), path("a"), path("b/id_rsa")];
     let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
-    let by_reference = Target::Reference(store.clone());
-    for target in [Target::OnlyHash, Target::Copy(store.clone()), by_reference] {
+    for target in [Target::OnlyHash, Target::Copy(store.clone()), by_reference(&store)] {
         let imported = run(&sources, &ImportOptions::default(), &target).unwrap();
         let cids: Vec<Cid> = imported.iter().map(|imported| imported.cid).collect();
         assert_eq!((cids[0], cids[1], cids[2], cids[4]), (x.0, b, public.0, public.0));
@@ -386,7 +390,7 @@ fn what_cannot_be_in_a_folder_is_left_out_and_told() {
     fs::write(base.join("a\tb"), "tab").unwrap();
     fs::write(base.join("a\\b"), "backslash").unwrap();
     let store = Store::open(&base.join("repo"), Config::default()).unwrap().0;
-    let target = Target::Reference(store);
+    let target = by_reference(&store);
     let imported = one(&base, &ImportOptions::default(), &target);
     let included = one(&base, &ImportOptions { any_name: true, ..ImportOptions::default() }, &target);
     drop(socket);
@@ -408,8 +412,7 @@ fn what_cannot_be_in_a_folder_is_left_out_and_told() {
     assert_eq!(remarks(&included)[0], ("a\tb".into(), Remark::Unwritable(NameError::Control)));
     assert_eq!((imported.files, included.files), (1, 2));
     let store = open_store(dir.path());
-    let inside =
-        run(&[&store.dir().join("packs")], &ImportOptions::default(), &Target::Reference(store.clone()));
+    let inside = run(&[&store.dir().join("packs")], &ImportOptions::default(), &by_reference(&store));
     assert!(matches!(inside, Err(ImportError::Repository { .. })), "{inside:?}");
     let fifo = run(&[&base.join("fifo")], &ImportOptions::default(), &Target::OnlyHash);
     assert!(matches!(fifo, Err(ImportError::NotAFile { .. })), "{fifo:?}");
@@ -430,7 +433,7 @@ fn remarks_are_bounded_and_counted() {
 /// Imports a large file into which `hook` writes when the job of that number is posted.
 fn import_while(store: &Store, path: &Path, hook: impl Fn(usize)) -> Result<Vec<Imported>, ImportError> {
     let workers = Inline(Cell::new(0), hook);
-    let target = Target::Reference(store.clone());
+    let target = by_reference(store);
     let options = ImportOptions::default();
     import(&[path.to_path_buf()], &options, &target, &workers, &|_| {}, &AtomicBool::new(false))
 }
@@ -498,7 +501,7 @@ fn an_error_names_the_path_and_registers_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_store(dir.path());
     let missing = dir.path().join("missing");
-    let error = run(&[&missing], &ImportOptions::default(), &Target::Reference(store.clone())).unwrap_err();
+    let error = run(&[&missing], &ImportOptions::default(), &by_reference(&store)).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("missing") && text.contains("spelling"), "{text}");
 
@@ -510,7 +513,7 @@ fn an_error_names_the_path_and_registers_nothing() {
         path.push("d");
     }
     fs::create_dir_all(&path).unwrap();
-    let deep = run(&[&base], &ImportOptions::default(), &Target::Reference(store.clone()));
+    let deep = run(&[&base], &ImportOptions::default(), &by_reference(&store));
     assert!(matches!(deep, Err(ImportError::TooDeep { .. })), "{deep:?}");
     assert!(store.trees().is_empty());
 }
@@ -523,7 +526,7 @@ fn cancelling_ends_it_and_registers_nothing() {
     let store = open_store(dir.path());
     let cancelled = AtomicBool::new(false);
     let workers = Inline(Cell::new(0), |job| cancelled.store(job == 1, Ordering::Relaxed));
-    let target = Target::Reference(store.clone());
+    let target = by_reference(&store);
     let result = import(&[base], &ImportOptions::default(), &target, &workers, &|_| {}, &cancelled);
     assert!(matches!(result, Err(ImportError::Cancelled)), "{result:?}");
     assert!(store.trees().is_empty());
@@ -536,7 +539,7 @@ fn a_cancelled_import_leaves_the_files_of_another() {
     fs::write(&a, "a").unwrap();
     fs::write(&b, "b").unwrap();
     let store = open_store(dir.path());
-    let target = Target::Reference(store.clone());
+    let target = by_reference(&store);
     let cancelled = AtomicBool::new(false);
     let other = RefCell::new(None);
     let workers = Inline(Cell::new(0), |_| {
@@ -559,7 +562,7 @@ fn many_paths_in_one_folder_are_hashed_together() {
         fs::write(path, path.as_os_str().as_bytes()).unwrap();
     }
     let store = open_store(dir.path());
-    let target = Target::Reference(store.clone());
+    let target = by_reference(&store);
     let options = ImportOptions { wrap: true, ..ImportOptions::default() };
     let workers = Inline(Cell::new(0), |_| ());
     let imported = import(&paths, &options, &target, &workers, &|_| {}, &AtomicBool::new(false)).unwrap();
@@ -608,8 +611,7 @@ fn names_and_paths_that_cannot_be_are_told_as_what_they_are() {
         folder = rustix::fs::openat(&folder, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
     }
     drop(rustix::fs::openat(&folder, &name, OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).unwrap());
-    let error =
-        run(&[&base], &ImportOptions::default(), &Target::Reference(open_store(dir.path()))).unwrap_err();
+    let error = run(&[&base], &ImportOptions::default(), &by_reference(&open_store(dir.path()))).unwrap_err();
     assert!(matches!(error, ImportError::PathTooLong { .. }), "{error}");
     assert!(error.to_string().contains(&name), "{error}");
 }
@@ -645,7 +647,7 @@ fn mode_and_time_are_kept_if_wanted() {
         assert_eq!((plain.cid, plain.executables), (file_cid(&options.profile, b"#!/bin/sh").0, 1));
         let options = ImportOptions { preserve: Preserve::ALL, ..options };
         let store = open_store(dir.path());
-        let imported = one(&path, &options, &Target::Reference(store.clone()));
+        let imported = one(&path, &options, &by_reference(&store));
         assert_eq!(imported.cid, peerage_content::Leaf::only(&options.profile, b"#!/bin/sh", kept).cid);
         assert_eq!(blocks(&store, &imported).len(), 1);
     }

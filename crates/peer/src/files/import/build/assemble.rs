@@ -122,18 +122,19 @@ impl Builder<'_> {
 
     /// The store's id of a file; with `seen` its record says so, too.
     fn register(&mut self, at: &FileAt, seen: Option<Seen>) -> Result<Option<FileId>, ImportError> {
-        let (Some(store), Some(tree)) = (&self.shared.references, self.tree.id) else { return Ok(None) };
+        let (Some(claim), Some(tree)) = (&self.claim, self.tree.id) else { return Ok(None) };
         if let Some(id) = at.id {
-            seen.map_or(Ok(()), |seen| store.set_seen(id, seen))?;
+            if let (Some(store), Some(seen)) = (&self.shared.references, seen) {
+                store.set_seen(id, seen)?;
+            }
             return Ok(Some(id));
         }
-        let id = store.add_file(tree, &at.path(), seen).map_err(|error| match error {
+        let id = claim.add_file(tree, &at.path(), seen).map_err(|error| match error {
             WriteError::TooLong { limit, .. } => {
                 ImportError::PathTooLong { path: self.tree.base.join(at.path()), limit }
             }
             error => error.into(),
         })?;
-        self.new_files.push(id);
         Ok(Some(id))
     }
 

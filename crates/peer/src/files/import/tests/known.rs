@@ -26,10 +26,6 @@ fn trusting(dir: &Path) -> Store {
     Store::open(&dir.join("repo"), config).unwrap().0
 }
 
-fn by_reference(store: &Store) -> Target {
-    Target::Reference(store.clone())
-}
-
 /// Writes other bytes over those of a file, as many; its mtime stays.
 fn swap(path: &Path) {
     let before = fs::metadata(path).unwrap().modified().unwrap();
