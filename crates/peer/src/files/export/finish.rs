@@ -55,6 +55,7 @@ impl Export {
         } else {
             self.store.remove_tree(self.staging.tree)?;
         }
+        self.claims.trees_changed();
         self.store.end_download(self.staging.download)?;
         self.store.sync()?;
         self.staging.remove().map_err(|error| self.io("remove the staging folder of", root, error))?;
@@ -187,10 +188,9 @@ impl Export {
         let Ok(found) = self.staging.parent.open(&self.staging.name) else { return Ok(()) };
         let found = found.into_std().metadata();
         if let Ok(found) = found.as_ref().map(Stat::of) {
-            let files = self.store.files_of(self.staging.tree);
-            let root = files.iter().find(|file| file.path == Path::new(&self.staging.name));
+            let root = self.store.file_by_path(self.staging.tree, Path::new(&self.staging.name))?;
             if let Some(root) = root {
-                self.store.set_seen(root.id, found.into())?;
+                self.store.set_seen(root, found.into())?;
             }
         }
         Ok(())

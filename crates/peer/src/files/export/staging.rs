@@ -1,7 +1,6 @@
 //! The staging entry: a folder beside the destination, locked, in which
 //! everything has its final name.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -41,8 +40,7 @@ pub(super) struct Staging {
     pub(super) entry: String,
     pub(super) tree: TreeId,
     pub(super) download: DownloadId,
-    /// Files that an earlier run has registered.
-    known: Mutex<HashMap<PathBuf, FileId>>,
+    /// An earlier run has left it.
     pub(super) resumed: bool,
     room: Mutex<Room>,
     filled: AtomicBool,
@@ -135,7 +133,6 @@ impl Staging {
             }
         };
         let left = if resumed { allocated(&dir).unwrap_or(0) } else { 0 };
-        let known = store.files_of(tree).into_iter().map(|file| (file.path, file.id)).collect();
         Ok(Self {
             parent,
             parent_path: parent_path.to_path_buf(),
@@ -144,7 +141,6 @@ impl Staging {
             entry,
             tree,
             download,
-            known: Mutex::new(known),
             resumed,
             room: Mutex::new(Room { left, ..Room::default() }),
             filled: AtomicBool::new(false),
@@ -154,7 +150,8 @@ impl Staging {
 
     /// The store's name for a staged file.
     pub(super) fn file_id(&self, store: &Store, path: &Path) -> Result<FileId, ExportError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+        // Only an earlier run has registered any before they are asked for.
+        let known = if self.resumed { store.file_by_path(self.tree, path)? } else { None };
         match known {
             Some(id) => Ok(id),
             None => Ok(store.add_file(self.tree, path, None)?),

@@ -487,6 +487,33 @@ fn modes_and_times_come_last() {
 }
 
 #[test]
+fn a_run_that_goes_on_finds_the_names_of_the_files_that_were_staged_or_says_why_not() {
+    let bench = Bench::new();
+    let begin = || {
+        let export = bench.export(false);
+        export.make_dir(&[], Metadata::default()).unwrap();
+        export
+    };
+    let export = begin();
+    let tree = export.staging.tree;
+    file(&export, 1, &["a"], b"0123").unwrap();
+    drop(export);
+    let export = begin();
+    file(&export, 1, &["a"], b"0123").unwrap();
+    file(&export, 2, &["b"], b"4567").unwrap();
+    drop(export);
+    let files = || bench.store.files_of(tree).into_iter().map(|file| file.path).collect::<Vec<_>>();
+    assert_eq!(files(), [Path::new("dest/a"), Path::new("dest/b")]);
+
+    let export = begin();
+    bench.store.flush().unwrap();
+    let journal = bench.store.dir().join("journal");
+    fs::write(&journal, vec![0; fs::read(&journal).unwrap().len()]).unwrap();
+    let lost = file(&export, 1, &["a"], b"0123").unwrap_err();
+    assert!(matches!(lost, ExportError::Unread(_)), "{lost}");
+}
+
+#[test]
 fn two_entries_of_one_name_are_an_error() {
     let bench = Bench::new();
     let export = bench.export(false);
