@@ -61,7 +61,7 @@ pub(crate) enum JobEvent {
     /// This side cannot go on.
     Broken(ExportError),
     /// A block that was asked for.
-    Block(Cid, Bytes, Arc<Result<peerage_content::Node, peerage_content::DecodeError>>),
+    Block(Cid, Bytes),
 }
 
 /// A connected peer, as `peers` shows it.

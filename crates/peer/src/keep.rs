@@ -282,6 +282,7 @@ impl Peer {
             };
             let (is_new, ahead) = self.with_store(look).await?;
             if !is_new {
+                query.skip(&at);
                 continue;
             }
             query.ask(at);

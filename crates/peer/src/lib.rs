@@ -27,6 +27,7 @@
 //! - `remember`: what a restart begins with
 //! - `peer`, `share`, `get`, `query`, `find`, `keep`: the API
 
+mod ahead;
 mod brain;
 mod cancel;
 mod car;

@@ -1,21 +1,19 @@
 //! Looking inside a DAG without fetching the rest: single blocks, paths,
 //! listings, and files read in order or by range.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use peerage_content::node::{Bucket, Entry};
+use peerage_content::node::{self, Bucket, Entry};
 use peerage_content::resolve::{Lookup, ResolveError, Step};
 use peerage_content::{Cid, DecodeError, FileReader, Node, ReadError, codec, ipld, name};
 use peerage_engine::{JobError, JobId, Sources};
 use tokio::sync::mpsc;
 
+pub(crate) use crate::ahead::AHEAD;
+use crate::ahead::Ahead;
 use crate::brain::{Input, JobEvent};
 use crate::peer::Peer;
-
-/// Blocks asked for ahead of the one that is read.
-pub(crate) const AHEAD: usize = 16;
 
 /// Blocks that one path leads through. 8,192: a path in a link has at most 16 KiB,
 /// and each component may be a link.
@@ -99,16 +97,12 @@ pub struct Query {
     peer: Peer,
     job: JobId,
     events: mpsc::UnboundedReceiver<JobEvent>,
-    /// Blocks that came before they were needed.
-    early: BTreeMap<Cid, Came>,
-    asked: BTreeMap<Cid, ()>,
+    /// Blocks that were asked for, as bytes: what they mean takes ten times as much.
+    ahead: Ahead,
     /// The block that was taken last. Who looked at a root reads on from it, and
     /// some peers do not send a block again for some seconds.
-    last: Option<(Cid, Came)>,
+    last: Option<(Cid, Bytes)>,
 }
-
-/// A block, and what it is.
-type Came = (Bytes, Result<Node, DecodeError>);
 
 impl Peer {
     /// Opens a session for blocks below `root`, from these sources.
@@ -117,17 +111,26 @@ impl Peer {
         let (sender, events) = mpsc::unbounded_channel();
         let job = self.next_job();
         self.tell(Input::OpenQuery { job, root, sources, events: sender });
-        Query { peer: self.clone(), job, events, early: BTreeMap::new(), asked: BTreeMap::new(), last: None }
+        Query { peer: self.clone(), job, events, ahead: Ahead::default(), last: None }
     }
 }
 
 impl Query {
-    /// Asks for a block without waiting for it.
+    /// Asks for a block that will be needed, without waiting for it, if there is room
+    /// for it until then.
     pub(crate) fn ask(&mut self, cid: Cid) {
-        let is_last = self.last.as_ref().is_some_and(|(last, _)| *last == cid);
-        if !is_last && !self.early.contains_key(&cid) && self.asked.insert(cid, ()).is_none() {
+        if !self.is_last(&cid) && self.ahead.may_ask(cid) {
             self.peer.tell(Input::Query { job: self.job, cid });
         }
+    }
+
+    /// A block that may have been asked for is not needed after all.
+    pub(crate) fn skip(&mut self, cid: &Cid) {
+        self.ahead.skip(cid);
+    }
+
+    fn is_last(&self, cid: &Cid) -> bool {
+        self.last.as_ref().is_some_and(|(last, _)| last == cid)
     }
 
     /// A block: from the store, or from the sources.
@@ -135,7 +138,24 @@ impl Query {
     /// # Errors
     /// Nobody has it.
     pub async fn block(&mut self, cid: Cid) -> Result<Bytes, QueryError> {
-        Ok(self.fetched(cid).await?.0)
+        if let Some((_, data)) = self.last.as_ref().filter(|_| self.is_last(&cid)) {
+            return Ok(data.clone());
+        }
+        if self.ahead.must_ask(cid) {
+            self.peer.tell(Input::Query { job: self.job, cid });
+        }
+        loop {
+            if let Some(data) = self.ahead.take(&cid) {
+                self.last = Some((cid, data.clone()));
+                return Ok(data);
+            }
+            match self.events.recv().await {
+                Some(JobEvent::Block(came, data)) => self.ahead.came(came, data),
+                Some(JobEvent::Failed(error)) => return Err(error.into()),
+                Some(JobEvent::Finished(_) | JobEvent::Broken(_)) => {}
+                None => return Err(QueryError::Stopped),
+            }
+        }
     }
 
     /// What a block is.
@@ -143,32 +163,9 @@ impl Query {
     /// # Errors
     /// Nobody has it, or it is nothing that can be read.
     pub async fn node(&mut self, cid: Cid) -> Result<(Node, Bytes), QueryError> {
-        let (data, node) = self.fetched(cid).await?;
-        Ok((node.map_err(|why| QueryError::Decode { cid, why })?, data))
-    }
-
-    async fn fetched(&mut self, cid: Cid) -> Result<Came, QueryError> {
-        if let Some((last, came)) = &self.last
-            && *last == cid
-        {
-            return Ok(came.clone());
-        }
-        self.ask(cid);
-        loop {
-            if let Some(found) = self.early.remove(&cid) {
-                self.last = Some((cid, found.clone()));
-                return Ok(found);
-            }
-            match self.events.recv().await {
-                Some(JobEvent::Block(came, data, node)) => {
-                    self.asked.remove(&came);
-                    self.early.insert(came, (data, (*node).clone()));
-                }
-                Some(JobEvent::Failed(error)) => return Err(error.into()),
-                Some(JobEvent::Finished(_) | JobEvent::Broken(_)) => {}
-                None => return Err(QueryError::Stopped),
-            }
-        }
+        let data = self.block(cid).await?;
+        let node = node::decode(&cid, &data).map_err(|why| QueryError::Decode { cid, why })?;
+        Ok((node, data))
     }
 
     /// Follows `path` from `root`: through folders by the names of entries, through
@@ -182,7 +179,8 @@ impl Query {
         for _ in 0..BLOCKS_ALONG_MAX {
             let Some(rest) = path.get(done..).filter(|rest| !rest.is_empty()) else { return Ok(at) };
             let shown = |upto: usize| name::escape(&path[..upto].join("/"));
-            let (data, node) = self.fetched(at).await?;
+            let data = self.block(at).await?;
+            let node = node::decode(&at, &data);
             let is_other = matches!(node, Ok(Node::Opaque { .. })) || is_bare_dag_pb(&at, &node);
             if is_other {
                 match ipld::step(at.codec(), &data, rest) {
@@ -293,5 +291,48 @@ impl Reading<'_> {
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.reader.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peerage_content::{DirectoryBuilder, Leaf, Profile, Walk};
+
+    use super::*;
+    use crate::config::Config;
+
+    /// Folders in folders, each of which begins with the one below it: a walk is at
+    /// the end of them when it has used nothing of what lies beside them.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_walk_to_the_bottom_of_a_deep_dag_holds_little() {
+        let dir = tempfile::tempdir().unwrap();
+        let peer = Peer::start(Config::new(dir.path().join("repo"))).await.unwrap();
+        let (profile, mut root, mut blocks) = (Profile::default(), None, 0);
+        for level in 0..60 {
+            let mut folder = DirectoryBuilder::new(&profile);
+            root.iter().for_each(|below| folder.add("0", *below, 1).unwrap());
+            for number in 1..16 {
+                let content = format!("{level} {number}");
+                let leaf = Leaf::new(&profile, content.as_bytes());
+                peer.store().put_block(leaf.cid.hash(), content.as_bytes()).unwrap();
+                folder.add(&format!("{number:02}"), leaf.cid, 1).unwrap();
+            }
+            let folder = folder.finish().unwrap().blocks.pop().unwrap();
+            peer.store().put_block(folder.cid.hash(), &folder.data).unwrap();
+            root = Some(folder.cid);
+            blocks += 16;
+        }
+        let mut query = peer.query(root.unwrap(), Sources::default());
+        let mut walk = Walk::new(root.unwrap());
+        while let Some(visit) = walk.next() {
+            query.ask(visit.cid);
+            walk.ahead(AHEAD).for_each(|cid| query.ask(cid));
+            let block = query.block(visit.cid).await.unwrap();
+            walk.enter(&visit, &block).unwrap();
+            blocks -= 1;
+            let (held, _) = query.ahead.held();
+            assert!(held < 10 * AHEAD, "{held} blocks are held");
+        }
+        assert_eq!((blocks, query.ahead.held()), (0, (0, 0)));
     }
 }

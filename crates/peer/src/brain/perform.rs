@@ -97,9 +97,9 @@ impl Brain {
                 });
             }
             Output::Release { token } => self.release(token),
-            Output::QueryBlock { job, cid, token, node } => {
+            Output::QueryBlock { job, cid, token, .. } => {
                 if let (Some(slot), Some(data)) = (self.jobs.get(&job), self.payloads.get(&token)) {
-                    drop(slot.events.send(JobEvent::Block(cid, data.clone(), node)));
+                    drop(slot.events.send(JobEvent::Block(cid, data.clone())));
                 }
             }
             Output::FetchFinished { job, progress } => {
