@@ -14,8 +14,8 @@ use tokio::time::{Interval, interval, sleep};
 
 use crate::brain::{Input, JobEvent};
 use crate::files::export::{Destination, Export, ExportError, Finished};
-use crate::keep::replace_root;
 use crate::peer::{Peer, ServedRoot};
+use crate::places::replace_root;
 use crate::served::{Blocks, Serving};
 
 /// How often progress is told.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::net::Net;
 use crate::peer::{Peer, ServedRoot};
+use crate::places::{Places, RootChanges, replace_root};
 use crate::query::{AHEAD, QueryError};
 use crate::seen::Seen;
 use crate::served::{Blocks, ServedRoots};
@@ -48,6 +49,7 @@ pub(crate) struct KeptRoots {
     served: ServedRoots,
     net: Arc<Net>,
     now: Mutex<ServedNow>,
+    places: Mutex<Places>,
     /// The roots of the store are others.
     changes: watch::Sender<()>,
 }
@@ -64,7 +66,14 @@ pub struct ServingKept(Arc<KeptRoots>);
 
 impl KeptRoots {
     pub(crate) fn new(store: Store, served: ServedRoots, net: Arc<Net>) -> Self {
-        Self { store, served, net, now: Mutex::default(), changes: watch::Sender::new(()) }
+        Self {
+            store,
+            served,
+            net,
+            now: Mutex::default(),
+            places: Mutex::default(),
+            changes: watch::Sender::new(()),
+        }
     }
 
     /// Another run begins, or one ends.
@@ -103,22 +112,6 @@ impl Drop for ServingKept {
     fn drop(&mut self) {
         self.0.change_runs(|runs| runs - 1);
     }
-}
-
-/// Adds a root, in the place of those that say the same, and of what was at
-/// its path before: that is gone from there.
-pub(crate) fn replace_root(store: &Store, root: &Root, set: &RootSetBuilder) -> Result<RootId, WriteError> {
-    let same = |old: &RootEntry| {
-        let what = old.root.cid == root.cid || root.path.is_some();
-        old.root.kind == root.kind && old.root.path == root.path && what
-    };
-    let old: Vec<RootId> = store.roots().iter().filter(|old| same(old)).map(|old| old.id).collect();
-    let id = store.add_root(root, set)?;
-    for old in old {
-        store.remove_root(old)?;
-    }
-    store.flush()?;
-    Ok(id)
 }
 
 /// Blocks of a DAG that are not in the store.
@@ -219,11 +212,13 @@ impl Peer {
     /// Changes roots on a worker; what is served follows.
     pub(crate) async fn with_roots<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, WriteError> + Send + 'static,
+        work: impl FnOnce(&mut RootChanges<'_>) -> Result<T, WriteError> + Send + 'static,
     ) -> Result<T, WriteError> {
         let kept = Arc::clone(&self.inner().kept);
         self.with_store(move |store| {
-            let done = work(store);
+            let mut places = kept.places.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = work(&mut RootChanges::new(store, &mut places));
+            drop(places);
             kept.renew();
             done
         })

@@ -44,6 +44,7 @@ mod link;
 mod listing;
 mod net;
 mod peer;
+mod places;
 mod pool;
 mod query;
 mod remember;

@@ -14,8 +14,9 @@ use crate::files::import::{
     self, Ignored, ImportError, ImportOptions, ImportProgress, Imported, Preserve, Remarks, Target, Workers,
 };
 use crate::get::unix_now;
-use crate::keep::{PinOptions, replace_root};
+use crate::keep::PinOptions;
 use crate::peer::{Peer, ServedRoot};
+use crate::places::replace_root;
 use crate::pool::Pool;
 use crate::served::Blocks;
 use crate::tally::Tally;
