@@ -6,7 +6,7 @@ use peerage_peer::{
     AddError, CarExportError, DialError, ExportError, GetError, ImportError, JobError, NotFound, PinError,
     PingError, QueryError, StartError,
 };
-use peerage_store::{LockError, OpenError, WriteError};
+use peerage_store::{LockError, OpenError, ReadError, WriteError};
 
 use crate::api::{Failure, Kind};
 
@@ -62,6 +62,7 @@ impl Fails for ExportError {
             Self::NoSpace { .. } => Kind::NoSpace,
             Self::Collision(_) | Self::UnsafeRoot { .. } => Kind::Content,
             Self::Store(error) => error.kind(),
+            Self::Unread(ReadError::Io(error)) => error.into(),
             Self::Gone => Kind::Failed,
         }
     }
