@@ -32,7 +32,8 @@ pub enum Layout {
 }
 
 /// The parameters of adding files and folders. The same input under the same
-/// parameters has the same CID in every implementation.
+/// parameters has the same CID here and in Kubo, and in other implementations
+/// as far as they have these parameters (IPIP-0499).
 ///
 /// ```
 /// use peerage_content::Profile;
@@ -96,12 +97,6 @@ impl Profile {
         shard_above: 256 * 1024,
         shard_rule: ShardRule::LinksBytes,
     };
-
-    /// The CID of a dag-pb block with this hash under this profile.
-    #[must_use]
-    pub fn dag_pb_cid(&self, hash: Multihash) -> Cid {
-        self.cid(codec::DAG_PB, hash)
-    }
 
     /// Whether a block of `len` bytes is held by its CID.
     #[must_use]

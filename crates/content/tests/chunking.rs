@@ -65,7 +65,7 @@ proptest! {
         if let Some((last, others)) = lens.split_last() {
             prop_assert!((1..=max).contains(last), "{last}");
             prop_assert!(others.iter().all(|len| (min..=max).contains(len)), "{lens:?}");
-            if let Some(size) = chunker.is_fixed() {
+            if let Some(size) = chunker.fixed_len() {
                 prop_assert!(others.iter().all(|&len| len == size));
             }
         }

@@ -176,7 +176,7 @@ fn preserved(store: &mut Store, profile: &Profile) -> Added {
 
 /// CIDs of the first bytes of a key stream, so many and so many.
 fn hash_only(seed: &str, sizes: &[u64], profile: &Profile) -> Vec<String> {
-    let chunk = profile.chunker.is_fixed().unwrap();
+    let chunk = profile.chunker.fixed_len().unwrap();
     let mut stream = Keystream::new(seed);
     let mut files: Vec<_> = sizes.iter().map(|&size| (size, FileBuilder::new(profile))).collect();
     let mut buffer = vec![0; chunk];

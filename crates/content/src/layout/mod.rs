@@ -1,4 +1,4 @@
-//! Inner nodes of files, in the two layouts that exist. Leaves come in order,
+//! Inner nodes of files, in the two layouts that Kubo makes. Leaves come in order,
 //! nodes go out as they fill; what is held is one unfinished node per level.
 
 mod balanced;

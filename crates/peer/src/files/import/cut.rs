@@ -41,7 +41,7 @@ enum How {
 
 impl Pieces {
     pub(super) fn new(file: &Arc<OpenFile>, chunker: Chunker) -> Self {
-        let how = match chunker.is_fixed() {
+        let how = match chunker.fixed_len() {
             Some(chunk) => How::Spans { chunk: chunk.max(1) },
             None => How::Content { splitter: Splitter::new(chunker), window: Vec::new() },
         };

@@ -86,7 +86,7 @@ impl Shared {
     pub(super) fn known(&self, at: &FileAt, stop: &AtomicBool) -> Option<Known> {
         let (store, profile) = (self.references.as_ref()?, &self.profile);
         // Of these a walk tells where each leaf lies; in other files content does.
-        let chunk = profile.chunker.is_fixed().filter(|_| profile.layout == Layout::Balanced)?;
+        let chunk = profile.chunker.fixed_len().filter(|_| profile.layout == Layout::Balanced)?;
         if profile.inline_max > 0 {
             return None;
         }
