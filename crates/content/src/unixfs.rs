@@ -2,9 +2,15 @@
 //! `unixfs.proto`).
 //!
 //! The encoder writes fields in ascending order, block sizes unpacked, as
-//! every deployed writer does, since CIDs depend on it. The decoder is as
-//! tolerant as boxo's: any order, packed or not, the last of a repeated
-//! single field counts, unknown fields are skipped.
+//! every deployed writer does, since CIDs depend on it. The decoder reads what
+//! boxo's does, in the same way: any order, packed or not, the last of a repeated
+//! single field counts and repeated times add up, unknown fields are skipped, and
+//! so are known ones of another wire type. The type and the mode are their low 32
+//! bits, and a time with a second's worth of nanoseconds is none.
+//!
+//! Left out on purpose: groups, which boxo skips as it does any unknown field.
+//! Sizes are not judged here: boxo takes those that contradict what a file holds
+//! ([`crate::node`] does not).
 
 use crate::limits::LINKS_MAX;
 use crate::pb::{self, Reader, Value, WireError};
@@ -77,21 +83,18 @@ pub enum UnixFsError {
     /// Not protobuf.
     #[error("UnixFS: {0}")]
     Wire(#[from] WireError),
-    /// A known field with a wrong type.
-    #[error("UnixFS: field {0} has a wrong type")]
-    Field(u32),
     /// No type, which is the one field that must be there.
     #[error("UnixFS: no type")]
     NoKind,
     /// A type that does not exist.
     #[error("UnixFS: unknown type {0}")]
-    UnknownKind(u64),
+    UnknownKind(u32),
     /// More block sizes than [`LINKS_MAX`].
     #[error("UnixFS: too many block sizes")]
     TooManyBlocks,
-    /// A mode of more than 32 bits, or a time without seconds or with a second's worth of nanoseconds.
-    #[error("UnixFS: a mode or time that cannot be")]
-    Metadata,
+    /// A time without seconds.
+    #[error("UnixFS: a time without seconds")]
+    NoSeconds,
 }
 
 impl<'a> Data<'a> {
@@ -123,10 +126,11 @@ impl<'a> Data<'a> {
         let mut reader = Reader::new(bytes, base)?;
         let mut kind = None;
         let mut this = Self::new(Kind::Raw);
+        let mut time = None;
         let mut data_at = base;
         while let Some((number, value)) = reader.next()? {
             match (number, value) {
-                (1, Value::Varint(value)) => kind = Some(value),
+                (1, Value::Varint(value)) => kind = Some(low_bits(value)),
                 (2, Value::Bytes { bytes, at }) => {
                     this.data = Some(bytes);
                     data_at = at;
@@ -141,11 +145,8 @@ impl<'a> Data<'a> {
                 }
                 (5, Value::Varint(code)) => this.hash_type = Some(code),
                 (6, Value::Varint(fanout)) => this.fanout = Some(fanout),
-                (7, Value::Varint(mode)) => {
-                    this.metadata.mode = Some(u32::try_from(mode).map_err(|_| UnixFsError::Metadata)?);
-                }
-                (8, Value::Bytes { bytes, .. }) => this.metadata.mtime = Some(decode_mtime(bytes)?),
-                (1..=8, _) => return Err(UnixFsError::Field(number)),
+                (7, Value::Varint(mode)) => this.metadata.mode = Some(low_bits(mode)),
+                (8, Value::Bytes { bytes, .. }) => time.get_or_insert_with(Time::default).merge(bytes)?,
                 _ => {}
             }
         }
@@ -158,6 +159,7 @@ impl<'a> Data<'a> {
             5 => Kind::HamtShard,
             other => return Err(UnixFsError::UnknownKind(other)),
         };
+        this.metadata.mtime = time.map(Time::mtime).transpose()?.flatten();
         Ok((this, data_at))
     }
 
@@ -211,20 +213,36 @@ impl<'a> Data<'a> {
     }
 }
 
-fn decode_mtime(bytes: &[u8]) -> Result<Mtime, UnixFsError> {
-    let mut reader = Reader::new(bytes, 0)?;
-    let (mut seconds, mut nanoseconds) = (None, 0);
-    while let Some((number, value)) = reader.next()? {
-        match (number, value) {
-            (1, Value::Varint(value)) => seconds = Some(value.cast_signed()),
-            (2, Value::Fixed32(value)) => nanoseconds = value,
-            (1 | 2, _) => return Err(UnixFsError::Metadata),
-            _ => {}
+/// A number of a field that has 32 bits, as protobuf reads it.
+const fn low_bits(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// A time as it is read. Protobuf puts messages of a repeated field together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Time {
+    seconds: Option<i64>,
+    nanoseconds: u32,
+}
+
+impl Time {
+    fn merge(&mut self, bytes: &[u8]) -> Result<(), UnixFsError> {
+        let mut reader = Reader::new(bytes, 0)?;
+        while let Some((number, value)) = reader.next()? {
+            match (number, value) {
+                (1, Value::Varint(value)) => self.seconds = Some(value.cast_signed()),
+                (2, Value::Fixed32(value)) => self.nanoseconds = value,
+                _ => {}
+            }
         }
+        Ok(())
     }
-    match seconds {
-        Some(seconds) if nanoseconds < 1_000_000_000 => Ok(Mtime { seconds, nanoseconds }),
-        _ => Err(UnixFsError::Metadata),
+
+    fn mtime(self) -> Result<Option<Mtime>, UnixFsError> {
+        let Self { seconds, nanoseconds } = self;
+        let seconds = seconds.ok_or(UnixFsError::NoSeconds)?;
+        Ok((nanoseconds < 1_000_000_000).then_some(Mtime { seconds, nanoseconds }))
     }
 }
 
@@ -250,13 +268,47 @@ mod tests {
             (&b""[..], UnixFsError::NoKind),
             (b"\x08\x06", UnixFsError::UnknownKind(6)),
             (b"\x12\x00", UnixFsError::NoKind),
-            (b"\x08\x02\x10\x00", UnixFsError::Field(2)),
-            (b"\x08\x02\x42\x00", UnixFsError::Metadata),
-            (b"\x08\x02\x42\x07\x08\x01\x15\x00\xca\x9a\x3b", UnixFsError::Metadata),
+            (b"\x0a\x01\x02", UnixFsError::NoKind),
+            (b"\x08\x02\x42\x00", UnixFsError::NoSeconds),
+            (b"\x08\x02\x42\x05\x15\x07\x00\x00\x00", UnixFsError::NoSeconds),
             (b"\x08\x02\x22\x01\xff", UnixFsError::Wire(WireError::Truncated)),
+            (b"\x08\x02\xa3\x01\x08\x01\xa4\x01", UnixFsError::Wire(WireError::Key)),
         ] {
             assert_eq!(Data::decode(bytes), Err(error), "{bytes:?}");
         }
+    }
+
+    /// Each was given to Kubo 0.43.1 (`ipfs block put`, `ipfs cat`, `ipfs files stat`).
+    #[test]
+    fn what_no_writer_makes_is_read_as_kubo_reads_it() {
+        let file = |mode, mtime: Option<(i64, u32)>| {
+            let mut data = Data::new(Kind::File);
+            (data.data, data.filesize) = (Some(&b"hi"[..]), Some(2));
+            let mtime = mtime.map(|(seconds, nanoseconds)| Mtime { seconds, nanoseconds });
+            data.metadata = Metadata { mode, mtime };
+            Ok(data)
+        };
+        let hi = b"\x08\x02\x12\x02hi\x18\x02";
+        for (front, back, want) in [
+            // Data, then mode, time and block sizes, of another wire type.
+            (&b"\x10\x00"[..], &b""[..], file(None, None)),
+            (b"\x0a\x01\x02", b"\x3a\x01x", file(None, None)),
+            (b"", b"\x40\x07\x2a\x01x", file(None, None)),
+            (b"", b"\x21\x09\0\0\0\0\0\0\0", file(None, None)),
+            // More than 32 bits of a mode, here 0644.
+            (b"", b"\x38\xa4\x83\x80\x80\x10", file(Some(0o644), None)),
+            // A whole second of nanoseconds, and nanoseconds of another type.
+            (b"", b"\x42\x08\x08\xe8\x07\x15\x00\xca\x9a\x3b", file(None, None)),
+            (b"", b"\x42\x05\x08\xe8\x07\x10\x07", file(None, Some((1000, 0)))),
+            // A time in two parts.
+            (b"", b"\x42\x03\x08\xe8\x07\x42\x05\x15\x07\0\0\0", file(None, Some((1000, 7)))),
+            (b"\x42\x05\x15\x07\0\0\0", b"\x42\x03\x08\xe8\x07", file(None, Some((1000, 7)))),
+        ] {
+            let bytes = [front, hi, back].concat();
+            assert_eq!(Data::decode(&bytes), want, "{bytes:x?}");
+        }
+        // More than 32 bits of a type.
+        assert_eq!(Data::decode(b"\x08\x82\x80\x80\x80\x10\x12\x02hi\x18\x02"), file(None, None));
     }
 
     #[test]
