@@ -66,10 +66,11 @@ impl FileBuilder {
         Self::with_metadata(profile, Metadata::default())
     }
 
-    /// A file that keeps its mode or time: the root holds them.
+    /// A file that keeps its mode or time: the root holds them. A mode of 0 is
+    /// not kept, as in Kubo.
     #[must_use]
     pub fn with_metadata(profile: &Profile, metadata: Metadata) -> Self {
-        let nodes = Nodes::new(profile.layout);
+        let (metadata, nodes) = (metadata.of_file(), Nodes::new(profile.layout));
         Self { profile: profile.clone(), metadata, nodes, leaf_metadata: Metadata::default() }
     }
 

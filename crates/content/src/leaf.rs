@@ -86,6 +86,7 @@ impl Form {
     /// metadata. Leaves are of the kind `Raw`, except that the leaf of an empty
     /// file is that root.
     fn new(profile: &Profile, payload_len: usize, metadata: Metadata) -> Self {
+        let metadata = metadata.of_file();
         let (kind, metadata) = match profile.layout {
             Layout::Trickle if payload_len == 0 => return Self { kind: Some(Kind::File), metadata },
             Layout::Trickle => (Kind::Raw, Metadata::default()),
@@ -136,7 +137,8 @@ impl Leaf {
     /// The only leaf of a file that keeps its mode or time: with either it is
     /// a dag-pb node under every profile, since a raw block has no place for
     /// them. Without, the same as [`Self::new`]; so, too, in the trickle layout,
-    /// where the root above the leaf holds them, unless the file is empty.
+    /// where the root above the leaf holds them, unless the file is empty. A file
+    /// keeps no mode of 0, as in Kubo.
     #[must_use]
     pub fn only(profile: &Profile, payload: &[u8], metadata: Metadata) -> Self {
         let form = Form::new(profile, payload.len(), metadata);

@@ -56,6 +56,16 @@ impl Metadata {
     pub const fn is_empty(&self) -> bool {
         self.mode.is_none() && self.mtime.is_none()
     }
+
+    /// What a file keeps of it: no mode 0. Kubo says nothing of such a mode,
+    /// though it does of a folder's, and the same file is to have the same CID.
+    #[must_use]
+    pub(crate) const fn of_file(self) -> Self {
+        match self.mode {
+            Some(0) => Self { mode: None, ..self },
+            _ => self,
+        }
+    }
 }
 
 /// A UnixFS message, borrowing from its block.

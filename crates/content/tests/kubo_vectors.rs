@@ -20,8 +20,17 @@ fn number(value: &Value) -> Option<usize> {
     value.as_u64().map(|number| usize::try_from(number).unwrap())
 }
 
+/// As in `1KiB` and `954B`.
+fn bytes(text: &str) -> usize {
+    match text.strip_suffix("KiB") {
+        Some(kibibytes) => kibibytes.parse::<usize>().unwrap() << 10,
+        None => text.strip_suffix('B').unwrap().parse().unwrap(),
+    }
+}
+
 /// The parameters that flags mean, by Kubo's rules for those that are missing.
-fn profile(options: &Value, metadata: Metadata) -> Profile {
+fn profile(row: &Value, metadata: Metadata) -> Profile {
+    let (options, config) = (&row["options"], &row["config"]);
     let hash = options["hash"].as_str().map_or(Algorithm::Sha2_256, |name| name.parse().unwrap());
     let v1 = options["cid-version"].as_u64().map_or(hash != Algorithm::Sha2_256, |version| version == 1);
     let raw_leaves = options["raw-leaves"].as_bool().unwrap_or(v1 && metadata.is_empty());
@@ -34,13 +43,17 @@ fn profile(options: &Value, metadata: Metadata) -> Profile {
         layout: if options["trickle"] == true { Layout::Trickle } else { Layout::Balanced },
         max_links: number(&options["max-file-links"]).unwrap_or(174),
         inline_max: if options["inline"] == true { inline_max } else { 0 },
-        shard_rule: ShardRule::LinksBytes,
-        ..Profile::UNIXFS_V0_2015
+        hamt_fanout: number(&options["max-hamt-fanout"]).map_or(256, |fanout| u32::try_from(fanout).unwrap()),
+        shard_above: config["Import.UnixFSHAMTDirectorySizeThreshold"].as_str().map_or(262_144, bytes),
+        shard_rule: match config["Import.UnixFSHAMTDirectorySizeEstimation"].as_str() {
+            Some("block") => ShardRule::BlockBytes,
+            None | Some("links") => ShardRule::LinksBytes,
+            Some(other) => panic!("{other}"),
+        },
     }
 }
 
-fn metadata(row: &Value) -> Metadata {
-    let kept = &row["metadata"];
+fn metadata(kept: &Value) -> Metadata {
     Metadata {
         mode: kept["mode"].as_u64().map(|mode| u32::try_from(mode).unwrap()),
         mtime: kept["mtime"].as_array().map(|time| Mtime {
@@ -68,13 +81,15 @@ fn files_get_the_cids_that_kubo_gives_them() {
         let size = number(&row["size"]).unwrap();
         let repeated = row["byte"].as_u64().map(|byte| vec![u8::try_from(byte).unwrap(); size]);
         let content = repeated.as_deref().unwrap_or_else(|| &streams[row["seed"].as_str().unwrap()][..size]);
-        let kept = metadata(row);
-        let profile = profile(&row["options"], kept);
+        let kept = metadata(&row["metadata"]);
+        let profile = profile(row, kept);
         let mut store = Store::default();
         let added = file(&mut store, &profile, content, kept);
         assert_eq!(row["cid"], added.cid.to_string(), "{row}");
         assert!(store.read(added.cid, 0..u64::MAX) == content, "{row}");
         let root = node::decode(&added.cid, store.block(&added.cid)).unwrap();
+        // A file's mode 0 is not kept.
+        let kept = Metadata { mode: kept.mode.filter(|mode| *mode != 0), ..kept };
         assert_eq!(root.metadata(), kept, "{row}");
         assert!(store.0.values().all(|block| !profile.inlines(block.len())), "{row}");
     }
@@ -96,29 +111,31 @@ fn tree(store: &mut Store, profile: &Profile, value: &Value) -> Added {
 }
 
 #[test]
-fn small_folders_and_symlinks_are_inlined_as_kubo_does() {
+fn folders_get_the_cids_that_kubo_gives_them() {
     let table: Value = serde_json::from_slice(&vector("unixfs/kubo-file-cids.json")).unwrap();
     let rows = table["trees"].as_array().unwrap();
     assert!(rows.len() > 50);
     let mut sharded = 0;
     for row in rows {
-        let profile = profile(&row["options"], NONE);
+        let (kept, in_files) = (metadata(&row["metadata"]), metadata(&row["files_metadata"]));
+        let profile = profile(row, kept);
         let mut store = Store::default();
         let added = if let Some(count) = row["files"].as_u64() {
             let width = number(&row["content_len"]).unwrap();
             let entries = (0..count).map(|number| {
                 let content = if width == 0 { String::new() } else { format!("{number:0width$}") };
-                (format!("file{number}"), file(&mut store, &profile, content.as_bytes(), NONE))
+                (format!("file{number}"), file(&mut store, &profile, content.as_bytes(), in_files))
             });
             let entries: Vec<_> = entries.collect();
-            folder(&mut store, &profile, &entries, Form::ByRule, NONE)
+            folder(&mut store, &profile, &entries, Form::ByRule, kept)
         } else {
             tree(&mut store, &profile, &row["tree"])
         };
         assert_eq!(row["cid"], added.cid.to_string(), "{row}");
         assert!(store.0.values().all(|block| !profile.inlines(block.len())), "{row}");
         let root = node::decode(&added.cid, store.block(&added.cid)).unwrap();
+        assert_eq!(root.metadata(), kept, "{row}");
         sharded += usize::from(matches!(root, Node::Shard { .. }));
     }
-    assert!(sharded > 3, "{sharded}");
+    assert!(sharded > 30, "{sharded}");
 }

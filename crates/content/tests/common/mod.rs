@@ -101,11 +101,11 @@ pub(crate) fn keystream(seed: &str, len: usize) -> Vec<u8> {
     out
 }
 
-/// Any mode and time, or one of them.
+/// Any mode and time, or one of them. Not the mode 0, which files do not keep.
 pub(crate) fn metadatas() -> impl Strategy<Value = Metadata> {
     let mtime = (any::<i64>(), 0..1_000_000_000_u32);
     let mtime = mtime.prop_map(|(seconds, nanoseconds)| Mtime { seconds, nanoseconds });
-    let metadata = (proptest::option::of(any::<u32>()), proptest::option::of(mtime));
+    let metadata = (proptest::option::of(1..=u32::MAX), proptest::option::of(mtime));
     metadata.prop_map(|(mode, mtime)| Metadata { mode, mtime })
 }
 
