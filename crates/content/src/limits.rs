@@ -53,8 +53,21 @@ pub const DEPTH_MAX: usize = 512;
 /// leaves need 65.
 pub const FILE_DEPTH_MAX: usize = 65;
 
-/// Most CIDs that a walk remembers to visit: 2^18 of them take about 42 MB.
+/// Most CIDs that a walk remembers to visit, or a reader of a file to read:
+/// 2^18 of them take about 42 MB in a walk, and 48 MB in a reader.
 pub const WALK_PENDING_MAX: usize = 262_144;
+
+/// Most bytes of blocks that a reader of a file goes through beyond what the
+/// bytes that it hands out account for ([`READ_OVERHEAD_PER_BYTE`]).
+///
+/// The way to either end of a range is all that a file needs: four nodes of
+/// [`BLOCK_MADE_MAX`] lead to 2^60 bytes, so twice that is 16 MiB, and this is
+/// the double of it. In links that lead nowhere it is 3 million, or a second.
+pub const READ_OVERHEAD_MAX: u64 = 32 * 1024 * 1024;
+
+/// Bytes of blocks that each byte of a file accounts for: in a file that is cut
+/// into single bytes, under nodes of two links with 64-byte digests, it is 190.
+pub const READ_OVERHEAD_PER_BYTE: u64 = 256;
 
 /// Longest name of a folder entry, in bytes: `NAME_MAX` of Linux and macOS.
 pub const NAME_MAX: usize = 255;

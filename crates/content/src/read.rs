@@ -1,11 +1,13 @@
 //! Reading a range of a file, block by block: says which block it needs, is
 //! given it, says which bytes of it are wanted. Holds one list of children
-//! per level, no blocks.
+//! per level, no blocks, and of all lists no more than [`WALK_PENDING_MAX`]
+//! children. What strangers' blocks cost is bounded by the bytes that they give:
+//! nodes that lead to next to nothing are an error in the end.
 
 use std::ops::Range;
 
 use crate::Cid;
-use crate::limits::FILE_DEPTH_MAX;
+use crate::limits::{FILE_DEPTH_MAX, READ_OVERHEAD_MAX, READ_OVERHEAD_PER_BYTE, WALK_PENDING_MAX};
 use crate::node::{self, DecodeError, FileChild, Node};
 
 /// A cursor over the bytes of a file.
@@ -30,6 +32,8 @@ pub struct FileReader {
     size: Option<u64>,
     /// Children that are still to read, the next one last; one list per level.
     stack: Vec<Vec<Pending>>,
+    /// Bytes of blocks that were read and that no byte handed out accounts for.
+    overhead: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +82,12 @@ pub enum ReadError {
     /// More levels than a file can need.
     #[error("the file is nested too deeply")]
     TooDeep,
+    /// More children wait to be read than are remembered.
+    #[error("block {0} has more children than can be kept track of")]
+    TooWide(Cid),
+    /// Blocks without end that hold next to nothing of the file.
+    #[error("the file's blocks up to {0} are absurdly large for the bytes of the file that they lead to")]
+    TooSparse(Cid),
     /// A block was supplied that nothing needed: the caller is at fault.
     #[error("a block that was not needed")]
     NotNeeded,
@@ -87,7 +97,8 @@ impl FileReader {
     /// Reads `range` of the file with this root; cut to the file's size.
     #[must_use]
     pub fn new(root: Cid, range: Range<u64>) -> Self {
-        Self { range, size: None, stack: vec![vec![Pending { cid: root, offset: 0, size: None }]] }
+        let stack = vec![vec![Pending { cid: root, offset: 0, size: None }]];
+        Self { range, size: None, stack, overhead: 0 }
     }
 
     /// Size of the file, once its root has been supplied.
@@ -134,7 +145,8 @@ impl FileReader {
             }
         }
         let piece = self.piece(cid, &data, pending.offset);
-        self.descend(pending.offset.saturating_add(data.len() as u64), &children)?;
+        self.account(cid, block.len(), piece.as_ref().map_or(0, |piece| piece.range.len()))?;
+        self.descend(cid, pending.offset.saturating_add(data.len() as u64), &children)?;
         while self.stack.last().is_some_and(Vec::is_empty) {
             self.stack.pop();
         }
@@ -154,27 +166,41 @@ impl FileReader {
         Some(Piece { cid, range: start..start + len, offset: from })
     }
 
-    /// Puts the children that touch the range on the stack.
-    fn descend(&mut self, mut offset: u64, children: &[FileChild]) -> Result<(), ReadError> {
-        let mut level = Vec::new();
-        for child in children {
+    /// Notes that a block of `len` bytes gave `given` bytes of the range.
+    fn account(&mut self, cid: Cid, len: usize, given: usize) -> Result<(), ReadError> {
+        let (len, given) = (len as u64, given as u64);
+        let accounted = given.saturating_mul(READ_OVERHEAD_PER_BYTE);
+        self.overhead = self.overhead.saturating_add(len - given).saturating_sub(accounted);
+        if self.overhead > READ_OVERHEAD_MAX { Err(ReadError::TooSparse(cid)) } else { Ok(()) }
+    }
+
+    /// Puts the children of `parent` that touch the range on the stack.
+    fn descend(&mut self, parent: Cid, mut offset: u64, children: &[FileChild]) -> Result<(), ReadError> {
+        let range = self.range.clone();
+        let touching = children.iter().filter_map(|child| {
             // Sizes were summed without overflow when the parent was decoded,
             // and the root's sum bounds all offsets.
             let end = offset.saturating_add(child.size);
-            if offset < self.range.end && end > self.range.start && child.size > 0 {
-                level.push(Pending { cid: child.cid, offset, size: Some(child.size) });
-            }
-            offset = end;
+            let at = std::mem::replace(&mut offset, end);
+            let touches = at < range.end && end > range.start && child.size > 0;
+            touches.then_some(Pending { cid: child.cid, offset: at, size: Some(child.size) })
+        });
+        let mut level: Vec<_> = touching.collect();
+        if level.is_empty() {
+            return Ok(());
         }
-        level.reverse();
         // Lists above that are used up stay until this one is, so the number
         // of lists is the depth.
-        if !level.is_empty() {
-            if self.stack.len() >= FILE_DEPTH_MAX {
-                return Err(ReadError::TooDeep);
-            }
-            self.stack.push(level);
+        if self.stack.len() >= FILE_DEPTH_MAX {
+            return Err(ReadError::TooDeep);
         }
+        let waiting: usize = self.stack.iter().map(Vec::len).sum();
+        if waiting + level.len() > WALK_PENDING_MAX {
+            return Err(ReadError::TooWide(parent));
+        }
+        level.shrink_to_fit();
+        level.reverse();
+        self.stack.push(level);
         Ok(())
     }
 }

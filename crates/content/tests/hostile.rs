@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::{block, file_data, raw_block};
 use peerage_content::block::Block;
 use peerage_content::dagpb::{self, DagPbError, Link, PbNode};
 use peerage_content::file::FinishError;
@@ -23,27 +24,8 @@ use peerage_content::{
     symlink,
 };
 
-fn block(data: &Data<'_>, links: &[(&str, Cid)]) -> Block {
-    let data = data.encode();
-    let links = links.iter().map(|&(name, cid)| Link { cid, name: Some(name.as_bytes()), tsize: Some(1) });
-    raw_block(&PbNode { links: links.collect(), data: Some(&data) })
-}
-
-fn raw_block(node: &PbNode<'_>) -> Block {
-    let data = dagpb::encode(node);
-    let cid = Cid::new_v1(codec::DAG_PB, hash::digest(hash::SHA2_256, &data).unwrap());
-    Block { cid, data: data.into() }
-}
-
 fn leaf(content: &[u8]) -> Cid {
     Leaf::new(&Profile::default(), content).cid
-}
-
-fn file_data(filesize: Option<u64>, blocksizes: &[u64]) -> Data<'static> {
-    let mut data = Data::new(Kind::File);
-    data.filesize = filesize;
-    data.blocksizes = blocksizes.to_vec();
-    data
 }
 
 fn decode(block: &Block) -> Result<node::Node, DecodeError> {

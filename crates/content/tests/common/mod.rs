@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use peerage_content::dagpb::{self, Link, PbNode};
 use peerage_content::hash::Algorithm;
 use peerage_content::ipld::Value;
-use peerage_content::unixfs::{Metadata, Mtime};
+use peerage_content::unixfs::{Data, Kind, Metadata, Mtime};
 use peerage_content::{
     Block, Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Profile, Splitter, Version,
     cid_text, codec, hash,
@@ -122,6 +123,28 @@ pub(crate) fn profiles() -> impl Strategy<Value = Profile> {
             ..Profile::default()
         },
     )
+}
+
+/// A block with these links, of a tsize that nobody looks at.
+pub(crate) fn block(data: &Data<'_>, links: &[(&str, Cid)]) -> Block {
+    let data = data.encode();
+    let links = links.iter().map(|&(name, cid)| Link { cid, name: Some(name.as_bytes()), tsize: Some(1) });
+    raw_block(&PbNode { links: links.collect(), data: Some(&data) })
+}
+
+/// Any dag-pb block.
+pub(crate) fn raw_block(node: &PbNode<'_>) -> Block {
+    let data = dagpb::encode(node);
+    let cid = Cid::new_v1(codec::DAG_PB, hash::digest(hash::SHA2_256, &data).unwrap());
+    Block { cid, data: data.into() }
+}
+
+/// What an inner node of a file says.
+pub(crate) fn file_data(filesize: Option<u64>, blocksizes: &[u64]) -> Data<'static> {
+    let mut data = Data::new(Kind::File);
+    data.filesize = filesize;
+    data.blocksizes = blocksizes.to_vec();
+    data
 }
 
 /// Blocks by CID; every one is checked as it comes in. Blocks that their CIDs
