@@ -4,7 +4,7 @@ use crate::Cid;
 use crate::block::Block;
 use crate::layout::{Child, Nodes};
 use crate::leaf::Leaf;
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileError};
 use crate::unixfs::Metadata;
 
 /// Makes the nodes above the leaves of one file.
@@ -30,8 +30,12 @@ use crate::unixfs::Metadata;
 pub struct FileBuilder {
     profile: Profile,
     metadata: Metadata,
-    nodes: Nodes,
+    /// None of a profile that cannot be: with it some files would never end.
+    nodes: Result<Nodes, ProfileError>,
     leaf_metadata: Metadata,
+    leaves: u64,
+    /// One of the leaves is empty.
+    has_empty: bool,
 }
 
 /// A finished file.
@@ -53,10 +57,16 @@ pub enum FinishError {
     /// No leaf came; an empty file has one empty leaf.
     #[error("a file without leaves")]
     NoLeaf,
+    /// An empty leaf that is not the only one.
+    #[error("an empty leaf among others")]
+    EmptyLeaf,
     /// The file keeps mode or time and has a single leaf, which must be made
     /// with [`Leaf::only`]; or a leaf among others was.
     #[error("mode and time of a single leaf belong into the leaf")]
     Metadata,
+    /// The builder was made with a profile that cannot be.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
 }
 
 impl FileBuilder {
@@ -70,8 +80,9 @@ impl FileBuilder {
     /// not kept, as in Kubo.
     #[must_use]
     pub fn with_metadata(profile: &Profile, metadata: Metadata) -> Self {
-        let (metadata, nodes) = (metadata.of_file(), Nodes::new(profile.layout));
-        Self { profile: profile.clone(), metadata, nodes, leaf_metadata: Metadata::default() }
+        let nodes = profile.check().map(|()| Nodes::new(profile.layout));
+        let (profile, metadata) = (profile.clone(), metadata.of_file());
+        Self { profile, metadata, nodes, leaf_metadata: Metadata::default(), leaves: 0, has_empty: false }
     }
 
     /// Adds the next leaf. Returns the nodes that are finished by that,
@@ -80,9 +91,13 @@ impl FileBuilder {
         if !leaf.metadata.is_empty() {
             self.leaf_metadata = leaf.metadata;
         }
+        self.leaves += 1;
+        self.has_empty |= leaf.payload_len == 0;
         let child = Child { cid: leaf.cid, size: leaf.payload_len as u64, tsize: leaf.block_len() as u64 };
         let mut blocks = Vec::new();
-        self.nodes.push(&self.profile, child, &mut blocks);
+        if let Ok(nodes) = &mut self.nodes {
+            nodes.push(&self.profile, child, &mut blocks);
+        }
         blocks
     }
 
@@ -91,8 +106,11 @@ impl FileBuilder {
     /// # Errors
     /// See [`FinishError`].
     pub fn finish(self) -> Result<BuiltFile, FinishError> {
+        if self.has_empty && self.leaves > 1 {
+            return Err(FinishError::EmptyLeaf);
+        }
         let mut blocks = Vec::new();
-        let root = self.nodes.finish(&self.profile, self.metadata, &mut blocks);
+        let root = self.nodes?.finish(&self.profile, self.metadata, &mut blocks);
         let root = root.ok_or(FinishError::NoLeaf)?;
         let in_leaf = if root.is_leaf { self.metadata } else { Metadata::default() };
         if self.leaf_metadata != in_leaf {

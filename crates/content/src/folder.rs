@@ -11,7 +11,7 @@ use crate::Cid;
 use crate::block::{Block, tsize};
 use crate::dagpb::{self, Link, PbNode};
 use crate::hamt;
-use crate::limits::SYMLINK_MAX;
+use crate::limits::{BLOCK_MADE_MAX, LINKS_MAX, SYMLINK_MAX};
 use crate::name::{self, NameError};
 use crate::profile::{Profile, ShardRule};
 use crate::shard::{ShardBuilder, ShardError};
@@ -33,8 +33,10 @@ pub struct DirectoryBuilder {
     profile: Profile,
     metadata: Metadata,
     entries: BTreeMap<String, (Cid, u64)>,
-    /// Bytes of the entries that the profile compares with its threshold.
-    measured: usize,
+    /// Bytes of the names and CIDs of the entries.
+    links: usize,
+    /// Bytes of the block that the folder would be.
+    block: usize,
 }
 
 /// A finished folder.
@@ -69,7 +71,10 @@ impl DirectoryBuilder {
     /// An empty folder that keeps its mode or time.
     #[must_use]
     pub fn with_metadata(profile: &Profile, metadata: Metadata) -> Self {
-        Self { profile: profile.clone(), metadata, entries: BTreeMap::new(), measured: 0 }
+        let mut this =
+            Self { profile: profile.clone(), metadata, entries: BTreeMap::new(), links: 0, block: 0 };
+        this.block = dagpb::field_len(this.data().len());
+        this
     }
 
     /// Adds an entry whose DAG has `tsize` bytes (a builder's `tsize`, a
@@ -82,7 +87,9 @@ impl DirectoryBuilder {
         match self.entries.entry(name.to_owned()) {
             Slot::Occupied(_) => Err(AddError::Duplicate),
             Slot::Vacant(slot) => {
-                self.measured += measure(&self.profile, name, cid, tsize);
+                let link = Link { cid, name: Some(name.as_bytes()), tsize: Some(tsize) };
+                self.links += name.len() + cid.encoded_len();
+                self.block += dagpb::link_field_len(&link);
                 slot.insert((cid, tsize));
                 Ok(())
             }
@@ -102,38 +109,35 @@ impl DirectoryBuilder {
     }
 
     /// Whether what was added so far is too much for one block, so that the
-    /// folder will be sharded whatever else comes.
+    /// folder will be sharded whatever else comes: by the profile, or since
+    /// nobody would take the block.
     #[must_use]
     pub fn is_sharded(&self) -> bool {
-        let own = match self.profile.shard_rule {
-            ShardRule::BlockBytes => dagpb::field_len(self.data().len()),
-            ShardRule::LinksBytes => 0,
+        let measured = match self.profile.shard_rule {
+            ShardRule::BlockBytes => self.block,
+            ShardRule::LinksBytes => self.links,
         };
-        self.measured.saturating_add(own) > self.profile.shard_above
+        measured > self.profile.shard_above || self.block > BLOCK_MADE_MAX || self.entries.len() > LINKS_MAX
     }
 
-    /// Takes the entries out, by name: for who goes on with a
-    /// [`ShardBuilder`], since there are more than memory should hold.
-    pub fn take_entries(&mut self) -> impl Iterator<Item = (String, Cid, u64)> + use<> {
-        self.measured = 0;
-        std::mem::take(&mut self.entries).into_iter().map(|(name, (cid, tsize))| (name, cid, tsize))
-    }
-
-    /// Mode and time that it keeps.
-    #[must_use]
-    pub const fn metadata(&self) -> Metadata {
-        self.metadata
+    /// The builder of the same folder in shards, and the entries so far, by name:
+    /// for who has more of them than memory should hold.
+    pub fn into_shards(self) -> (ShardBuilder, impl Iterator<Item = (String, Cid, u64)> + use<>) {
+        let entries = self.entries.into_iter().map(|(name, (cid, tsize))| (name, cid, tsize));
+        (ShardBuilder::new(&self.profile, self.metadata), entries)
     }
 
     /// Makes the folder's blocks.
     ///
     /// # Errors
-    /// It must be sharded, and two names have the same 64-bit hash.
+    /// It must be sharded, and two names have the same 64-bit hash, or the profile
+    /// cannot be.
     pub fn finish(self) -> Result<BuiltDirectory, ShardError> {
         if self.is_sharded() { self.finish_sharded() } else { Ok(self.finish_basic()) }
     }
 
-    /// Makes one block, whatever its size.
+    /// Makes one block, whatever its size: nobody takes one that is larger than
+    /// [`BLOCK_MADE_MAX`], or reads one of more than [`LINKS_MAX`] entries.
     #[must_use]
     pub fn finish_basic(self) -> BuiltDirectory {
         let data = self.data();
@@ -147,17 +151,16 @@ impl DirectoryBuilder {
     /// Makes shards, whatever the folder's size.
     ///
     /// # Errors
-    /// Two names have the same 64-bit hash.
+    /// Two names have the same 64-bit hash, or the profile cannot be.
     pub fn finish_sharded(self) -> Result<BuiltDirectory, ShardError> {
-        let mut by_hash: Vec<_> =
-            self.entries.into_iter().map(|entry| (hamt::hash(entry.0.as_bytes()), entry)).collect();
+        let (mut shards, entries) = self.into_shards();
+        let mut by_hash: Vec<_> = entries.map(|entry| (hamt::hash(entry.0.as_bytes()), entry)).collect();
         by_hash.sort_unstable_by_key(|(hash, _)| *hash);
-        let mut shards = ShardBuilder::new(&self.profile, self.metadata);
         let mut blocks = Vec::new();
-        for (_, (name, (cid, tsize))) in by_hash {
+        for (_, (name, cid, tsize)) in by_hash {
             blocks.append(&mut shards.push(&name, cid, tsize)?);
         }
-        let mut built = shards.finish();
+        let mut built = shards.finish()?;
         blocks.append(&mut built.blocks);
         Ok(BuiltDirectory { blocks, ..built })
     }
@@ -174,16 +177,6 @@ impl DirectoryBuilder {
         let mut data = Data::new(Kind::Directory);
         data.metadata = self.metadata;
         data.encode()
-    }
-}
-
-/// The bytes of an entry that the profile compares with its threshold.
-fn measure(profile: &Profile, name: &str, cid: Cid, tsize: u64) -> usize {
-    match profile.shard_rule {
-        ShardRule::BlockBytes => {
-            dagpb::link_field_len(&Link { cid, name: Some(name.as_bytes()), tsize: Some(tsize) })
-        }
-        ShardRule::LinksBytes => name.len() + cid.encoded_len(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! significant end of the big-endian hash, the bit field is a big-endian
 //! number without leading zeros).
 
+use crate::limits::FANOUT_MAX;
+
 /// Multihash code of the one hash function that shards use.
 pub const MURMUR3_X64_64: u64 = 0x22;
 
@@ -14,14 +16,21 @@ pub fn hash(name: &[u8]) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// The bucket of a hash at `depth` (0 at the folder's root); none when the
-/// bits have run out.
+/// A fanout that a shard can have.
+pub(crate) fn fanout(number: u64) -> Option<u32> {
+    let fits = number.is_power_of_two() && (2..=FANOUT_MAX).contains(&number);
+    u32::try_from(number).ok().filter(|_| fits)
+}
+
+/// The bucket of a hash at `depth` (0 at the folder's root) of shards with
+/// `fanout` buckets, a power of two; none when the bits have run out.
 #[must_use]
 pub fn bucket(hash: u64, fanout: u32, depth: usize) -> Option<u32> {
     let bits = fanout.trailing_zeros() as usize;
     let used = bits.checked_mul(depth + 1)?;
     let rest = 64usize.checked_sub(used)?;
-    u32::try_from((hash >> rest) & u64::from(fanout - 1)).ok()
+    let bucket = hash.checked_shr(u32::try_from(rest).ok()?)?;
+    u32::try_from(bucket & u64::from(fanout.checked_sub(1)?)).ok()
 }
 
 /// Digits of a bucket's number in a link's name.
@@ -65,6 +74,8 @@ mod tests {
         assert_eq!(bucket(h, 256, 8), None);
         assert_eq!((bucket(h, 16, 2), bucket(h, 16, 15), bucket(h, 16, 16)), (Some(6), Some(0xc), None));
         assert_eq!((bucket(h, 1024, 5), bucket(h, 1024, 6)), (Some(0x267), None));
+        // No fanouts, and no panic.
+        assert_eq!((bucket(h, 0, 0), bucket(h, 1, 0)), (None, None));
     }
 
     #[test]

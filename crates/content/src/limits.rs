@@ -23,6 +23,10 @@ pub const CHUNK_MAX: usize = BLOCK_MADE_MAX - 256;
 /// more is made of tiny identity CIDs, to cost memory.
 pub const LINKS_MAX: usize = 65_536;
 
+/// Most links of an inner node of a file that is made; in the trickle layout,
+/// most leaves. With the longest digests that makes blocks of 1.6 MB.
+pub const FILE_LINKS_MAX: usize = 16_384;
+
 /// Deepest nesting of lists and maps in one dag-cbor or dag-json block, in
 /// levels: what go-ipld-prime, and so Kubo, reads and writes by default.
 pub const IPLD_DEPTH_MAX: usize = 1024;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::dagpb::{self, DagPbError, PbNode};
 use crate::hamt;
 use crate::ipld::{self, IpldError};
-use crate::limits::{BLOCK_MAX, FANOUT_MAX, SYMLINK_MAX};
+use crate::limits::{BLOCK_MAX, SYMLINK_MAX};
 use crate::name::{self, NameError};
 use crate::unixfs::{Data, Kind, Metadata, UnixFsError};
 use crate::{Cid, codec};
@@ -268,14 +268,10 @@ fn decode_file(pb: &PbNode<'_>, data: &Data<'_>, at: usize) -> Result<Node, Deco
 }
 
 fn decode_shard(pb: &PbNode<'_>, data: &Data<'_>) -> Result<Node, DecodeError> {
-    let fanout = data.fanout.ok_or(DecodeError::Shard)?;
-    if data.hash_type != Some(hamt::MURMUR3_X64_64)
-        || !fanout.is_power_of_two()
-        || !(2..=FANOUT_MAX).contains(&fanout)
-    {
+    if data.hash_type != Some(hamt::MURMUR3_X64_64) {
         return Err(DecodeError::Shard);
     }
-    let fanout = u32::try_from(fanout).map_err(|_| DecodeError::Shard)?;
+    let fanout = data.fanout.and_then(hamt::fanout).ok_or(DecodeError::Shard)?;
     // The bit field repeats what the names say, in two encodings that differ
     // in leading zeros; the names are what look-ups go by.
     let width = hamt::prefix_len(fanout);

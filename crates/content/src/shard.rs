@@ -14,7 +14,8 @@ use crate::block::{Block, tsize};
 use crate::dagpb::{self, Link, PbNode};
 use crate::folder::BuiltDirectory;
 use crate::hamt::{self, MURMUR3_X64_64};
-use crate::profile::Profile;
+use crate::name::{self, NameError};
+use crate::profile::{Profile, ProfileError};
 use crate::unixfs::{Data, Kind, Metadata};
 
 /// Builds the nodes of a sharded folder.
@@ -33,12 +34,14 @@ use crate::unixfs::{Data, Kind, Metadata};
 ///     let _finished = shards.push(name, leaf.cid, 1).unwrap(); // store them
 ///     whole.add(name, leaf.cid, 1).unwrap(); // in any order
 /// }
-/// assert_eq!(shards.finish().cid, whole.finish_sharded().unwrap().cid);
+/// assert_eq!(shards.finish().unwrap().cid, whole.finish_sharded().unwrap().cid);
 /// ```
 #[derive(Debug)]
 pub struct ShardBuilder {
     profile: Profile,
     metadata: Metadata,
+    /// The profile is one that cannot be: the fanout may be none.
+    refused: Option<ProfileError>,
     /// Nodes that are not full yet, the folder's root first.
     open: Vec<Open>,
     /// The last entry: its place depends on the next one.
@@ -65,21 +68,29 @@ struct Pending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShardError {
     /// Two names share all bits of their hash that shards use, so no shard can
-    /// hold both; or there is one name twice.
+    /// hold both.
     #[error("two names with the same hash cannot be in one sharded folder")]
     Collision,
+    /// One name twice.
+    #[error("a second entry of the same name")]
+    Duplicate,
+    /// The name cannot be in a folder. An empty one would be a shard.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The entry belongs before the last one: the caller is at fault.
     #[error("an entry that is not in the order of the hashes")]
     Order,
+    /// The builder was made with a profile that cannot be.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
 }
 
 impl ShardBuilder {
     /// A folder that keeps its mode or time, or neither.
     #[must_use]
     pub fn new(profile: &Profile, metadata: Metadata) -> Self {
-        let mut this = Self { profile: profile.clone(), metadata, open: Vec::new(), pending: None };
-        this.open_to(0);
-        this
+        let refused = profile.check().err();
+        Self { profile: profile.clone(), metadata, refused, open: Vec::new(), pending: None }
     }
 
     /// Adds the next entry by [`hamt::hash`] of its name. Returns the nodes that
@@ -88,6 +99,8 @@ impl ShardBuilder {
     /// # Errors
     /// See [`ShardError`]. The builder is of no more use then.
     pub fn push(&mut self, name: &str, cid: Cid, tsize: u64) -> Result<Vec<Block>, ShardError> {
+        self.refused.map_or(Ok(()), Err)?;
+        name::check_entry(name)?;
         let next = Pending { hash: hamt::hash(name.as_bytes()), name: name.to_owned(), cid, tsize };
         let Some(last) = self.pending.take() else {
             self.pending = Some(next);
@@ -95,6 +108,9 @@ impl ShardBuilder {
         };
         if next.hash < last.hash {
             return Err(ShardError::Order);
+        }
+        if next.name == last.name {
+            return Err(ShardError::Duplicate);
         }
         let fanout = self.profile.hamt_fanout;
         let depth = hamt::shared_depth(last.hash, next.hash, fanout).ok_or(ShardError::Collision)?;
@@ -106,8 +122,12 @@ impl ShardBuilder {
     }
 
     /// Makes the nodes that are left, up to the root.
-    #[must_use]
-    pub fn finish(mut self) -> BuiltDirectory {
+    ///
+    /// # Errors
+    /// [`ShardError::Profile`].
+    pub fn finish(mut self) -> Result<BuiltDirectory, ShardError> {
+        self.refused.map_or(Ok(()), Err)?;
+        self.open_to(0);
         let mut blocks = Vec::new();
         if let Some(last) = self.pending.take() {
             let hash = last.hash;
@@ -118,7 +138,7 @@ impl ShardBuilder {
         let (block, tsize) = self.node(&root, self.metadata);
         let cid = block.cid;
         blocks.push(block);
-        BuiltDirectory { cid, tsize, blocks }
+        Ok(BuiltDirectory { cid, tsize, blocks })
     }
 
     /// Opens nodes until there is one at `depth`.
@@ -183,7 +203,7 @@ mod tests {
     use crate::Leaf;
 
     #[test]
-    fn order_and_one_name_twice_are_refused() {
+    fn entries_that_cannot_be_are_refused() {
         let profile = Profile::default();
         let leaf = Leaf::new(&profile, b"x");
         let mut names = ["a", "b", "c"];
@@ -193,12 +213,33 @@ mod tests {
         assert_eq!(shards.push(names[1], leaf.cid, 1), Err(ShardError::Order));
         let mut shards = ShardBuilder::new(&profile, Metadata::default());
         shards.push("a", leaf.cid, 1).unwrap();
-        assert_eq!(shards.push("a", leaf.cid, 1), Err(ShardError::Collision));
+        assert_eq!(shards.push("a", leaf.cid, 1), Err(ShardError::Duplicate));
+        let mut shards = ShardBuilder::new(&profile, Metadata::default());
+        for (name, error) in [
+            ("", NameError::Empty),
+            ("a/b", NameError::Separator),
+            ("..", NameError::Dots),
+            (&"n".repeat(256), NameError::TooLong),
+        ] {
+            assert_eq!(shards.push(name, leaf.cid, 1), Err(ShardError::Name(error)));
+        }
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_is_refused() {
+        let leaf = Leaf::new(&Profile::default(), b"x");
+        for fanout in [0, 1, 3, 12, 2048, u32::MAX] {
+            let profile = Profile { hamt_fanout: fanout, ..Profile::default() };
+            let refused = ShardError::Profile(ProfileError::Fanout(fanout));
+            let mut shards = ShardBuilder::new(&profile, Metadata::default());
+            assert_eq!(shards.push("a", leaf.cid, 1), Err(refused));
+            assert_eq!(shards.finish(), Err(refused));
+        }
     }
 
     #[test]
     fn an_empty_one_has_a_root() {
-        let built = ShardBuilder::new(&Profile::default(), Metadata::default()).finish();
+        let built = ShardBuilder::new(&Profile::default(), Metadata::default()).finish().unwrap();
         assert_eq!(built.blocks.len(), 1);
     }
 }

@@ -130,7 +130,7 @@ proptest! {
     fn cuts_of_content_are_found_again(
         seed in any::<u32>(),
         before in 1..5000_usize,
-        shift in 4..11_u32,
+        shift in 5..11_u32,
     ) {
         let chunker = Chunker::Rabin { min: 16, avg: 1 << shift, max: 1 << 20 };
         let content = keystream(&seed.to_string(), 60_000);

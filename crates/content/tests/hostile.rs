@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{block, file_data, raw_block};
 use peerage_content::block::Block;
 use peerage_content::dagpb::{self, DagPbError, Link, PbNode};
-use peerage_content::file::FinishError;
-use peerage_content::folder::AddError;
 use peerage_content::limits::{BLOCK_MAX, DEPTH_MAX, LINKS_MAX};
 use peerage_content::name::NameError;
 use peerage_content::node::{self, DecodeError};
@@ -20,8 +18,7 @@ use peerage_content::resolve::{Lookup, ResolveError, Step};
 use peerage_content::unixfs::{Data, Kind, Metadata};
 use peerage_content::walk::WalkError;
 use peerage_content::{
-    Chunker, Cid, DirectoryBuilder, FileBuilder, FileReader, Leaf, Multihash, Profile, Walk, codec, hash,
-    symlink,
+    Chunker, Cid, DirectoryBuilder, FileReader, Leaf, Multihash, Profile, Walk, codec, hash,
 };
 
 fn leaf(content: &[u8]) -> Cid {
@@ -258,45 +255,6 @@ fn nodes_that_are_no_unixfs_are_walked_but_not_read() {
         let links = node::links(&cid, b"x");
         assert!(if known { matches!(links, Err(DecodeError::Ipld(_))) } else { links == Ok(vec![]) });
     }
-}
-
-#[test]
-fn builders_refuse_what_cannot_be() {
-    let profile = Profile::default();
-    let x = leaf(b"x");
-    let mut folder = DirectoryBuilder::new(&profile);
-    folder.add("a", x, 1).unwrap();
-    assert_eq!(folder.add("a", leaf(b"y"), 1), Err(AddError::Duplicate));
-    for (name, error) in [
-        ("", NameError::Empty),
-        ("..", NameError::Dots),
-        ("a/b", NameError::Separator),
-        ("\0", NameError::Control),
-        (&"n".repeat(256), NameError::TooLong),
-    ] {
-        assert_eq!(folder.add(name, x, 1), Err(AddError::Name(error)));
-    }
-    assert_eq!(folder.len(), 1);
-
-    for len in [0, 4097] {
-        assert!(symlink(&profile, &vec![b'a'; len], Metadata::default()).is_err());
-    }
-
-    assert_eq!(FileBuilder::new(&profile).finish(), Err(FinishError::NoLeaf));
-    let kept = Metadata { mode: Some(0o755), mtime: None };
-    let (plain, with) = (Leaf::new(&profile, b"x"), Leaf::only(&profile, b"x", kept));
-    let finish = |metadata, leaves: &[Leaf]| {
-        let mut file = FileBuilder::with_metadata(&profile, metadata);
-        for leaf in leaves {
-            file.push(leaf);
-        }
-        file.finish().map(|built| built.cid)
-    };
-    assert_eq!(finish(kept, &[with]), Ok(with.cid));
-    assert_eq!(finish(kept, &[plain]), Err(FinishError::Metadata));
-    assert_eq!(finish(Metadata::default(), &[with]), Err(FinishError::Metadata));
-    assert_eq!(finish(kept, &[with, plain]), Err(FinishError::Metadata));
-    assert!(finish(kept, &[plain, plain]).is_ok());
 }
 
 #[test]

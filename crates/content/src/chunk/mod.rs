@@ -107,7 +107,11 @@ impl Chunker {
         Self::Rabin { min: avg / 3, avg, max: avg.saturating_add(avg / 2) }.check()
     }
 
-    fn check(self) -> Result<Self, ChunkerError> {
+    /// The same chunker, if its parameters are such as a text can give.
+    ///
+    /// # Errors
+    /// See [`ChunkerError`].
+    pub fn check(self) -> Result<Self, ChunkerError> {
         match self {
             Self::Size(0) => Err(ChunkerError::Zero),
             Self::Rabin { min, .. } if min < rabin::WINDOW => Err(ChunkerError::RabinMin),

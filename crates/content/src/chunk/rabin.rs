@@ -87,9 +87,9 @@ pub(super) struct Rabin {
 }
 
 impl Rabin {
+    /// The parameters are those of a chunker that was checked.
     pub(super) fn new(min: usize, avg: usize, max: usize) -> Self {
-        let min = min.max(WINDOW);
-        Self { min, max: max.max(min), mask: (1 << avg.max(1).ilog2()) - 1, at: 0, sum: 0 }
+        Self { min, max, mask: (1 << avg.ilog2()) - 1, at: 0, sum: 0 }
     }
 
     /// The end of the chunk that `bytes` start with, if it is in there. `bytes`

@@ -28,17 +28,20 @@ enum Search {
     Size(usize),
     Rabin(Rabin),
     Buzhash(Buzhash),
+    /// Never cuts.
+    Whole,
 }
 
 impl Splitter {
-    /// A splitter at the start of a file. Parameters that [`Chunker`] does not
-    /// allow count as the nearest that make sense.
+    /// A splitter at the start of a file. With a chunker that [`Chunker::check`]
+    /// refuses, the whole file is one chunk.
     #[must_use]
     pub fn new(chunker: Chunker) -> Self {
-        Self(match chunker {
-            Chunker::Size(size) => Search::Size(size.max(1)),
-            Chunker::Rabin { min, avg, max } => Search::Rabin(Rabin::new(min, avg, max)),
-            Chunker::Buzhash => Search::Buzhash(Buzhash::default()),
+        Self(match chunker.check() {
+            Ok(Chunker::Size(size)) => Search::Size(size),
+            Ok(Chunker::Rabin { min, avg, max }) => Search::Rabin(Rabin::new(min, avg, max)),
+            Ok(Chunker::Buzhash) => Search::Buzhash(Buzhash::default()),
+            Err(_) => Search::Whole,
         })
     }
 
@@ -51,6 +54,7 @@ impl Splitter {
             Search::Size(size) => (window.len() >= *size).then_some(*size),
             Search::Rabin(search) => search.find(window),
             Search::Buzhash(search) => search.find(window),
+            Search::Whole => None,
         };
         found.or((at_end && !window.is_empty()).then_some(window.len()))
     }

@@ -1,7 +1,7 @@
 //! The balanced layout, with all leaves at one depth (ipfs/specs unixfs.md;
 //! boxo `importer/balanced`). The root of a single leaf is the leaf.
 
-use super::{Child, Root, node, width};
+use super::{Child, Root, node};
 use crate::block::Block;
 use crate::profile::Profile;
 use crate::unixfs::Metadata;
@@ -21,7 +21,7 @@ impl Balanced {
         if level == self.0.len() {
             self.0.push(Vec::new());
         }
-        if self.0[level].len() >= width(profile) {
+        if self.0[level].len() >= profile.max_links {
             let full = self.close(profile, level, Metadata::default(), blocks);
             self.add(profile, level + 1, full, blocks);
         }

@@ -69,12 +69,6 @@ impl Nodes {
     }
 }
 
-/// The most leaves of a node, or nodes in the balanced layout; with one nothing
-/// would ever end.
-fn width(profile: &Profile) -> usize {
-    profile.max_links.max(2)
-}
-
 /// Makes the node above `children`.
 fn node(profile: &Profile, children: &[Child], metadata: Metadata, blocks: &mut Vec<Block>) -> Child {
     let mut data = Data::new(Kind::File);

@@ -4,7 +4,7 @@
 //! root goes on without end. Even the root of a single leaf is a node; an
 //! empty file is a node without children.
 
-use super::{Child, Root, node, width};
+use super::{Child, Root, node};
 use crate::block::Block;
 use crate::profile::Profile;
 use crate::unixfs::Metadata;
@@ -50,7 +50,7 @@ impl Trickle {
                 continue;
             };
             // Leaves come before nodes, so as long as they are few there are no nodes.
-            if last.children.len() < width(profile) {
+            if last.children.len() < profile.max_links {
                 last.children.push(leaf);
                 return;
             }

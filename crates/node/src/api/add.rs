@@ -1,16 +1,12 @@
 //! What `add` is asked, and how its flags come together to the parameters that
 //! decide CIDs. Where they imply each other they do it as in Kubo.
 
-use peerage_content::profile::Layout;
+use peerage_content::profile::{Layout, ProfileError};
 use peerage_content::{Chunker, Version, hash};
 use peerage_peer::Ignored;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, PathText};
-
-/// Most links of an inner node of a file. 16,384: a node of as many is below the
-/// 2 MiB of a block that others take, whatever the hash function.
-pub(crate) const LINKS_MAX: u32 = 16_384;
 
 /// Bytes that `--inline` inlines where `--inline-limit` does not say: Kubo's default.
 pub(crate) const INLINE_LIMIT: u32 = 32;
@@ -129,13 +125,23 @@ impl Parameters {
             profile.shard_above = bytes as usize;
         }
         if let Some(fanout) = self.hamt_fanout {
-            if !fanout.is_power_of_two() {
-                return Err(Failure::usage("--hamt-fanout is a power of two: 8, 16, .. 1024"));
-            }
             profile.hamt_fanout = fanout;
         }
         profile.inline_max = self.inline.unwrap_or(0) as usize;
+        // A request need not come from our own command line.
+        profile.check().map_err(|error| Failure::usage(format!("{}: {error}", flag(&error))))?;
         Ok(profile)
+    }
+}
+
+/// What sets the parameter that is wrong.
+fn flag(error: &ProfileError) -> &'static str {
+    match error {
+        ProfileError::Chunker(_) => "--chunker",
+        ProfileError::Links(_) => "--max-links",
+        ProfileError::NodeSize(_) => "--max-links with --inline-limit",
+        ProfileError::Fanout(_) => "--hamt-fanout",
+        ProfileError::Inline(_) => "--inline-limit",
     }
 }
 
@@ -183,6 +189,25 @@ mod tests {
         assert!(parameters.profile().is_err());
         let wrong = Parameters { chunker: Some("size-0".into()), ..Parameters::default() };
         assert!(wrong.profile().is_err());
+    }
+
+    /// The command line refuses these itself; a client of the owner may send them.
+    #[test]
+    fn parameters_that_make_nothing_to_read_are_refused() {
+        let refused = |change: fn(&mut Parameters), flag: &str| {
+            let mut parameters = Parameters::default();
+            change(&mut parameters);
+            let failure = parameters.profile().unwrap_err();
+            assert!(failure.message.starts_with(flag), "{}", failure.message);
+        };
+        refused(|p| p.hamt_fanout = Some(0), "--hamt-fanout: ");
+        refused(|p| p.hamt_fanout = Some(1), "--hamt-fanout: ");
+        refused(|p| p.hamt_fanout = Some(12), "--hamt-fanout: ");
+        refused(|p| p.hamt_fanout = Some(2048), "--hamt-fanout: ");
+        refused(|p| p.max_links = Some(1), "--max-links: ");
+        refused(|p| p.max_links = Some(70_000), "--max-links: ");
+        refused(|p| p.inline = Some(129), "--inline-limit: ");
+        refused(|p| (p.inline, p.max_links) = (Some(128), Some(16_384)), "--max-links with --inline-limit: ");
     }
 
     #[test]

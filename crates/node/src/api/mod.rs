@@ -11,7 +11,7 @@ mod handle;
 mod network;
 mod request;
 
-pub(crate) use add::{Add, INLINE_LIMIT, LINKS_MAX, Parameters, Profile};
+pub(crate) use add::{Add, INLINE_LIMIT, Parameters, Profile};
 pub(crate) use car::{CarExport, CarFile, CarFound, CarImport, CarKind, CarLook, CarSummary, CarV2};
 pub(crate) use event::{
     BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Stat, Via,

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use peerage_content::limits::FILE_LINKS_MAX;
 
 use super::request::absolute_all;
-use crate::api::{Add, Failure, INLINE_LIMIT, Kind, LINKS_MAX, Parameters, Profile};
+use crate::api::{Add, Failure, INLINE_LIMIT, Kind, Parameters, Profile};
 
 /// Import and pin files or folders, and print their CIDs
 ///
@@ -69,7 +70,7 @@ struct CidArgs {
     #[arg(long, value_name = "NAME")]
     hash: Option<String>,
     /// Most links of a node of a file
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=i64::from(LINKS_MAX)))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=FILE_LINKS_MAX as i64))]
     max_links: Option<u32>,
     /// Lay files out for reading from the start (trickle), not for seeking
     #[arg(short = 't', long)]

@@ -122,7 +122,7 @@ impl Fails for ImportError {
             Self::Store(error) => error.kind(),
             Self::Cancelled => Kind::Interrupted,
             Self::WorkerLost => Kind::Failed,
-            Self::SameName { .. } | Self::Twice { .. } => Kind::Usage,
+            Self::SameName { .. } | Self::Twice { .. } | Self::Profile(_) => Kind::Usage,
             _ => Kind::Path,
         }
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+use peerage_content::shard::ShardBuilder;
 use peerage_content::{Cid, DirectoryBuilder, FileBuilder, Leaf};
 use peerage_store::{FileId, RootSetBuilder, Store, TreeId};
 
@@ -53,9 +54,13 @@ struct Tree {
 struct Frame {
     name: String,
     path: PathBuf,
-    builder: DirectoryBuilder,
-    /// The entries, once they are too many for one block.
-    sorter: Option<Sorter<FolderEntry>>,
+    entries: Entries,
+}
+
+enum Entries {
+    Few(DirectoryBuilder),
+    /// Too many for one block.
+    Many(Box<ShardBuilder>, Sorter<FolderEntry>),
 }
 
 /// A file of several chunks that is being built.

@@ -42,7 +42,7 @@ enum How {
 impl Pieces {
     pub(super) fn new(file: &Arc<OpenFile>, chunker: Chunker) -> Self {
         let how = match chunker.fixed_len() {
-            Some(chunk) => How::Spans { chunk: chunk.max(1) },
+            Some(chunk) => How::Spans { chunk },
             None => How::Content { splitter: Splitter::new(chunker), window: Vec::new() },
         };
         Self { file: Arc::clone(file), done: 0, how }

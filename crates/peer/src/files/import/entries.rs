@@ -17,7 +17,8 @@ pub(super) struct FolderEntry {
 }
 
 impl FolderEntry {
-    /// The name is one that a folder may hold.
+    /// The name is one of the system's, of 255 bytes or not many more; whether a
+    /// folder may hold it is seen when shards are built.
     pub(super) fn new(name: String, cid: Cid, tsize: u64) -> Self {
         Self { hash: hamt::hash(name.as_bytes()), name, cid, tsize }
     }
@@ -30,7 +31,7 @@ impl Record for FolderEntry {
 
     fn write(&self, out: &mut Vec<u8>) {
         let cid = self.cid.to_bytes();
-        let len = |len: usize| u16::try_from(len).expect("names have at most 255 bytes, CIDs a few more");
+        let len = |len: usize| u16::try_from(len).expect("names and CIDs are far shorter");
         out.extend_from_slice(&self.hash.to_le_bytes());
         out.extend_from_slice(&self.tsize.to_le_bytes());
         out.extend_from_slice(&len(self.name.len()).to_le_bytes());

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use peerage_content::name::NameError;
+use peerage_content::profile::ProfileError;
 use peerage_store::WriteError;
 
 /// Why nothing was imported. What was registered on the way is forgotten
@@ -90,6 +91,10 @@ pub enum ImportError {
         /// Which.
         path: PathBuf,
     },
+    /// Parameters of which nothing could be made that can be read: the caller's to
+    /// mend.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// The repository's disk.
     #[error(transparent)]
     Store(#[from] WriteError),

@@ -128,10 +128,10 @@ fn is_held(store: &Store, file: FileId, leaf: &Leaf) -> bool {
 
 /// Nodes above each leaf of a file of `size` bytes.
 fn depth(profile: &Profile, chunk: usize, size: u64) -> usize {
-    let mut width = size.div_ceil(chunk.max(1) as u64);
+    let mut width = size.div_ceil(chunk as u64);
     let mut depth = 0;
     while width > 1 {
-        width = width.div_ceil(profile.max_links.max(2) as u64);
+        width = width.div_ceil(profile.max_links as u64);
         depth += 1;
     }
     depth

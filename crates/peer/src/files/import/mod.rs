@@ -255,6 +255,7 @@ pub(crate) fn import(
     progress: &dyn Fn(ImportProgress),
     cancelled: &AtomicBool,
 ) -> Result<Vec<Imported>, ImportError> {
+    options.profile.check()?;
     let mut builder = build::Builder::new(options, target, workers, progress, cancelled);
     let result = walk::import(&mut builder, paths, options);
     builder.end(result)

@@ -652,3 +652,13 @@ fn mode_and_time_are_kept_if_wanted() {
         assert_eq!(blocks(&store, &imported).len(), 1);
     }
 }
+
+#[test]
+fn parameters_that_make_nothing_to_read_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a"), "a").unwrap();
+    let profile = Profile { hamt_fanout: 1, shard_above: 1, ..Profile::default() };
+    let result =
+        run(&[dir.path()], &ImportOptions { profile, ..ImportOptions::default() }, &Target::OnlyHash);
+    assert!(matches!(result, Err(ImportError::Profile(_))), "{result:?}");
+}

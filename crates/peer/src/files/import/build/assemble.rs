@@ -2,15 +2,17 @@
 //! files, large files in spans, and files that changed and are read once more.
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use peerage_content::folder::AddError;
-use peerage_content::shard::ShardBuilder;
+use peerage_content::hash;
+use peerage_content::shard::ShardError;
 use peerage_content::{Block, Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash};
-use peerage_content::{hash, name};
 use peerage_store::{FileId, Reference, Seen, WriteError};
 
-use super::{Builder, Frame, Large, failure};
+use super::{Builder, Entries, Frame, Large, failure};
 use crate::files::import::Remark;
 use crate::files::import::cut::Pieces;
 use crate::files::import::entries::FolderEntry;
@@ -26,7 +28,7 @@ impl Builder<'_> {
         match step {
             Step::Enter { name, path, metadata } => {
                 let builder = DirectoryBuilder::with_metadata(&self.shared.profile, metadata);
-                self.frames.push(Frame { name, path, builder, sorter: None });
+                self.frames.push(Frame { name, path, entries: Entries::Few(builder) });
                 Ok(())
             }
             Step::Leave => self.leave(),
@@ -43,20 +45,19 @@ impl Builder<'_> {
 
     fn leave(&mut self) -> Result<(), ImportError> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let Frame { name, path, builder, sorter } = frame;
-        let collision = |path| move |_| ImportError::HashCollision { path };
-        let built = match sorter {
-            None => builder.finish().map_err(collision(path))?,
-            Some(mut sorter) => {
-                let scratch = |source| ImportError::Scratch { path: path.clone(), source };
-                let mut shards = ShardBuilder::new(&self.shared.profile, builder.metadata());
+        let Frame { name, path, entries } = frame;
+        let built = match entries {
+            Entries::Few(builder) => builder.finish().map_err(|error| unshardable(error, &path, None))?,
+            Entries::Many(mut shards, mut sorter) => {
+                let scratch = scratch(&path);
                 for entry in sorter.sorted().map_err(scratch)? {
                     let FolderEntry { name, cid, tsize, .. } = entry.map_err(scratch)?;
-                    let blocks = shards.push(&name, cid, tsize).map_err(collision(path.clone()))?;
+                    let blocks = shards.push(&name, cid, tsize);
+                    let blocks = blocks.map_err(|error| unshardable(error, &path, Some(&name)))?;
                     blocks.iter().try_for_each(|block| self.keep(block))?;
                     self.check_cancelled()?;
                 }
-                shards.finish()
+                shards.finish().map_err(|error| unshardable(error, &path, None))?
             }
         };
         built.blocks.iter().try_for_each(|block| self.keep(block))?;
@@ -65,31 +66,43 @@ impl Builder<'_> {
 
     /// Adds an entry to the folder that is being built, or finds that it is the root.
     fn add(&mut self, name: &str, cid: Cid, tsize: u64) -> Result<(), ImportError> {
-        let Some(frame) = self.frames.last_mut() else {
+        let Some(Frame { name: of, path, entries }) = self.frames.pop() else {
             self.root = Some((cid, tsize));
             return Ok(());
         };
-        let Frame { path, builder, sorter, .. } = frame;
-        let scratch = |source| ImportError::Scratch { path: path.clone(), source };
-        if let Some(sorter) = sorter {
-            // One name twice shows when the shards are built.
-            name::check_entry(name).map_err(|error| ImportError::Name { path: path.join(name), error })?;
-            return sorter.push(FolderEntry::new(name.to_owned(), cid, tsize)).map_err(scratch);
-        }
-        builder.add(name, cid, tsize).map_err(|error| {
-            let path = path.join(name);
-            match error {
-                AddError::Name(error) => ImportError::Name { path, error },
-                AddError::Duplicate => ImportError::SameName { first: path.clone(), second: path },
+        let entries = match entries {
+            Entries::Few(mut builder) => {
+                builder.add(name, cid, tsize).map_err(|error| {
+                    let path = path.join(name);
+                    match error {
+                        AddError::Name(error) => ImportError::Name { path, error },
+                        AddError::Duplicate => ImportError::SameName { first: path.clone(), second: path },
+                    }
+                })?;
+                if builder.is_sharded() {
+                    self.sort(builder).map_err(scratch(&path))?
+                } else {
+                    Entries::Few(builder)
+                }
             }
-        })?;
-        if builder.is_sharded() {
-            let sorter = sorter.insert(Sorter::new(&self.scratch));
-            for (name, cid, tsize) in builder.take_entries() {
-                sorter.push(FolderEntry::new(name, cid, tsize)).map_err(scratch)?;
+            // What is wrong with names shows when the shards are built.
+            Entries::Many(shards, mut sorter) => {
+                sorter.push(FolderEntry::new(name.to_owned(), cid, tsize)).map_err(scratch(&path))?;
+                Entries::Many(shards, sorter)
             }
-        }
+        };
+        self.frames.push(Frame { name: of, path, entries });
         Ok(())
+    }
+
+    /// Goes on with a folder that is too large for one block.
+    fn sort(&self, builder: DirectoryBuilder) -> io::Result<Entries> {
+        let (shards, entries) = builder.into_shards();
+        let mut sorter = Sorter::new(&self.scratch);
+        for (name, cid, tsize) in entries {
+            sorter.push(FolderEntry::new(name, cid, tsize))?;
+        }
+        Ok(Entries::Many(Box::new(shards), sorter))
     }
 
     /// Stores a block that is no leaf.
@@ -287,5 +300,21 @@ impl Builder<'_> {
             }
             trouble => Err(failure(trouble, path)),
         }
+    }
+}
+
+fn scratch(path: &Path) -> impl Fn(io::Error) -> ImportError + Copy {
+    move |source| ImportError::Scratch { path: path.to_path_buf(), source }
+}
+
+/// Why the folder at `path` did not become shards, when it was this entry's turn.
+fn unshardable(error: ShardError, path: &Path, entry: Option<&str>) -> ImportError {
+    let at = entry.map_or(path.to_path_buf(), |name| path.join(name));
+    match error {
+        ShardError::Name(error) => ImportError::Name { path: at, error },
+        ShardError::Duplicate => ImportError::SameName { first: at.clone(), second: at },
+        ShardError::Profile(error) => error.into(),
+        // Entries are sorted, so it is never their order.
+        ShardError::Collision | ShardError::Order => ImportError::HashCollision { path: path.to_path_buf() },
     }
 }
