@@ -33,6 +33,49 @@ pub fn bucket(hash: u64, fanout: u32, depth: usize) -> Option<u32> {
     u32::try_from(bucket & u64::from(fanout.checked_sub(1)?)).ok()
 }
 
+/// Where a node of a sharded folder lies: the buckets that lead to it, and so how
+/// the hashes of all names below begin.
+///
+/// ```
+/// use peerage_content::hamt::{self, Place};
+/// let first = hamt::bucket(hamt::hash(b"a.txt"), 256, 0).unwrap();
+/// assert!(Place::ROOT.below(256, first).unwrap().fits("a.txt"));
+/// assert!(!Place::ROOT.below(256, first ^ 1).unwrap().fits("a.txt"));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The bits that the buckets stand for, at the low end.
+    bits: u64,
+    /// How many these are.
+    len: u32,
+    /// Fanout of the nodes above; none at the root.
+    fanout: Option<u32>,
+}
+
+impl Place {
+    /// The folder's root, below which any name may lie.
+    pub const ROOT: Self = Self { bits: 0, len: 0, fanout: None };
+
+    /// The place of what is in a bucket of the node at this one, another node or an
+    /// entry. None if no name is looked for there: the node has another fanout than
+    /// those above, or all bits of the hashes are used up.
+    #[must_use]
+    pub fn below(self, fanout: u32, bucket: u32) -> Option<Self> {
+        if self.fanout.is_some_and(|above| above != fanout) {
+            return None;
+        }
+        let more = fanout.trailing_zeros();
+        let len = self.len.checked_add(more).filter(|len| *len <= u64::BITS)?;
+        Some(Self { bits: self.bits.checked_shl(more)? | u64::from(bucket), len, fanout: Some(fanout) })
+    }
+
+    /// Whether a name is looked for here.
+    #[must_use]
+    pub fn fits(self, name: &str) -> bool {
+        hash(name.as_bytes()).checked_shr(u64::BITS - self.len).unwrap_or(0) == self.bits
+    }
+}
+
 /// Digits of a bucket's number in a link's name.
 pub(crate) fn prefix_len(fanout: u32) -> usize {
     format!("{:X}", fanout - 1).len()

@@ -9,7 +9,7 @@
 //! - [`ipld`]: blocks of any data, in dag-cbor and dag-json, by hand, too.
 //! - [`Splitter`], [`Leaf`], [`FileBuilder`], [`DirectoryBuilder`], [`symlink`]: from files
 //!   to blocks, under a [`Profile`]. Leaves can be made on many threads.
-//! - [`FileReader`], [`Walk`], [`resolve`]: from blocks to files.
+//! - [`FileReader`], [`Listing`], [`Walk`], [`resolve`]: from blocks to files.
 //! - [`car`]: many blocks in one file.
 //! - [`name`]: names from outside.
 //!
@@ -59,6 +59,7 @@ pub mod ipld;
 mod layout;
 pub mod leaf;
 pub mod limits;
+pub mod listing;
 pub mod name;
 pub mod node;
 mod pb;
@@ -78,6 +79,7 @@ pub use folder::{BuiltDirectory, DirectoryBuilder, symlink};
 pub use hash::{NotOnWire, UnsupportedHash, VerifyError, verify, wire_allowed};
 pub use ipld::{IpldError, Value};
 pub use leaf::{Frame, Leaf};
+pub use listing::Listing;
 pub use node::{Bucket, DecodeError, Entry, FileChild, Node, ShardEntry};
 pub use pb::WireError;
 pub use prefix::{Prefix, PrefixError};

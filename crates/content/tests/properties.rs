@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Added, Form, Store, cids, file, folder, metadatas, profiles};
 use peerage_content::dagpb::{self, Link, PbNode};
 use peerage_content::hash::{self, Algorithm};
-use peerage_content::node::Bucket;
 use peerage_content::resolve::{Lookup, Step};
 use peerage_content::unixfs::{Data, Kind, Metadata, Mtime};
-use peerage_content::{Chunker, Cid, Leaf, Node, Prefix, Profile, Walk, cid_text, codec, name, node};
+use peerage_content::{
+    Chunker, Cid, Leaf, Listing, Node, Prefix, Profile, Walk, cid_text, codec, name, node,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -21,22 +22,10 @@ use proptest::sample::select;
 /// All entries of a folder, sharded or not.
 fn list(store: &Store, root: Cid) -> BTreeMap<String, (Cid, u64)> {
     let mut out = BTreeMap::new();
-    let mut todo = vec![root];
-    while let Some(cid) = todo.pop() {
-        let mut add = |entry: peerage_content::node::Entry| {
+    let mut listing = Listing::new(root);
+    while let Some(cid) = listing.need() {
+        for entry in listing.supply(node::decode(&cid, &store.0[&cid]).unwrap()).unwrap() {
             assert_eq!(out.insert(entry.name, (entry.cid, entry.tsize)), None);
-        };
-        match node::decode(&cid, &store.0[&cid]).unwrap() {
-            Node::Directory { entries, .. } => entries.into_iter().for_each(&mut add),
-            Node::Shard { entries, .. } => {
-                for entry in entries {
-                    match entry.value {
-                        Bucket::Sub(cid, _) => todo.push(cid),
-                        Bucket::Value(entry) => add(entry),
-                    }
-                }
-            }
-            other => panic!("{other:?}"),
         }
     }
     out
@@ -57,6 +46,7 @@ fn decode_everything(bytes: &[u8]) {
             let _ = &bytes[data.clone()];
         }
         let _ = Lookup::new("name").step(&node);
+        let _ = Listing::new(cid).supply(node);
         let mut reader = peerage_content::FileReader::new(cid, 1..u64::MAX);
         let _ = reader.supply(bytes);
         let _ = reader.supply(bytes);

@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use peerage_content::node::{self, Bucket, Entry};
+use peerage_content::node::{self, Entry};
 use peerage_content::resolve::{Lookup, ResolveError, Step};
-use peerage_content::{Cid, DecodeError, FileReader, Node, ReadError, codec, ipld, name};
+use peerage_content::{Cid, DecodeError, FileReader, Listing, Node, ReadError, codec, ipld, name};
 use peerage_engine::{JobError, JobId, Sources};
 use tokio::sync::mpsc;
 
@@ -78,6 +78,9 @@ pub enum QueryError {
     /// A folder is wanted, and something else is there.
     #[error("{0} is not a folder")]
     NotAFolder(Cid),
+    /// Nodes of a folder that do not fit together.
+    #[error("{0} is a part of a sharded folder that does not fit in where it lies")]
+    BadShard(Cid),
     /// A file is wanted, and something else is there.
     #[error("{0} is not a file")]
     NotAFile(Cid),
@@ -213,36 +216,23 @@ impl Query {
     /// All entries of a folder, sorted by name.
     ///
     /// # Errors
-    /// Not a folder, or parts of it cannot be had.
+    /// Not a folder, or parts of it cannot be had or do not fit together.
     pub async fn list(&mut self, folder: Cid) -> Result<Vec<Entry>, QueryError> {
         let mut entries = Vec::new();
-        let mut shards = vec![folder];
+        let mut listing = Listing::new(folder);
         let mut seen = 0;
-        while let Some(cid) = shards.pop() {
+        while let Some(cid) = listing.need() {
             seen += 1;
             if seen > SHARDS_MAX {
                 return Err(QueryError::TooWide(folder));
             }
-            match self.node(cid).await?.0 {
-                Node::Directory { entries: found, .. } if cid == folder => entries.extend(found),
-                Node::Shard { entries: buckets, .. } => {
-                    for bucket in buckets {
-                        match bucket.value {
-                            Bucket::Value(entry) => entries.push(entry),
-                            Bucket::Sub(shard, _) => shards.push(shard),
-                        }
-                    }
-                    shards
-                        .iter()
-                        .rev()
-                        .take(AHEAD)
-                        .copied()
-                        .collect::<Vec<_>>()
-                        .into_iter()
-                        .for_each(|cid| self.ask(cid));
-                }
-                _ => return Err(QueryError::NotAFolder(cid)),
-            }
+            let node = self.node(cid).await?.0;
+            let found = listing.supply(node).map_err(|error| match error {
+                ResolveError::BadShard => QueryError::BadShard(cid),
+                ResolveError::NotAFolder | ResolveError::NotFound => QueryError::NotAFolder(cid),
+            })?;
+            entries.extend(found);
+            listing.ahead().take(AHEAD).for_each(|cid| self.ask(cid));
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
