@@ -38,6 +38,15 @@ pub enum JobError {
         /// What is wrong with it.
         why: String,
     },
+    /// The DAG has more levels than we follow: our limit, not its maker's fault.
+    #[error("{}it lies more than {limit} levels below the root, which is our limit; get a folder in it by its own CID",
+        place(.path))]
+    TooDeep {
+        /// Where in the folder it lies; empty for a part of a file.
+        path: Vec<String>,
+        /// The limit, in nodes below the root.
+        limit: u32,
+    },
     /// A folder holds a name that is not written to disk. Its maker's fault.
     #[error("the folder holds an entry that cannot be written here, \"{}\": {why}", name::escape(&.path.join("/")))]
     Name {
@@ -112,7 +121,7 @@ impl std::fmt::Display for NotFound {
         if self.partly {
             f.write_str("the last source was lost (what has come is kept; run it again to go on)")?;
         } else if self.is_of_nobody() && self.routers.is_none() {
-            f.write_str("not all of it is here, and there is nobody to ask: name a peer with --from, and leave out --offline")?;
+            f.write_str("not all of it is here, and there is nobody to ask")?;
         } else {
             f.write_str("not found")?;
         }

@@ -46,8 +46,10 @@ pub struct Config {
     /// memory until it is placed, 2 MiB at most, whatever its parent claims.
     /// Enough to keep several disks busy.
     pub local_items: usize,
-    /// How deep a DAG may be. A balanced file of 2^64 bytes has 8 levels; a
-    /// folder tree rarely 40.
+    /// How deep a DAG may be, in nodes below the root. 512: as deep as the other
+    /// walks over DAGs go, and deeper than Linux and macOS let most programs make
+    /// folders. Depth costs no more memory than width: what lies deep weighs more in
+    /// the frontier.
     pub dag_depth: u32,
     /// What an inner node is taken to weigh before it has come, in bytes. A
     /// full file node of 1,024 links is 52 KiB, a folder's shard less.
@@ -207,7 +209,7 @@ impl Default for Config {
             noted_max: 64 << 20,
             live_items: 2_048,
             local_items: 32,
-            dag_depth: 128,
+            dag_depth: 512,
             inner_node_estimate: 64 << 10,
             fetch_credit_spare: 8 << 20,
             routing: Routing::default(),

@@ -14,6 +14,11 @@ use peerage_content::{Cid, Multihash};
 
 use super::{DirKey, FileKey};
 
+/// Levels at which an item weighs as much as two, three, .. in the frontier: each
+/// level takes 4 bytes of its [`Order`], which is there twice. 128: then that is
+/// 1 KiB, about twice the rest of an item.
+const LEVELS_PER_WEIGHT: usize = 128;
+
 /// Names an item of one fetch. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemId(pub u64);
@@ -130,6 +135,8 @@ pub(crate) struct Frontier {
     hashes: BTreeMap<Multihash, usize>,
     /// Items that may unfold, started or not.
     unfolding: usize,
+    /// Levels of all items together.
+    levels: usize,
     next: u64,
 }
 
@@ -154,6 +161,7 @@ impl Frontier {
         let id = ItemId(self.next);
         self.next += 1;
         self.waiting.insert(order.clone(), id);
+        self.levels += order.len();
         let NewItem { cid, place, estimate, claimed, may_unfold } = new;
         if may_unfold {
             self.unfolding += 1;
@@ -228,6 +236,7 @@ impl Frontier {
         self.waiting_leaves.remove(&item.order);
         self.postponed.remove(&item.order);
         self.unfolding -= usize::from(item.may_unfold);
+        self.levels -= item.order.len();
         if let Entry::Occupied(mut count) = self.hashes.entry(*item.cid.hash()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -247,6 +256,11 @@ impl Frontier {
         self.items.len()
     }
 
+    /// What the items take in memory, as a number of items that do not lie deep.
+    pub(crate) fn weight(&self) -> usize {
+        self.items.len().max(self.levels / LEVELS_PER_WEIGHT)
+    }
+
     /// Items started and not done.
     pub(crate) fn live(&self) -> usize {
         self.items.len() - self.waiting.len() - self.postponed.len()
@@ -255,5 +269,35 @@ impl Frontier {
     /// True if everything that will ever be wanted is started.
     pub(crate) fn is_ending(&self) -> bool {
         self.waiting.is_empty() && self.unfolding == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peerage_content::{Leaf, Profile};
+
+    use super::*;
+
+    fn item() -> NewItem {
+        let cid = Leaf::new(&Profile::default(), b"x").cid;
+        let place = Place::Entry { parent: None, name: String::new() };
+        NewItem { cid, place, estimate: 1, may_unfold: true, claimed: 0 }
+    }
+
+    #[test]
+    fn what_lies_deep_weighs_more() {
+        let mut frontier = Frontier::default();
+        let mut at = frontier.add_root(item());
+        for depth in 1..=4 * LEVELS_PER_WEIGHT {
+            frontier.add_children(at, [item()]);
+            frontier.remove(at);
+            at = ItemId(depth as u64);
+        }
+        assert_eq!((frontier.len(), frontier.weight()), (1, 4));
+        frontier.add_children(at, std::iter::repeat_with(item).take(1000));
+        frontier.remove(at);
+        assert_eq!((frontier.len(), frontier.weight()), (1000, 4007));
+        (0..1000).for_each(|number| drop(frontier.remove(ItemId(at.0 + 1 + number))));
+        assert_eq!(frontier.weight(), 0);
     }
 }

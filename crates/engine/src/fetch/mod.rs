@@ -194,7 +194,7 @@ impl Fetch {
             && self.frontier.live() < self.config.live_items
             && self.looking < self.config.local_items
         {
-            let full = self.frontier.len() >= self.config.frontier_items;
+            let full = self.frontier.weight() >= self.config.frontier_items;
             let Some(id) = self.frontier.next_waiting(full) else { break };
             let floor = self.floor();
             let Some(item) = self.frontier.get_mut(id) else { break };

@@ -31,11 +31,13 @@ impl Fetch {
         item.state = State::Writing(0);
         let item = item.clone();
         if item.depth() > self.config.dag_depth {
-            return Err(self.malformed(&item, "it lies deeper than any file or folder needs to"));
+            let path = self.tree.path_of(&item.place);
+            return Err(Box::new(JobError::TooDeep { path, limit: self.config.dag_depth }));
         }
         let Some(node) = arrived.node_as(&item.cid, came) else { return Ok(()) };
         let node = node.map_err(|error| self.malformed(&item, &error.to_string()))?;
-        if children_of(&node) > 0 && self.frontier.len() >= self.config.frontier_items && !item.must_unfold {
+        if children_of(&node) > 0 && self.frontier.weight() >= self.config.frontier_items && !item.must_unfold
+        {
             if let Some(item) = self.frontier.get_mut(id) {
                 item.postpone = true;
             }
@@ -45,7 +47,7 @@ impl Fetch {
             return Ok(());
         }
         self.place_node(id, &item, &node, arrived, held || again, again)?;
-        if self.frontier.len() > self.config.frontier_max {
+        if self.frontier.weight() > self.config.frontier_max {
             return Err(self.malformed(&item, "it has more parts than can be kept track of"));
         }
         Ok(())

@@ -198,7 +198,7 @@ fn a_dag_that_is_too_deep_fails_with_its_place() {
         dag = Dag::folder([("d".to_owned(), &dag)]);
     }
     let (_, outcome) = fetch(&dag, Config { dag_depth: 20, ..Config::default() }, 60);
-    let Err(JobError::Malformed { path, .. }) = outcome else { panic!("{outcome:?}") };
+    let Err(JobError::TooDeep { path, .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(path.len(), 21);
     fetch(&dag, Config::default(), 60).1.unwrap();
 }

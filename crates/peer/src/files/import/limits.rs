@@ -21,9 +21,11 @@ pub(super) const JOBS_IN_FLIGHT: usize = 16;
 /// each file holds its folder open.
 pub(super) const QUEUE_MAX: usize = 64;
 
-/// Deepest folder below the imported one, in levels. 200: each level is an
-/// open descriptor while the walk is below it, of the usual 1,024 a process.
-pub(super) const DEPTH_MAX: usize = 200;
+/// Deepest folder below the imported one, in levels. 480: what is imported is to be
+/// fetched, and walks over DAGs go 512 nodes deep, of which files and the shards of
+/// folders need some. Each level is an open descriptor while the walk is below it, of
+/// the usual 1,024 a process, and about a kilobyte of its thread's stack.
+pub(super) const DEPTH_MAX: usize = 480;
 
 /// Entries told by name that were left out or may give trouble. 1,000: no one
 /// reads more lines, the rest is counted.
