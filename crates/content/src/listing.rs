@@ -62,6 +62,11 @@ impl Listing {
         let Some((_, place)) = self.pending.pop() else { return Ok(Vec::new()) };
         match node {
             Node::Directory { entries, .. } if place == Place::ROOT => Ok(entries),
+            // Only the folder itself may be empty: else a few nodes that name each other
+            // make a listing of nothing that never ends.
+            Node::Shard { entries: buckets, .. } if place != Place::ROOT && buckets.is_empty() => {
+                Err(ResolveError::BadShard)
+            }
             Node::Shard { entries: buckets, fanout, .. } => {
                 let mut entries = Vec::new();
                 for bucket in buckets {

@@ -25,13 +25,14 @@
 //! - `files`: import and export
 //! - `served`, `tally`: which blocks others may have, and were sent
 //! - `remember`: what a restart begins with
-//! - `peer`, `share`, `get`, `query`, `find`, `keep`: the API
+//! - `peer`, `share`, `get`, `query`, `entries`, `find`, `keep`: the API
 
 mod ahead;
 mod brain;
 mod cancel;
 mod car;
 mod config;
+mod entries;
 mod files;
 mod find;
 #[cfg(feature = "fuzzing")]
@@ -63,6 +64,7 @@ pub use car::fault::{CarFault, CarProblem};
 pub use car::import::{BadSection, CarImportError, CarImported};
 pub use car::read::CarReadError;
 pub use config::{Config, Limits};
+pub use entries::Entries;
 pub use files::export::ExportError;
 pub use files::import::{IgnoreError, Ignored, ImportError, ImportProgress, Preserve, Remark, Remarks};
 pub use find::{AnnounceError, Announcing, Find, PUBLIC_PEERS, public_peers};

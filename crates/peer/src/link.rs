@@ -79,7 +79,7 @@ pub enum LinkError {
     #[error("`{}` is no link: it must be ipfs://CID.., a CID, CID/path or /ipfs/CID/path", name::escape(.0))]
     NotALink(String),
     /// The CID cannot be read.
-    #[error("`{}` is not a CID: {}", name::escape(.text), .source)]
+    #[error("`{}` is not a CID: {}", name::escape(.text), reason(.source))]
     Cid {
         /// What stood there.
         text: String,
@@ -114,6 +114,12 @@ pub enum LinkError {
     /// A `find=` other than `yes` or `no`.
     #[error("find=`{}` in the link is neither yes nor no", name::escape(.0))]
     Find(String),
+}
+
+/// What is wrong with a CID, after it was said that it is none.
+fn reason(error: &cid_text::CidError) -> String {
+    let text = error.to_string();
+    text.strip_prefix("not a CID: ").map_or_else(|| text.clone(), str::to_owned)
 }
 
 impl Link {

@@ -1,12 +1,12 @@
-//! Looking inside a DAG without fetching the rest: single blocks, paths,
-//! listings, and files read in order or by range.
+//! Looking inside a DAG without fetching the rest: single blocks, paths, and
+//! files read in order or by range. Folders are listed by `entries.rs`.
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use peerage_content::node::{self, Entry};
+use peerage_content::node;
 use peerage_content::resolve::{Lookup, ResolveError, Step};
-use peerage_content::{Cid, DecodeError, FileReader, Listing, Node, ReadError, codec, ipld, name};
+use peerage_content::{Cid, DecodeError, FileReader, Node, ReadError, codec, ipld, name};
 use peerage_engine::{JobError, JobId, Sources};
 use tokio::sync::mpsc;
 
@@ -18,9 +18,6 @@ use crate::peer::Peer;
 /// Blocks that one path leads through. 8,192: a path in a link has at most 16 KiB,
 /// and each component may be a link.
 const BLOCKS_ALONG_MAX: usize = 8192;
-
-/// Shards of one folder that are listed: 1,024 x 256 entries and more.
-const SHARDS_MAX: usize = 16_384;
 
 /// Why a DAG could not be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +56,19 @@ pub enum QueryError {
         /// What is there.
         kind: ipld::Kind,
     },
-    /// The path leads nowhere inside of a block.
-    #[error("{path}: in the node {cid}: {why}")]
-    NoStep {
-        /// The path; escaped.
+    /// The path leads on through what is no folder.
+    #[error("{path} is {what}, not a folder")]
+    Through {
+        /// As far as it was followed; escaped.
         path: String,
+        /// What is there; escaped.
+        what: String,
+    },
+    /// The path leads nowhere inside of a block.
+    #[error("{}", no_step(path, cid, *why))]
+    NoStep {
+        /// The path from this block on; escaped, component by component.
+        path: Vec<String>,
         /// The block.
         cid: Cid,
         /// What is wrong with it.
@@ -84,9 +89,33 @@ pub enum QueryError {
     /// A file is wanted, and something else is there.
     #[error("{0} is not a file")]
     NotAFile(Cid),
-    /// More shards than any folder needs.
-    #[error("{0} is a folder of absurdly many shards")]
-    TooWide(Cid),
+}
+
+/// Where a path in a block ends, by what the user wrote.
+fn no_step(path: &[String], cid: &Cid, why: ipld::PathError) -> String {
+    let before = |component: usize| match path.get(..component) {
+        None | Some([]) => format!("the node {cid}"),
+        Some(before) => format!("`{}` in the node {cid}", before.join("/")),
+    };
+    let key = |component: usize| path.get(component).map_or("", String::as_str);
+    match why {
+        ipld::PathError::NotFound { component } => {
+            format!("{} has no `{}`", before(component), key(component))
+        }
+        ipld::PathError::NotAMap { component, kind } => {
+            format!("{} is {kind}, and has no `{}`", before(component), key(component))
+        }
+        ipld::PathError::Block(error) => format!("the node {cid}: {error}"),
+    }
+}
+
+/// What is there instead of a folder.
+fn no_folder(node: &Node) -> String {
+    match node {
+        Node::Symlink { target, .. } => format!("a symlink to {}", name::escape_bytes(target)),
+        Node::Leaf { .. } | Node::File { .. } => "a file".to_owned(),
+        _ => "something else".to_owned(),
+    }
 }
 
 /// Whether a block is dag-pb that holds no UnixFS.
@@ -191,11 +220,18 @@ impl Query {
                     Ok(ipld::Step::Inside(kind)) => {
                         return Err(QueryError::Inside { path: shown(path.len()), cid: at, kind });
                     }
-                    Err(why) => return Err(QueryError::NoStep { path: shown(path.len()), cid: at, why }),
+                    Err(why) => {
+                        let path = rest.iter().map(|component| name::escape(component)).collect();
+                        return Err(QueryError::NoStep { path, cid: at, why });
+                    }
                 }
                 continue;
             }
             let node = node.map_err(|why| QueryError::Decode { cid: at, why })?;
+            if !matches!(node, Node::Directory { .. } | Node::Shard { .. }) {
+                let path = if done == 0 { at.to_string() } else { shown(done) };
+                return Err(QueryError::Through { path, what: no_folder(&node) });
+            }
             at = self.entry(node, &rest[0], shown(done + 1)).await?;
             done += 1;
         }
@@ -211,31 +247,6 @@ impl Query {
                 Step::Descend(shard) => node = self.node(shard).await?.0,
             }
         }
-    }
-
-    /// All entries of a folder, sorted by name.
-    ///
-    /// # Errors
-    /// Not a folder, or parts of it cannot be had or do not fit together.
-    pub async fn list(&mut self, folder: Cid) -> Result<Vec<Entry>, QueryError> {
-        let mut entries = Vec::new();
-        let mut listing = Listing::new(folder);
-        let mut seen = 0;
-        while let Some(cid) = listing.need() {
-            seen += 1;
-            if seen > SHARDS_MAX {
-                return Err(QueryError::TooWide(folder));
-            }
-            let node = self.node(cid).await?.0;
-            let found = listing.supply(node).map_err(|error| match error {
-                ResolveError::BadShard => QueryError::BadShard(cid),
-                ResolveError::NotAFolder | ResolveError::NotFound => QueryError::NotAFolder(cid),
-            })?;
-            entries.extend(found);
-            listing.ahead().take(AHEAD).for_each(|cid| self.ask(cid));
-        }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
     }
 
     /// Reads bytes of a file in order; [`Reading::next`] gives them piece by piece.
@@ -286,7 +297,8 @@ impl Reading<'_> {
 
 #[cfg(test)]
 mod tests {
-    use peerage_content::{DirectoryBuilder, Leaf, Profile, Walk};
+    use peerage_content::unixfs::Metadata;
+    use peerage_content::{DirectoryBuilder, Leaf, Profile, Walk, symlink};
 
     use super::*;
     use crate::config::Config;
@@ -324,5 +336,27 @@ mod tests {
             assert!(held < 10 * AHEAD, "{held} blocks are held");
         }
         assert_eq!((blocks, query.ahead.held()), (0, (0, 0)));
+    }
+
+    #[test]
+    fn a_path_that_ends_says_where_and_at_what() {
+        let cid = symlink(&Profile::default(), b"there", Metadata::default()).unwrap().cid;
+        let path = ["child", "nope"].map(str::to_owned).to_vec();
+        let message = |why| QueryError::NoStep { path: path.clone(), cid, why }.to_string();
+        let missing = |component| message(ipld::PathError::NotFound { component });
+        assert_eq!(missing(1), format!("`child` in the node {cid} has no `nope`"));
+        assert_eq!(missing(0), format!("the node {cid} has no `child`"));
+        let inside = message(ipld::PathError::NotAMap { component: 1, kind: ipld::Kind::Integer });
+        assert!(inside.starts_with(&format!("`child` in the node {cid} is ")), "{inside}");
+        assert!(inside.ends_with(", and has no `nope`"), "{inside}");
+    }
+
+    #[test]
+    fn what_is_no_folder_is_told_as_what_it_is() {
+        let target = bytes::Bytes::from_static(b"a\n\xff");
+        let link = Node::Symlink { target, metadata: Metadata::default() };
+        assert_eq!(no_folder(&link), "a symlink to a\\n\\xff");
+        let leaf = Node::Leaf { data: 0..0, metadata: Metadata::default() };
+        assert_eq!(no_folder(&leaf), "a file");
     }
 }

@@ -38,6 +38,13 @@ fn ls_stat_and_cat_by_link() -> Result<()> {
     let stat = peer.run(&["stat", &path, "--from", &addr])?.with_status(0)?.event("stat")?;
     ensure!(stat["type"] == "file" && number(&stat, "size")? == MIB, "{stat}");
 
+    let stat =
+        peer.run(&["stat", &format!("{cid}/zz big"), "--from", &addr])?.with_status(0)?.event("stat")?;
+    ensure!(number(&stat, "dag_size")? > 20 * MIB, "{stat}");
+    let path = format!("{cid}/back");
+    let error = peer.run(&["cat", &path, "--from", &addr])?.with_status(1)?.error("content")?;
+    ensure!(error.contains("is a symlink to a\\\\b"), "{error}");
+
     let path = format!("{cid}/deep/er/and/deeper/still/blocks");
     let cat = peer.plain(&["cat", &path, "--from", &addr, "--listen", "/ip4/127.0.0.1/tcp/0"]).output()?;
     ensure!(cat.status.success(), "{}", String::from_utf8_lossy(&cat.stderr));
@@ -65,6 +72,8 @@ fn folders_of_no_and_of_many_entries() -> Result<()> {
         let link = peerage_tests::peer::field(&sharing.ready["shares"][i], "link")?;
         let entries = place.peer("b").run(&["ls", &link])?.with_status(0)?.events()?;
         ensure!(entries.len() == count, "{} entries", entries.len());
+        let stat = place.peer("b").run(&["stat", &link])?.with_status(0)?.event("stat")?;
+        ensure!(stat["entries"] == count && number(&stat, "dag_size")? >= count as u64, "{stat}");
     }
     sharing.close()?;
     Ok(())

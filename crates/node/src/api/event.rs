@@ -217,7 +217,8 @@ pub(crate) struct Via {
 /// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// As stored: not safe to print. `None` is what the link itself names.
+    /// As stored: not safe to print. `None` is what the link itself leads to, if it has
+    /// no name there.
     pub(crate) name: Option<String>,
     pub(crate) cid: String,
     #[serde(rename = "type")]
@@ -241,7 +242,7 @@ pub(crate) struct Stat {
     /// Content bytes of a file, or of a symlink's target; of a node its block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<u64>,
-    /// Bytes of the blocks from the root down, as the DAG says.
+    /// Bytes of the blocks from the root down, repetitions counted again, as the DAG says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dag_size: Option<u64>,
     /// Of a folder.

@@ -90,6 +90,7 @@ impl Fails for QueryError {
         match self {
             Self::Job(error) => error.kind(),
             Self::Path { .. }
+            | Self::Through { .. }
             | Self::NoStep { why: PathError::NotFound { .. } | PathError::NotAMap { .. }, .. } => {
                 Kind::NotFound
             }

@@ -1,9 +1,9 @@
 //! `ls`, `stat` and `cat`: looking inside without fetching the rest.
 
-use peerage_content::{Cid, Node, codec, ipld, name, node};
-use peerage_peer::{Peer, Query};
+use bytes::Bytes;
+use peerage_content::{Cid, DecodeError, Node, codec, dagpb, ipld, name, node};
+use peerage_peer::{Entries, Peer, Query, QueryError};
 
-use super::failure::Fails as _;
 use super::get::{failed, sources};
 use crate::api::{self, Data, Entry, EntryKind, Event, Failure, Kind, Stat};
 use crate::backend::Sink;
@@ -35,22 +35,35 @@ enum Root {
     Node(Vec<(String, Cid)>),
 }
 
-/// The block that the path leads to, and its length in bytes.
-async fn root(peer: &Peer, source: &api::Source, query: &mut Query, at: Cid) -> Result<(Root, u64), Failure> {
+/// The block that the path leads to, and its bytes.
+async fn root(
+    peer: &Peer,
+    source: &api::Source,
+    query: &mut Query,
+    at: Cid,
+) -> Result<(Root, Bytes), Failure> {
     let block = match query.block(at).await {
         Ok(block) => block,
         Err(error) => return Err(failed(peer, source, error).await),
     };
-    let len = block.len() as u64;
-    match node::decode(&at, &block) {
-        Ok(Node::Opaque { codec }) if !has_links(codec) => Ok((Root::Node(Vec::new()), len)),
-        Ok(Node::Opaque { .. }) => links(&at, &block).map(|links| (Root::Node(links), len)),
-        Ok(node) => Ok((Root::UnixFs(node), len)),
-        // dag-pb that is no UnixFS has links all the same.
-        Err(error) => match links(&at, &block) {
-            Ok(links) => Ok((Root::Node(links), len)),
-            Err(_) => Err(Failure::new(Kind::Content, format!("{at}: {error}"))),
-        },
+    Ok((read(&at, &block)?, block))
+}
+
+fn read(at: &Cid, block: &[u8]) -> Result<Root, Failure> {
+    match node::decode(at, block) {
+        Ok(Node::Opaque { codec }) if !has_links(codec) => Ok(Root::Node(Vec::new())),
+        Ok(Node::Opaque { .. }) => links(at, block).map(Root::Node),
+        Ok(node) => Ok(Root::UnixFs(node)),
+        // dag-pb that is no UnixFS has links all the same. What is UnixFS and malformed is
+        // no folder of links that a path could lead through.
+        Err(DecodeError::NoData | DecodeError::UnixFs(_) | DecodeError::MetadataNode) => {
+            links(at, block).map(Root::Node)
+        }
+        Err(error @ DecodeError::Name { .. }) => {
+            let message = format!("{at}: {error}: no path leads to it, and `peerage get` would not write it");
+            Err(Failure::new(Kind::Content, message))
+        }
+        Err(error) => Err(Failure::new(Kind::Content, format!("{at}: {error}"))),
     }
 }
 
@@ -64,30 +77,57 @@ fn links(at: &Cid, block: &[u8]) -> Result<Vec<(String, Cid)>, Failure> {
     links.map_err(|error| Failure::new(Kind::Content, format!("{at}: {error}")))
 }
 
+/// Bytes of the blocks from this one down, repetitions counted again, as its maker says:
+/// what Kubo calls the cumulative size.
+fn dag_size(at: &Cid, block: &[u8]) -> Option<u64> {
+    let own = block.len() as u64;
+    match at.codec() {
+        codec::RAW => Some(own),
+        codec::DAG_PB => {
+            let links = dagpb::decode(block).ok()?.links;
+            Some(links.iter().filter_map(|link| link.tsize).fold(own, u64::saturating_add))
+        }
+        _ => None,
+    }
+}
+
 pub(super) async fn ls(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
-    let (mut query, at, _) = look(peer, &target.source).await?;
-    let found: Vec<(String, Cid, Option<u64>)> = match root(peer, &target.source, &mut query, at).await?.0 {
-        Root::Node(links) => links.into_iter().map(|(path, cid)| (path, cid, None)).collect(),
-        Root::UnixFs(Node::Directory { .. } | Node::Shard { .. }) => {
-            let list = query.list(at).await.map_err(|error| error.failure())?;
-            list.into_iter().map(|entry| (entry.name, entry.cid, Some(entry.tsize))).collect()
-        }
-        Root::UnixFs(node) => {
-            out.send(Event::Entry(entry(None, at, Some(&node), None))).await;
-            return Ok(());
-        }
-    };
+    let source = &target.source;
+    let (mut query, at, called) = look(peer, source).await?;
     let mut opened = 0;
-    for (name, cid, tsize) in found {
-        let mut node = None;
-        if cid.codec() == codec::DAG_PB && opened < OPENED_MAX {
-            opened += 1;
-            // One that cannot be had, or read, is listed all the same.
-            node = query.node(cid).await.ok().map(|(node, _)| node);
+    match root(peer, source, &mut query, at).await?.0 {
+        Root::Node(links) => {
+            for (path, cid) in links {
+                let node = open(&mut query, cid, &mut opened).await;
+                out.send(Event::Entry(entry(Some(path), cid, node.as_ref(), None))).await;
+            }
         }
-        out.send(Event::Entry(entry(Some(name), cid, node.as_ref(), tsize))).await;
+        Root::UnixFs(Node::Directory { .. } | Node::Shard { .. }) => {
+            let mut entries = Entries::new(at);
+            loop {
+                let found = match query.next_entry(&mut entries).await {
+                    Ok(Some(found)) => found,
+                    Ok(None) => break,
+                    Err(error) => return Err(failed(peer, source, error).await),
+                };
+                let node = open(&mut query, found.cid, &mut opened).await;
+                let tsize = Some(found.tsize);
+                out.send(Event::Entry(entry(Some(found.name), found.cid, node.as_ref(), tsize))).await;
+            }
+        }
+        Root::UnixFs(node) => out.send(Event::Entry(entry(called, at, Some(&node), None))).await,
     }
     Ok(())
+}
+
+/// What an entry is, if that is worth asking for.
+async fn open(query: &mut Query, cid: Cid, opened: &mut usize) -> Option<Node> {
+    if cid.codec() != codec::DAG_PB || *opened >= OPENED_MAX {
+        return None;
+    }
+    *opened += 1;
+    // One that cannot be had, or read, is listed all the same.
+    query.node(cid).await.ok().map(|(node, _)| node)
 }
 
 fn entry(name: Option<String>, cid: Cid, node: Option<&Node>, tsize: Option<u64>) -> Entry {
@@ -115,14 +155,16 @@ fn kind_of(node: &Node) -> EntryKind {
 
 pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Result<(), Failure> {
     let (mut query, at, _) = look(peer, &target.source).await?;
-    let (root, own) = root(peer, &target.source, &mut query, at).await?;
+    let (root, block) = root(peer, &target.source, &mut query, at).await?;
+    let dag_size = dag_size(&at, &block);
     let node = match root {
         Root::UnixFs(node) => node,
         Root::Node(links) => {
             out.send(Event::Stat(Stat {
                 cid: at.to_string(),
                 kind: EntryKind::Node,
-                size: Some(own),
+                size: Some(block.len() as u64),
+                dag_size,
                 codec: codec_name(at.codec()),
                 links: Some(links.len() as u64),
                 ..Stat::default()
@@ -131,18 +173,13 @@ pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Re
             return Ok(());
         }
     };
-    let (mut entries, mut dag_size) = (None, None);
-    match kind_of(&node) {
-        EntryKind::Directory => {
-            let list = query.list(at).await.map_err(|error| error.failure())?;
-            entries = Some(list.len() as u64);
-            // Of a sharded folder, the shards themselves are not known here.
-            dag_size = matches!(node, Node::Directory { .. })
-                .then(|| list.iter().map(|entry| entry.tsize).fold(own, u64::saturating_add));
-        }
-        _ if !matches!(node, Node::File { .. }) => dag_size = Some(own),
-        _ => {}
-    }
+    let entries = match kind_of(&node) {
+        EntryKind::Directory => match count(&mut query, at).await {
+            Ok(entries) => Some(entries),
+            Err(error) => return Err(failed(peer, &target.source, error).await),
+        },
+        _ => None,
+    };
     let target = target_of(&node);
     let metadata = node.metadata();
     out.send(Event::Stat(Stat {
@@ -161,6 +198,14 @@ pub(super) async fn stat(peer: &Peer, target: api::StatTarget, out: &Sink) -> Re
     Ok(())
 }
 
+async fn count(query: &mut Query, folder: Cid) -> Result<u64, QueryError> {
+    let (mut entries, mut count) = (Entries::new(folder), 0);
+    while query.next_entry(&mut entries).await?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Where a symlink leads. What is no text in it cannot be in JSON either.
 fn target_of(node: &Node) -> Option<String> {
     match node {
@@ -174,21 +219,29 @@ pub(super) async fn cat(peer: &Peer, request: api::Cat, out: &Sink) -> Result<()
     let (root, _) = root(peer, &request.source, &mut query, at).await?;
     if !matches!(&root, Root::UnixFs(node) if kind_of(node) == EntryKind::File) {
         let called = name::escape(&called.unwrap_or_else(|| at.to_string()));
-        let what = if matches!(root, Root::Node(_)) {
-            format!("is a {} node, not a file; `peerage get` gets its block", codec_name(at.codec()))
-        } else {
-            "is not a file; see `peerage ls`".to_owned()
+        let what = match &root {
+            Root::Node(_) => {
+                format!("is a {} node, not a file; `peerage get` gets its block", codec_name(at.codec()))
+            }
+            Root::UnixFs(Node::Symlink { target, .. }) => {
+                format!("is a symlink to {}, not a file", name::escape_bytes(target))
+            }
+            Root::UnixFs(_) => "is a folder, not a file; see `peerage ls`".to_owned(),
         };
         return Err(Failure::new(Kind::Content, format!("{called} {what}")));
     }
     let end = request.length.map_or(u64::MAX, |length| request.offset.saturating_add(length));
     let mut reading = query.read(at, request.offset..end);
-    while let Some(bytes) = reading.next().await.map_err(|error| error.failure())? {
+    loop {
+        let bytes = match reading.next().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(failed(peer, &request.source, error).await),
+        };
         for piece in bytes.chunks(PIECE) {
             out.send(Event::Data(Data { bytes: piece.to_vec() })).await;
         }
     }
-    Ok(())
 }
 
 /// A codec in the words of the multicodec table, or its number.
@@ -202,4 +255,47 @@ pub(super) fn codec_name(code: u64) -> String {
         other => return format!("0x{other:x}"),
     };
     name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use peerage_content::dagpb::{Link, PbNode};
+    use peerage_content::{Leaf, Profile};
+
+    use super::*;
+
+    /// A dag-pb node of two links, and its CID.
+    fn block(data: &[u8], names: [&str; 2]) -> (Cid, Vec<u8>) {
+        let leaf = Leaf::new(&Profile::default(), b"x").cid;
+        let links = names.map(|name| Link { cid: leaf, name: Some(name.as_bytes()), tsize: Some(1000) });
+        let block = dagpb::encode(&PbNode { links: links.to_vec(), data: Some(data) });
+        (Cid::new_v1(codec::DAG_PB, *Leaf::new(&Profile::default(), &block).cid.hash()), block)
+    }
+
+    const FOLDER: &[u8] = &[8, 1];
+
+    #[test]
+    fn a_folder_with_a_name_that_cannot_be_is_no_list_of_links() {
+        let (cid, good) = block(FOLDER, ["a", "b"]);
+        assert!(matches!(read(&cid, &good), Ok(Root::UnixFs(Node::Directory { .. }))));
+        let (cid, bad) = block(FOLDER, ["a", "b/\u{1b}c"]);
+        let Err(failure) = read(&cid, &bad) else { panic!("it was read") };
+        assert_eq!(failure.kind, Kind::Content);
+        assert!(
+            failure.message.contains("\"b/\\u{1b}c\"") && failure.message.contains("no path"),
+            "{failure}"
+        );
+        // What is no UnixFS at all has links with paths of their own.
+        let (cid, other) = block(b"", ["a", "b"]);
+        let Ok(Root::Node(links)) = read(&cid, &other) else { panic!("no links") };
+        assert_eq!(links.len(), 2);
+    }
+
+    #[test]
+    fn the_size_of_a_dag_is_its_root_and_what_the_links_say() {
+        let (cid, folder) = block(FOLDER, ["a", "b"]);
+        assert_eq!(dag_size(&cid, &folder), Some(folder.len() as u64 + 2000));
+        let leaf = Leaf::new(&Profile::default(), b"x").cid;
+        assert_eq!(dag_size(&leaf, b"x"), Some(1));
+    }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use peerage_content::name::escape;
 
 use super::table::Align;
-use super::text::bytes;
+use super::text::{bytes, date};
 use crate::api::{Entry, EntryKind, Stat};
 
 /// Columns of `ls`: CID, size, name.
@@ -48,6 +48,6 @@ pub(super) fn print_stat(stat: &Stat, out: &mut dyn Write) -> io::Result<()> {
     line("entries", entries.map(|count| count.to_string()))?;
     line("links", links.map(|count| count.to_string()))?;
     line("mode", mode.map(|mode| format!("{mode:04o}")))?;
-    line("mtime", mtime.map(|mtime| mtime.to_string()))?;
+    line("mtime", mtime.map(|mtime| format!("{} ({mtime})", date(mtime))))?;
     line("target", target.as_deref().map(escape))
 }

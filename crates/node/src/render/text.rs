@@ -63,6 +63,23 @@ pub(super) fn seconds(value: f64) -> String {
     }
 }
 
+/// Seconds since 1970 as a date and time in UTC (Howard Hinnant's `civil_from_days`).
+pub(super) fn date(unix: i64) -> String {
+    const DAY: i64 = 86_400;
+    let (days, second) = (unix.div_euclid(DAY), unix.rem_euclid(DAY));
+    // Days since the first of March of the year 0, in eras of 400 years.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second % 3600 / 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 /// A round trip in milliseconds.
 pub(super) fn millis(value: f64) -> String {
     format!("{:.1} ms", value * 1000.0)
@@ -104,6 +121,24 @@ mod tests {
         }
         assert_eq!(seconds(f64::NAN), "0.0 s");
         assert_eq!(millis(0.001_25), "1.2 ms");
+    }
+
+    #[test]
+    fn dates() {
+        for (unix, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (-1, "1969-12-31 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_709_251_199, "2024-02-29 23:59:59 UTC"),
+            (1_709_251_200, "2024-03-01 00:00:00 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+            (-62_135_596_800, "0001-01-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(date(unix), text);
+        }
+        // Any number may come.
+        date(i64::MAX);
+        date(i64::MIN);
     }
 
     #[test]
