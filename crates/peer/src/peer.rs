@@ -27,6 +27,7 @@ use crate::keep::KeptRoots;
 use crate::net::dial::{self, DialError};
 use crate::net::mapping::{MappedPorts, Ports};
 use crate::net::{Net, accept, connection, interfaces};
+use crate::notices::{Heard, Notices};
 use crate::pool::Pool;
 use crate::remember;
 use crate::served::{Blocks, ServedRoots, Serving};
@@ -94,6 +95,7 @@ pub(crate) struct Inner {
     /// Where the listeners are bound.
     bound: Vec<Multiaddr>,
     report: OpenReport,
+    notices: Notices,
     next_job: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) meeting: Meeting,
@@ -174,6 +176,7 @@ impl Peer {
             net,
             claims: Claims::new(store.clone()),
             store,
+            notices: Notices::default(),
             pool,
             served,
             kept,
@@ -219,10 +222,17 @@ impl Peer {
         &self.0.report
     }
 
-    /// What the user should hear about his files since the last call.
+    /// Listens for [`notices`](Self::notices): for those that nobody has heard yet, and
+    /// all that come.
     #[must_use]
-    pub fn notices(&self) -> Vec<Notice> {
-        self.0.store.drain_notices()
+    pub fn begin_to_hear(&self) -> Heard {
+        self.0.notices.listen()
+    }
+
+    /// What the user should hear about his files, and this listener was not told.
+    #[must_use]
+    pub fn notices(&self, listener: &mut Heard) -> Vec<Notice> {
+        self.0.notices.hear(self.0.store.drain_notices(), listener)
     }
 
     /// The store, for what needs no network.

@@ -353,5 +353,5 @@ async fn is_not_served(what: &str, change: Change) {
     let error = getter.get(share.roots()[0].cid, "copy", &[host.addr()]).await.unwrap_err();
     assert!(matches!(&error, GetError::Job(JobError::NotFound(_))), "{what}: {error}");
     assert!(!getter.path("copy").exists(), "{what}");
-    assert!(!host.peer.notices().is_empty(), "{what}: the sharer is told");
+    assert!(!host.peer.notices(&mut host.peer.begin_to_hear()).is_empty(), "{what}: the sharer is told");
 }

@@ -39,7 +39,8 @@ pub(super) async fn failed(peer: &Peer, source: &api::Source, error: impl Fails)
     };
     let find = source.link.parse().is_ok_and(|link: Link| link.find);
     let message = if source.offline {
-        "not all of it is here; leave out --offline, and others are asked"
+        "not all of it is here (what a shared file held before it changed or went is not); leave out --offline, and \
+         others are asked"
     } else if !find {
         "not all of it is here, and nobody else may be asked: this share is not announced (find=no), and its link \
          names no peer; take the whole link, or name a peer with --from"

@@ -98,7 +98,8 @@ impl Owned for Local {
 
 impl Backend for Local {
     async fn run(&self, request: Request, out: Sink, cancel: Cancel) -> Result<(), Failure> {
-        open::report(&self.peer, &out).await;
+        let mut heard = self.peer.begin_to_hear();
+        open::report(&self.peer, &mut heard, &out).await;
         let peer = &self.peer;
         let until_interrupted = request.runs_until_interrupted();
         if let Some(port) = self.taken.filter(|_| until_interrupted) {
@@ -112,8 +113,8 @@ impl Backend for Local {
         let ends_by_itself = cancel.clone();
         let work = async {
             match request {
-                Request::Share(share) => share::share(peer, share, &out, &cancel).await,
-                Request::Up { provide } => share::up(peer, provide, &out, &cancel).await,
+                Request::Share(share) => share::share(peer, share, &mut heard, &out, &cancel).await,
+                Request::Up { provide } => share::up(peer, provide, &mut heard, &out, &cancel).await,
                 Request::Get(get) => get::get(peer, get, &out, &cancel).await,
                 Request::Shares => share::list(peer, &out).await,
                 Request::Unshare(unshare) => share::remove(peer, unshare, &out).await,
@@ -142,10 +143,13 @@ impl Backend for Local {
         if until_interrupted {
             return work.await;
         }
-        tokio::select! {
+        let result = tokio::select! {
             result = work => result,
             () = ends_by_itself.cancelled() => Err(Failure::interrupted()),
-        }
+        };
+        // Such as why something is not here any more.
+        open::notices(&self.peer, &mut heard, &out).await;
+        result
     }
 }
 

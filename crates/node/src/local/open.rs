@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use peerage_identity::{Multiaddr, Scope};
 use peerage_peer::router::Router;
-use peerage_peer::{Config, DhtMode, Peer, StartError, public_peers};
+use peerage_peer::{Config, DhtMode, Heard, Peer, StartError, public_peers};
 use peerage_store::{Change, LockError, Notice, Owner, RepoLock};
 
 use super::failure::Fails as _;
@@ -235,7 +235,7 @@ pub(super) async fn report_taken(port: u16, out: &Sink) {
 }
 
 /// Tells what opening mended, and what the store noticed since.
-pub(super) async fn report(peer: &Peer, out: &Sink) {
+pub(super) async fn report(peer: &Peer, heard: &mut Heard, out: &Sink) {
     let report = peer.open_report();
     if report.is_notable() {
         let mut said = Vec::new();
@@ -246,7 +246,10 @@ pub(super) async fn report(peer: &Peer, out: &Sink) {
             said.push(format!("the journal was damaged; a copy is at {}", path.display()));
         }
         if !report.rebuilt_packs.is_empty() {
-            said.push(format!("{} packs had their index rebuilt", report.rebuilt_packs.len()));
+            said.push(match report.rebuilt_packs.len() {
+                1 => "the index of 1 pack was rebuilt".to_owned(),
+                packs => format!("the indexes of {packs} packs were rebuilt"),
+            });
         }
         if report.damaged_bytes > 0 {
             said.push(format!("{} bytes of packs cannot be read", report.damaged_bytes));
@@ -256,12 +259,12 @@ pub(super) async fn report(peer: &Peer, out: &Sink) {
         }
         out.send(Event::notice(NoticeKind::Store, said.join("; "))).await;
     }
-    notices(peer, out).await;
+    notices(peer, heard, out).await;
 }
 
 /// Tells what happened to files that are shared.
-pub(super) async fn notices(peer: &Peer, out: &Sink) {
-    for notice in peer.notices() {
+pub(super) async fn notices(peer: &Peer, heard: &mut Heard, out: &Sink) {
+    for notice in peer.notices(heard) {
         let (kind, message) = match notice {
             Notice::FileChanged { path, change, .. } => {
                 let how = match change {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peerage_content::{Cid, name};
 use peerage_identity::{Multiaddr, PeerId};
-use peerage_peer::{Added, Link, Peer, Preserve, Remark};
+use peerage_peer::{Added, Heard, Link, Peer, Preserve, Remark};
 use peerage_store::{RootEntry, RootKind};
 
 use super::announce::{Announced, Announcer};
@@ -25,6 +25,7 @@ const REMARKS_TOLD: usize = 10;
 pub(super) async fn share(
     peer: &Peer,
     request: api::Share,
+    heard: &mut Heard,
     out: &Sink,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
@@ -97,7 +98,7 @@ pub(super) async fn share(
             () = cancel.cancelled() => break,
             _ = tick.tick() => {
                 watch.look(peer, out).await;
-                open::notices(peer, out).await;
+                open::notices(peer, heard, out).await;
                 if let Some(news) = following.look(peer).await {
                     let shares = listed(&news.now);
                     let was = std::mem::replace(&mut is_announced, news.now.is_announced());
@@ -118,7 +119,7 @@ pub(super) async fn share(
             break;
         }
     }
-    open::notices(peer, out).await;
+    open::notices(peer, heard, out).await;
     closed(peer, out).await;
     Ok(())
 }
@@ -198,6 +199,7 @@ impl Watch {
 pub(super) async fn up(
     peer: &Peer,
     provide: api::Provide,
+    heard: &mut Heard,
     out: &Sink,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
@@ -222,7 +224,7 @@ pub(super) async fn up(
             tokio::select! {
                 () = cancel.cancelled() => break,
                 _ = tick.tick() => {
-                    open::notices(peer, out).await;
+                    open::notices(peer, heard, out).await;
                     if let Some(news) = following.look(peer).await {
                         tell(news, Vec::new(), out).await;
                     }
@@ -346,7 +348,11 @@ pub(super) async fn remarks(root: &Added, preserve: bool, out: &Sink) {
     let listed = root.remarks.listed.iter().filter(|(_, remark)| !matches!(remark, Remark::Hidden));
     for (path, remark) in listed.take(REMARKS_TOLD) {
         let message = format!("{}: {remark}", name::escape(&path.to_string_lossy()));
-        out.send(Event::notice(NoticeKind::Skipped, message)).await;
+        let kind = match remark {
+            Remark::Unwritable(_) | Remark::Backslash => NoticeKind::Other,
+            _ => NoticeKind::Skipped,
+        };
+        out.send(Event::notice(kind, message)).await;
     }
     if root.remarks.more > 0 {
         let message = format!("and {} more entries like these", root.remarks.more);
@@ -403,7 +409,7 @@ mod tests {
         let (sink, mut events) = Sink::new();
         let (canceller, cancel) = Canceller::new();
         let sharing = async {
-            let result = share(&peer, request, &sink, &cancel).await;
+            let result = share(&peer, request, &mut peer.begin_to_hear(), &sink, &cancel).await;
             drop(sink);
             result
         };
