@@ -35,6 +35,8 @@ pub enum PinError {
 pub struct PinOptions<'a> {
     /// What to call it.
     pub name: &'a str,
+    /// A pin of it that has a name takes this one. Without, it keeps its own.
+    pub rename: bool,
     /// With all that is below it.
     pub recursive: bool,
     /// Everybody may find it, so that `up` announces it. Not for what only
@@ -246,7 +248,7 @@ impl Peer {
 
     /// Pins a DAG, fetching into the store what is missing of it, and serves
     /// it under `up`. Takes the place of an earlier pin of the same DAG. Durable
-    /// when this returns.
+    /// when this returns; gives the pin's name.
     ///
     /// # Errors
     /// Part of it cannot be had, or the disk's.
@@ -255,7 +257,7 @@ impl Peer {
         cid: Cid,
         options: PinOptions<'_>,
         sources: peerage_engine::Sources,
-    ) -> Result<(), PinError> {
+    ) -> Result<String, PinError> {
         let recursive = options.recursive;
         let set = Arc::new(self.store().root_set_builder());
         let seen = Arc::new(Seen::new(self.store()));
@@ -298,8 +300,9 @@ impl Peer {
             }
             walk.enter(&visit, &block)?;
         }
-        self.note_pin(cid, options, size, set).await?;
-        Ok(self.sync().await?)
+        let name = self.note_pin(cid, options, size, set).await?;
+        self.sync().await?;
+        Ok(name)
     }
 
     /// Adds a pin, which a power cut may take back until the store is synced.
@@ -309,10 +312,10 @@ impl Peer {
         options: PinOptions<'_>,
         size: u64,
         set: Arc<RootSetBuilder>,
-    ) -> Result<(), WriteError> {
-        let PinOptions { name, recursive, announce } = options;
+    ) -> Result<String, WriteError> {
+        let PinOptions { name, rename, recursive, announce } = options;
         let kind = if recursive { PinKind::Recursive } else { PinKind::Direct };
-        let root = Root {
+        let mut root = Root {
             cid,
             kind: RootKind::Pin,
             path: None,
@@ -323,10 +326,16 @@ impl Peer {
             tree: None,
             added: crate::get::unix_now(),
         };
-        let pin = Pin { cid, kind, name: name.to_owned() };
         self.with_roots(move |store| {
+            if !rename {
+                let kinds = [PinKind::Recursive, PinKind::Direct];
+                let mut names =
+                    kinds.into_iter().filter_map(|kind| store.pin(&cid, kind)).map(|pin| pin.name);
+                root.name = names.find(|name| !name.is_empty()).unwrap_or(root.name);
+            }
             replace_root(store, &root, &set)?;
-            store.add_pin(&pin)
+            store.add_pin(&Pin { cid, kind, name: root.name.clone() })?;
+            Ok(root.name)
         })
         .await
     }

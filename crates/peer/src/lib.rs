@@ -78,7 +78,7 @@ pub use net::mapping::{MappedPorts, MappingStatus};
 pub use notices::Heard;
 pub use peer::{Peer, PingError, Pinger, StartError};
 pub use query::{Query, QueryError, Reading};
-pub use share::{AddError, AddOptions, Added, Share, only_hash};
+pub use share::{AddError, AddOptions, Added, Share, only_hash, only_hash_stream};
 
 pub use peerage_dht::sweep::{Cursor, Stats as SweepStats};
 pub use peerage_dht::{

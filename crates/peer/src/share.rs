@@ -1,5 +1,6 @@
 //! Adding files, and sharing them.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,13 +99,35 @@ pub async fn only_hash(
 ) -> Result<Vec<Added>, AddError> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let pool = Pool::start(threads, 1).map_err(|_| AddError::Stopped)?;
-    let imported = run(pool, paths, &options, Target::OnlyHash, on_progress).await?;
+    let imported = run(pool, Input::Paths(paths), &options, Target::OnlyHash, on_progress).await?;
     Ok(imported.into_iter().map(|(added, _)| added).collect())
 }
 
+/// [`only_hash`] of one file that comes from a pipe, or whatever `file` is.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn only_hash_stream(
+    file: File,
+    options: AddOptions,
+    on_progress: impl Fn(ImportProgress) + Send + 'static,
+) -> Result<Vec<Added>, AddError> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let pool = Pool::start(threads, 1).map_err(|_| AddError::Stopped)?;
+    let input = Input::Stream { file, name: None };
+    let imported = run(pool, input, &options, Target::OnlyHash, on_progress).await?;
+    Ok(imported.into_iter().map(|(added, _)| added).collect())
+}
+
+/// What is imported.
+enum Input {
+    Paths(Vec<PathBuf>),
+    Stream { file: File, name: Option<String> },
+}
+
 impl Peer {
-    /// Adds and pins files and folders, durably. The pins bear `name`, or the
-    /// files' own.
+    /// Adds and pins files and folders, durably. The pins bear `name`, or the name that
+    /// they had, or the files' own.
     ///
     /// # Errors
     /// A file that cannot be read, or the disk's.
@@ -115,12 +138,40 @@ impl Peer {
         name: Option<String>,
         on_progress: impl Fn(ImportProgress) + Send + 'static,
     ) -> Result<Vec<Added>, AddError> {
+        let imported = self.import(Input::Paths(paths), &options, on_progress).await?;
+        self.pin_added(imported, name).await
+    }
+
+    /// Adds and pins what comes from a pipe, or whatever `file` is, as one file. Its bytes
+    /// are copied. The pin bears `pinned_as`, or the name that it had, or the file's own.
+    ///
+    /// # Errors
+    /// It cannot be read, or the disk's.
+    pub async fn add_stream(
+        &self,
+        file: File,
+        name: Option<String>,
+        options: AddOptions,
+        pinned_as: Option<String>,
+        on_progress: impl Fn(ImportProgress) + Send + 'static,
+    ) -> Result<Vec<Added>, AddError> {
+        let options = AddOptions { copy: true, ..options };
+        let imported = self.import(Input::Stream { file, name }, &options, on_progress).await?;
+        self.pin_added(imported, pinned_as).await
+    }
+
+    async fn pin_added(
+        &self,
+        imported: Vec<(Added, Imported)>,
+        name: Option<String>,
+    ) -> Result<Vec<Added>, AddError> {
         let mut all = Vec::new();
-        for (added, imported) in self.import(paths, &options, on_progress).await? {
+        for (added, imported) in imported {
             if let Some(set) = imported.set {
+                let rename = name.is_some();
                 let name = name.clone().or_else(|| added.name.clone()).unwrap_or_default();
                 // Whoever pins his own files puts them on the network.
-                let options = PinOptions { name: &name, recursive: true, announce: true };
+                let options = PinOptions { name: &name, rename, recursive: true, announce: true };
                 self.note_pin(added.cid, options, added.dag_size, Arc::new(set)).await?;
             }
             all.push(added);
@@ -145,7 +196,7 @@ impl Peer {
         let mut roots = Vec::new();
         let mut served = Vec::new();
         let mut sends_nothing = true;
-        for (added, imported) in self.import(paths, &options, on_progress).await? {
+        for (added, imported) in self.import(Input::Paths(paths), &options, on_progress).await? {
             let Some(set) = imported.set.map(Arc::new) else { continue };
             if keep {
                 let root = Root {
@@ -175,7 +226,7 @@ impl Peer {
 
     async fn import(
         &self,
-        paths: Vec<PathBuf>,
+        input: Input,
         options: &AddOptions,
         on_progress: impl Fn(ImportProgress) + Send + 'static,
     ) -> Result<Vec<(Added, Imported)>, AddError> {
@@ -183,14 +234,14 @@ impl Peer {
             true => Target::Copy(self.store().clone()),
             false => Target::Reference(self.inner().claims.clone()),
         };
-        run(self.inner().pool.clone(), paths, options, target, on_progress).await
+        run(self.inner().pool.clone(), input, options, target, on_progress).await
     }
 }
 
 /// Imports on a thread of its own; dropped, the import stops.
 async fn run(
     pool: Pool,
-    paths: Vec<PathBuf>,
+    input: Input,
     options: &AddOptions,
     target: Target,
     on_progress: impl Fn(ImportProgress) + Send + 'static,
@@ -207,7 +258,14 @@ async fn run(
         wrap: options.wrap,
         leave_out: Vec::new(),
     };
-    let work = move || import::import(&paths, &import_options, &target, &pool, &on_progress, &cancelled);
+    let work = move || match input {
+        Input::Paths(paths) => {
+            import::import(&paths, &import_options, &target, &pool, &on_progress, &cancelled)
+        }
+        Input::Stream { file, name } => {
+            import::import_stream(file, name, &import_options, &target, &pool, &on_progress, &cancelled)
+        }
+    };
     let imported = tokio::task::spawn_blocking(work).await.map_err(|_| AddError::Stopped)??;
     Ok(imported.into_iter().map(|imported| (added(&imported), imported)).collect())
 }

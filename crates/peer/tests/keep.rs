@@ -30,7 +30,7 @@ async fn a_pin_holds_what_is_below_a_block_that_came_as_raw_before() {
     for (cid, data) in [(leaf.cid, &b"below"[..]), (inner.cid, &inner.data), (root.cid, &root.data)] {
         peer.store().put_block(cid.hash(), data).unwrap();
     }
-    let options = PinOptions { name: "", recursive: true, announce: true };
+    let options = PinOptions { name: "", rename: false, recursive: true, announce: true };
     peer.pin(root.cid, options, Sources::default()).await.unwrap();
     let set = peer.shares().pop().unwrap().set.unwrap();
     assert!([root.cid, inner.cid, leaf.cid].iter().all(|cid| set.contains(cid.hash())));
@@ -47,4 +47,32 @@ async fn a_pin_is_removed_by_its_cid_in_any_version() {
     assert!(cid.to_string().starts_with("Qm"));
     assert!(peer.unpin(&Cid::new_v1(codec::DAG_PB, *cid.hash())).await.unwrap());
     assert!(peer.pins().is_empty() && peer.shares().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_keeps_its_name_unless_it_is_given_another() {
+    let (peer, dir) = start().await;
+    std::fs::write(dir.path().join("file"), "hello world").unwrap();
+    let add = async |name: Option<&str>| {
+        let (paths, name) = (vec![dir.path().join("file")], name.map(str::to_owned));
+        peer.add(paths, AddOptions::default(), name, |_| {}).await.unwrap()[0].cid
+    };
+    let names = || peer.pins().into_iter().map(|pin| pin.name).collect::<Vec<_>>();
+    let cid = add(None).await;
+    assert_eq!(names(), ["file"]);
+    add(Some("mine")).await;
+    assert_eq!(names(), ["mine"]);
+    add(None).await;
+    let pin = async |name, rename| {
+        let options = PinOptions { name, rename, recursive: true, announce: true };
+        peer.pin(cid, options, Sources::default()).await.unwrap()
+    };
+    assert_eq!(pin("", false).await, "mine");
+    assert_eq!(pin("of the link", false).await, "mine");
+    assert_eq!(names(), ["mine"]);
+    assert_eq!(peer.shares()[0].root.name, "mine");
+    assert_eq!(pin("other", true).await, "other");
+    assert_eq!(pin("", true).await, "");
+    assert_eq!(pin("of the link", false).await, "of the link");
+    assert_eq!(names(), ["of the link"]);
 }

@@ -261,6 +261,12 @@ impl Store {
         Ok(true)
     }
 
+    /// The pin of this CID and kind, if there is one.
+    #[must_use]
+    pub fn pin(&self, cid: &Cid, kind: PinKind) -> Option<Pin> {
+        lock(&self.inner.ledger).pin(cid, kind)
+    }
+
     /// All pins, by CID.
     #[must_use]
     pub fn pins(&self) -> Vec<Pin> {

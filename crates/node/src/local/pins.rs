@@ -19,7 +19,7 @@ pub(super) async fn add(peer: &Peer, request: api::Pin, out: &Sink) -> Result<()
         };
         drop(query);
         let called = request.name.clone().unwrap_or_default();
-        let options = PinOptions { name: &called, recursive: true, announce: link.find };
+        let options = PinOptions { name: &called, rename: request.name.is_some(), recursive: true, announce: link.find };
         if let Err(error) = peer.pin(at, options, sources).await {
             return Err(failed(peer, source, error).await);
         }

@@ -121,6 +121,10 @@ impl Ledger {
         self.state.trees.iter().map(|(id, base)| (*id, base.clone())).collect()
     }
 
+    pub(crate) fn pin(&self, cid: &Cid, kind: PinKind) -> Option<Pin> {
+        self.state.pins.get(&(cid.to_bytes(), kind)).cloned()
+    }
+
     pub(crate) fn pins(&self) -> Vec<Pin> {
         self.state.pins.values().cloned().collect()
     }

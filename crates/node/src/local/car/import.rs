@@ -44,7 +44,7 @@ pub(in crate::local) async fn import(
         }
     }
     if request.pin {
-        import.pin(request.name.as_deref().unwrap_or_default()).await?;
+        import.pin(request.name.as_deref()).await?;
     }
     peer.sync().await.map_err(|error| error.failure())?;
     import.worst.map_or(Ok(()), Err)
@@ -139,8 +139,9 @@ impl Import<'_> {
 
     /// Pins all roots that are whole, now that all blocks are here: a DAG may lie
     /// in several files.
-    async fn pin(&mut self, called: &str) -> Result<(), Failure> {
-        let options = PinOptions { name: called, recursive: true, announce: true };
+    async fn pin(&mut self, called: Option<&str>) -> Result<(), Failure> {
+        let (name, rename) = (called.unwrap_or_default(), called.is_some());
+        let options = PinOptions { name, rename, recursive: true, announce: true };
         let Roots { all, paths, .. } = std::mem::take(&mut self.roots);
         for roots in all.chunks(PINS_A_SYNC) {
             let mut pinned = Vec::new();
@@ -155,8 +156,12 @@ impl Import<'_> {
                 }
             }
             self.peer.sync().await.map_err(|error| error.failure())?;
+            // A pin that was there may have a name.
+            let pins = self.peer.pins();
             for root in pinned {
-                self.out.send(Event::Pinned { cid: root.to_string(), name: called.to_owned() }).await;
+                let pin = pins.iter().find(|pin| pin.cid == root);
+                let name = pin.map(|pin| pin.name.clone()).unwrap_or_default();
+                self.out.send(Event::Pinned { cid: root.to_string(), name }).await;
             }
         }
         Ok(())
@@ -165,11 +170,14 @@ impl Import<'_> {
 
 fn not_whole(path: &str, root: Cid, missing: &Missing) -> Failure {
     let first: Vec<String> = missing.first.iter().take(MISSING_TOLD).map(ToString::to_string).collect();
+    let (blocks, them) = match missing.blocks {
+        1 => ("1 block of it is".to_owned(), "it"),
+        blocks => (format!("{blocks} blocks of it are"), "them"),
+    };
     let message = format!(
-        "{}: {root} is not pinned, since {} blocks of it are in neither the CARs nor the repository, such as \
-         {}; `peerage pin add {root}` fetches them",
+        "{}: {root} is not pinned, since {blocks} in neither the CARs nor the repository, such as {}; `peerage \
+         pin add {root}` fetches {them}",
         name::escape(path),
-        missing.blocks,
         first.join(", ")
     );
     Failure::new(Kind::NotFound, message)

@@ -4,6 +4,7 @@
 //! one that did not change since an earlier import is not read at all.
 
 mod assemble;
+mod stream;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -237,6 +238,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The walk has met all that is to be imported.
+    pub(super) fn all_found(&mut self) {
+        self.so_far.all_found = true;
+    }
+
     /// An entry is left out by a pattern.
     pub(super) fn ignored(&mut self) {
         self.sums.remarks.ignored += 1;
@@ -403,6 +409,7 @@ pub(super) fn failure(trouble: Trouble, path: PathBuf) -> ImportError {
     match trouble {
         Trouble::Changed => ImportError::Changed { path },
         Trouble::Gone => ImportError::Unreadable { path, source: std::io::ErrorKind::NotFound.into() },
+        Trouble::Size => ImportError::Size { path },
         Trouble::Unreadable(source) => ImportError::Unreadable { path, source },
         Trouble::Store(error) => error.into(),
         Trouble::Abandoned => ImportError::Cancelled,

@@ -25,6 +25,14 @@ pub enum ImportError {
         /// Which.
         path: PathBuf,
     },
+    /// A file that the system makes up when it is read, so that no place in it can be
+    /// referred to.
+    #[error("the size of {path} is not what it holds, so it cannot be served from where it is; copy it into a file first, \
+             or have it copied (`peerage add --copy`)", path = shown(path))]
+    Size {
+        /// Which.
+        path: PathBuf,
+    },
     /// A path that was asked for is a socket, FIFO or device.
     #[error("{path} is neither a file nor a folder; copy what it gives into a file first", path = shown(path))]
     NotAFile {
@@ -112,7 +120,12 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "check the spelling of the path",
         io::ErrorKind::PermissionDenied => "make it readable (chmod, or run as its owner), or leave it out",
         io::ErrorKind::StorageFull => "free some space",
-        _ => "check the disk, or leave it out",
+        io::ErrorKind::NotADirectory => {
+            "something in the path is no folder; leave out a slash after a file's name"
+        }
+        // What the systems of files without a disk say, too.
+        io::ErrorKind::InvalidInput => "it cannot be read as a file, leave it out",
+        _ => "leave it out, or check the disk if it is on one",
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) enum Trouble {
     Changed,
     /// It is not there any more.
     Gone,
+    /// It holds more or less than its size says, as files do that a system makes up.
+    Size,
     /// It cannot be read.
     Unreadable(io::Error),
     /// Its copy could not be kept.
@@ -114,6 +116,35 @@ impl OpenFile {
         let now = Stat::of(&self.file.metadata()?);
         if now == self.stat { Ok(()) } else { Err(Trouble::Changed) }
     }
+
+    /// [`check`](Self::check) of a file that was read in pieces, which gave
+    /// `trouble`; and whether it ends where its size says.
+    pub(super) fn check_whole(&self, trouble: Option<Trouble>) -> Result<(), Trouble> {
+        let is_short = match trouble {
+            Some(Trouble::Changed) => true,
+            Some(other) => return Err(other),
+            None => false,
+        };
+        // Before the stat is compared: what is appended in between shows there.
+        let goes_on = !is_short && self.file.read_at(&mut [0], self.stat.size)? > 0;
+        self.check()?;
+        if is_short || goes_on { Err(Trouble::Size) } else { Ok(()) }
+    }
+}
+
+/// Reads a file from its start until it ends or the buffer is full; how many bytes
+/// that were.
+fn read_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < buffer.len() {
+        match file.read_at(&mut buffer[len..], len as u64) {
+            Ok(0) => break,
+            Ok(more) => len += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
 }
 
 fn kept(meta: &FileMetadata, preserve: Preserve) -> Metadata {
@@ -162,9 +193,15 @@ impl Shared {
         let open = self.open(at)?;
         let len =
             usize::try_from(open.stat.size).ok().filter(|len| *len <= self.profile.chunker.single_max());
-        buffer.resize(len.ok_or(Trouble::Changed)?, 0);
-        open.file.read_exact_at(buffer, 0)?;
+        let len = len.ok_or(Trouble::Changed)?;
+        // One byte more than there should be, to see the end.
+        buffer.resize(len + 1, 0);
+        let read = read_start(&open.file, buffer)?;
         open.check()?;
+        if read != len {
+            return Err(Trouble::Size);
+        }
+        buffer.truncate(len);
         let leaf = Leaf::only(&self.profile, buffer, open.metadata);
         self.copy(&leaf, buffer)?;
         let (metadata, executable) = (open.metadata, open.executable);
@@ -173,33 +210,37 @@ impl Shared {
 
     /// The leaves of a piece of a file of several chunks.
     pub(super) fn hash_piece(&self, open: &OpenFile, piece: Piece) -> Result<Vec<Leaf>, Trouble> {
-        if self.abandoned.load(Ordering::Relaxed) {
-            return Err(Trouble::Abandoned);
-        }
-        let leaf = |chunk: &[u8]| {
-            let leaf = Leaf::new(&self.profile, chunk);
-            self.copy(&leaf, chunk)?;
-            Ok(leaf)
-        };
         match piece {
             Piece::Span { offset, len, chunk } => {
                 let mut bytes = vec![0; len];
                 open.file.read_exact_at(&mut bytes, offset)?;
-                bytes.chunks(chunk).map(leaf).collect()
+                bytes.chunks(chunk).map(|chunk| self.leaf(chunk)).collect()
             }
-            Piece::Chunks { bytes, lens } => {
-                let mut rest = &bytes[..];
-                let mut next = |len: usize| {
-                    let (chunk, after) = rest.split_at(len);
-                    rest = after;
-                    chunk
-                };
-                lens.into_iter().map(|len| leaf(next(len))).collect()
-            }
+            Piece::Chunks { bytes, lens } => self.hash_chunks(&bytes, &lens),
         }
     }
 
-    fn copy(&self, leaf: &Leaf, payload: &[u8]) -> Result<(), WriteError> {
+    /// The leaves of chunks that follow each other and have these lengths.
+    pub(super) fn hash_chunks(&self, bytes: &[u8], lens: &[usize]) -> Result<Vec<Leaf>, Trouble> {
+        let mut rest = bytes;
+        let mut next = |len: usize| {
+            let (chunk, after) = rest.split_at(len);
+            rest = after;
+            chunk
+        };
+        lens.iter().map(|len| self.leaf(next(*len))).collect()
+    }
+
+    fn leaf(&self, chunk: &[u8]) -> Result<Leaf, Trouble> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err(Trouble::Abandoned);
+        }
+        let leaf = Leaf::new(&self.profile, chunk);
+        self.copy(&leaf, chunk)?;
+        Ok(leaf)
+    }
+
+    pub(super) fn copy(&self, leaf: &Leaf, payload: &[u8]) -> Result<(), WriteError> {
         let Some(store) = self.copies.as_ref().filter(|_| leaf.block_len() > 0 && !leaf.is_inline()) else {
             return Ok(());
         };

@@ -24,6 +24,10 @@
 //!
 //! Importing twice adds nothing to the store: files keep their ids in it.
 //!
+//! A file whose size is not what it holds, as many below `/proc`, is read to its end
+//! where its blocks are stored or only hashed, as what comes by a pipe is; a reference
+//! to it would lead nowhere.
+//!
 //! Left out on purpose: following symlinks below the given paths, sparse files,
 //! extended attributes.
 
@@ -40,6 +44,7 @@ mod limits;
 mod tests;
 mod walk;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -151,6 +156,8 @@ pub struct ImportProgress {
     pub files: u64,
     /// Files found so far.
     pub files_found: u64,
+    /// Whether all that there is was found, so that the sums of it are final.
+    pub all_found: bool,
 }
 
 /// What the user should hear of an entry.
@@ -259,4 +266,23 @@ pub(crate) fn import(
     let mut builder = build::Builder::new(options, target, workers, progress, cancelled);
     let result = walk::import(&mut builder, paths, options);
     builder.end(result)
+}
+
+/// Imports what comes from `file`, a pipe perhaps, as one file that is called `name`.
+/// Nothing can refer to it: the target is no [`Target::Reference`].
+///
+/// # Errors
+/// As [`import`].
+pub(crate) fn import_stream(
+    file: File,
+    name: Option<String>,
+    options: &ImportOptions,
+    target: &Target,
+    workers: &dyn Workers,
+    progress: &dyn Fn(ImportProgress),
+    cancelled: &AtomicBool,
+) -> Result<Vec<Imported>, ImportError> {
+    let mut builder = build::Builder::new(options, target, workers, progress, cancelled);
+    let result = builder.stream_root(file, name);
+    builder.end(result.map(|imported| vec![imported]))
 }

@@ -2,6 +2,7 @@
 //! published CIDs, with a pool of two threads or work done on the spot.
 
 mod known;
+mod stream;
 mod together;
 
 use std::cell::{Cell, RefCell};
@@ -313,7 +314,8 @@ fn a_wide_folder_is_sharded() {
     let [imported] = &imported.unwrap()[..] else { panic!("one root") };
     assert_eq!((imported.cid, imported.dag_size, imported.files), (built.cid, built.tsize, 9000));
     let total = 9000 * 10;
-    let all = ImportProgress { bytes: total, bytes_found: total, files: 9000, files_found: 9000 };
+    let all =
+        ImportProgress { bytes: total, bytes_found: total, files: 9000, files_found: 9000, all_found: true };
     assert_eq!(*last.borrow(), all);
 }
 

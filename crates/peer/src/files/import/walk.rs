@@ -27,6 +27,8 @@ struct Source {
     path: PathBuf,
     name: Result<String, NameError>,
     kind: FileType,
+    /// Nothing comes after it.
+    is_last: bool,
 }
 
 /// Imports `paths`; see [`super::import`].
@@ -36,8 +38,11 @@ pub(super) fn import(
     options: &ImportOptions,
 ) -> Result<Vec<Imported>, ImportError> {
     let leave_out = LeftOut::new(builder.store(), &options.leave_out);
-    let sources: Vec<Source> =
+    let mut sources: Vec<Source> =
         paths.iter().map(|path| resolve(path, options, &leave_out)).collect::<Result<_, ImportError>>()?;
+    if let Some(last) = sources.last_mut() {
+        last.is_last = true;
+    }
     let mut walk = Walk { builder, base: None, options, leave_out: &leave_out };
     if !options.wrap {
         return sources.into_iter().map(|source| walk.root(source)).collect();
@@ -96,7 +101,7 @@ fn resolve(given: &Path, options: &ImportOptions, leave_out: &LeftOut) -> Result
     let name = given.file_name().or(path.file_name()).unwrap_or_default().as_bytes();
     let name = std::str::from_utf8(name).map_err(|_| NameError::NotUtf8);
     let name = name.and_then(|name| permitted(name, options)).map(str::to_owned);
-    Ok(Source { path, name, kind })
+    Ok(Source { path, name, kind, is_last: false })
 }
 
 fn distinct_names(sources: &[Source]) -> Result<Vec<&str>, ImportError> {
@@ -149,7 +154,14 @@ impl Walk<'_, '_> {
             self.builder.begin_tree(path)?;
             let folder = self.begin_base(path)?;
             let facts = folder.own_facts().map_err(|error| unreadable(error, path))?;
-            return self.folder(&folder, name.to_owned(), &facts, 0);
+            self.folder(&folder, name.to_owned(), &facts, 0)?;
+            if source.is_last {
+                self.builder.all_found();
+            }
+            return Ok(());
+        }
+        if source.is_last {
+            self.builder.all_found();
         }
         let (Some(parent), Some(file)) = (path.parent(), path.file_name()) else { return Err(gone()) };
         self.builder.begin_tree(parent)?;

@@ -65,7 +65,7 @@ impl Builder<'_> {
     }
 
     /// Adds an entry to the folder that is being built, or finds that it is the root.
-    fn add(&mut self, name: &str, cid: Cid, tsize: u64) -> Result<(), ImportError> {
+    pub(super) fn add(&mut self, name: &str, cid: Cid, tsize: u64) -> Result<(), ImportError> {
         let Some(Frame { name: of, path, entries }) = self.frames.pop() else {
             self.root = Some((cid, tsize));
             return Ok(());
@@ -106,7 +106,7 @@ impl Builder<'_> {
     }
 
     /// Stores a block that is no leaf.
-    fn keep(&self, block: &Block) -> Result<(), WriteError> {
+    pub(super) fn keep(&self, block: &Block) -> Result<(), WriteError> {
         if hash::inline(&block.cid).is_some() {
             return Ok(());
         }
@@ -116,7 +116,7 @@ impl Builder<'_> {
         self.reach(block.cid.hash())
     }
 
-    fn reach(&self, mh: &Multihash) -> Result<(), WriteError> {
+    pub(super) fn reach(&self, mh: &Multihash) -> Result<(), WriteError> {
         self.set.as_ref().map_or(Ok(()), |set| set.insert(mh))
     }
 
@@ -230,7 +230,7 @@ impl Builder<'_> {
     pub(super) fn end_large(&mut self) -> Result<(), ImportError> {
         let Some(large) = self.large.take() else { return Ok(()) };
         let Large { mut at, open, builder, id, done, trouble, second_try } = large;
-        if let Err(trouble) = trouble.map_or_else(|| open.check(), Err) {
+        if let Err(trouble) = open.check_whole(trouble) {
             self.so_far.bytes -= done;
             at.id = id;
             return match trouble {
@@ -292,6 +292,11 @@ impl Builder<'_> {
     fn unread(&mut self, at: &FileAt, trouble: Trouble) -> Result<(), ImportError> {
         let path = self.tree.base.join(at.path());
         match trouble {
+            // What it holds can be read, but not be found again at a place in it.
+            Trouble::Size if self.shared.references.is_none() => match self.shared.open(at) {
+                Ok(open) => self.read_to_end(&at.called, open.into(), path),
+                Err(trouble) => Err(failure(trouble, path)),
+            },
             Trouble::Gone => {
                 self.so_far.files_found -= 1;
                 self.so_far.bytes_found = self.so_far.bytes_found.saturating_sub(at.facts.stat.size);
