@@ -66,6 +66,10 @@ fn without_handle(action: Option<Action>) -> Option<Action> {
             import.inputs.clear();
             Some(Action::Request(crate::api::Request::CarImport(import)))
         }
+        Some(Action::Request(crate::api::Request::Add(mut add))) => {
+            add.input = None;
+            Some(Action::Request(crate::api::Request::Add(add)))
+        }
         other => other,
     }
 }

@@ -26,7 +26,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 #[cfg(unix)]
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -58,7 +58,7 @@ fn allow_files() {
 /// Does what the command line says; the status that the process is to end with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
     };
@@ -72,6 +72,13 @@ pub fn main() -> ExitCode {
         clap_complete::generate(shell, &mut Cli::command(), "peerage", &mut script);
         return printed(render::print(&script));
     }
+    if let Ok(Action::Version) = action {
+        let version = env!("CARGO_PKG_VERSION");
+        let line = serde_json::json!({ "event": "version", "version": version });
+        let text = if json { format!("{line}\n") } else { format!("peerage {version}\n") };
+        return printed(render::print(text.as_bytes()));
+    }
+    let style = action.as_ref().map_or_else(|_| render::Style::default(), style);
     let prepared = action.and_then(|action| Ok((action, cli::repository(cli.globals.repo)?)));
     let flags = cli.globals.network.into_network();
     #[cfg(unix)]
@@ -84,14 +91,17 @@ pub fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(async {
-        let output =
-            match Output::start(render::renderer(json), Box::new(io::stdout()), Box::new(io::stderr())) {
-                Ok(output) => output,
-                Err(error) => {
-                    drop(writeln!(io::stderr(), "peerage: cannot start: {error}"));
-                    return 1;
-                }
-            };
+        let output = match Output::start(
+            render::renderer(json, style),
+            Box::new(io::stdout()),
+            Box::new(io::stderr()),
+        ) {
+            Ok(output) => output,
+            Err(error) => {
+                drop(writeln!(io::stderr(), "peerage: cannot start: {error}"));
+                return 1;
+            }
+        };
         let (canceller, cancel) = Canceller::new();
         let read_to_its_end = match &prepared {
             Ok((Action::Request(request), _)) => request.is_read_to_its_end(),
@@ -136,8 +146,20 @@ async fn execute(
         }
         Action::OnlyHash(add) => local::only_hash(add, output, &cancel).await,
         Action::CarLook(look) => local::look_at_car(look, output, &cancel).await,
-        Action::Completions(_) => Ok(()),
+        Action::Completions(_) | Action::Version => Ok(()),
     }
+}
+
+/// How people are told of it.
+fn style(action: &Action) -> render::Style {
+    let (quieter, doing) = match action {
+        Action::Request(api::Request::Add(add)) => (add.quieter, None),
+        Action::OnlyHash(add) => (add.quieter, None),
+        Action::Request(request) => (false, request.doing()),
+        Action::CarLook(look) => (false, Some(if look.verify { "checking" } else { "reading" })),
+        Action::Completions(_) | Action::Version => (false, None),
+    };
+    render::Style { quieter, doing }
 }
 
 /// How a command ends that only prints.

@@ -57,6 +57,7 @@ impl Story {
             }
             Request::CarExport(export) => export.skip += self.bytes,
             Request::CarImport(import) => import.again = self.begun,
+            Request::Add(add) => add.again = self.begun,
             Request::Get(get) => {
                 if let (Some(seed_for), Some(done)) = (&mut get.seed_for, self.done) {
                     *seed_for = seed_for.saturating_sub(done.elapsed());
@@ -155,7 +156,7 @@ mod tests {
             kind: crate::api::PinKind::Recursive,
             name: String::new(),
         };
-        let mut story = Story::new(Request::PinLs);
+        let mut story = Story::new(Request::PinLs(crate::api::Pins::default()));
         assert!(story.tell(pin("a")).is_some());
         assert!(story.tell(pin("b")).is_some());
         story.take_over();

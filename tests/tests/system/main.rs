@@ -7,6 +7,7 @@ mod announcing;
 mod cars;
 mod commands;
 mod ending;
+mod everyday;
 mod finding;
 mod identical;
 mod inside;

@@ -6,7 +6,7 @@ use peerage_content::{Chunker, Version, hash};
 use peerage_peer::Ignored;
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, PathText};
+use super::{Failure, Handle, PathText};
 
 /// Bytes that `--inline` inlines where `--inline-limit` does not say: Kubo's default.
 pub(crate) const INLINE_LIMIT: u32 = 32;
@@ -14,7 +14,16 @@ pub(crate) const INLINE_LIMIT: u32 = 32;
 /// `add`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Add {
+    /// None where stdin is added.
     pub(crate) paths: Vec<PathText>,
+    #[serde(default)]
+    pub(crate) stdin: Option<Stdin>,
+    /// What the command has at its stdin.
+    #[serde(skip)]
+    pub(crate) input: Option<Handle>,
+    /// An owner ended that had begun with it.
+    #[serde(default)]
+    pub(crate) again: bool,
     pub(crate) copy: bool,
     pub(crate) only_hash: bool,
     pub(crate) hidden: bool,
@@ -31,9 +40,19 @@ pub(crate) struct Add {
     pub(crate) ignore: Vec<String>,
     #[serde(default)]
     pub(crate) dereference_args: bool,
+    /// Only the last root's CID is printed for people.
+    #[serde(default)]
+    pub(crate) quieter: bool,
 }
 
-/// Which CIDs `add` makes (IPIP-0499).
+/// What comes from stdin, as one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stdin {
+    pub(crate) name: Option<String>,
+}
+
+/// Which CIDs `add` makes (IPIP-0499). Each parameter of a profile stands until a flag says
+/// otherwise, as in a Kubo whose configuration has the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 pub(crate) enum Profile {
     /// CIDv1, raw leaves, 1 MiB chunks, 1,024 links a node
@@ -109,9 +128,8 @@ impl Parameters {
                 return Err(Failure::usage("--cid-version 0 has SHA2-256 only; leave out --hash"));
             }
             Some(0) => profile.cid_version = Version::V0,
-            // Who asks for version 1 gets raw leaves, unless he says otherwise.
-            Some(_) => (profile.cid_version, profile.raw_leaves) = (Version::V1, true),
-            None if other_hash => (profile.cid_version, profile.raw_leaves) = (Version::V1, true),
+            Some(_) => profile.cid_version = Version::V1,
+            None if other_hash => profile.cid_version = Version::V1,
             None => {}
         }
         profile.raw_leaves = self.raw_leaves.unwrap_or(profile.raw_leaves);
@@ -164,17 +182,18 @@ mod tests {
             v0(p);
             p.cid_version = Some(1);
         });
-        assert_eq!((asked.cid_version, asked.raw_leaves, asked.max_links), (Version::V1, true, 174));
+        // The profile says that leaves are not raw, and goes on saying so.
+        assert_eq!((asked.cid_version, asked.raw_leaves, asked.max_links), (Version::V1, false, 174));
         let hashed = profile(|p| {
             v0(p);
             p.hash = Some("blake3".into());
         });
-        assert_eq!((hashed.cid_version, hashed.raw_leaves), (Version::V1, true));
-        let without = profile(|p| {
+        assert_eq!((hashed.cid_version, hashed.raw_leaves), (Version::V1, false));
+        let both = profile(|p| {
             v0(p);
-            (p.cid_version, p.raw_leaves) = (Some(1), Some(false));
+            (p.cid_version, p.raw_leaves) = (Some(1), Some(true));
         });
-        assert_eq!((without.cid_version, without.raw_leaves), (Version::V1, false));
+        assert_eq!((both.cid_version, both.raw_leaves), (Version::V1, true));
         // Raw leaves alone change no version.
         let raw = profile(|p| {
             v0(p);
@@ -214,6 +233,10 @@ mod tests {
     fn what_keeps_a_time_has_no_raw_leaves() {
         let mut add = Add {
             paths: Vec::new(),
+            stdin: None,
+            input: None,
+            again: false,
+            quieter: false,
             copy: false,
             only_hash: true,
             hidden: false,

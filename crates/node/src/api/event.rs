@@ -40,7 +40,14 @@ pub(crate) enum Event {
         shares: Vec<SharedRoot>,
     },
     /// `share` and `add` read files. Not printed as JSON: `ready` comes first there.
-    Importing { bytes: u64, total: Option<u64>, path: Option<String> },
+    Importing {
+        bytes: u64,
+        /// Once all that there is was found.
+        total: Option<u64>,
+        /// Read so far.
+        #[serde(default)]
+        files: u64,
+    },
     /// `get`, `pin add` and `verify` go on; at most two a second.
     Progress {
         /// Content bytes in place.

@@ -11,7 +11,7 @@ mod handle;
 mod network;
 mod request;
 
-pub(crate) use add::{Add, INLINE_LIMIT, Parameters, Profile};
+pub(crate) use add::{Add, INLINE_LIMIT, Parameters, Profile, Stdin};
 pub(crate) use car::{CarExport, CarFile, CarFound, CarImport, CarKind, CarLook, CarSummary, CarV2};
 pub(crate) use event::{
     BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Stat, Via,
@@ -23,6 +23,6 @@ pub(crate) use network::{
     MappingState, MdnsState, Place, Provided, Status, StoreState,
 };
 pub(crate) use request::{
-    Cat, Dht, Find, Get, Network, PathText, Pin, Ping, Provide, Request, Share, Source, StatTarget, Unpin,
-    Unshare,
+    Cat, Dht, Find, Get, Network, PathText, Pin, Ping, Pins, Provide, Request, Share, Source, StatTarget,
+    Unpin, Unshare,
 };

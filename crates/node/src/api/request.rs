@@ -18,7 +18,7 @@ pub(crate) enum Request {
     Get(Get),
     Shares,
     Unshare(Unshare),
-    Add(Add),
+    Add(Box<Add>),
     Ls(StatTarget),
     Stat(StatTarget),
     Cat(Cat),
@@ -46,7 +46,7 @@ pub(crate) enum Request {
     Status,
     PinAdd(Pin),
     PinRm(Unpin),
-    PinLs,
+    PinLs(Pins),
     Verify,
 }
 
@@ -75,7 +75,7 @@ impl Request {
             Self::Status => "status",
             Self::PinAdd(_) => "pin add",
             Self::PinRm(_) => "pin rm",
-            Self::PinLs => "pin ls",
+            Self::PinLs(_) => "pin ls",
             Self::Verify => "verify",
         }
     }
@@ -85,6 +85,7 @@ impl Request {
         match self {
             Self::Get(get) => get.folder.as_slice(),
             Self::CarImport(import) => &import.inputs,
+            Self::Add(add) => add.input.as_slice(),
             _ => &[],
         }
     }
@@ -94,9 +95,21 @@ impl Request {
         match self {
             Self::Get(get) if handles.len() <= 1 => get.folder = handles.pop(),
             Self::CarImport(import) => import.inputs = handles,
+            Self::Add(add) if handles.len() <= 1 => add.input = handles.pop(),
             _ => return handles.is_empty(),
         }
         true
+    }
+
+    /// What it does, in a word, while no peer has a part in it.
+    pub(crate) const fn doing(&self) -> Option<&'static str> {
+        match self {
+            Self::Verify => Some("checking"),
+            Self::CarExport(_) => Some("writing"),
+            Self::CarImport(_) => Some("reading"),
+            Self::Get(_) | Self::PinAdd(_) => Some("reading what is here"),
+            _ => None,
+        }
     }
 
     /// Whether Ctrl-C is how it ends, so that its exit status is 0 then.
@@ -117,7 +130,7 @@ impl Request {
                 | Self::FindPeer { .. }
                 | Self::Status
                 | Self::Shares
-                | Self::PinLs
+                | Self::PinLs(_)
         ) || self.is_read_to_its_end()
     }
 
@@ -150,7 +163,7 @@ impl Request {
             | Self::Id
             | Self::Status
             | Self::PinRm(_)
-            | Self::PinLs
+            | Self::PinLs(_)
             | Self::Verify => false,
         }
     }
@@ -257,6 +270,14 @@ pub(crate) struct Pin {
 /// `pin rm`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Unpin {
+    pub(crate) cids: Vec<String>,
+}
+
+/// `pin ls`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pins {
+    /// Those of which to list the pins; all if there are none.
+    #[serde(default)]
     pub(crate) cids: Vec<String>,
 }
 
@@ -416,7 +437,8 @@ mod tests {
         let mixed = Pin { sources: vec![source(true), source(false)], name: None };
         assert!(Request::PinAdd(mixed).needs_network());
         assert!(Request::Up { provide: Provide::Roots }.needs_network());
-        for nobody in [Request::Status, Request::Verify, Request::Id, Request::Shares, Request::PinLs] {
+        let pins = Request::PinLs(Pins::default());
+        for nobody in [Request::Status, Request::Verify, Request::Id, Request::Shares, pins] {
             assert!(!nobody.needs_network(), "{nobody:?}");
         }
     }

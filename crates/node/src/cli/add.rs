@@ -1,29 +1,33 @@
 //! `add`, whose flags are every parameter that decides a CID.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use peerage_content::limits::FILE_LINKS_MAX;
 
 use super::request::absolute_all;
-use crate::api::{Add, Failure, INLINE_LIMIT, Kind, Parameters, Profile};
+use crate::api::{Add, Failure, Handle, INLINE_LIMIT, Kind, Parameters, Profile, Stdin};
 
 /// Import and pin files or folders, and print their CIDs
 ///
-/// The CIDs are those that Kubo gives for the same profile and flags.
+/// The CIDs are those that Kubo gives for the same flags when its configuration has the same
+/// profile (`ipfs config profile apply`).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  peerage add site/\n  peerage add --only-hash photo.jpg\n  peerage add \
                         --profile unixfs-v0-2015 --chunker rabin data/\n  peerage add --ignore '*.o' --ignore \
-                        '/target/' project/")]
+                        '/target/' project/\n  tar c data/ | peerage add --stdin-name data.tar -")]
 pub(crate) struct AddArgs {
-    /// Files and folders
+    /// Files and folders, or - for stdin, whose data is copied
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// What to call what comes from stdin
+    #[arg(long, value_name = "NAME")]
+    stdin_name: Option<String>,
     /// Copy the data into the repository, so that the files may change
     #[arg(long)]
     copy: bool,
     /// Only print the CIDs
-    #[arg(long, conflicts_with_all = ["copy", "name"])]
+    #[arg(short_alias = 'n', long, conflicts_with_all = ["copy", "name"])]
     only_hash: bool,
     /// Include hidden entries of folders
     #[arg(short = 'H', long)]
@@ -43,9 +47,15 @@ pub(crate) struct AddArgs {
     /// Keep times
     #[arg(long)]
     preserve_mtime: bool,
-    /// Name of the pins
-    #[arg(long)]
+    /// Name of the pins [default: the one that a pin has, or the file's]
+    #[arg(long, alias = "pin-name")]
     name: Option<String>,
+    /// Print nothing but the CID of the last PATH
+    #[arg(short = 'Q', long)]
+    quieter: bool,
+    /// Folders always are added with what is in them; Kubo's users write -r
+    #[arg(short = 'r', long = "recursive", hide = true)]
+    _recursive: bool,
     #[command(flatten)]
     cids: CidArgs,
 }
@@ -60,7 +70,7 @@ struct CidArgs {
     /// How files are cut: size-BYTES, rabin, rabin-AVG, rabin-MIN-AVG-MAX, buzhash
     #[arg(short = 's', long)]
     chunker: Option<String>,
-    /// Leaves of files without a frame [default: as the profile, and with CIDv1]
+    /// Leaves of files without a frame [default: as the profile]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     raw_leaves: Option<bool>,
     /// 0 or 1
@@ -104,8 +114,24 @@ impl AddArgs {
             }
         };
         ignore.extend(self.ignore);
+        let is_stdin = self.paths.iter().any(|path| path == Path::new("-"));
+        if is_stdin && self.paths.len() > 1 {
+            return Err(Failure::usage("- is stdin, which is added alone; a file of that name is ./-"));
+        }
+        if let Some(name) = &self.stdin_name {
+            if !is_stdin {
+                return Err(Failure::usage("--stdin-name is for what comes from stdin: peerage add -"));
+            }
+            peerage_content::name::check_entry(name)
+                .map_err(|problem| Failure::usage(format!("--stdin-name has {problem}")))?;
+        }
+        let unusable = |error| Failure::usage(format!("stdin cannot be read: {error}"));
         let add = Add {
-            paths: absolute_all(&self.paths)?,
+            paths: if is_stdin { Vec::new() } else { absolute_all(&self.paths)? },
+            stdin: is_stdin.then_some(Stdin { name: self.stdin_name }),
+            input: if is_stdin { Some(Handle::stdin().map_err(unusable)?) } else { None },
+            again: false,
+            quieter: self.quieter,
             copy: self.copy,
             only_hash: self.only_hash,
             hidden: self.hidden,

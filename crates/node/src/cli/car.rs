@@ -46,7 +46,7 @@ pub(crate) enum CarCommand {
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// The file to write [default: stdout]
+    /// The file to write [default: stdout, as -]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Order of the blocks; `unk` leaves it open
@@ -89,8 +89,8 @@ pub(crate) struct ImportArgs {
     /// Pin no roots: nothing then keeps the blocks
     #[arg(long, conflicts_with = "name")]
     no_pin: bool,
-    /// Name of the pins
-    #[arg(long)]
+    /// Name of the pins [default: the one that a pin has]
+    #[arg(long, alias = "pin-name")]
     name: Option<String>,
 }
 
@@ -98,12 +98,13 @@ impl CarCommand {
     pub(super) fn into_action(self, terminal: &mut Terminal<'_>) -> Result<Action, Failure> {
         let request = match self {
             Self::Export(args) => {
-                if args.output.is_none() && io::stdout().is_terminal() {
+                let output = args.output.filter(|path| path != Path::new("-"));
+                if output.is_none() && io::stdout().is_terminal() {
                     return Err(Failure::usage(
                         "a CAR is nothing for a terminal: name a file with -o, or send it into a pipe",
                     ));
                 }
-                let dest = args.output.as_deref().map(absolute).transpose()?;
+                let dest = output.as_deref().map(absolute).transpose()?;
                 Request::CarExport(CarExport {
                     source: source(&args.target.link, args.target.source, terminal)?.1,
                     dest: dest.map(PathText),

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Pin(PinCommand),
     /// Read every block back and check it against its hash
     Verify,
+    /// Print this program's version
+    Version,
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  peerage completions bash > ~/.local/share/bash-completion/completions/peerage"
@@ -109,7 +111,7 @@ pub(crate) struct ShareArgs {
 pub(crate) struct GetArgs {
     /// The link in double quotes, a CID, CID/path or /ipfs/CID/path [default: read from stdin]
     pub(super) link: Option<String>,
-    /// Where it goes; with a slash at the end, the folder to put it in
+    /// Where it goes; with a slash at the end, the folder to put it in; - prints a file to stdout
     #[arg(short, long, value_name = "DEST")]
     pub(super) output: Option<PathBuf>,
     #[command(flatten)]
@@ -162,14 +164,23 @@ pub(crate) enum SharesCommand {
 }
 
 /// List a folder without fetching what is in it
+///
+/// Entries come in the order in which the folder has them: by name, or by the names' hashes if
+/// it is a sharded one.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  peerage ls \"ipfs://bafy..?name=album&provider=..\"\n  peerage ls \
+                        bafy../2024/summer\n  peerage ls --offline bafy..     asks nobody")]
 pub(crate) struct LsArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
 }
 
 /// Say what a link names: type, size, entries
+///
+/// The dag size is that of all blocks from there down, as the root block says: what Kubo calls
+/// the cumulative size.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  peerage stat bafy..\n  peerage stat --json bafy../video.mp4")]
 pub(crate) struct StatArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
@@ -264,18 +275,22 @@ pub(crate) enum PinCommand {
         /// Links or CIDs
         #[arg(required = true, value_name = "LINK")]
         links: Vec<String>,
-        /// Name of the pins
-        #[arg(long)]
+        /// Name of the pins [default: the one that a pin has, or the link's]
+        #[arg(long, alias = "pin-name")]
         name: Option<String>,
         #[command(flatten)]
         source: SourceArgs,
     },
     /// Keep it no longer
     Rm {
-        /// CIDs or links
+        /// CIDs or links; CID/path is the pin of what is there
         #[arg(required = true, value_name = "CID")]
         cids: Vec<String>,
     },
     /// List the pins
-    Ls,
+    Ls {
+        /// Only those of these CIDs or links
+        #[arg(value_name = "CID")]
+        cids: Vec<String>,
+    },
 }

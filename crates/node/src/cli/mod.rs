@@ -9,7 +9,7 @@ pub(crate) mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::{Args, Command as ClapCommand, CommandFactory as _, FromArgMatches as _, Parser};
 
 pub(crate) use commands::Command;
 pub(crate) use request::{Action, Terminal, link_from_input};
@@ -105,6 +105,47 @@ impl NetworkFlags {
     }
 }
 
+/// Commands that reach nobody, and for which nobody reaches us. How the peer would meet
+/// others is in their long help only.
+const WITHOUT_NETWORK: [&[&str]; 12] = [
+    &["shares"],
+    &["shares", "ls"],
+    &["shares", "rm"],
+    &["add"],
+    &["car", "import"],
+    &["car", "inspect"],
+    &["car", "verify"],
+    &["pin", "rm"],
+    &["pin", "ls"],
+    &["verify"],
+    &["version"],
+    &["completions"],
+];
+
+/// Reads the command line of this process.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+fn command() -> ClapCommand {
+    let mut command = Cli::command();
+    // Only then each command has the flags of every command.
+    command.build();
+    WITHOUT_NETWORK.iter().fold(command, |command, path| without_network(command, path))
+}
+
+fn without_network(command: ClapCommand, path: &[&str]) -> ClapCommand {
+    match path {
+        [] => command.mut_args(|arg| match arg.get_help_heading() {
+            Some("Network") => arg.hide_short_help(true),
+            _ => arg,
+        }),
+        [first, rest @ ..] => command.mut_subcommand(first, |command| without_network(command, rest)),
+    }
+}
+
 /// Names the repository, unless `--repo` does.
 const REPOSITORY: &str = "PEERAGE_PATH";
 
@@ -130,7 +171,6 @@ pub(crate) fn repository(flag: Option<PathBuf>) -> Result<PathBuf, crate::api::F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_definitions_are_sound() {
@@ -163,6 +203,7 @@ mod tests {
                 "status",
                 "pin",
                 "verify",
+                "version",
                 "completions"
             ]
         );
@@ -234,6 +275,27 @@ mod tests {
             let line = [&["peerage", "up"][..], &wrong].concat();
             assert!(Cli::try_parse_from(line).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn who_meets_nobody_has_a_short_help() {
+        let help = |line: &[&str]| {
+            let error = command().try_get_matches_from(line).unwrap_err();
+            error.render().to_string()
+        };
+        for path in WITHOUT_NETWORK {
+            let line = |flag| [&["peerage"][..], path, &[flag]].concat();
+            assert!(!help(&line("-h")).contains("--listen"), "{path:?}");
+            assert!(help(&line("--help")).contains("--listen"), "{path:?}");
+            assert!(help(&line("-h")).contains("--repo"), "{path:?}");
+        }
+        for path in [&["get"][..], &["car", "export"], &["pin", "add"]] {
+            assert!(help(&[&["peerage"], path, &["-h"]].concat()).contains("--listen"), "{path:?}");
+        }
+        // It is read as without that.
+        let matches = command().try_get_matches_from(["peerage", "--json", "verify", "--no-mdns"]).unwrap();
+        let cli = Cli::from_arg_matches(&matches).unwrap();
+        assert!(cli.globals.json && cli.globals.network.into_network().no_mdns);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use peerage_identity::{Multiaddr, PeerId};
 
 use super::commands::{Command, PinCommand, SharesCommand, SourceArgs};
 use crate::api::{
-    Add, CarLook, Cat, Event, Failure, Find, Get, Handle, Kind, NoticeKind, PathText, Pin, Ping, Request,
-    Share, Source, StatTarget, Unpin, Unshare,
+    Add, CarLook, Cat, Event, Failure, Find, Get, Handle, Kind, NoticeKind, PathText, Pin, Ping, Pins,
+    Request, Share, Source, StatTarget, Unpin, Unshare,
 };
 use peerage_peer::{LINK_MAX, Link};
 
@@ -26,6 +26,8 @@ pub(crate) enum Action {
     CarLook(CarLook),
     /// A completion script.
     Completions(Shell),
+    /// The program's version.
+    Version,
 }
 
 /// What surrounds the command: where links come from if none is given, and
@@ -55,6 +57,15 @@ impl Command {
                     None => (terminal.read_link)()?,
                 };
                 let (link, source) = source(&text, args.source, terminal)?;
+                if args.output.as_deref() == Some(Path::new("-")) {
+                    // Nothing is kept of what is only printed.
+                    if args.seed_for.is_some() {
+                        return Err(Failure::usage(
+                            "-o - prints the file, and nothing of it is left to serve",
+                        ));
+                    }
+                    return Ok(Action::Request(Request::Cat(Cat { source, offset: 0, length: None })));
+                }
                 let dest = destination(args.output.as_deref(), &link)?;
                 Request::Get(Get {
                     folder: Handle::folder_of(&dest),
@@ -79,7 +90,7 @@ impl Command {
                 if add.only_hash {
                     return Ok(Action::OnlyHash(add));
                 }
-                Request::Add(add)
+                Request::Add(Box::new(add))
             }
             Self::Car(command) => return command.into_action(terminal),
             Self::Ls(args) => {
@@ -109,14 +120,10 @@ impl Command {
                     .collect::<Result<_, Failure>>()?;
                 Request::PinAdd(Pin { sources, name })
             }
-            Self::Pin(PinCommand::Rm { cids }) => {
-                for cid in &cids {
-                    parse_link(cid)?;
-                }
-                Request::PinRm(Unpin { cids })
-            }
-            Self::Pin(PinCommand::Ls) => Request::PinLs,
+            Self::Pin(PinCommand::Rm { cids }) => Request::PinRm(Unpin { cids: links(&cids)? }),
+            Self::Pin(PinCommand::Ls { cids }) => Request::PinLs(Pins { cids: links(&cids)? }),
             Self::Verify => Request::Verify,
+            Self::Version => return Ok(Action::Version),
             Self::Completions { shell } => return Ok(Action::Completions(shell)),
         };
         Ok(Action::Request(request))
@@ -127,6 +134,11 @@ fn parse_link(text: &str) -> Result<Link, Failure> {
     unwrapped(text)
         .parse()
         .map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))
+}
+
+/// Links that are ones, as the owner is to read them.
+fn links(texts: &[String]) -> Result<Vec<String>, Failure> {
+    texts.iter().map(|text| parse_link(text).map(|_| unwrapped(text).to_owned())).collect()
 }
 
 /// The link in what people paste: `share`'s whole line, or the quotes around it.
@@ -461,7 +473,8 @@ mod tests {
             (&["--dht", "off", "peers", "--dht"], Request::Peers { dht: true }),
             (&["id"], Request::Id),
             (&["peers"], Request::Peers { dht: false }),
-            (&["pin", "ls"], Request::PinLs),
+            (&["pin", "ls"], Request::PinLs(Pins::default())),
+            (&["pin", "ls", CID], Request::PinLs(Pins { cids: vec![CID.into()] })),
             (&["verify"], Request::Verify),
         ] {
             assert_eq!(action_with(line, "").0, Ok(Action::Request(request)));

@@ -23,7 +23,7 @@ impl Backend for Fake {
     async fn run(&self, request: Request, out: Sink, cancel: Cancel) -> Result<(), Failure> {
         self.started.notify_one();
         match request {
-            Request::PinLs => {
+            Request::PinLs(_) => {
                 for cid in ["a", "b"] {
                     let (cid, name) = (cid.to_owned(), "n\n".to_owned());
                     out.send(Event::Pin { cid, kind: PinKind::Direct, name }).await;
@@ -103,7 +103,7 @@ impl Running {
 async fn events_and_results_come_back() {
     let running = serve();
     let (_canceller, cancel) = Canceller::new();
-    let (outcome, events) = running.run(Request::PinLs, &cancel).await;
+    let (outcome, events) = running.run(Request::PinLs(crate::api::Pins::default()), &cancel).await;
     assert_eq!(outcome, Outcome::Finished(Ok(())));
     assert_eq!(events.len(), 2);
     assert!(matches!(&events[1], Event::Pin { cid, name, .. } if cid == "b" && name == "n\n"));

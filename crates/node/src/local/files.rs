@@ -1,15 +1,16 @@
 //! `add` and `verify`.
 
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use peerage_content::{Cid, codec};
+use peerage_content::{Cid, codec, name};
 use peerage_peer::{AddOptions, Added, ImportProgress, Peer, Preserve};
 use peerage_store::{Change, Checked};
 
 use super::failure::Fails as _;
 use super::share::remarks;
-use crate::api::{self, BadBlock, Event, Failure, Kind};
+use crate::api::{self, BadBlock, Event, Failure, Kind, NoticeKind};
 use crate::backend::{Cancel, Sink};
 use crate::render::Output;
 
@@ -17,8 +18,9 @@ use crate::render::Output;
 pub(super) fn importing(out: &Sink) -> impl Fn(ImportProgress) + Send + 'static {
     let out = out.clone();
     move |progress: ImportProgress| {
-        let total = (progress.bytes_found > 0).then_some(progress.bytes_found);
-        out.try_send(Event::Importing { bytes: progress.bytes, total, path: None });
+        // What is found while folders are listed is no total: it grows as fast as it is read.
+        let total = progress.all_found.then_some(progress.bytes_found).filter(|total| *total > 0);
+        out.try_send(Event::Importing { bytes: progress.bytes, total, files: progress.files });
     }
 }
 
@@ -39,27 +41,53 @@ fn paths(request: &api::Add) -> Vec<PathBuf> {
     request.paths.iter().map(|path| path.0.clone()).collect()
 }
 
-pub(super) async fn add(peer: &Peer, request: api::Add, out: &Sink) -> Result<(), Failure> {
-    let added = peer.add(paths(&request), options(&request)?, request.name.clone(), importing(out)).await;
-    tell(&added.map_err(|error| error.failure())?, out).await;
+pub(super) async fn add(peer: &Peer, request: &api::Add, out: &Sink) -> Result<(), Failure> {
+    let (options, name, importing) = (options(request)?, request.name.clone(), importing(out));
+    let added = match &request.stdin {
+        None => peer.add(paths(request), options, name, importing).await,
+        Some(_) if request.again => {
+            let message = "the process that read stdin ended; run the command again";
+            return Err(Failure::new(Kind::Failed, message));
+        }
+        Some(stdin) => peer.add_stream(input(request)?, stdin.name.clone(), options, name, importing).await,
+    };
+    tell(&added.map_err(|error| error.failure())?, request, out).await;
     Ok(())
+}
+
+/// What comes from stdin.
+fn input(request: &api::Add) -> Result<File, Failure> {
+    let handle = request.input.as_ref().ok_or_else(|| Failure::usage("no stdin came with the request"))?;
+    let file = handle.handle().try_clone().map(File::from);
+    file.map_err(|error| Failure::new(Kind::from(&error), format!("cannot read stdin: {error}")))
 }
 
 /// `add --only-hash`: CIDs without a repository.
 pub(crate) async fn only_hash(request: api::Add, output: &Output, cancel: &Cancel) -> Result<(), Failure> {
     let options = options(&request)?;
     let work = async |out: Sink| {
-        let added = peerage_peer::only_hash(paths(&request), options, importing(&out)).await;
-        tell(&added.map_err(|error| error.failure())?, &out).await;
+        let added = match request.stdin {
+            None => peerage_peer::only_hash(paths(&request), options, importing(&out)).await,
+            Some(_) => peerage_peer::only_hash_stream(input(&request)?, options, importing(&out)).await,
+        };
+        tell(&added.map_err(|error| error.failure())?, &request, &out).await;
         Ok(())
     };
     super::without_repository(output, cancel, work).await
 }
 
-async fn tell(added: &[Added], out: &Sink) {
+async fn tell(added: &[Added], request: &api::Add, out: &Sink) {
+    let stdin = || request.stdin.as_ref()?.name.clone();
     for root in added {
         remarks(root, true, out).await;
-        let path = root.paths.first().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        let first = root.paths.first();
+        if let Some((path, target)) = first.and_then(|path| Some((path, path.read_link().ok()?))) {
+            let [path, target] = [path.as_path(), &target].map(|path| name::escape(&path.to_string_lossy()));
+            let message = format!("{path} was imported as a symlink to {target}; see --dereference-args");
+            out.send(Event::notice(NoticeKind::Other, message)).await;
+        }
+        let path = first.map(|path| path.to_string_lossy().into_owned());
+        let path = path.or_else(stdin).unwrap_or_else(|| "-".to_owned());
         out.send(Event::Added { path, cid: root.cid.to_string(), size: root.size }).await;
     }
 }
@@ -96,7 +124,10 @@ pub(super) async fn verify(peer: &Peer, out: &Sink) -> Result<(), Failure> {
     if verified.bad == 0 {
         return Ok(());
     }
-    let message = format!("{} blocks are not what they were; nothing of them is served", verified.bad);
+    let message = match verified.bad {
+        1 => "1 block is not what it was, and is not served".to_owned(),
+        bad => format!("{bad} blocks are not what they were, and are not served"),
+    };
     Err(Failure::new(Kind::Verification, message))
 }
 

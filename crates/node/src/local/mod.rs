@@ -118,7 +118,7 @@ impl Backend for Local {
                 Request::Get(get) => get::get(peer, get, &out, &cancel).await,
                 Request::Shares => share::list(peer, &out).await,
                 Request::Unshare(unshare) => share::remove(peer, unshare, &out).await,
-                Request::Add(add) => files::add(peer, add, &out).await,
+                Request::Add(add) => files::add(peer, &add, &out).await,
                 Request::Ls(target) => look::ls(peer, target, &out).await,
                 Request::Stat(target) => look::stat(peer, target, &out).await,
                 Request::Cat(cat) => look::cat(peer, cat, &out).await,
@@ -136,7 +136,7 @@ impl Backend for Local {
                 Request::Status => status::idle(peer, &out).await,
                 Request::PinAdd(pin) => pins::add(peer, pin, &out).await,
                 Request::PinRm(unpin) => pins::remove(peer, unpin, &out).await,
-                Request::PinLs => pins::list(peer, &out).await,
+                Request::PinLs(pins) => pins::list(peer, pins, &out).await,
                 Request::Verify => files::verify(peer, &out).await,
             }
         };

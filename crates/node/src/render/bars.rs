@@ -2,64 +2,153 @@
 //! command, and for a share one for each peer.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::io::{self, IsTerminal as _};
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::text::{bytes as size, seconds};
 
 /// Most peers with a bar of their own. 16: what fits on a screen.
 const PEERS_SHOWN: usize = 16;
 
-/// A line of 80 columns has room for the message: who, and by which path.
-const TOTAL_KNOWN: &str =
-    "{bar:12} {decimal_bytes:>9} of {decimal_total_bytes} {decimal_bytes_per_sec:>11} {eta:>4} {wide_msg}";
-const TOTAL_UNKNOWN: &str = "{decimal_bytes:>9} {decimal_bytes_per_sec:>11} {wide_msg}";
+/// How long bytes are counted before they make a rate. A second: what came at once
+/// says nothing of how it goes on.
+const RATE_AFTER: Duration = Duration::from_secs(1);
+
+/// Columns of a terminal in which the bar itself has room beside the figures, and the
+/// message (who, and by which path) beside both.
+const BAR_COLUMNS: u16 = 72;
+
+/// Columns in which rate and time left have room beside how much there is.
+const RATE_COLUMNS: u16 = 48;
+
+/// What a line shows, by the width of the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Wide,
+    Medium,
+    Narrow,
+}
+
+impl Layout {
+    fn of(columns: u16) -> Self {
+        match columns {
+            BAR_COLUMNS.. => Self::Wide,
+            RATE_COLUMNS.. => Self::Medium,
+            _ => Self::Narrow,
+        }
+    }
+
+    /// Of stderr now; the user may make it smaller.
+    fn now() -> Self {
+        rustix::termios::tcgetwinsize(io::stderr()).map_or(Self::Wide, |window| Self::of(window.ws_col))
+    }
+
+    const fn template(self, total_known: bool) -> &'static str {
+        match (self, total_known) {
+            (Self::Wide, true) => "{bar:12} {decimal_bytes:>9} of {decimal_total_bytes} {prefix} {wide_msg}",
+            (Self::Medium, true) => "{decimal_bytes:>9} of {decimal_total_bytes} {prefix}",
+            (Self::Narrow, true) => "{percent:>3}% of {decimal_total_bytes}",
+            (Self::Wide | Self::Medium, false) => "{decimal_bytes:>9} {prefix} {wide_msg}",
+            (Self::Narrow, false) => "{decimal_bytes:>9} {wide_msg}",
+        }
+    }
+}
+
+/// How fast it goes: an average since the first bytes that are counted.
+#[derive(Debug, Clone, Copy)]
+struct Meter {
+    begun: Instant,
+    /// What was there already.
+    from: u64,
+}
+
+impl Meter {
+    /// Rate and time left, as far as they mean something.
+    fn text(self, now: Instant, bytes: u64, total: Option<u64>) -> String {
+        let time = now.saturating_duration_since(self.begun);
+        let done = bytes.saturating_sub(self.from);
+        if time < RATE_AFTER || done == 0 {
+            return String::new();
+        }
+        let rate = u128::from(done) * 1000 / time.as_millis().max(1);
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        let left = total.map(|total| total.saturating_sub(bytes)).filter(|left| *left > 0 && rate > 0);
+        #[expect(clippy::cast_precision_loss, reason = "it is for display")]
+        let left = left.map(|left| format!(", {} left", seconds(left as f64 / rate as f64)));
+        format!("{}/s{}", size(rate), left.unwrap_or_default())
+    }
+}
+
+/// One bar.
+#[derive(Debug)]
+struct Line {
+    bar: ProgressBar,
+    meter: Option<Meter>,
+    /// The style that it has: layout, and whether the total is known.
+    style: Option<(Layout, bool)>,
+}
+
+impl Line {
+    fn new(all: &MultiProgress) -> Self {
+        Self { bar: all.add(ProgressBar::no_length()), meter: None, style: None }
+    }
+
+    fn advance(&mut self, bytes: u64, total: Option<u64>, message: String) {
+        let now = Instant::now();
+        let meter = *self.meter.get_or_insert(Meter { begun: now, from: bytes });
+        let style = (Layout::now(), total.is_some());
+        if self.style.replace(style) != Some(style) {
+            self.bar.set_style(template(style.0.template(style.1)));
+        }
+        if let Some(total) = total.filter(|total| self.bar.length() != Some(*total)) {
+            self.bar.set_length(total);
+        }
+        self.bar.set_prefix(meter.text(now, bytes, total));
+        self.bar.set_message(message);
+        self.bar.set_position(bytes);
+    }
+
+    fn remove(self, all: &MultiProgress) {
+        self.bar.finish_and_clear();
+        all.remove(&self.bar);
+    }
+}
 
 /// The bars of one command.
 #[derive(Debug)]
 pub(super) struct Bars {
     all: MultiProgress,
-    main: Option<ProgressBar>,
-    peers: BTreeMap<String, ProgressBar>,
+    main: Option<Line>,
+    peers: BTreeMap<String, Line>,
 }
 
 impl Bars {
     /// Bars, if stderr is a terminal.
     pub(super) fn for_terminal() -> Option<Self> {
-        std::io::stderr().is_terminal().then(|| Self {
-            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
-            main: None,
-            peers: BTreeMap::new(),
-        })
+        io::stderr().is_terminal().then(|| Self::on(ProgressDrawTarget::stderr()))
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
+        Self { all: MultiProgress::with_draw_target(target), main: None, peers: BTreeMap::new() }
     }
 
     /// Moves the main bar. `message` is safe to print.
     pub(super) fn advance(&mut self, bytes: u64, total: Option<u64>, message: String) {
-        let bar = self.main.get_or_insert_with(|| self.all.add(ProgressBar::no_length()));
-        match total {
-            Some(total) if bar.length() != Some(total) => {
-                bar.set_style(style(TOTAL_KNOWN));
-                bar.set_length(total);
-                // The rate counts from here, not from what was there already.
-                bar.set_position(bytes);
-                bar.tick();
-                bar.reset_eta();
-            }
-            Some(_) => {}
-            None => bar.set_style(style(TOTAL_UNKNOWN)),
-        }
-        bar.set_message(message);
-        bar.set_position(bytes);
+        let line = self.main.get_or_insert_with(|| Line::new(&self.all));
+        line.advance(bytes, total, message);
     }
 
     /// Says what goes on while nothing can be counted.
     pub(super) fn spin(&mut self, message: String) {
-        let bar = self.main.get_or_insert_with(|| self.all.add(ProgressBar::no_length()));
-        if bar.position() == 0 {
-            bar.set_style(style("{spinner} {wide_msg}"));
-            bar.enable_steady_tick(Duration::from_millis(120));
+        let line = self.main.get_or_insert_with(|| Line::new(&self.all));
+        if line.bar.position() == 0 {
+            line.style = None;
+            line.bar.set_style(template("{spinner} {wide_msg}"));
+            line.bar.enable_steady_tick(Duration::from_millis(120));
         }
-        bar.set_message(message);
+        line.bar.set_message(message);
     }
 
     /// Moves the bar of a peer that is being served. `message` is safe to print.
@@ -68,42 +157,32 @@ impl Bars {
             if self.peers.len() >= PEERS_SHOWN {
                 return;
             }
-            let bar = self.all.add(ProgressBar::no_length());
-            bar.set_style(style(TOTAL_UNKNOWN));
-            self.peers.insert(peer.to_owned(), bar);
+            self.peers.insert(peer.to_owned(), Line::new(&self.all));
         }
-        if let Some(bar) = self.peers.get(peer) {
-            if total.is_some() && bar.length() != total {
-                bar.set_style(style(TOTAL_KNOWN));
-                bar.set_length(total.unwrap_or(0));
-            }
-            bar.set_message(message);
-            bar.set_position(bytes);
+        if let Some(line) = self.peers.get_mut(peer) {
+            line.advance(bytes, total, message);
         }
     }
 
     /// Removes a peer's bar.
     pub(super) fn peer_done(&mut self, peer: &str) {
-        if let Some(bar) = self.peers.remove(peer) {
-            bar.finish_and_clear();
-            self.all.remove(&bar);
+        if let Some(line) = self.peers.remove(peer) {
+            line.remove(&self.all);
         }
     }
 
     /// Removes the main bar.
     pub(super) fn clear(&mut self) {
-        if let Some(bar) = self.main.take() {
-            bar.finish_and_clear();
-            self.all.remove(&bar);
+        if let Some(line) = self.main.take() {
+            line.remove(&self.all);
         }
     }
 
     /// Removes all bars.
     pub(super) fn clear_all(&mut self) {
         self.clear();
-        while let Some((_, bar)) = self.peers.pop_first() {
-            bar.finish_and_clear();
-            self.all.remove(&bar);
+        while let Some((_, line)) = self.peers.pop_first() {
+            line.remove(&self.all);
         }
     }
 
@@ -113,7 +192,7 @@ impl Bars {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+fn template(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("a template that is part of this program")
         .progress_chars("━╸ ")
@@ -125,11 +204,7 @@ mod tests {
 
     #[test]
     fn every_template_is_sound() {
-        let mut bars = Bars {
-            all: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
-            main: None,
-            peers: BTreeMap::new(),
-        };
+        let mut bars = Bars::on(ProgressDrawTarget::hidden());
         bars.spin("looking".into());
         bars.advance(1, None, String::new());
         bars.advance(1, Some(2), String::new());
@@ -141,5 +216,31 @@ mod tests {
         bars.peer_done("1");
         bars.clear_all();
         assert!(bars.peers.is_empty() && bars.main.is_none());
+        for columns in [0, 20, 47, 48, 71, 72, 200] {
+            for known in [false, true] {
+                template(Layout::of(columns).template(known));
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out() {
+        let known = |columns| Layout::of(columns).template(true);
+        assert!(known(80).contains("{bar") && known(80).contains("{wide_msg}"));
+        assert!(!known(60).contains("{bar") && known(60).contains("{prefix}"));
+        assert!(!known(30).contains("{prefix}") && known(30).contains("{percent"));
+    }
+
+    #[test]
+    fn a_rate_is_an_average_and_comes_after_a_second() {
+        let begun = Instant::now();
+        let meter = Meter { begun, from: 5_000_000 };
+        let after = |millis, bytes, total| meter.text(begun + Duration::from_millis(millis), bytes, total);
+        assert_eq!(after(0, 5_000_000, Some(9_000_000)), "");
+        assert_eq!(after(999, 900_000_000, Some(1_000_000_000)), "");
+        assert_eq!(after(2000, 9_000_000, None), "2.0 MB/s");
+        assert_eq!(after(2000, 9_000_000, Some(29_000_000)), "2.0 MB/s, 10 s left");
+        assert_eq!(after(4000, 9_000_000, Some(9_000_000)), "1.0 MB/s");
+        assert_eq!(after(9000, 5_000_000, Some(9_000_000)), "");
     }
 }

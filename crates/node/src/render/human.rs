@@ -5,32 +5,36 @@ use std::io::{self, Write};
 
 use peerage_content::name::escape;
 
-use super::Render;
 use super::bars::Bars;
 use super::listing::{ENTRIES, entry_row, print_stat};
 use super::network::{self, DHT_PEERS, FOUND};
 use super::table::{Align, Table};
 use super::text::{bytes, millis, plural, rate, seconds, tame};
+use super::{Render, Style};
 use crate::api::{Data, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
 
 /// The renderer for people.
 #[derive(Debug)]
 pub(crate) struct Human {
+    style: Style,
     bars: Option<Bars>,
     table: Option<Table>,
     /// Round trips in seconds, and how many pings went unanswered.
     pings: (Vec<f64>, u64),
+    /// The CID of the last root, where nothing else of `add` is printed.
+    last: Option<String>,
 }
 
 impl Human {
     /// With bars, if stderr is a terminal.
-    pub(crate) fn for_terminal() -> Self {
-        Self { bars: Bars::for_terminal(), ..Self::plain() }
+    pub(crate) fn for_terminal(style: Style) -> Self {
+        let bars = if style.quieter { None } else { Bars::for_terminal() };
+        Self { bars, ..Self::plain(style) }
     }
 
     /// Without bars.
-    fn plain() -> Self {
-        Self { bars: None, table: None, pings: (Vec::new(), 0) }
+    fn plain(style: Style) -> Self {
+        Self { style, bars: None, table: None, pings: (Vec::new(), 0), last: None }
     }
 
     fn row(
@@ -47,15 +51,18 @@ impl Human {
     fn progress(&mut self, event: &Event) -> bool {
         let bars = self.bars.as_mut();
         match event {
-            Event::Importing { bytes, total, path } => {
+            Event::Importing { bytes, total, files } => {
                 if let Some(bars) = bars {
-                    let path = path.as_deref().map(escape).unwrap_or_default();
-                    bars.advance(*bytes, *total, format!("reading {path}").trim_end().to_owned());
+                    bars.advance(*bytes, *total, format!("{} read", plural(*files, "file", "files")));
                 }
             }
             Event::Progress { bytes, total, sources, via } => {
                 if let Some(bars) = bars {
-                    bars.advance(*bytes, *total, sources_text(*sources, via));
+                    let message = match (sources, self.style.doing) {
+                        (0, Some(doing)) => doing.to_owned(),
+                        _ => sources_text(*sources, via),
+                    };
+                    bars.advance(*bytes, *total, message);
                 }
             }
             Event::Searching { asked, message, found, closest_bits } => {
@@ -100,7 +107,8 @@ impl Human {
             Event::Done { path, bytes: size, seconds: time, sources, cid, .. } => {
                 let path = escape(&path);
                 if sources.is_empty() {
-                    writeln!(out, "{path}: {}, complete with nothing to fetch", bytes(size))?;
+                    // What was there already is not told from what was written just now.
+                    writeln!(out, "{path}: {}, all from what is here", bytes(size))?;
                 } else {
                     let peers = plural(sources.len() as u64, "peer", "peers");
                     let rate = rate(size, time).map(|rate| format!(", {rate}")).unwrap_or_default();
@@ -125,6 +133,7 @@ impl Human {
                 writeln!(out, "{}: {blocks}, {}, {new_blocks} new here{bad}", escape(&path), bytes(size))?;
             }
             Event::Car(summary) => super::car::print_summary(&summary, out)?,
+            Event::Added { cid, .. } if self.style.quieter => self.last = Some(cid),
             Event::Added { path, cid, size } => {
                 writeln!(out, "{cid}  {}  {}", bytes(size), escape(&path))?;
             }
@@ -192,10 +201,10 @@ impl Human {
             }
             Event::Verified { blocks, bytes: size, bad } => {
                 let blocks = plural(blocks, "block", "blocks");
-                let verdict = if bad == 0 {
-                    "all match their hashes".to_owned()
-                } else {
-                    format!("{bad} do not match")
+                let verdict = match bad {
+                    0 => "all match their hashes".to_owned(),
+                    1 => "1 does not match".to_owned(),
+                    _ => format!("{bad} do not match"),
                 };
                 writeln!(out, "{blocks}, {}: {verdict}", bytes(size))?;
             }
@@ -279,6 +288,9 @@ impl Render for Human {
         if let Some(mut table) = self.table.take() {
             table.flush(out)?;
         }
+        if let Some(cid) = self.last.take() {
+            writeln!(out, "{cid}")?;
+        }
         let (times, lost) = &self.pings;
         if !times.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "it is for display")]
@@ -348,7 +360,7 @@ mod tests {
 
     fn printed(events: Vec<Event>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut human = Human::plain();
+        let mut human = Human::plain(Style::default());
         for event in events {
             human.event(event, &mut out, &mut err).unwrap();
         }
@@ -377,7 +389,7 @@ mod tests {
             announced: false,
         };
         let (out, err) = printed(vec![
-            Event::Importing { bytes: 1, total: Some(2), path: None },
+            Event::Importing { bytes: 1, total: Some(2), files: 1 },
             Event::Ready {
                 peer_id: "12D3".into(),
                 addrs: vec![],
@@ -429,7 +441,7 @@ mod tests {
         );
         assert_eq!(
             printed(vec![done(&[])]).0,
-            "/d/a\\u{1b}[2J: 4.0 MB, complete with nothing to fetch\n  /ipfs/bafyx\n"
+            "/d/a\\u{1b}[2J: 4.0 MB, all from what is here\n  /ipfs/bafyx\n"
         );
     }
 
@@ -497,17 +509,29 @@ mod tests {
         let index = crate::api::BadBlock { cid: String::new(), ..bad.clone() };
         let verified = Event::Verified { blocks: 2, bytes: 10, bad: 1 };
         let (out, _) = printed(vec![Event::Bad(bad), Event::Bad(index), verified]);
-        assert_eq!(out, "bad: bafy of /a: changed\nbad: /a: changed\n2 blocks, 10 B: 1 do not match\n");
+        assert_eq!(out, "bad: bafy of /a: changed\nbad: /a: changed\n2 blocks, 10 B: 1 does not match\n");
         let mut err = Vec::new();
-        Human::plain().failure(&Failure::new(Kind::Exists, "a\n  b\u{1b}"), &mut err);
+        Human::plain(Style::default()).failure(&Failure::new(Kind::Exists, "a\n  b\u{1b}"), &mut err);
         assert_eq!(String::from_utf8(err).unwrap(), "peerage: a\n  b\\u{1b}\n");
+    }
+
+    #[test]
+    fn quieter_prints_the_last_root_and_nothing_else() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut human = Human::plain(Style { quieter: true, ..Style::default() });
+        for cid in ["bafya", "bafyb"] {
+            let added = Event::Added { path: "/a".into(), cid: cid.into(), size: 1 };
+            human.event(added, &mut out, &mut err).unwrap();
+        }
+        human.finish(&mut out).unwrap();
+        assert_eq!((String::from_utf8(out).unwrap(), err), ("bafyb\n".to_owned(), vec![]));
     }
 
     #[test]
     fn bytes_of_a_file_pass_as_they_are() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let data = Data { bytes: vec![0, 27, 255] };
-        Human::plain().event(Event::Data(data), &mut out, &mut err).unwrap();
+        Human::plain(Style::default()).event(Event::Data(data), &mut out, &mut err).unwrap();
         assert_eq!(out, [0, 27, 255]);
     }
 }

@@ -77,7 +77,7 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut json = Json;
         for event in [
-            Event::Importing { bytes: 1, total: None, path: None },
+            Event::Importing { bytes: 1, total: None, files: 0 },
             Event::notice(NoticeKind::Changed, "a changed"),
             Event::Closed { sent_bytes: 1, received_bytes: 2 },
         ] {

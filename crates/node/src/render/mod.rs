@@ -32,7 +32,16 @@ pub(crate) trait Render: Send {
     fn failure(&mut self, failure: &Failure, err: &mut dyn Write);
 }
 
+/// How one command is printed for people.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// Of `add`, only the last root's CID.
+    pub(crate) quieter: bool,
+    /// What goes on while no peer has a part in it.
+    pub(crate) doing: Option<&'static str>,
+}
+
 /// The renderer that was asked for.
-pub(crate) fn renderer(json: bool) -> Box<dyn Render> {
-    if json { Box::new(Json) } else { Box::new(Human::for_terminal()) }
+pub(crate) fn renderer(json: bool, style: Style) -> Box<dyn Render> {
+    if json { Box::new(Json) } else { Box::new(Human::for_terminal(style)) }
 }
