@@ -1,22 +1,22 @@
-//! The index cache: the only file that names `sled`.
+//! The index cache: what spares work and may be lost at any time.
 //!
-//! `sled` 0.34 is beta software with known crash problems, so nothing depends
-//! on it. It lives in a thread of its own, and an error, a panic or an answer
+//! The [`Index`] lives in a thread of its own, and an error, a panic or an answer
 //! past the deadline means that it is lost: its folder is moved to `index.bad`
 //! and a new one begun, once per process; after that the store does without.
 //! Every value carries a CRC of ours, and what disagrees is as good as absent.
 
-use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::codec::Reader;
 use crate::config::{Config, MAX_PATH_BYTES, MAX_TABLE_VALUE};
 use crate::error::WriteError;
+use crate::index::{Index, IndexSource};
 use crate::notice::{Notice, OpenReport};
 use crate::pack::open::Checkpoint;
 use crate::pack::record::Entry;
@@ -25,16 +25,12 @@ use crate::store::Store;
 
 /// Entries of the active pack in one value: it stays under 1 KiB.
 pub(crate) const PAGE_ENTRIES: usize = 63;
-/// Bytes of sled's own cache. 1 MiB: tables are small, and the checkpoint is
-/// written once and read once.
-const SLED_CACHE_BYTES: u64 = 1 << 20;
-/// Bytes by which sled's file grows. 64 KiB instead of 512: the file of a
-/// fresh repository stays small.
-const SLED_SEGMENT_BYTES: usize = 64 << 10;
-const ACTIVE_TREE: &str = "active";
+const ACTIVE_TABLE: &[u8] = b"active";
+/// Pages of a checkpoint. 2,048: a pack of twice the usual records.
+const MAX_PAGES: usize = 2048;
 const META: &[u8] = b"meta";
 
-type Job = Box<dyn FnOnce(&sled::Db) + Send>;
+type Job = Box<dyn FnOnce(&dyn Index) + Send>;
 
 #[derive(Debug)]
 struct Worker {
@@ -54,34 +50,31 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
+    source: Arc<dyn IndexSource>,
     deadline: Duration,
     state: Mutex<State>,
 }
 
-fn start(path: &Path, deadline: Duration) -> Option<Worker> {
+fn start(source: &Arc<dyn IndexSource>, path: &Path, deadline: Duration) -> Option<Worker> {
     let (jobs, inbox) = channel::<Job>();
     let (ready, opened) = sync_channel(1);
     let (letting_go, done) = channel();
-    let config = sled::Config::new()
-        .path(path)
-        .cache_capacity(SLED_CACHE_BYTES)
-        .segment_size(SLED_SEGMENT_BYTES)
-        .flush_every_ms(None);
+    let (source, path) = (Arc::clone(source), path.to_path_buf());
     let run = move || {
-        // Dropped last, after the database has let go of its folder.
+        // Dropped last, after the index has let go of its folder.
         let _letting_go = letting_go;
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        let Ok(Ok(db)) = opened else { return };
+        let opened = catch_unwind(AssertUnwindSafe(|| source.open(&path)));
+        let Ok(Ok(index)) = opened else { return };
         if ready.send(()).is_err() {
             return;
         }
         while let Ok(job) = inbox.recv() {
-            if catch_unwind(AssertUnwindSafe(|| job(&db))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| job(&*index))).is_err() {
                 break;
             }
         }
         // Its destructor flushes, and may panic too.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(db))));
+        drop(catch_unwind(AssertUnwindSafe(|| drop(index))));
     };
     thread::Builder::new().name("index-cache".into()).spawn(run).ok()?;
     opened.recv_timeout(deadline).ok()?;
@@ -91,10 +84,12 @@ fn start(path: &Path, deadline: Duration) -> Option<Worker> {
 impl Cache {
     /// Opens the cache of the repository in `dir`, a new one if it must.
     pub(crate) fn open(dir: &Path, config: &Config, report: &mut OpenReport) -> Self {
-        let cache = Self { dir: dir.to_path_buf(), deadline: config.index_deadline, state: Mutex::default() };
+        let source = Arc::clone(&config.index);
+        let deadline = config.index_deadline;
+        let cache = Self { dir: dir.to_path_buf(), source, deadline, state: Mutex::default() };
         {
             let mut state = lock(&cache.state);
-            state.worker = start(&dir.join("index"), cache.deadline);
+            state.worker = start(&cache.source, &dir.join("index"), cache.deadline);
             if state.worker.is_none() {
                 cache.replace(&mut state);
                 report.index_moved_to = match state.loss.take() {
@@ -113,11 +108,15 @@ impl Cache {
         let (from, to) = (self.dir.join("index"), self.dir.join("index.bad"));
         let mut moved_to = None;
         if state.generation == 1 {
-            drop(fs::remove_dir_all(&to));
-            moved_to = fs::rename(&from, &to).is_ok().then_some(to);
-            state.worker = start(&from, self.deadline);
+            moved_to = self.source.move_aside(&from, &to).is_ok().then_some(to);
+            state.worker = start(&self.source, &from, self.deadline);
         }
         state.loss = Some(Notice::IndexLost { moved_to });
+    }
+
+    /// Bytes of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.source.bytes(&self.dir.join("index"))
     }
 
     /// What was lost since the last call.
@@ -128,7 +127,7 @@ impl Cache {
     /// Runs a job in the cache's thread; `None` if the cache is lost or gets lost by it.
     fn call<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&sled::Db) -> sled::Result<T> + Send + 'static,
+        job: impl FnOnce(&dyn Index) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
         let (reply, answer) = sync_channel(1);
         let (jobs, generation) = {
@@ -136,7 +135,7 @@ impl Cache {
             (state.worker.as_ref()?.jobs.clone(), state.generation)
         };
         // A panic in the job drops `reply`, and the wait ends.
-        let sent = jobs.send(Box::new(move |db| drop(reply.send(job(db)))));
+        let sent = jobs.send(Box::new(move |index| drop(reply.send(job(index)))));
         match sent.ok().and_then(|()| answer.recv_timeout(self.deadline).ok()) {
             Some(Ok(value)) => Some(value),
             _ => {
@@ -151,16 +150,15 @@ impl Cache {
 
     /// The index of the active pack, if it is here and agrees with itself.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        self.call(|db| {
-            let tree = db.open_tree(ACTIVE_TREE)?;
-            let Some(meta) = tree.get(META)?.and_then(|value| unseal(&value).and_then(parse_meta)) else {
+        self.call(|index| {
+            let meta = index.get(ACTIVE_TABLE, META)?;
+            let Some((pack, end, count)) = meta.as_deref().and_then(|value| parse_meta(unseal(META, value)?))
+            else {
                 return Ok(None);
             };
-            let (pack, end, count) = meta;
             let mut entries = Vec::new();
-            for item in tree.scan_prefix(pack.to_be_bytes()) {
-                let (_, value) = item?;
-                let Some(page) = unseal(&value) else { return Ok(None) };
+            for (key, value) in index.scan(ACTIVE_TABLE, &pack.to_be_bytes(), MAX_PAGES)? {
+                let Some(page) = unseal(&key, &value) else { return Ok(None) };
                 entries.extend(page.chunks(Entry::BYTES).filter_map(Entry::decode));
             }
             entries.truncate(count);
@@ -177,23 +175,22 @@ impl Cache {
         let count = from + entries.len();
         let pages: Vec<Vec<u8>> = entries
             .chunks(PAGE_ENTRIES)
-            .map(|page| seal(&page.iter().flat_map(|entry| entry.encode()).collect::<Vec<u8>>()))
+            .map(|page| page.iter().flat_map(|entry| entry.encode()).collect())
             .collect();
-        self.call(move |db| {
-            let tree = db.open_tree(ACTIVE_TREE)?;
+        self.call(move |index| {
             if from == 0 {
-                tree.clear()?;
+                index.clear(ACTIVE_TABLE)?;
             }
             for (number, page) in (from / PAGE_ENTRIES..).zip(pages) {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
-                tree.insert([pack.to_be_bytes(), number.to_be_bytes()].concat(), page)?;
+                let key = [pack.to_be_bytes(), number.to_be_bytes()].concat();
+                index.put(ACTIVE_TABLE, &key, &seal(&key, &page))?;
             }
             let mut meta = pack.to_le_bytes().to_vec();
             meta.extend_from_slice(&end.to_le_bytes());
             meta.extend_from_slice(&(count as u64).to_le_bytes());
-            tree.insert(META, seal(&meta))?;
-            db.flush()?;
-            Ok(())
+            index.put(ACTIVE_TABLE, META, &seal(META, &meta))?;
+            index.flush()
         })
         .is_some()
     }
@@ -215,15 +212,21 @@ pub(crate) fn parse_meta(bytes: &[u8]) -> Option<(u32, u64, usize)> {
     Some((reader.u32()?, reader.u64()?, usize::try_from(reader.u64()?).ok()?))
 }
 
-pub(crate) fn seal(value: &[u8]) -> Vec<u8> {
-    let mut out = crc32c::crc32c(value).to_le_bytes().to_vec();
+/// A value with its sum. The key is summed too: an index that gives the value of
+/// another key is found out.
+pub(crate) fn seal(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut out = sum(key, value).to_vec();
     out.extend_from_slice(value);
     out
 }
 
-pub(crate) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn unseal<'a>(key: &[u8], bytes: &'a [u8]) -> Option<&'a [u8]> {
     let (crc, value) = bytes.split_at_checked(4)?;
-    (crc32c::crc32c(value).to_le_bytes() == crc).then_some(value)
+    (crc == sum(key, value)).then_some(value)
+}
+
+fn sum(key: &[u8], value: &[u8]) -> [u8; 4] {
+    crc32c::crc32c_append(crc32c::crc32c(key), value).to_le_bytes()
 }
 
 impl Store {
@@ -240,47 +243,43 @@ impl Store {
                 return Err(WriteError::TooLong { what, len, limit });
             }
         }
-        let (name, key, value) = (tree_name(table), key.to_vec(), seal(value));
-        let put = move |db: &sled::Db| db.open_tree(name)?.insert(key, value).map(drop);
-        Ok(self.inner.cache.call(put).is_some())
+        let (name, key, value) = (table_name(table), key.to_vec(), seal(key, value));
+        Ok(self.inner.cache.call(move |index| index.put(&name, &key, &value)).is_some())
     }
 
     /// The value of a key, if it is remembered.
     #[must_use]
     pub fn table_get(&self, table: &str, key: &[u8]) -> Option<Vec<u8>> {
-        let (name, key) = (tree_name(table), key.to_vec());
-        let value = self.inner.cache.call(move |db| db.open_tree(name)?.get(key))??;
-        unseal(&value).map(<[u8]>::to_vec)
+        let (name, asked) = (table_name(table), key.to_vec());
+        let value = self.inner.cache.call(move |index| index.get(&name, &asked))??;
+        unseal(key, &value).map(<[u8]>::to_vec)
     }
 
     /// Forgets a key.
     pub fn table_remove(&self, table: &str, key: &[u8]) {
-        let (name, key) = (tree_name(table), key.to_vec());
-        let _done = self.inner.cache.call(move |db| db.open_tree(name)?.remove(key).map(drop));
+        let (name, key) = (table_name(table), key.to_vec());
+        let _done = self.inner.cache.call(move |index| index.remove(&name, &key));
     }
 
     /// Hands what the tables remember to the system, which otherwise happens
     /// now and then. False if the cache is lost.
     pub fn flush_tables(&self) -> bool {
-        self.inner.cache.call(|db| db.flush().map(drop)).is_some()
+        self.inner.cache.call(|index| index.flush()).is_some()
     }
 
     /// Up to `limit` keys and values in the order of their keys.
     #[must_use]
     pub fn table_iter(&self, table: &str, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let name = tree_name(table);
-        let items = self.inner.cache.call(move |db| {
-            let mut out = Vec::new();
-            for item in db.open_tree(name)?.iter().take(limit) {
-                let (key, value) = item?;
-                out.extend(unseal(&value).map(|value| (key.to_vec(), value.to_vec())));
-            }
-            Ok(out)
+        let name = table_name(table);
+        let items = self.inner.cache.call(move |index| index.scan(&name, &[], limit)).unwrap_or_default();
+        let good = items.into_iter().filter_map(|(key, value)| {
+            let value = unseal(&key, &value)?.to_vec();
+            Some((key, value))
         });
-        items.unwrap_or_default()
+        good.collect()
     }
 }
 
-fn tree_name(table: &str) -> Vec<u8> {
+fn table_name(table: &str) -> Vec<u8> {
     [b"table/", table.as_bytes()].concat()
 }

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::Multihash;
+use crate::disk;
 use crate::error::ReadError;
-use crate::io as fsio;
 use crate::notice::{Change, Notice};
 use crate::pack::active::Source;
 use crate::pack::dropped::is_dropped;
@@ -117,14 +117,14 @@ impl Store {
         let ledger = lock(&inner.ledger);
         Sizes {
             packs: inner.packs.all_ids().len(),
-            pack_bytes: fsio::bytes_below(&inner.packs.dir),
+            pack_bytes: disk::bytes_in(&*inner.config.disk, &inner.packs.dir),
             blocks: records - references,
             references,
             dropped: inner.packs.dropped.len(),
             files: ledger.files(),
             journal_bytes: ledger.bytes(),
             root_bytes: inner.roots.bytes(),
-            index_bytes: fsio::bytes_below(&inner.dir.join("index")),
+            index_bytes: inner.cache.bytes(),
             memory_bytes,
         }
     }
@@ -158,7 +158,7 @@ impl Store {
                 return Ok(sum);
             }
             let dropped = inner.packs.dropped.of(pack.id);
-            let mut window = Window::new(&pack.file, pack.records_end);
+            let mut window = Window::new(&*pack.file, pack.records_end);
             for entry in entries {
                 let entry = entry?;
                 let len = u64::from(entry.block_len());
@@ -210,7 +210,7 @@ impl Inner {
             Checked::BadRecord { pack, offset: u64::from(entry.offset), block }
         };
         let Some(record) = Record::decode(bytes) else {
-            let raw = fsio::read_up_to(&pack.file, u64::from(entry.offset), 128)?;
+            let raw = disk::read_up_to(&*pack.file, u64::from(entry.offset), 128)?;
             let block = multihash_of(&raw).filter(|mh| self.key.of(mh) == entry.key);
             return Ok(Judged::Wrong(bad_record(block)));
         };

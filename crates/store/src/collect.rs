@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::Multihash;
 use crate::config::{MAX_TOUCHED, REWRITE_SPARE};
+use crate::disk;
 use crate::error::WriteError;
-use crate::io as fsio;
 use crate::notice::Notice;
 use crate::pack::dropped::is_dropped;
 use crate::pack::file::Pack;
@@ -178,7 +178,7 @@ impl Inner {
     /// say, the attempt will.
     fn has_room_for(&self, packs: &[Arc<Pack>]) -> bool {
         let needed: u64 = packs.iter().map(|pack| pack.records_end).sum();
-        (self.config.free_space)(&self.packs.dir).map_or(true, |free| free >= needed + REWRITE_SPARE)
+        self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= needed + REWRITE_SPARE)
     }
 
     fn after_rewrite(&self, rewritten: &Rewritten) {
@@ -194,14 +194,14 @@ impl Inner {
     fn dead_bytes(&self, pack: &Pack, live: &dyn Fn(&Multihash) -> bool) -> Result<(u64, u64), WriteError> {
         let dropped = self.packs.dropped.of(pack.id);
         let (mut dead, mut total) = (0, 0);
-        let mut window = Window::new(&pack.file, pack.records_end);
+        let mut window = Window::new(&*pack.file, pack.records_end);
         for entry in pack.entries(self.key, &self.packs.scratch)? {
             let entry = entry?;
             let offset = u64::from(entry.offset);
             // Of a large block only the head is read.
             let large = entry.kind() == Some(Kind::Block) && entry.block_len() > 4096;
             let (mh, len) = if large {
-                let bytes = fsio::read_up_to(&pack.file, offset, 128)?;
+                let bytes = disk::read_up_to(&*pack.file, offset, 128)?;
                 (crate::pack::record::multihash_of(&bytes), u64::from(entry.block_len()) + 48)
             } else {
                 let record = Record::decode(window.record(offset)?);

@@ -1,17 +1,15 @@
 //! What a caller may tune, and every limit of the store: name, unit, default, reason.
 
-use std::io;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Multihash;
+use crate::disk::{self, Disk};
+use crate::index::{self, IndexSource};
 use crate::verify::verify;
 
 /// Decides whether the pieces, one after another, hash to the multihash.
 pub type VerifyFn = fn(&Multihash, &[&[u8]]) -> bool;
-
-/// Bytes that may still be written to the file system of a folder.
-pub type FreeSpaceFn = fn(&Path) -> io::Result<u64>;
 
 /// Tunables of a [`Store`](crate::Store). The defaults suit a desktop; tests use small ones.
 ///
@@ -49,8 +47,10 @@ pub struct Config {
     /// How long one answer of the index cache may take before the cache counts
     /// as lost. 5 s: a disk that is merely busy answers sooner.
     pub index_deadline: Duration,
-    /// What is free, asked before packs are rewritten.
-    pub free_space: FreeSpaceFn,
+    /// Where the repository's files are: the machine's file system.
+    pub disk: Arc<dyn Disk>,
+    /// What keeps the index cache: sled.
+    pub index: Arc<dyn IndexSource>,
     /// Whether blocks match their multihash.
     pub verify: VerifyFn,
 }
@@ -68,7 +68,8 @@ impl Default for Config {
             open_root_sets: 16,
             time_grain: Duration::from_secs(2),
             index_deadline: Duration::from_secs(5),
-            free_space: crate::io::free_space,
+            disk: disk::system(),
+            index: index::usual(),
             verify,
         }
     }

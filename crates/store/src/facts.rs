@@ -7,7 +7,7 @@ use peerage_content::Cid;
 
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::config::{MAX_JOURNAL_RECORD, MAX_NOTE_BYTES, MAX_PATH_BYTES};
-use crate::io::{Stat, path_bytes, path_from};
+use crate::stat::{Stat, path_bytes, path_from};
 
 /// Highest id that is believed: they are counted up from 1, and one a nanosecond
 /// would take 146 years to get here.

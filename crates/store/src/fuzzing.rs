@@ -7,11 +7,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::Multihash;
 use crate::cache;
 use crate::codec::Reader;
+use crate::disk;
 use crate::facts::{Fact, FileId, RootId};
 use crate::files::Tuning;
 use crate::journal::{self, JournalError};
@@ -19,12 +20,11 @@ use crate::key::RepoKey;
 use crate::ledger::Ledger;
 use crate::lock;
 use crate::notice::OpenReport;
-use crate::openfiles::OpenFiles;
 use crate::pack::index::{self, PAGE_BYTES};
 use crate::pack::record::{Entry, Kind, Record, Reference, encode_prefix};
 use crate::pack::scan::{Found, Scan};
 use crate::pack::{HEAD_BYTES, HEAD_LEN, decode_head, encode_head};
-use crate::rootset::{self, RootSet, RootSetBuilder};
+use crate::rootset::{self, OpenSets, RootSet, RootSetBuilder};
 use crate::verify::verify;
 
 const KEY: RepoKey = RepoKey([7; 16]);
@@ -58,7 +58,13 @@ pub fn put_journal_record(out: &mut Vec<u8>, payload: &[u8]) {
 /// The disk's.
 pub fn journal(path: &Path) -> io::Result<usize> {
     let dir = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    let open = || match Ledger::open(dir, Tuning::default(), || Ok(KEY), &mut OpenReport::default()) {
+    let open = || match Ledger::open(
+        &disk::system(),
+        dir,
+        Tuning::default(),
+        || Ok(KEY),
+        &mut OpenReport::default(),
+    ) {
         Ok((ledger, _)) => Ok(Some(ledger)),
         Err(JournalError::TooNew(_)) => Ok(None),
         Err(JournalError::Io(error)) => Err(error),
@@ -230,9 +236,9 @@ fn seal(bytes: &mut [u8], at: usize, from: usize) {
 /// # Errors
 /// The disk's.
 pub fn write_root_set(path: &Path, blocks: &[Multihash]) -> io::Result<()> {
-    let builder = RootSetBuilder::new(KEY, path.with_extension("scratch"));
+    let builder = RootSetBuilder::new(&disk::system(), KEY, path.with_extension("scratch"));
     blocks.iter().try_for_each(|block| builder.insert(block)).map_err(io::Error::other)?;
-    builder.write(path, RootId(1), &Arc::new(Mutex::new(OpenFiles::new(1)))).map(drop)
+    builder.write(path, RootId(1), &Arc::new(OpenSets::new(&disk::system(), 1))).map(drop)
 }
 
 /// The root set at `path`, if it is whole.
@@ -240,7 +246,7 @@ pub fn write_root_set(path: &Path, blocks: &[Multihash]) -> io::Result<()> {
 /// # Errors
 /// The disk's.
 pub fn read_root_set(path: &Path) -> io::Result<Option<RootSet>> {
-    RootSet::open(path, RootId(1), KEY, &Arc::new(Mutex::new(OpenFiles::new(1))))
+    RootSet::open(path, RootId(1), KEY, &Arc::new(OpenSets::new(&disk::system(), 1)))
 }
 
 /// Makes the sums of a root set right.
@@ -253,8 +259,10 @@ pub fn reseal_root_set(bytes: &mut [u8]) {
 /// A value of the cache, once its sum is right; as what stands beside a checkpoint.
 #[must_use]
 pub fn cache_value(bytes: &[u8]) -> bool {
-    let _ = cache::unseal(bytes).map(<[u8]>::len);
-    assert_eq!(cache::unseal(&cache::seal(bytes)), Some(bytes));
+    let _ = cache::unseal(b"key", bytes).map(<[u8]>::len);
+    let sealed = cache::seal(b"key", bytes);
+    assert_eq!(cache::unseal(b"key", &sealed), Some(bytes));
+    assert_eq!(cache::unseal(b"other", &sealed), None);
     cache::parse_meta(bytes).is_some()
 }
 

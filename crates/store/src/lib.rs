@@ -11,18 +11,20 @@
 //! It knows nothing of sockets, tasks or DAGs, and hashes only to verify.
 //! Deliberately absent: quotas, compression, an order of blocks.
 
+mod beneath;
 mod cache;
 mod check;
 mod codec;
 mod collect;
 mod config;
+pub mod disk;
 mod error;
 mod facts;
 mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod io;
+pub mod index;
 mod journal;
 mod key;
 mod ledger;
@@ -36,6 +38,7 @@ mod roots;
 mod rootset;
 mod runs;
 mod scratch;
+mod stat;
 mod store;
 mod trees;
 mod userfile;
@@ -46,17 +49,17 @@ pub use peerage_content::Multihash;
 pub use check::{Checked, Sizes, Verified};
 pub use collect::{Collection, CollectionStep};
 pub use config::{
-    Config, FreeSpaceFn, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, MAX_NOTE_BYTES,
+    Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, MAX_NOTE_BYTES,
     MAX_PATH_BYTES, MAX_TABLE_VALUE, VerifyFn,
 };
 pub use error::{OpenError, ReadError, WriteError};
 pub use facts::{Download, DownloadId, FileId, Pin, PinKind, Root, RootId, RootKind, Seen, TreeId};
-pub use io::Stat;
 pub use lock::{LockError, Owner, RepoLock};
 pub use notice::{Change, Notice, OpenReport};
 pub use pack::record::Reference;
 pub use roots::RootEntry;
 pub use rootset::{RootSet, RootSetBuilder};
+pub use stat::Stat;
 pub use store::Store;
 pub use trees::{FileRecord, FilesIn};
 pub use verify::verify;

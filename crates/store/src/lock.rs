@@ -1,14 +1,15 @@
 //! Who owns a repository: one process at a time, by `flock` on a file that
 //! names it. The kernel gives the lock back however the owner ends.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::io as fsio;
+use crate::disk::create_private_dir;
 
 /// Bytes of the lock file that are read. 4 KiB: a pid and a command line, cut.
 const MAX_LOCK_BYTES: usize = 4096;
@@ -55,9 +56,11 @@ impl RepoLock {
             let path = path.to_path_buf();
             move |source| LockError::Io { path, source }
         };
-        fsio::create_private_dir(dir).map_err(failed(dir))?;
+        create_private_dir(dir).map_err(failed(dir))?;
         let path = dir.join("lock");
-        let mut file = fsio::open_or_create(&path).map_err(failed(&path))?;
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let mut file = options.open(&path).map_err(failed(&path))?;
         let mut tries = 0;
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {

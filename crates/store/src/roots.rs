@@ -1,19 +1,18 @@
 //! Roots that may be served, each with the set of its blocks.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::disk::{self, Disk};
 use crate::error::WriteError;
 use crate::facts::{Fact, Root, RootId};
-use crate::io as fsio;
 use crate::key::RepoKey;
 use crate::ledger::{Ledger, check_path};
 use crate::notice::OpenReport;
-use crate::openfiles::OpenFiles;
 use crate::pack::set::lock;
 use crate::rootset::{OpenSets, RootSet, RootSetBuilder};
 use crate::store::Store;
@@ -31,14 +30,15 @@ pub(crate) struct Roots {
 impl Roots {
     /// Opens the sets of all roots; a lost set means a root that is not served.
     pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         key: RepoKey,
         limit: usize,
         ledger: &Ledger,
         report: &mut OpenReport,
     ) -> io::Result<Self> {
-        fsio::create_private_dir(dir)?;
-        let open = Arc::new(Mutex::new(OpenFiles::new(limit)));
+        disk.create_dir(dir)?;
+        let open = Arc::new(OpenSets::new(disk, limit));
         let mut sets = BTreeMap::new();
         for (id, root) in ledger.roots() {
             match RootSet::open(&path_of(dir, id), id, key, &open) {
@@ -51,10 +51,10 @@ impl Roots {
             }
         }
         // What a crash left between a set and its record, or a builder behind.
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            if !sets.keys().any(|id| path == path_of(dir, *id)) {
-                fsio::remove_if_there(&path)?;
+        let known: BTreeSet<OsString> = sets.keys().map(|id| name_of(*id).into()).collect();
+        for (name, _) in disk.list(dir)? {
+            if !known.contains(&name) {
+                disk::remove_if_there(&**disk, &dir.join(name))?;
             }
         }
         let (dir, sets) = (dir.to_path_buf(), RwLock::new(sets));
@@ -62,12 +62,16 @@ impl Roots {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        fsio::bytes_below(&self.dir)
+        disk::bytes_in(&*self.open.disk, &self.dir)
     }
 }
 
+fn name_of(id: RootId) -> String {
+    format!("{:x}.root", id.0)
+}
+
 fn path_of(dir: &Path, id: RootId) -> PathBuf {
-    dir.join(format!("{:x}.root", id.0))
+    dir.join(name_of(id))
 }
 
 /// A root and its blocks.
@@ -86,7 +90,11 @@ impl Store {
     #[must_use]
     pub fn root_set_builder(&self) -> RootSetBuilder {
         let number = self.inner.roots.builders.fetch_add(1, Ordering::Relaxed);
-        RootSetBuilder::new(self.inner.key, self.inner.roots.dir.join(format!("builder{number}.tmp")))
+        RootSetBuilder::new(
+            &self.inner.config.disk,
+            self.inner.key,
+            self.inner.roots.dir.join(format!("builder{number}.tmp")),
+        )
     }
 
     /// Adds a root with all its blocks. The set is on disk and the record in
@@ -100,7 +108,7 @@ impl Store {
         let inner = &*self.inner;
         let id = RootId(lock(&inner.ledger).new_id()?);
         let set = blocks.write(&path_of(&inner.roots.dir, id), id, &inner.roots.open)?;
-        fsio::sync_dir(&inner.roots.dir)?;
+        inner.config.disk.sync_dir(&inner.roots.dir)?;
         let mut ledger = lock(&inner.ledger);
         ledger.add(Fact::RootAdded(id, root.clone()))?;
         ledger.flush()?;
@@ -136,8 +144,8 @@ impl Store {
         ledger.add(Fact::RootRemoved(id))?;
         ledger.flush()?;
         self.inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        lock(&self.inner.roots.open).take(id);
-        fsio::remove_if_there(&path_of(&self.inner.roots.dir, id))?;
+        self.inner.roots.open.forget(id);
+        disk::remove_if_there(&*self.inner.config.disk, &path_of(&self.inner.roots.dir, id))?;
         Ok(true)
     }
 

@@ -8,7 +8,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -16,9 +15,9 @@ use std::sync::{Arc, Mutex};
 use crate::Multihash;
 use crate::codec::Reader;
 use crate::config::ROOT_SET_BUFFER;
+use crate::disk::{self, Access, Disk, DiskFile, File};
 use crate::error::WriteError;
 use crate::facts::RootId;
-use crate::io as fsio;
 use crate::key::RepoKey;
 use crate::openfiles::OpenFiles;
 use crate::pack::filter::Filter;
@@ -48,27 +47,43 @@ pub struct RootSet {
 #[derive(Debug)]
 enum SetFile {
     /// Open as long as the set: a run that has no name.
-    Held(Arc<File>),
+    Held(File),
     /// By its path, when it is read.
     Named(PathBuf, RootId, Arc<OpenSets>),
 }
 
 impl SetFile {
-    fn with<T>(&self, read: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, read: impl FnOnce(&dyn DiskFile) -> io::Result<T>) -> io::Result<T> {
         let (path, id, open) = match self {
-            Self::Held(file) => return read(file),
+            Self::Held(file) => return read(&**file),
             Self::Named(path, id, open) => (path, *id, open),
         };
-        let kept = lock(open).take(id);
-        let file = kept.map_or_else(|| File::open(path).map(Arc::new), Ok)?;
-        let done = read(&file)?;
-        lock(open).put(id, file);
+        let kept = lock(&open.files).take(id);
+        let file = kept.map_or_else(|| open.disk.open(path, Access::Read), Ok)?;
+        let done = read(&*file)?;
+        lock(&open.files).put(id, file);
         Ok(done)
     }
 }
 
 /// The sets of a repository that are open.
-pub(crate) type OpenSets = Mutex<OpenFiles<RootId>>;
+#[derive(Debug)]
+pub(crate) struct OpenSets {
+    pub(crate) disk: Arc<dyn Disk>,
+    files: Mutex<OpenFiles<RootId, dyn DiskFile>>,
+}
+
+impl OpenSets {
+    /// At most `limit` of them.
+    pub(crate) fn new(disk: &Arc<dyn Disk>, limit: usize) -> Self {
+        Self { disk: Arc::clone(disk), files: Mutex::new(OpenFiles::new(limit)) }
+    }
+
+    /// Closes the file of a set that is gone.
+    pub(crate) fn forget(&self, id: RootId) {
+        lock(&self.files).take(id);
+    }
+}
 
 impl RootSet {
     /// Blocks in it.
@@ -114,7 +129,7 @@ impl RootSet {
     fn page(&self, page: usize) -> io::Result<Vec<u64>> {
         let mut buf = [0; PAGE_BYTES];
         let at = HEAD_BYTES + (page * PAGE_BYTES) as u64;
-        self.file.with(|file| fsio::read_into(file, at, &mut buf))?;
+        self.file.with(|file| disk::read_into(file, at, &mut buf))?;
         decode_page(&buf).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a damaged root set"))
     }
 
@@ -125,11 +140,11 @@ impl RootSet {
         key: RepoKey,
         open: &Arc<OpenSets>,
     ) -> io::Result<Option<Self>> {
-        let file = File::open(path)?;
-        let head = fsio::read_up_to(&file, 0, HEAD_LEN)?;
+        let file = open.disk.open(path, Access::Read)?;
+        let head = disk::read_up_to(&*file, 0, HEAD_LEN)?;
         let Some(count) = decode_head(&head) else { return Ok(None) };
         let pages = count.div_ceil(PAGE_KEYS as u64);
-        if file.metadata()?.len() != HEAD_BYTES + pages * PAGE_BYTES as u64 {
+        if file.len()? != HEAD_BYTES + pages * PAGE_BYTES as u64 {
             return Ok(None);
         }
         let mut buf = [0; PAGE_BYTES];
@@ -137,7 +152,7 @@ impl RootSet {
         // The file is that long, so the count is no damaged one.
         let mut filter = Filter::with_room_for(usize::try_from(count).unwrap_or(usize::MAX));
         for page in 0..pages {
-            fsio::read_into(&file, HEAD_BYTES + page * PAGE_BYTES as u64, &mut buf)?;
+            disk::read_into(&*file, HEAD_BYTES + page * PAGE_BYTES as u64, &mut buf)?;
             let Some(keys) = decode_page(&buf) else { return Ok(None) };
             let Some(first) = keys.first() else { return Ok(None) };
             fences.push(*first);
@@ -216,15 +231,15 @@ impl Writer {
         let crc = crc32c::crc32c(&self.page);
         self.page.extend_from_slice(&crc.to_le_bytes());
         let at = HEAD_BYTES + ((self.fences.len() - 1) * PAGE_BYTES) as u64;
-        fsio::write_at(&self.file, at, &self.page)?;
+        self.file.write_at(at, &self.page)?;
         self.page.clear();
         Ok(())
     }
 
     fn finish(mut self, key: RepoKey) -> io::Result<RootSet> {
         self.end_page()?;
-        fsio::write_at(&self.file, 0, &encode_head(self.count))?;
-        let file = SetFile::Held(Arc::new(self.file));
+        self.file.write_at(0, &encode_head(self.count))?;
+        let file = SetFile::Held(self.file);
         Ok(RootSet { file, key, fences: self.fences.into(), filter: self.filter, count: self.count })
     }
 }
@@ -239,6 +254,7 @@ struct Growing {
 /// A root set that grows, of any size in bounded memory. Threads may add and ask at once.
 #[derive(Debug)]
 pub struct RootSetBuilder {
+    disk: Arc<dyn Disk>,
     key: RepoKey,
     /// Where runs go: deleted as soon as they are open, so nothing is left behind.
     scratch: PathBuf,
@@ -246,8 +262,8 @@ pub struct RootSetBuilder {
 }
 
 impl RootSetBuilder {
-    pub(crate) fn new(key: RepoKey, scratch: PathBuf) -> Self {
-        Self { key, scratch, growing: Mutex::default() }
+    pub(crate) fn new(disk: &Arc<dyn Disk>, key: RepoKey, scratch: PathBuf) -> Self {
+        Self { disk: Arc::clone(disk), key, scratch, growing: Mutex::default() }
     }
 
     /// Adds a block.
@@ -275,7 +291,7 @@ impl RootSetBuilder {
         let mut keys: Vec<u64> = growing.recent.iter().copied().collect();
         keys.sort_unstable();
         let path = self.scratch.with_extension(format!("run{}", growing.spilled));
-        let mut writer = Writer::new(fsio::nameless(&path)?, keys.len());
+        let mut writer = Writer::new(disk::nameless(&*self.disk, &path)?, keys.len());
         keys.into_iter().try_for_each(|key| writer.push(key))?;
         let run = Arc::new(writer.finish(self.key)?);
         growing.runs.push(run);
@@ -283,7 +299,7 @@ impl RootSetBuilder {
         growing.recent = HashSet::new();
         if growing.runs.len() >= MAX_RUNS {
             let path = self.scratch.with_extension("merge");
-            let merged = merge(fsio::nameless(&path)?, &growing.runs, &[], self.key)?;
+            let merged = merge(disk::nameless(&*self.disk, &path)?, &growing.runs, &[], self.key)?;
             growing.runs = vec![Arc::new(merged)];
         }
         Ok(())
@@ -295,7 +311,7 @@ impl RootSetBuilder {
     /// The disk's.
     pub fn seal(&self) -> Result<RootSet, WriteError> {
         let path = self.scratch.with_extension("sealed");
-        Ok(self.merged(fsio::nameless(&path)?)?)
+        Ok(self.merged(disk::nameless(&*self.disk, &path)?)?)
     }
 
     fn merged(&self, file: File) -> io::Result<RootSet> {
@@ -308,9 +324,9 @@ impl RootSetBuilder {
     /// Writes the whole set to `path`, synced; the builder goes on answering.
     pub(crate) fn write(&self, path: &Path, id: RootId, open: &Arc<OpenSets>) -> io::Result<RootSet> {
         let temp = path.with_extension("tmp");
-        let set = self.merged(fsio::create_empty(&temp)?)?;
-        set.file.with(File::sync_all)?;
-        fs::rename(&temp, path)?;
+        let set = self.merged(self.disk.open(&temp, Access::Anew)?)?;
+        set.file.with(|file| file.sync())?;
+        self.disk.rename(&temp, path)?;
         Ok(RootSet { file: SetFile::Named(path.to_path_buf(), id, Arc::clone(open)), ..set })
     }
 }
@@ -363,12 +379,14 @@ fn merge(file: File, runs: &[Arc<RootSet>], recent: &[u64], key: RepoKey) -> io:
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const ID: RootId = RootId(1);
 
     fn open_sets() -> Arc<OpenSets> {
-        Arc::new(Mutex::new(OpenFiles::new(2)))
+        Arc::new(OpenSets::new(&disk::system(), 2))
     }
 
     fn mh(n: u64) -> Multihash {
@@ -379,7 +397,7 @@ mod tests {
     fn spilled_runs_and_the_final_file_hold_every_block() {
         let dir = tempfile::tempdir().unwrap();
         let key = RepoKey([1; 16]);
-        let builder = RootSetBuilder::new(key, dir.path().join("scratch"));
+        let builder = RootSetBuilder::new(&disk::system(), key, dir.path().join("scratch"));
         let total = ROOT_SET_BUFFER as u64 * 2 + 500;
         for n in 0..total {
             builder.insert(&mh(n)).unwrap();
@@ -408,7 +426,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let key = RepoKey([1; 16]);
         let path = dir.path().join("set");
-        let builder = RootSetBuilder::new(key, dir.path().join("scratch"));
+        let builder = RootSetBuilder::new(&disk::system(), key, dir.path().join("scratch"));
         assert!(builder.write(&path, ID, &open_sets()).unwrap().is_empty());
         assert!(!RootSet::open(&path, ID, key, &open_sets()).unwrap().unwrap().contains(&mh(1)));
         builder.insert(&mh(1)).unwrap();

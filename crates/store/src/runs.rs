@@ -228,6 +228,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::disk;
 
     fn run(room: &ScratchRoom, pairs: &BTreeSet<Pair>) -> Run {
         let mut writer = RunWriter::new(room, pairs.len() as u64);
@@ -244,9 +245,9 @@ mod tests {
     #[test]
     fn merged_runs_hold_the_pairs_of_all() {
         let dir = tempfile::tempdir().unwrap();
-        merge_some(&ScratchRoom::new(&dir.path().join("scratch")));
+        merge_some(&ScratchRoom::new(&disk::system(), &dir.path().join("scratch")));
         // As well where no file can be.
-        merge_some(&ScratchRoom::new(&dir.path().join("nowhere/scratch")));
+        merge_some(&ScratchRoom::new(&disk::system(), &dir.path().join("nowhere/scratch")));
     }
 
     fn merge_some(room: &ScratchRoom) {
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn one_key_may_fill_pages() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("scratch"));
         let mut pairs: BTreeSet<Pair> = (0..1000).map(|value| (7, value)).collect();
         pairs.extend([(6, 1), (8, 1)]);
         let run = run(&room, &pairs);
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn sorts_more_than_it_holds() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("scratch"));
         for (count, limit) in [(0, 10), (10, 10), (11, 10), (5000, 300)] {
             let pairs = (0..count).map(|n: u64| (n * 7919 % 5003, n));
             let mut sorter = Sorter::new(&room, limit);

@@ -5,18 +5,18 @@
 //! A repository whose disk is full must still open, or nobody could make room
 //! in it: what finds no room stays in memory, until it is said that it must not.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::io as fsio;
+use crate::disk::{self, Disk, File};
 use crate::pack::set::lock;
 
 /// Where scratch files are, and what becomes of them on a full disk.
 #[derive(Debug)]
 pub(crate) struct ScratchRoom {
+    disk: Arc<dyn Disk>,
     /// A name that a file has for an instant.
     path: PathBuf,
     /// One file at a time has it.
@@ -26,10 +26,15 @@ pub(crate) struct ScratchRoom {
 
 impl ScratchRoom {
     /// Files at `path`, in memory where that cannot be.
-    pub(crate) fn new(path: &Path) -> Self {
+    pub(crate) fn new(disk: &Arc<dyn Disk>, path: &Path) -> Self {
         // Nothing depends on it.
-        drop(fsio::remove_if_there(path));
-        Self { path: path.to_path_buf(), naming: Mutex::new(()), on_disk: AtomicBool::new(false) }
+        drop(disk::remove_if_there(&**disk, path));
+        Self {
+            disk: Arc::clone(disk),
+            path: path.to_path_buf(),
+            naming: Mutex::new(()),
+            on_disk: AtomicBool::new(false),
+        }
     }
 
     /// From now on a full disk is an error.
@@ -39,7 +44,7 @@ impl ScratchRoom {
 
     fn create(&self) -> io::Result<File> {
         let _one_at_a_time = lock(&self.naming);
-        fsio::nameless(&self.path)
+        disk::nameless(&*self.disk, &self.path)
     }
 }
 
@@ -77,7 +82,7 @@ impl Scratch {
             self.place = Place::Disk(room.create()?);
         }
         match &self.place {
-            Place::Disk(file) => fsio::write_at(file, offset, bytes),
+            Place::Disk(file) => file.write_at(offset, bytes),
             _ => self.write_to_memory(offset, bytes),
         }
     }
@@ -100,7 +105,7 @@ impl Scratch {
     pub(crate) fn read_into(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         match &self.place {
             _ if buf.is_empty() => Ok(()),
-            Place::Disk(file) => fsio::read_into(file, offset, buf),
+            Place::Disk(file) => disk::read_into(&**file, offset, buf),
             Place::Nowhere => Err(io::ErrorKind::UnexpectedEof.into()),
             Place::Memory(held) => {
                 let from = usize::try_from(offset).map_err(io::Error::other)?;
@@ -115,6 +120,7 @@ impl Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Access;
 
     fn read(scratch: &Scratch, offset: u64, len: usize) -> Vec<u8> {
         let mut buf = vec![0; len];
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn leaves_no_name_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("scratch"));
         let (mut one, mut other) = (Scratch::default(), Scratch::default());
         one.write_at(&room, 0, b"one").unwrap();
         other.write_at(&room, 0, b"other").unwrap();
@@ -138,13 +144,13 @@ mod tests {
     #[test]
     fn without_room_it_is_in_memory_or_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("scratch"));
         let mut full = Scratch::default();
         full.write_at(&room, 0, b"written").unwrap();
         // A file that takes nothing more.
         let path = dir.path().join("full");
         std::fs::write(&path, b"written").unwrap();
-        full.place = Place::Disk(File::open(&path).unwrap());
+        full.place = Place::Disk(room.disk.open(&path, Access::Read).unwrap());
         room.keep_to_disk();
         assert!(full.write_at(&room, 7, b"!").is_err());
         assert_eq!(read(&full, 0, 7), b"written");

@@ -11,10 +11,10 @@ use crate::Multihash;
 use crate::cache::{Cache, PAGE_ENTRIES};
 use crate::collect::Touched;
 use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS};
+use crate::disk;
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::facts::{Fact, FileId};
 use crate::files::Tuning;
-use crate::io as fsio;
 use crate::journal::JournalError;
 use crate::key::RepoKey;
 use crate::ledger::Ledger;
@@ -81,13 +81,13 @@ impl Store {
             let path = path.to_path_buf();
             move |source| OpenError::Io { path, source }
         };
-        fsio::create_private_dir(dir).map_err(failed(dir))?;
+        config.disk.create_dir(dir).map_err(failed(dir))?;
         let mut report = OpenReport::default();
         let pack_dir = dir.join("packs");
         let journal_path = dir.join("journal");
-        let known_key = || find_key(&pack_dir).map_or_else(RepoKey::random, Ok);
-        let (ledger, key) =
-            Ledger::open(dir, Tuning::default(), known_key, &mut report).map_err(|error| match error {
+        let known_key = || find_key(&*config.disk, &pack_dir).map_or_else(RepoKey::random, Ok);
+        let (ledger, key) = Ledger::open(&config.disk, dir, Tuning::default(), known_key, &mut report)
+            .map_err(|error| match error {
                 JournalError::Io(source) => failed(&journal_path)(source),
                 JournalError::TooNew(found) => OpenError::TooNew { path: journal_path.clone(), found },
             })?;
@@ -97,8 +97,9 @@ impl Store {
         packs.dropped = ledger.dropped();
         let there = packs.all_ids();
         packs.dropped.retain(|pack| there.contains(&pack));
-        let roots = Roots::open(&dir.join("roots"), key, config.open_root_sets, &ledger, &mut report)
-            .map_err(failed(&dir.join("roots")))?;
+        let roots =
+            Roots::open(&config.disk, &dir.join("roots"), key, config.open_root_sets, &ledger, &mut report)
+                .map_err(failed(&dir.join("roots")))?;
         let users = UserFiles::new(key, &config);
         let inner = Inner {
             dir: dir.to_path_buf(),
@@ -281,9 +282,9 @@ impl Store {
     pub fn sync(&self) -> Result<(), WriteError> {
         let inner = &*self.inner;
         let journal = lock(&inner.ledger).flushed_handle()?;
-        journal.sync_data()?;
+        journal.sync()?;
         inner.packs.sync()?;
-        fsio::sync_dir(&inner.dir)?;
+        inner.config.disk.sync_dir(&inner.dir)?;
         inner.write_checkpoint();
         Ok(())
     }
@@ -305,7 +306,7 @@ impl Inner {
         let bytes = match &at.source {
             Source::Memory(bytes) => bytes.clone(),
             Source::File(file) => {
-                fsio::read_up_to(file, u64::from(at.entry.offset), at.entry.read_len(mh))?.into()
+                disk::read_up_to(&**file, u64::from(at.entry.offset), at.entry.read_len(mh))?.into()
             }
         };
         let Some(record) = Record::decode(&bytes) else {

@@ -9,9 +9,9 @@ use peerage_content::Cid;
 use crate::config::{MAX_NOTE_BYTES, MAX_PATH_BYTES};
 use crate::error::{ReadError, WriteError};
 use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Seen, TreeId};
-use crate::io::Stat;
 use crate::ledger::check_path;
 use crate::pack::set::lock;
+use crate::stat::Stat;
 use crate::store::Store;
 
 /// A file of a tree.

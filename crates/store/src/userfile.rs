@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,15 +16,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::Multihash;
+use crate::beneath::{is_unlinked, open_beneath};
 use crate::config::{CHECKED_SLOTS, Config, VerifyFn};
 use crate::facts::FileId;
-use crate::io::{self as fsio, Stat};
 use crate::key::RepoKey;
 use crate::missing::Missing;
 use crate::notice::Change;
 use crate::openfiles::OpenFiles;
 use crate::pack::record::Reference;
 use crate::pack::set::lock;
+use crate::stat::Stat;
 
 /// References known to be right in this process: a table of keyed hashes that
 /// forgets what another displaces.
@@ -64,7 +66,7 @@ pub(crate) struct UserFiles {
     verify: VerifyFn,
     /// In nanoseconds.
     time_grain: i64,
-    open: Mutex<OpenFiles<FileId>>,
+    open: Mutex<OpenFiles<FileId, File>>,
     attached: Mutex<Attached>,
     checked: Mutex<Checked>,
     missing: Mutex<Missing>,
@@ -222,12 +224,12 @@ impl UserFiles {
     ) -> io::Result<Arc<File>> {
         let kept = lock(&self.open).take(id);
         if let Some(file) = kept
-            && !fsio::is_unlinked(&file.metadata()?)
+            && !is_unlinked(&file.metadata()?)
         {
             return Ok(file);
         }
         let (base, relative) = path()?.ok_or(io::ErrorKind::NotFound)?;
-        fsio::open_beneath(&base, &relative).map(Arc::new)
+        open_beneath(&base, &relative).map(Arc::new)
     }
 
     fn read_open(
@@ -270,7 +272,7 @@ fn read_block(file: &File, reference: &Reference) -> io::Result<Option<Bytes>> {
     let mut block = vec![0; reference.block_len()];
     block[..head].copy_from_slice(&reference.head);
     block[head + len..].copy_from_slice(&reference.tail);
-    match fsio::read_into(file, reference.offset, &mut block[head..head + len]) {
+    match file.read_exact_at(&mut block[head..head + len], reference.offset) {
         Ok(()) => Ok(Some(block.into())),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),

@@ -4,12 +4,16 @@
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of our own")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerage_content::Cid;
+use peerage_store::disk::{Access, Disk, File, SystemDisk};
 use peerage_store::{
     Checked, Config, Download, Multihash, Notice, Pin, PinKind, Reference, Root, RootKind, Seen, Store,
 };
@@ -535,11 +539,39 @@ fn kept_roots_take_no_descriptors() {
     assert!(!last.set.unwrap().contains(&mh(ROOTS - 1)), "a removed set is read");
 }
 
+/// The machine's disk, with little room left.
+#[derive(Debug)]
+struct Crowded;
+
+impl Disk for Crowded {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_dir(dir)
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<File> {
+        SystemDisk.open(path, access)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<(OsString, u64)>> {
+        SystemDisk.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(dir)
+    }
+    fn free_space(&self, _: &Path) -> io::Result<u64> {
+        Ok(64 << 20)
+    }
+}
+
 #[test]
 fn packs_are_merged_only_if_there_is_room() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");
-    let full = Config { free_space: |_| Ok(64 << 20), ..small() };
+    let full = Config { disk: Arc::new(Crowded), ..small() };
     let (store, _) = Store::open(&dir, full).unwrap();
     put_all(&store, 0..200);
     let packs = store.sizes().packs;

@@ -71,11 +71,12 @@ impl PathIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk;
 
     #[test]
     fn finds_all_ids_of_a_key_in_memory_and_on_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("scratch"));
         let mut index = PathIndex::new(5, 3);
         let key = |id: u64| id * 7919 % 40;
         for id in 0..1000 {
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn without_room_nothing_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("nowhere/scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("nowhere/scratch"));
         room.keep_to_disk();
         let mut index = PathIndex::new(2, 2);
         index.insert((1, 1));

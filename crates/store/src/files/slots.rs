@@ -207,11 +207,12 @@ fn decode(bytes: &[u8; PAGE_BYTES], slots: &mut [Slot; PAGE_SLOTS]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk;
 
     #[test]
     fn slots_come_back_though_few_pages_are_held() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("scratch"));
         let mut slots = Slots::new(2);
         let mut model = BTreeMap::new();
         let ids = (0..2000u64).map(|n| n * 7919 % 2003).chain([1 << 40, u64::MAX - 1, 5, 1 << 40]);
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let room = ScratchRoom::new(&dir.path().join("nowhere/scratch"));
+        let room = ScratchRoom::new(&disk::system(), &dir.path().join("nowhere/scratch"));
         room.keep_to_disk();
         let mut slots = Slots::new(2);
         let slot = Slot { record: 9, seen: 0, tree: 1 };

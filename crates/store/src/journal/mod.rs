@@ -10,13 +10,13 @@ mod open;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::codec::{Reader, put_varint};
 use crate::config::{JOURNAL_AHEAD, JOURNAL_BUFFER, MAX_JOURNAL_RECORD};
-use crate::io as fsio;
+use crate::disk::{self, Access, Disk, File};
 use crate::key::RepoKey;
 
 pub(crate) use open::JournalError;
@@ -33,6 +33,7 @@ const MAX_FRAME: usize = 10 + 4 + MAX_JOURNAL_RECORD;
 /// An open journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     file: File,
     written: u64,
@@ -130,7 +131,7 @@ impl Journal {
             if has(&self.ahead[0]) {
                 break;
             }
-            self.ahead[0] = Ahead { start: at, bytes: fsio::read_up_to(&self.file, at, len)? };
+            self.ahead[0] = Ahead { start: at, bytes: disk::read_up_to(&*self.file, at, len)? };
         }
         Ok(self.ahead[0].from(at))
     }
@@ -138,7 +139,7 @@ impl Journal {
     /// Hands what is buffered to the kernel.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            fsio::write_at(&self.file, self.written, &self.buffer)?;
+            self.file.write_at(self.written, &self.buffer)?;
             self.written += self.buffer.len() as u64;
             self.buffer.clear();
         }
@@ -146,8 +147,8 @@ impl Journal {
     }
 
     /// A handle to sync without holding up appends.
-    pub(crate) fn handle(&self) -> io::Result<File> {
-        self.file.try_clone()
+    pub(crate) fn handle(&self) -> File {
+        Arc::clone(&self.file)
     }
 
     /// Bytes of the file, and of what waits.
@@ -157,7 +158,7 @@ impl Journal {
 
     /// Begins a journal that will [`replace`](Self::replace) this one.
     pub(crate) fn rewrite(&self) -> io::Result<Rewrite> {
-        Rewrite::begin(&self.path, self.key)
+        Rewrite::begin(&self.disk, &self.path, self.key)
     }
 
     /// Puts a new journal in the place of this one: sync, rename. What waits
@@ -171,13 +172,14 @@ impl Journal {
 
     /// Makes the renaming survive power loss.
     pub(crate) fn sync_name(&self) -> io::Result<()> {
-        self.path.parent().map_or(Ok(()), fsio::sync_dir)
+        self.path.parent().map_or(Ok(()), |dir| self.disk.sync_dir(dir))
     }
 }
 
 /// A journal that is being written anew, under another name.
 #[derive(Debug)]
 pub(crate) struct Rewrite {
+    disk: Arc<dyn Disk>,
     temp: PathBuf,
     /// `None` once it has its name.
     file: Option<File>,
@@ -186,10 +188,10 @@ pub(crate) struct Rewrite {
 }
 
 impl Rewrite {
-    fn begin(path: &Path, key: RepoKey) -> io::Result<Self> {
+    fn begin(disk: &Arc<dyn Disk>, path: &Path, key: RepoKey) -> io::Result<Self> {
         let temp = path.with_extension("tmp");
-        let file = Some(fsio::create_empty(&temp)?);
-        Ok(Self { temp, file, written: 0, buffer: encode_head(key) })
+        let file = Some(disk.open(&temp, Access::Anew)?);
+        Ok(Self { disk: Arc::clone(disk), temp, file, written: 0, buffer: encode_head(key) })
     }
 
     /// Adds a record. Returns where it will begin.
@@ -204,7 +206,7 @@ impl Rewrite {
 
     fn write(&mut self) -> io::Result<()> {
         if let Some(file) = &self.file {
-            fsio::write_at(file, self.written, &self.buffer)?;
+            file.write_at(self.written, &self.buffer)?;
             self.written += self.buffer.len() as u64;
             self.buffer.clear();
         }
@@ -215,8 +217,8 @@ impl Rewrite {
     fn publish(mut self, path: &Path) -> io::Result<(File, u64)> {
         self.write()?;
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        file.sync_all()?;
-        fs::rename(&self.temp, path)?;
+        file.sync()?;
+        self.disk.rename(&self.temp, path)?;
         let file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
         Ok((file, self.written))
     }
@@ -226,7 +228,7 @@ impl Drop for Rewrite {
     fn drop(&mut self) {
         if self.file.is_some() {
             // It takes room that is perhaps wanting; the next one empties it anyway.
-            drop(fsio::remove_if_there(&self.temp));
+            drop(disk::remove_if_there(&*self.disk, &self.temp));
         }
     }
 }

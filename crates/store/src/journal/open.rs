@@ -1,12 +1,12 @@
 //! Opening the journal: its records pass by one after another, and what is
 //! torn or damaged is mended first.
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{FORMAT, HEAD_BYTES, Journal, MAX_FRAME, Rewrite, decode_head, frame};
-use crate::io as fsio;
+use crate::disk::{self, Access, Disk, DiskFile};
 use crate::key::RepoKey;
 use crate::pack::scan::Window;
 
@@ -48,7 +48,7 @@ struct Pass {
 /// Shows `take` every record of the first `len` bytes of `file` from `from` on, and
 /// where its frame begins. It says whether that is a record, or a chance find.
 fn pass(
-    file: &File,
+    file: &dyn DiskFile,
     from: u64,
     len: u64,
     take: &mut dyn FnMut(u64, &[u8]) -> io::Result<bool>,
@@ -76,16 +76,17 @@ impl Journal {
     /// the records are added to; `take` adds one that begins at an offset, and
     /// says false, doing nothing, if it is none.
     pub(crate) fn open<T>(
+        disk: &Arc<dyn Disk>,
         path: &Path,
         known_key: impl FnOnce() -> io::Result<RepoKey>,
         begin: impl Fn(RepoKey) -> T,
         take: impl Fn(&mut T, u64, &[u8]) -> io::Result<bool>,
     ) -> Result<(Self, RepoKey, Replay<T>), JournalError> {
         // A rewrite that did not finish; nothing depends on its removal.
-        drop(fsio::remove_if_there(&path.with_extension("tmp")));
-        let file = fsio::open_or_create(path)?;
-        let len = file.metadata()?.len();
-        let head = decode_head(&fsio::read_up_to(&file, 0, HEAD_BYTES)?);
+        drop(disk::remove_if_there(&**disk, &path.with_extension("tmp")));
+        let file = disk.open(path, Access::Write)?;
+        let len = file.len()?;
+        let head = decode_head(&disk::read_up_to(&*file, 0, HEAD_BYTES)?);
         let (key, head_damaged) = match head {
             Some((format, _)) if format > FORMAT => return Err(JournalError::TooNew(format)),
             Some((_, key)) => (key, false),
@@ -94,10 +95,11 @@ impl Journal {
         let current = head.is_some_and(|(format, _)| format == FORMAT);
         let from = len.min(HEAD_BYTES as u64);
         let mut state = begin(key);
-        let mut found = pass(&file, from, len, &mut |at, payload| take(&mut state, at, payload))?;
+        let mut found = pass(&*file, from, len, &mut |at, payload| take(&mut state, at, payload))?;
         let cut_bytes = len - found.end;
         let damaged = found.damaged || head_damaged;
         let mut journal = Self {
+            disk: Arc::clone(disk),
             path: path.to_path_buf(),
             file,
             written: found.end,
@@ -108,7 +110,7 @@ impl Journal {
         let mut copied_to = None;
         if damaged {
             let aside = path.with_extension("bad");
-            fs::copy(path, &aside)?;
+            disk::copy(&**disk, path, &aside)?;
             copied_to = Some(aside);
         }
         if damaged || !current {
@@ -117,7 +119,7 @@ impl Journal {
             // Records are elsewhere now.
             state = begin(key);
             let (from, to) = (HEAD_BYTES as u64, journal.written);
-            found = pass(&journal.file, from, to, &mut |at, payload| take(&mut state, at, payload))?;
+            found = pass(&*journal.file, from, to, &mut |at, payload| take(&mut state, at, payload))?;
         } else if cut_bytes > 0 {
             journal.file.set_len(journal.written)?;
         }
@@ -131,8 +133,8 @@ impl Journal {
         end: u64,
         take: &mut dyn FnMut(u64, &[u8]) -> io::Result<bool>,
     ) -> io::Result<()> {
-        let mut rewrite = Rewrite::begin(&self.path, self.key)?;
-        pass(&self.file, from, end, &mut |at, payload| {
+        let mut rewrite = Rewrite::begin(&self.disk, &self.path, self.key)?;
+        pass(&*self.file, from, end, &mut |at, payload| {
             let good = take(at, payload)?;
             if good {
                 rewrite.append(payload)?;

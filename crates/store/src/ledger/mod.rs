@@ -14,15 +14,16 @@ use std::sync::Arc;
 
 use peerage_content::Cid;
 
+use crate::disk::{Disk, File};
 use crate::error::WriteError;
 use crate::facts::{Download, DownloadId, Fact, Pin, PinKind, Root, RootId, TreeId};
 use crate::files::{FileTable, Tuning};
-use crate::io::path_bytes;
 use crate::journal::{Journal, JournalError};
 use crate::key::RepoKey;
 use crate::notice::OpenReport;
 use crate::pack::dropped::Dropped;
 use crate::scratch::ScratchRoom;
+use crate::stat::path_bytes;
 use state::State;
 
 /// Ids reserved at a time. 4,096: one small record per that many files.
@@ -41,18 +42,19 @@ impl Ledger {
     /// Of the repository in `dir`, whose journal is created if it is not there.
     /// `known_key` is the repository's key if that is new or damaged.
     pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         tuning: Tuning,
         known_key: impl FnOnce() -> io::Result<RepoKey>,
         report: &mut OpenReport,
     ) -> Result<(Self, RepoKey), JournalError> {
-        let room = Arc::new(ScratchRoom::new(&dir.join("files.tmp")));
+        let room = Arc::new(ScratchRoom::new(disk, &dir.join("files.tmp")));
         let begin = |key| State::new(FileTable::new(&room, key, tuning));
         let take = |state: &mut State, at, payload: &[u8]| match Fact::decode(payload) {
             Some(fact) => state.apply(fact, at).map(|()| true),
             None => Ok(false),
         };
-        let (journal, key, replay) = Journal::open(&dir.join("journal"), known_key, begin, take)?;
+        let (journal, key, replay) = Journal::open(disk, &dir.join("journal"), known_key, begin, take)?;
         room.keep_to_disk();
         report.journal_cut_bytes = replay.cut_bytes;
         report.journal_copied_to = replay.copied_to;
@@ -100,9 +102,9 @@ impl Ledger {
     }
 
     /// Flushes and gives a handle to sync.
-    pub(crate) fn flushed_handle(&mut self) -> Result<std::fs::File, WriteError> {
+    pub(crate) fn flushed_handle(&mut self) -> Result<File, WriteError> {
         self.journal.flush()?;
-        Ok(self.journal.handle()?)
+        Ok(self.journal.handle())
     }
 
     pub(crate) fn bytes(&self) -> u64 {

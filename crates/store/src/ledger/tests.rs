@@ -12,11 +12,12 @@ use super::Ledger;
 use crate::Multihash;
 use crate::codec::put_varint;
 use crate::config::MAX_ENDED_TREES;
+use crate::disk;
 use crate::facts::{Fact, FileId, Seen, TreeId};
 use crate::files::Tuning;
-use crate::io::Stat;
 use crate::key::RepoKey;
 use crate::notice::OpenReport;
+use crate::stat::Stat;
 
 const KEY: RepoKey = RepoKey([5; 16]);
 const TREES: u64 = 4;
@@ -111,7 +112,7 @@ fn seen(n: u64) -> Seen {
 
 fn open(dir: &Path, paths: usize) -> (Ledger, OpenReport) {
     let mut report = OpenReport::default();
-    let (ledger, key) = Ledger::open(dir, tuning(paths), || Ok(KEY), &mut report).unwrap();
+    let (ledger, key) = Ledger::open(&disk::system(), dir, tuning(paths), || Ok(KEY), &mut report).unwrap();
     assert_eq!(key, KEY);
     (ledger, report)
 }
@@ -355,7 +356,8 @@ fn what_cannot_be_indexed_is_not_recorded() {
 fn removed_trees_are_remembered_until_they_are_many() {
     let dir = tempfile::tempdir().unwrap();
     let mut report = OpenReport::default();
-    let (mut ledger, _) = Ledger::open(dir.path(), Tuning::default(), || Ok(KEY), &mut report).unwrap();
+    let (mut ledger, _) =
+        Ledger::open(&disk::system(), dir.path(), Tuning::default(), || Ok(KEY), &mut report).unwrap();
     let few = MAX_ENDED_TREES as u64 - 1;
     let file = |ledger: &mut Ledger, tree| {
         let id = FileId(ledger.new_id().unwrap());

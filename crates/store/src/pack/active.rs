@@ -1,7 +1,6 @@
 //! The pack that takes new records: its index is in memory, its last records may be too.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use super::file::{Pack, path_of};
 use super::record::Entry;
 use super::{HEAD_BYTES, encode_head};
 use crate::config::VerifyFn;
-use crate::io as fsio;
+use crate::disk::{Access, Disk, File};
 use crate::key::RepoKey;
 
 /// No earlier entry of the same key.
@@ -22,7 +21,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Active {
     pub(crate) id: u32,
-    pub(crate) file: Arc<File>,
+    pub(crate) file: File,
     /// Entries in the order of their records.
     pub(crate) entries: Vec<Entry>,
     /// For each entry, the one before it of the same key.
@@ -39,20 +38,20 @@ pub(crate) struct Active {
 /// Bytes of a record, wherever they are now.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    File(Arc<File>),
+    File(File),
     Memory(Bytes),
 }
 
 impl Active {
     /// A new pack, its head written.
-    pub(crate) fn create(dir: &Path, id: u32, key: RepoKey) -> io::Result<Self> {
-        let file = fsio::create_empty(&path_of(dir, id, "active"))?;
-        fsio::write_at(&file, 0, &encode_head(id, key))?;
-        Ok(Self::with_entries(id, Arc::new(file), Vec::new(), HEAD_BYTES))
+    pub(crate) fn create(disk: &dyn Disk, dir: &Path, id: u32, key: RepoKey) -> io::Result<Self> {
+        let file = disk.open(&path_of(dir, id, "active"), Access::Anew)?;
+        file.write_at(0, &encode_head(id, key))?;
+        Ok(Self::with_entries(id, file, Vec::new(), HEAD_BYTES))
     }
 
     /// One that was there, its records known and ending at `end`.
-    pub(crate) fn with_entries(id: u32, file: Arc<File>, entries: Vec<Entry>, end: u64) -> Self {
+    pub(crate) fn with_entries(id: u32, file: File, entries: Vec<Entry>, end: u64) -> Self {
         let mut active = Self {
             id,
             file,
@@ -97,8 +96,8 @@ impl Active {
         }
         let offset = u32::try_from(self.end()).map_err(io::Error::other)?;
         if len > limit {
-            fsio::write_at(&self.file, self.written, prefix)?;
-            fsio::write_at(&self.file, self.written + prefix.len() as u64, body)?;
+            self.file.write_at(self.written, prefix)?;
+            self.file.write_at(self.written + prefix.len() as u64, body)?;
             self.written += len as u64;
         } else {
             self.buffer.extend_from_slice(prefix);
@@ -111,7 +110,7 @@ impl Active {
     /// Hands what is buffered to the kernel.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            fsio::write_at(&self.file, self.written, &self.buffer)?;
+            self.file.write_at(self.written, &self.buffer)?;
             self.written += self.buffer.len() as u64;
             self.buffer.clear();
         }

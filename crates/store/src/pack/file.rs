@@ -1,6 +1,5 @@
 //! A pack that takes no more records: sealed, or about to be.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use super::record::Entry;
 use super::scan::{Found, Scan};
 use super::{HEAD_BYTES, index};
 use crate::config::{SORTED_ENTRIES, VerifyFn};
+use crate::disk::{DiskFile, File};
 use crate::key::RepoKey;
 use crate::runs::Sorter;
 use crate::scratch::ScratchRoom;
@@ -26,7 +26,7 @@ pub(crate) fn path_of(dir: &Path, id: u32, extension: &str) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Pack {
     pub(crate) id: u32,
-    pub(crate) file: Arc<File>,
+    pub(crate) file: File,
     /// `None` until sealed.
     pub(crate) disk: Option<DiskIndex>,
     memory: OnceLock<Vec<Entry>>,
@@ -49,7 +49,13 @@ pub(crate) struct Scanned {
 }
 
 /// Reads the records of `file` from `from` up to `end`.
-pub(crate) fn scan(file: &File, key: RepoKey, from: u64, end: u64, verify: VerifyFn) -> io::Result<Scanned> {
+pub(crate) fn scan(
+    file: &dyn DiskFile,
+    key: RepoKey,
+    from: u64,
+    end: u64,
+    verify: VerifyFn,
+) -> io::Result<Scanned> {
     let mut scan = Scan::new(file, from, end, verify);
     let mut out = Scanned { entries: Vec::new(), damage: Vec::new(), end: from };
     loop {
@@ -71,7 +77,7 @@ impl Pack {
     /// A pack whose index is in memory only; `entries` need not be sorted.
     pub(crate) fn frozen(
         id: u32,
-        file: Arc<File>,
+        file: File,
         mut entries: Vec<Entry>,
         records_end: u64,
         verify: VerifyFn,
@@ -91,7 +97,7 @@ impl Pack {
     }
 
     /// A pack with its index on disk.
-    pub(crate) fn sealed(id: u32, file: Arc<File>, disk: DiskIndex, synced: bool, verify: VerifyFn) -> Self {
+    pub(crate) fn sealed(id: u32, file: File, disk: DiskIndex, synced: bool, verify: VerifyFn) -> Self {
         let records_end = disk.footer.records_end;
         let (disk, synced) = (Some(disk), AtomicBool::new(synced));
         Self { id, file, disk, memory: OnceLock::new(), records_end, synced, damaged: false, verify }
@@ -101,7 +107,7 @@ impl Pack {
     pub(crate) fn seal(&self) -> io::Result<Self> {
         let entries = self.memory.get().map_or(&[][..], Vec::as_slice);
         let all = entries.iter().copied().map(Ok);
-        let disk = index::write(&self.file, self.id, all, entries.len(), self.records_end, &[])?;
+        let disk = index::write(&*self.file, self.id, all, entries.len(), self.records_end, &[])?;
         Ok(Self::sealed(self.id, Arc::clone(&self.file), disk, false, self.verify))
     }
 
@@ -117,7 +123,7 @@ impl Pack {
         if self.memory.get().is_none()
             && let Some(disk) = &self.disk
         {
-            if !disk.may_contain(key) || disk.find(&self.file, key, out)? {
+            if !disk.may_contain(key) || disk.find(&*self.file, key, out)? {
                 return Ok(false);
             }
             damaged = true;
@@ -132,7 +138,7 @@ impl Pack {
         if let Some(entries) = self.memory.get() {
             return Ok(entries);
         }
-        let mut entries = scan(&self.file, repo, HEAD_BYTES, self.records_end, self.verify)?.entries;
+        let mut entries = scan(&*self.file, repo, HEAD_BYTES, self.records_end, self.verify)?.entries;
         entries.sort_unstable();
         Ok(self.memory.get_or_init(|| entries))
     }
@@ -155,7 +161,7 @@ impl Pack {
     /// False if its index on disk is not used or turned out damaged.
     fn show_disk_index(&self, show: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
         match (&self.disk, self.memory.get()) {
-            (Some(disk), None) => disk.for_each(&self.file, show),
+            (Some(disk), None) => disk.for_each(&*self.file, show),
             _ => Ok(false),
         }
     }
@@ -202,7 +208,7 @@ impl Pack {
     /// Makes it survive power loss.
     pub(crate) fn sync(&self) -> io::Result<()> {
         if !self.synced.load(Ordering::Acquire) {
-            self.file.sync_all()?;
+            self.file.sync()?;
             self.synced.store(true, Ordering::Release);
         }
         Ok(())

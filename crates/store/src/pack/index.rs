@@ -6,14 +6,13 @@
 //! is the last 96 bytes and sums itself; the fences, the filter and the ids are
 //! summed in it. So a look-up in an open pack reads one page.
 
-use std::fs::File;
 use std::io;
 
 use super::filter::Filter;
 use super::record::{Entry, Kind};
 use super::{FORMAT, HEAD_BYTES};
 use crate::codec::Reader;
-use crate::io as fsio;
+use crate::disk::{self, DiskFile};
 
 pub(crate) const PAGE_BYTES: usize = 4096;
 const PAGE_ENTRIES: usize = 255;
@@ -90,7 +89,7 @@ pub(crate) struct DiskIndex {
 /// Writes the index of `count` sorted `entries` after the records of `file`, which
 /// end at `records_end`, and cuts the file there. Returns it as it is in memory.
 pub(crate) fn write(
-    file: &File,
+    file: &dyn DiskFile,
     id: u32,
     entries: impl Iterator<Item = io::Result<Entry>>,
     count: usize,
@@ -121,7 +120,7 @@ pub(crate) fn write(
             page.clear();
         }
         if last || pages.len() >= WRITTEN_AT_ONCE {
-            fsio::write_at(file, at, &pages)?;
+            file.write_at(at, &pages)?;
             at += pages.len() as u64;
             pages.clear();
         }
@@ -145,15 +144,15 @@ pub(crate) fn write(
         crc: crc32c::crc32c(&rest),
     };
     rest.extend_from_slice(&footer.encode());
-    fsio::write_at(file, at, &rest)?;
+    file.write_at(at, &rest)?;
     file.set_len(at + rest.len() as u64)?;
     Ok(DiskIndex { footer, replaced: replaced.to_vec(), fences, filter })
 }
 
 /// Reads the index of a sealed pack of `len` bytes; `None` if any of it is damaged.
-pub(crate) fn open(file: &File, id: u32, len: u64) -> io::Result<Option<DiskIndex>> {
+pub(crate) fn open(file: &dyn DiskFile, id: u32, len: u64) -> io::Result<Option<DiskIndex>> {
     let Some(footer_at) = len.checked_sub(FOOTER_BYTES as u64) else { return Ok(None) };
-    let Some(footer) = Footer::decode(&fsio::read_at(file, footer_at, FOOTER_BYTES)?) else {
+    let Some(footer) = Footer::decode(&disk::read_at(file, footer_at, FOOTER_BYTES)?) else {
         return Ok(None);
     };
     let fences_at = footer.index_at.saturating_add(u64::from(footer.pages) * PAGE_BYTES as u64);
@@ -167,7 +166,7 @@ pub(crate) fn open(file: &File, id: u32, len: u64) -> io::Result<Option<DiskInde
     if !fits {
         return Ok(None);
     }
-    let rest = fsio::read_at(file, fences_at, usize::try_from(rest_bytes).map_err(io::Error::other)?)?;
+    let rest = disk::read_at(file, fences_at, usize::try_from(rest_bytes).map_err(io::Error::other)?)?;
     if crc32c::crc32c(&rest) != footer.crc {
         return Ok(None);
     }
@@ -213,12 +212,12 @@ impl DiskIndex {
         self.fences.len() * 8 + self.footer.filter_bytes.try_into().unwrap_or(0)
     }
 
-    fn page(&self, file: &File, page: usize, buf: &mut [u8; PAGE_BYTES]) -> io::Result<()> {
-        fsio::read_into(file, self.footer.index_at + (page * PAGE_BYTES) as u64, buf)
+    fn page(&self, file: &dyn DiskFile, page: usize, buf: &mut [u8; PAGE_BYTES]) -> io::Result<()> {
+        disk::read_into(file, self.footer.index_at + (page * PAGE_BYTES) as u64, buf)
     }
 
     /// Adds the entries of `key` to `out`; false if a page is damaged.
-    pub(crate) fn find(&self, file: &File, key: u64, out: &mut Vec<Entry>) -> io::Result<bool> {
+    pub(crate) fn find(&self, file: &dyn DiskFile, key: u64, out: &mut Vec<Entry>) -> io::Result<bool> {
         let after = self.fences.partition_point(|first| *first < key);
         let first = after.saturating_sub(1);
         let mut buf = [0; PAGE_BYTES];
@@ -239,7 +238,7 @@ impl DiskIndex {
     /// Shows all entries in order; false if a page is damaged, and then not all were shown.
     pub(crate) fn for_each(
         &self,
-        file: &File,
+        file: &dyn DiskFile,
         show: &mut dyn FnMut(Entry) -> io::Result<()>,
     ) -> io::Result<bool> {
         let mut buf = [0; PAGE_BYTES];
@@ -304,7 +303,7 @@ mod tests {
             Footer { filter_bytes: u64::MAX - 3, replaced: u32::MAX, ..footer },
             Footer { index_at: u64::MAX, ..footer },
         ] {
-            fsio::write_at(&file, len - FOOTER_BYTES as u64, &absurd.encode()).unwrap();
+            DiskFile::write_at(&file, len - FOOTER_BYTES as u64, &absurd.encode()).unwrap();
             assert!(open(&file, 1, len).unwrap().is_none(), "{absurd:?}");
         }
     }

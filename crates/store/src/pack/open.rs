@@ -1,7 +1,6 @@
 //! Opening the packs of a repository after a clean end, a crash or damage.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use super::record::Entry;
 use super::set::PackSet;
 use super::{FORMAT, HEAD_BYTES, HEAD_LEN, decode_head, encode_head, index};
 use crate::config::Config;
+use crate::disk::{self, Access, Disk};
 use crate::error::OpenError;
-use crate::io as fsio;
 use crate::key::RepoKey;
 use crate::notice::OpenReport;
 
@@ -31,16 +30,16 @@ struct Listing {
     active: BTreeSet<u32>,
 }
 
-fn list(dir: &Path) -> io::Result<Listing> {
+fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Listing> {
     let mut out = Listing { sealed: BTreeSet::new(), active: BTreeSet::new() };
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
+    for (name, _) in disk.list(dir)? {
+        let path = dir.join(name);
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
         let Some(id) = u32::from_str_radix(stem, 16).ok().filter(|_| stem.len() == 8) else { continue };
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("pack") => drop(out.sealed.insert(id)),
             Some("active") => drop(out.active.insert(id)),
-            Some("tmp") => fs::remove_file(&path)?,
+            Some("tmp") => disk.remove(&path)?,
             _ => {}
         }
     }
@@ -48,12 +47,12 @@ fn list(dir: &Path) -> io::Result<Listing> {
 }
 
 /// The key in the head of any pack: for when the journal is gone.
-pub(crate) fn find_key(dir: &Path) -> Option<RepoKey> {
-    let listing = list(dir).ok()?;
+pub(crate) fn find_key(disk: &dyn Disk, dir: &Path) -> Option<RepoKey> {
+    let listing = list(disk, dir).ok()?;
     let names = listing.sealed.iter().map(|id| (*id, "pack"));
     names.chain(listing.active.iter().map(|id| (*id, "active"))).find_map(|(id, extension)| {
-        let file = File::open(path_of(dir, id, extension)).ok()?;
-        let head = fsio::read_up_to(&file, 0, HEAD_LEN).ok()?;
+        let file = disk.open(&path_of(dir, id, extension), Access::Read).ok()?;
+        let head = disk::read_up_to(&*file, 0, HEAD_LEN).ok()?;
         decode_head(&head).map(|(_, _, key)| key)
     })
 }
@@ -68,8 +67,8 @@ pub(crate) fn open(
     report: &mut OpenReport,
 ) -> Result<(PackSet, (u32, usize)), OpenError> {
     let failed = |source| OpenError::Io { path: dir.to_path_buf(), source };
-    fsio::create_private_dir(dir).map_err(failed)?;
-    let listing = list(dir).map_err(failed)?;
+    config.disk.create_dir(dir).map_err(failed)?;
+    let listing = list(&*config.disk, dir).map_err(failed)?;
     let mut packs = Vec::new();
     for id in &listing.sealed {
         packs.push(open_sealed(dir, *id, key, config, report)?);
@@ -78,7 +77,7 @@ pub(crate) fn open(
         packs.iter().filter_map(|pack| pack.disk.as_ref()).flat_map(|disk| disk.replaced.clone()).collect();
     packs.retain(|pack| !replaced.contains(&pack.id));
     for id in listing.sealed.intersection(&replaced) {
-        fs::remove_file(path_of(dir, *id, "pack")).map_err(failed)?;
+        config.disk.remove(&path_of(dir, *id, "pack")).map_err(failed)?;
     }
     let mut next_id = listing.sealed.iter().chain(&listing.active).max().map_or(1, |id| id + 1);
     let mut checkpoint = checkpoint;
@@ -97,7 +96,7 @@ pub(crate) fn open(
         Some(active) => active,
         None => {
             next_id += 1;
-            Active::create(dir, next_id - 1, key).map_err(failed)?
+            Active::create(&*config.disk, dir, next_id - 1, key).map_err(failed)?
         }
     };
     packs.sort_by_key(|pack| pack.id);
@@ -116,9 +115,9 @@ fn open_sealed(
 ) -> Result<Arc<Pack>, OpenError> {
     let path = path_of(dir, id, "pack");
     let failed = |source| OpenError::Io { path: path.clone(), source };
-    let file = Arc::new(File::open(&path).map_err(failed)?);
-    let len = file.metadata().map_err(failed)?.len();
-    let head = fsio::read_up_to(&file, 0, HEAD_LEN).map_err(failed)?;
+    let file = config.disk.open(&path, Access::Read).map_err(failed)?;
+    let len = file.len().map_err(failed)?;
+    let head = disk::read_up_to(&*file, 0, HEAD_LEN).map_err(failed)?;
     let head = decode_head(&head);
     if let Some((found, ..)) = head
         && found > FORMAT
@@ -127,11 +126,11 @@ fn open_sealed(
     }
     // A damaged head leaves the index in doubt only if the key could be another.
     let ours = head.is_none_or(|(_, _, found)| found == key);
-    if ours && let Some(disk) = index::open(&file, id, len).map_err(failed)? {
+    if ours && let Some(disk) = index::open(&*file, id, len).map_err(failed)? {
         return Ok(Arc::new(Pack::sealed(id, file, disk, false, config.verify)));
     }
     let Scanned { entries, damage, end } =
-        scan(&file, key, HEAD_BYTES, len, config.verify).map_err(failed)?;
+        scan(&*file, key, HEAD_BYTES, len, config.verify).map_err(failed)?;
     report.rebuilt_packs.push(path);
     report.scanned_records += entries.len() as u64;
     report.damaged_bytes += damage.iter().map(|(from, to)| to - from).sum::<u64>();
@@ -151,17 +150,17 @@ fn open_active(
 ) -> Result<(Active, usize), OpenError> {
     let path = path_of(dir, id, "active");
     let failed = |source| OpenError::Io { path: path.clone(), source };
-    let file = fsio::open_or_create(&path).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
-    let head = fsio::read_up_to(&file, 0, HEAD_LEN).map_err(failed)?;
+    let file = config.disk.open(&path, Access::Write).map_err(failed)?;
+    let len = file.len().map_err(failed)?;
+    let head = disk::read_up_to(&*file, 0, HEAD_LEN).map_err(failed)?;
     match decode_head(&head) {
         Some((found, ..)) if found > FORMAT => return Err(OpenError::TooNew { path, found }),
         Some((_, found, found_key)) if found == id && found_key == key => {}
-        _ => fsio::write_at(&file, 0, &encode_head(id, key)).map_err(failed)?,
+        _ => file.write_at(0, &encode_head(id, key)).map_err(failed)?,
     }
     let known = checkpoint.filter(|c| (HEAD_BYTES..=len).contains(&c.end)).unwrap_or_default();
     let from = known.end.max(HEAD_BYTES);
-    let scanned = scan(&file, key, from, len, config.verify).map_err(failed)?;
+    let scanned = scan(&*file, key, from, len, config.verify).map_err(failed)?;
     report.scanned_records += scanned.entries.len() as u64;
     report.damaged_bytes += scanned.damage.iter().map(|(from, to)| to - from).sum::<u64>();
     if len > scanned.end {
@@ -171,5 +170,5 @@ fn open_active(
     let mut entries = known.entries;
     let of_checkpoint = entries.len();
     entries.extend(scanned.entries);
-    Ok((Active::with_entries(id, Arc::new(file), entries, scanned.end), of_checkpoint))
+    Ok((Active::with_entries(id, file, entries, scanned.end), of_checkpoint))
 }

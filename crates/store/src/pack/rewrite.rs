@@ -5,7 +5,6 @@
 //! or the new one in force. Readers that hold an old pack go on reading it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use super::scan::Window;
 use super::set::{PackSet, lock};
 use super::{HEAD_BYTES, encode_head, index};
 use crate::config::{Config, MAX_DROPPED, SORTED_ENTRIES};
-use crate::io as fsio;
+use crate::disk::{self, Access, File};
 use crate::runs::Sorter;
 
 /// Bytes gathered for one write.
@@ -32,7 +31,7 @@ pub(crate) struct Rewritten {
 }
 
 struct Output<'a> {
-    file: fs::File,
+    file: File,
     at: u64,
     chunk: Vec<u8>,
     entries: Sorter<'a>,
@@ -47,7 +46,7 @@ impl Output<'_> {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        fsio::write_at(&self.file, self.at, &self.chunk)?;
+        self.file.write_at(self.at, &self.chunk)?;
         self.at += self.chunk.len() as u64;
         self.chunk.clear();
         Ok(())
@@ -72,7 +71,7 @@ impl PackSet {
         let temp = path_of(&self.dir, id, "tmp");
         let result = self.write_rewrite(id, inputs, keep, wanted);
         if result.is_err() {
-            drop(fsio::remove_if_there(&temp));
+            drop(disk::remove_if_there(&*self.config.disk, &temp));
         }
         result
     }
@@ -86,7 +85,7 @@ impl PackSet {
     ) -> io::Result<Rewritten> {
         let temp = path_of(&self.dir, id, "tmp");
         let mut out = Output {
-            file: fsio::create_empty(&temp)?,
+            file: self.config.disk.open(&temp, Access::Anew)?,
             at: 0,
             chunk: encode_head(id, self.key),
             entries: Sorter::new(&self.scratch, SORTED_ENTRIES),
@@ -94,7 +93,7 @@ impl PackSet {
         let mut done = Rewritten::default();
         let mut left: Vec<(usize, Entry)> = Vec::new();
         for (number, pack) in inputs.iter().enumerate() {
-            let mut window = Window::new(&pack.file, pack.records_end);
+            let mut window = Window::new(&*pack.file, pack.records_end);
             let dropped = self.dropped.of(pack.id);
             for entry in pack.entries(self.key, &self.scratch)? {
                 let entry = entry?;
@@ -112,7 +111,7 @@ impl PackSet {
         left = self.rescue(inputs, left, wanted, |entry, record| out.push(entry, record))?;
         out.write()?;
         let ids: Vec<u32> = inputs.iter().map(|pack| pack.id).collect();
-        let old: u64 = inputs.iter().map(|pack| pack.file.metadata().map_or(0, |meta| meta.len())).sum();
+        let old: u64 = inputs.iter().map(|pack| pack.file.len().unwrap_or(0)).sum();
         let new = self.publish(id, &ids, out)?;
         // Whoever found a record in an old pack since then still finds it.
         self.rescue(inputs, left, wanted, |_, record| match Record::decode(record) {
@@ -121,7 +120,7 @@ impl PackSet {
         })?;
         self.flush()?;
         for id in &ids {
-            fsio::remove_if_there(&path_of(&self.dir, *id, "pack"))?;
+            disk::remove_if_there(&*self.config.disk, &path_of(&self.dir, *id, "pack"))?;
         }
         self.dropped.retain(|pack| !ids.contains(&pack));
         done.freed = old.saturating_sub(new);
@@ -140,7 +139,7 @@ impl PackSet {
         // In the order of inputs and offsets, as they were left.
         let mut saved = saved.into_iter().peekable();
         for (at, pack) in inputs.iter().enumerate() {
-            let mut window = Window::new(&pack.file, pack.records_end);
+            let mut window = Window::new(&*pack.file, pack.records_end);
             while let Some((_, entry)) = saved.next_if(|(number, _)| *number == at) {
                 push(entry, window.record(u64::from(entry.offset))?)?;
             }
@@ -152,13 +151,13 @@ impl PackSet {
     fn publish(&self, id: u32, replaced: &[u32], out: Output<'_>) -> io::Result<u64> {
         let count = usize::try_from(out.entries.len()).map_err(io::Error::other)?;
         let entries = out.entries.sorted()?.map(|pair| pair.map(Entry::of_key));
-        let disk = index::write(&out.file, id, entries, count, out.at.max(HEAD_BYTES), replaced)?;
-        out.file.sync_all()?;
-        let len = out.file.metadata()?.len();
+        let disk = index::write(&*out.file, id, entries, count, out.at.max(HEAD_BYTES), replaced)?;
+        out.file.sync()?;
+        let len = out.file.len()?;
         let path = path_of(&self.dir, id, "pack");
-        fs::rename(path_of(&self.dir, id, "tmp"), &path)?;
-        fsio::sync_dir(&self.dir)?;
-        let new = Arc::new(Pack::sealed(id, Arc::new(out.file), disk, true, self.config.verify));
+        self.config.disk.rename(&path_of(&self.dir, id, "tmp"), &path)?;
+        self.config.disk.sync_dir(&self.dir)?;
+        let new = Arc::new(Pack::sealed(id, out.file, disk, true, self.config.verify));
         self.change_packs(|packs| {
             packs.retain(|pack| !replaced.contains(&pack.id));
             packs.push(new);

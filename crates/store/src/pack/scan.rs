@@ -4,19 +4,18 @@
 //! block's bytes may be chosen by a stranger to look like a record, what is
 //! found that way must also match its multihash until the scan is over.
 
-use std::fs::File;
 use std::io;
 
 use super::record::{Kind, MAGIC, Prefix, Record};
 use crate::config::VerifyFn;
-use crate::io as fsio;
+use crate::disk::{self, DiskFile};
 
 /// Bytes read ahead. 1 MiB: one read for thousands of references.
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// A moving window over a file.
 pub(crate) struct Window<'a> {
-    file: &'a File,
+    file: &'a dyn DiskFile,
     start: u64,
     buf: Vec<u8>,
     end: u64,
@@ -24,7 +23,7 @@ pub(crate) struct Window<'a> {
 
 impl<'a> Window<'a> {
     /// A window that sees the first `end` bytes of `file`.
-    pub(crate) fn new(file: &'a File, end: u64) -> Self {
+    pub(crate) fn new(file: &'a dyn DiskFile, end: u64) -> Self {
         Self { file, start: 0, buf: Vec::new(), end }
     }
 
@@ -34,7 +33,7 @@ impl<'a> Window<'a> {
         let inside = pos >= self.start && pos + len as u64 <= self.start + self.buf.len() as u64;
         if !inside {
             let ahead = usize::try_from(self.end - pos.min(self.end)).unwrap_or(usize::MAX).min(WINDOW_BYTES);
-            self.buf = fsio::read_up_to(self.file, pos, ahead.max(len))?;
+            self.buf = disk::read_up_to(self.file, pos, ahead.max(len))?;
             self.start = pos;
         }
         let from = usize::try_from(pos - self.start).unwrap_or(usize::MAX).min(self.buf.len());
@@ -69,7 +68,7 @@ pub(crate) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     /// From offset `from`, over the first `end` bytes of `file`.
-    pub(crate) fn new(file: &'a File, from: u64, end: u64, verify: VerifyFn) -> Self {
+    pub(crate) fn new(file: &'a dyn DiskFile, from: u64, end: u64, verify: VerifyFn) -> Self {
         Self { window: Window::new(file, end), pos: from, suspicious: false, verify }
     }
 

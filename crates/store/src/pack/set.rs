@@ -1,6 +1,5 @@
 //! All packs of a repository: where a block's records are, and adding one.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,7 +11,6 @@ use super::file::{Pack, path_of};
 use super::record::{Entry, Kind, encode_prefix};
 use crate::Multihash;
 use crate::config::Config;
-use crate::io as fsio;
 use crate::key::RepoKey;
 use crate::scratch::ScratchRoom;
 
@@ -68,7 +66,7 @@ impl PackSet {
             next_id: AtomicU32::new(next_id),
             dropped: Arc::default(),
             dir_changed: AtomicBool::new(true),
-            scratch: ScratchRoom::new(&dir.join("entries.tmp")),
+            scratch: ScratchRoom::new(&config.disk, &dir.join("entries.tmp")),
             sealing: Mutex::new(()),
             rewriting: Mutex::new(()),
         }
@@ -113,7 +111,7 @@ impl PackSet {
     /// Begins a new pack; the records of the old one stay where they are.
     fn rotate(&self, active: &mut Active) -> io::Result<Arc<Pack>> {
         active.flush()?;
-        let next = Active::create(&self.dir, self.new_id(), self.key)?;
+        let next = Active::create(&*self.config.disk, &self.dir, self.new_id(), self.key)?;
         let frozen = Arc::new(std::mem::replace(active, next).freeze(self.config.verify));
         self.change_packs(|packs| packs.push(Arc::clone(&frozen)));
         Ok(frozen)
@@ -137,7 +135,8 @@ impl PackSet {
             return Ok(());
         }
         let sealed = Arc::new(frozen.seal()?);
-        fs::rename(path_of(&self.dir, frozen.id, "active"), path_of(&self.dir, frozen.id, "pack"))?;
+        let (from, to) = (path_of(&self.dir, frozen.id, "active"), path_of(&self.dir, frozen.id, "pack"));
+        self.config.disk.rename(&from, &to)?;
         self.change_packs(|packs| {
             packs.iter_mut().filter(|pack| pack.id == sealed.id).for_each(|pack| *pack = Arc::clone(&sealed));
         });
@@ -203,8 +202,9 @@ impl PackSet {
 
     /// The file of a pack, for messages.
     pub(crate) fn path(&self, id: u32) -> PathBuf {
-        let sealed = path_of(&self.dir, id, "pack");
-        if sealed.exists() { sealed } else { path_of(&self.dir, id, "active") }
+        let unsealed = |pack: &Arc<Pack>| pack.id == id && pack.disk.is_none() && !pack.damaged;
+        let active = self.is_active(id) || self.packs().iter().any(unsealed);
+        path_of(&self.dir, id, if active { "active" } else { "pack" })
     }
 
     /// Hands everything to the kernel: a killed process loses nothing.
@@ -220,13 +220,13 @@ impl PackSet {
             (active.id, Arc::clone(&active.file), active.written(), active.synced)
         };
         if synced < end {
-            file.sync_data()?;
+            file.sync()?;
         }
         for pack in self.packs().iter() {
             pack.sync()?;
         }
         if self.dir_changed.swap(false, Ordering::AcqRel)
-            && let Err(error) = fsio::sync_dir(&self.dir)
+            && let Err(error) = self.config.disk.sync_dir(&self.dir)
         {
             self.dir_changed.store(true, Ordering::Release);
             return Err(error);

@@ -9,7 +9,7 @@ use super::open::{Checkpoint, open};
 use super::record::{Kind, Record};
 use super::set::PackSet;
 use crate::config::Config;
-use crate::io as fsio;
+use crate::disk;
 use crate::key::RepoKey;
 use crate::{Multihash, OpenReport};
 
@@ -30,7 +30,7 @@ fn get(set: &PackSet, mh: &Multihash) -> Option<Vec<u8>> {
     set.find(KEY.of(mh)).unwrap().0.into_iter().find_map(|at| {
         let bytes = match at.source {
             Source::File(file) => {
-                fsio::read_up_to(&file, u64::from(at.entry.offset), at.entry.read_len(mh)).unwrap()
+                disk::read_up_to(&*file, u64::from(at.entry.offset), at.entry.read_len(mh)).unwrap()
             }
             Source::Memory(bytes) => bytes.to_vec(),
         };
