@@ -181,7 +181,7 @@ impl Inner {
         self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= needed + REWRITE_SPARE)
     }
 
-    fn after_rewrite(&self, rewritten: &Rewritten) {
+    pub(crate) fn after_rewrite(&self, rewritten: &Rewritten) {
         for (pack, offset) in &rewritten.damaged {
             let pack = self.packs.path(*pack);
             self.notices.push(Notice::RecordDamaged { pack, offset: u64::from(*offset), block: None });

@@ -140,6 +140,9 @@ pub(crate) const MAX_ENDED_TREES: usize = 1 << 14;
 /// 16,384: half a megabyte.
 pub(crate) const MAX_DROPPED: usize = 1 << 14;
 
+/// Packs that the mark of a failed sync names. 16,384: 64 KiB; of more it means all.
+pub(crate) const MAX_MARKED_PACKS: usize = 1 << 14;
+
 /// Keys remembered as asked for during one step of a collection. 131,072: 2 MiB.
 /// Beyond that all count as asked for, and the step keeps what it looks at.
 pub(crate) const MAX_TOUCHED: usize = 1 << 17;

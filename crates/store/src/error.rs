@@ -32,6 +32,13 @@ pub enum WriteError {
     /// The disk: full, failing, read-only.
     #[error("cannot write to the repository: {0}")]
     Io(#[from] io::Error),
+    /// The disk's: it could not keep what it had taken. What was synced before is
+    /// safe; what came since may not be, so nothing is promised any more until the
+    /// repository is opened again.
+    #[error(
+        "the disk did not keep what was written to the repository ({0}): check the disk, then start again"
+    )]
+    Unsynced(String),
     /// The caller's: a block, path, name or value over its limit.
     #[error("{what} of {len} bytes is over the limit of {limit}")]
     TooLong {

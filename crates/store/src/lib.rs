@@ -16,6 +16,7 @@ mod cache;
 mod check;
 mod codec;
 mod collect;
+mod commit;
 mod config;
 pub mod disk;
 mod error;
@@ -41,6 +42,7 @@ mod scratch;
 mod stat;
 mod store;
 mod trees;
+mod unsynced;
 mod userfile;
 mod verify;
 

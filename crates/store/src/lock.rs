@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::disk::create_private_dir;
+use crate::disk::{NOFOLLOW, create_private_dir};
 
 /// Bytes of the lock file that are read. 4 KiB: a pid and a command line, cut.
 const MAX_LOCK_BYTES: usize = 4096;
@@ -58,8 +58,14 @@ impl RepoLock {
         };
         create_private_dir(dir).map_err(failed(dir))?;
         let path = dir.join("lock");
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(NOFOLLOW)
+            .clone();
         let mut file = options.open(&path).map_err(failed(&path))?;
         let mut tries = 0;
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {

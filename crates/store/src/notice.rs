@@ -23,6 +23,8 @@ pub struct OpenReport {
     /// Root sets that were missing or damaged; these roots are not served
     /// until they are added again.
     pub lost_root_sets: Vec<peerage_content::Cid>,
+    /// An earlier process could not sync what it wrote, so that was written anew.
+    pub settled: bool,
     /// Where the index cache was moved because it could not be used. Nothing
     /// of value was in it.
     pub index_moved_to: Option<PathBuf>,
@@ -37,6 +39,7 @@ impl OpenReport {
             || self.journal_copied_to.is_some()
             || !self.lost_root_sets.is_empty()
             || self.index_moved_to.is_some()
+            || self.settled
     }
 }
 

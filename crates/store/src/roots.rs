@@ -139,12 +139,18 @@ impl Store {
     pub fn remove_root(&self, id: RootId) -> Result<bool, WriteError> {
         let mut ledger = lock(&self.inner.ledger);
         if ledger.root(id).is_none() {
+            // As of a pin: it may be gone since a removal that failed.
+            ledger.flush()?;
             return Ok(false);
         }
         ledger.add(Fact::RootRemoved(id))?;
         ledger.flush()?;
+        drop(ledger);
         self.inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.inner.roots.open.forget(id);
+        // The set goes once the record cannot come back: it would be told as lost.
+        // If the disk cannot do that, the next process removes it.
+        self.sync()?;
         disk::remove_if_there(&*self.inner.config.disk, &path_of(&self.inner.roots.dir, id))?;
         Ok(true)
     }

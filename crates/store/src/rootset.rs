@@ -324,9 +324,17 @@ impl RootSetBuilder {
     /// Writes the whole set to `path`, synced; the builder goes on answering.
     pub(crate) fn write(&self, path: &Path, id: RootId, open: &Arc<OpenSets>) -> io::Result<RootSet> {
         let temp = path.with_extension("tmp");
-        let set = self.merged(self.disk.open(&temp, Access::Anew)?)?;
-        set.file.with(|file| file.sync())?;
-        self.disk.rename(&temp, path)?;
+        let written = self.disk.open(&temp, Access::Anew).and_then(|file| {
+            let set = self.merged(file)?;
+            set.file.with(|file| file.sync())?;
+            self.disk.rename(&temp, path)?;
+            Ok(set)
+        });
+        if written.is_err() {
+            // It takes room that is perhaps wanting.
+            drop(disk::remove_if_there(&*self.disk, &temp));
+        }
+        let set = written?;
         Ok(RootSet { file: SetFile::Named(path.to_path_buf(), id, Arc::clone(open)), ..set })
     }
 }

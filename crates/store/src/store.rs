@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::Multihash;
 use crate::cache::{Cache, PAGE_ENTRIES};
 use crate::collect::Touched;
+use crate::commit::{Commits, Failure};
 use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS};
 use crate::disk;
 use crate::error::{OpenError, ReadError, WriteError};
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) roots: Roots,
     pub(crate) notices: Notices,
     pub(crate) cache: Cache,
+    pub(crate) commits: Commits,
     pub(crate) touched: Touched,
     pub(crate) repeats: Repeats,
     /// Pack and number of entries of the last checkpoint, zeros if it was of no use.
@@ -97,6 +99,12 @@ impl Store {
         packs.dropped = ledger.dropped();
         let there = packs.all_ids();
         packs.dropped.retain(|pack| there.contains(&pack));
+        // What is put next might lie where a wrong location was that is lost, and be
+        // taken for it.
+        let (active, end) = packs.active_end();
+        if packs.dropped.of(active).keys().next_back().is_some_and(|offset| u64::from(*offset) >= end) {
+            packs.begin_another().map_err(failed(&pack_dir))?;
+        }
         let roots =
             Roots::open(&config.disk, &dir.join("roots"), key, config.open_root_sets, &ledger, &mut report)
                 .map_err(failed(&dir.join("roots")))?;
@@ -111,10 +119,16 @@ impl Store {
             roots,
             notices: Notices::default(),
             cache,
+            commits: Commits::default(),
             touched: Touched::default(),
             repeats: Repeats::default(),
             checkpointed: Mutex::new(checkpointed),
         };
+        match inner.settle() {
+            Ok(settled) => report.settled = settled,
+            // Reading goes on; the mark stays.
+            Err(error) => inner.commits.break_off(&error),
+        }
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 
@@ -275,22 +289,35 @@ impl Store {
         Ok(self.inner.packs.flush()?)
     }
 
-    /// Makes everything that was put before survive power loss.
+    /// Makes everything that was put before survive power loss. Who asks while
+    /// others sync shares the next sync with them.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's: [`WriteError::Unsynced`] if it may have lost what it had taken,
+    /// and then for every later sync, too.
     pub fn sync(&self) -> Result<(), WriteError> {
-        let inner = &*self.inner;
-        let journal = lock(&inner.ledger).flushed_handle()?;
-        journal.sync()?;
-        inner.packs.sync()?;
-        inner.config.disk.sync_dir(&inner.dir)?;
-        inner.write_checkpoint();
+        let synced = self.inner.commits.commit(|| self.inner.sync());
+        if let Err(WriteError::Unsynced(_)) = &synced {
+            self.inner.mark_unsynced();
+        }
+        synced?;
+        self.inner.write_checkpoint();
         Ok(())
     }
 }
 
 impl Inner {
+    fn sync(&self) -> Result<(), Failure> {
+        let journal = lock(&self.ledger).flushed_handle().map_err(|error| match error {
+            WriteError::Unsynced(cause) => Failure::Within(io::Error::other(cause)),
+            error => Failure::Before(error),
+        })?;
+        self.packs.flush().map_err(|error| Failure::Before(error.into()))?;
+        journal.sync().map_err(Failure::Within)?;
+        self.packs.sync().map_err(Failure::Within)?;
+        self.config.disk.sync_dir(&self.dir).map_err(Failure::Within)
+    }
+
     /// Every location of the block, and of blocks of the same key.
     pub(crate) fn find(&self, mh: &Multihash) -> io::Result<Vec<Located>> {
         let (found, damaged) = self.packs.find(self.key.of(mh))?;

@@ -254,6 +254,8 @@ impl Store {
     pub fn remove_pin(&self, cid: &Cid, kind: PinKind) -> Result<bool, WriteError> {
         let mut ledger = lock(&self.inner.ledger);
         if !ledger.has_pin(cid, kind) {
+            // It may be gone since a removal that failed only now reaches the disk.
+            ledger.flush()?;
             return Ok(false);
         }
         ledger.add(Fact::PinRemoved(*cid, kind))?;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use system::SystemDisk;
-pub(crate) use system::create_private_dir;
+pub(crate) use system::{NOFOLLOW, create_private_dir};
 
 /// A file system, as far as the store needs one.
 ///
@@ -134,18 +134,21 @@ pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a file to another path.
-pub(crate) fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (disk.open(from, Access::Read)?, disk.open(to, Access::Anew)?);
+/// Copies a file to another path, by way of `temp`, so that what is there stays
+/// until the copy is whole and safe.
+pub(crate) fn copy(disk: &dyn Disk, from: &Path, temp: &Path, to: &Path) -> io::Result<()> {
+    let (from, copy) = (disk.open(from, Access::Read)?, disk.open(temp, Access::Anew)?);
     let mut at = 0;
     loop {
         let bytes = read_up_to(&*from, at, COPIED_AT_ONCE)?;
         if bytes.is_empty() {
-            return to.sync();
+            break;
         }
-        to.write_at(at, &bytes)?;
+        copy.write_at(at, &bytes)?;
         at += bytes.len() as u64;
     }
+    copy.sync()?;
+    disk.rename(temp, to)
 }
 
 /// Bytes that [`copy`] holds. 1 MiB: past that a larger read is no faster.

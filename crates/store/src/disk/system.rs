@@ -9,7 +9,12 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use super::{Access, Disk, DiskFile, File};
+
+/// Refuses a symlink as the last part of a path.
+pub(crate) const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The machine's own file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +42,8 @@ impl Disk for SystemDisk {
         let write = access != Access::Read;
         let mut options = OpenOptions::new();
         options.read(true).write(write).create(write).truncate(access == Access::Anew).mode(0o600);
+        // A repository of somebody else's must not lead us to write elsewhere.
+        options.custom_flags(NOFOLLOW);
         Ok(Arc::new(options.open(path)?))
     }
 

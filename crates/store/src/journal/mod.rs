@@ -18,6 +18,7 @@ use crate::codec::{Reader, put_varint};
 use crate::config::{JOURNAL_AHEAD, JOURNAL_BUFFER, MAX_JOURNAL_RECORD};
 use crate::disk::{self, Access, Disk, File};
 use crate::key::RepoKey;
+use crate::unsynced;
 
 pub(crate) use open::JournalError;
 
@@ -149,6 +150,13 @@ impl Journal {
     /// A handle to sync without holding up appends.
     pub(crate) fn handle(&self) -> File {
         Arc::clone(&self.file)
+    }
+
+    /// Notes that the file could not be synced.
+    pub(crate) fn mark_unsynced(&self) {
+        if let Some(dir) = self.path.parent() {
+            unsynced::mark(&*self.disk, dir, &[]);
+        }
     }
 
     /// Bytes of the file, and of what waits.

@@ -110,7 +110,7 @@ impl Journal {
         let mut copied_to = None;
         if damaged {
             let aside = path.with_extension("bad");
-            disk::copy(&**disk, path, &aside)?;
+            disk::copy(&**disk, path, &path.with_extension("tmp"), &aside)?;
             copied_to = Some(aside);
         }
         if damaged || !current {

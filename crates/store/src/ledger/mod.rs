@@ -35,6 +35,10 @@ pub(crate) struct Ledger {
     journal: Journal,
     state: State,
     next_id: u64,
+    /// Ids below this are reserved on disk.
+    reserved: u64,
+    /// What the disk said when it could not keep a reservation.
+    broken: Option<String>,
     pub(crate) appended: usize,
 }
 
@@ -63,7 +67,8 @@ impl Ledger {
         // shows that it was given is no longer in the journal.
         state.reserved = state.reserved.max(state.last_id.saturating_add(1));
         let next_id = state.reserved;
-        Ok((Self { journal, state, next_id, appended: replay.records }, key))
+        let (reserved, broken, appended) = (next_id, None, replay.records);
+        Ok((Self { journal, state, next_id, reserved, broken, appended }, key))
     }
 
     /// Records a fact and acts on it. It waits in memory; see [`flush`](Self::flush).
@@ -87,10 +92,18 @@ impl Ledger {
 
     /// An id that no repository with this journal has given before.
     pub(crate) fn new_id(&mut self) -> Result<u64, WriteError> {
-        if self.next_id >= self.state.reserved {
-            self.add(Fact::IdsReserved(self.next_id + ID_STEP))?;
-            // Before anything can refer to such an id from a pack.
+        if self.next_id >= self.reserved {
+            let reserved = self.next_id + ID_STEP;
+            self.add(Fact::IdsReserved(reserved))?;
+            // Before anything can refer to such an id from a pack, which may be on
+            // disk before the journal is.
             self.journal.flush()?;
+            if let Err(error) = self.journal.handle().sync() {
+                self.broken = Some(error.to_string());
+                self.journal.mark_unsynced();
+            }
+            self.check_synced()?;
+            self.reserved = reserved;
         }
         self.next_id += 1;
         Ok(self.next_id - 1)
@@ -103,8 +116,13 @@ impl Ledger {
 
     /// Flushes and gives a handle to sync.
     pub(crate) fn flushed_handle(&mut self) -> Result<File, WriteError> {
+        self.check_synced()?;
         self.journal.flush()?;
         Ok(self.journal.handle())
+    }
+
+    fn check_synced(&self) -> Result<(), WriteError> {
+        self.broken.clone().map_or(Ok(()), |cause| Err(WriteError::Unsynced(cause)))
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -156,12 +156,15 @@ impl PackSet {
         let len = out.file.len()?;
         let path = path_of(&self.dir, id, "pack");
         self.config.disk.rename(&path_of(&self.dir, id, "tmp"), &path)?;
-        self.config.disk.sync_dir(&self.dir)?;
+        // Whoever opens the repository now goes by the new pack, and so must we,
+        // even if its name cannot be made to last: the old ones may hold more, and
+        // nobody may be told that this is there.
         let new = Arc::new(Pack::sealed(id, out.file, disk, true, self.config.verify));
         self.change_packs(|packs| {
             packs.retain(|pack| !replaced.contains(&pack.id));
             packs.push(new);
         });
+        self.config.disk.sync_dir(&self.dir)?;
         Ok(len)
     }
 

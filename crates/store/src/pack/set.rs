@@ -117,6 +117,20 @@ impl PackSet {
         Ok(frozen)
     }
 
+    /// Puts what comes next into another pack.
+    pub(crate) fn begin_another(&self) -> io::Result<()> {
+        let frozen = self.rotate(&mut lock(&self.active))?;
+        // What fails here is tried again by `seal_all`.
+        drop(self.seal(&frozen));
+        Ok(())
+    }
+
+    /// The pack that takes new records, and where the next one begins.
+    pub(crate) fn active_end(&self) -> (u32, u64) {
+        let active = lock(&self.active);
+        (active.id, active.end())
+    }
+
     /// Seals the active pack if it holds anything, so that it can be rewritten.
     pub(crate) fn seal_active(&self) -> io::Result<()> {
         let mut active = lock(&self.active);
@@ -212,11 +226,10 @@ impl PackSet {
         lock(&self.active).flush()
     }
 
-    /// Makes everything survive power loss.
+    /// Makes all that was [flushed](Self::flush) survive power loss.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let (id, file, end, synced) = {
-            let mut active = lock(&self.active);
-            active.flush()?;
+            let active = lock(&self.active);
             (active.id, Arc::clone(&active.file), active.written(), active.synced)
         };
         if synced < end {
@@ -236,6 +249,14 @@ impl PackSet {
             active.synced = active.synced.max(end);
         }
         Ok(())
+    }
+
+    /// Packs of which not all is known to be on disk.
+    pub(crate) fn unsynced(&self) -> Vec<u32> {
+        let active = lock(&self.active).id;
+        let packs = self.packs();
+        let unsynced = packs.iter().filter(|pack| !pack.synced.load(Ordering::Acquire)).map(|pack| pack.id);
+        unsynced.chain([active]).collect()
     }
 
     /// Id of the active pack, the bytes of it that are on disk, and the entries

@@ -1,0 +1,67 @@
+//! A mark that a sync failed: the kernel may hold as written what the disk never
+//! got, and a sync of the next process would say nothing of it. So whoever
+//! opens the repository then writes anew what may be concerned.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::MAX_MARKED_PACKS;
+use crate::disk::{self, Access, Disk};
+use crate::error::WriteError;
+use crate::pack::file::Pack;
+use crate::pack::set::lock;
+use crate::store::Inner;
+
+fn path_of(dir: &Path) -> PathBuf {
+    dir.join("unsynced")
+}
+
+/// Leaves the mark, with the packs that may be concerned; none means all. A power
+/// cut may take it: that also takes what it is about. If even the mark cannot be
+/// left, there is no one to tell.
+pub(crate) fn mark(disk: &dyn Disk, dir: &Path, packs: &[u32]) {
+    let bytes: Vec<u8> = packs.iter().flat_map(|id| id.to_le_bytes()).collect();
+    drop(disk.open(&path_of(dir), Access::Anew).and_then(|file| file.write_at(0, &bytes)));
+}
+
+/// The packs that a mark names; all, if `None` is in it.
+fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Option<BTreeSet<u32>>>> {
+    let file = match disk.open(&path_of(dir), Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let bytes = disk::read_up_to(&*file, 0, MAX_MARKED_PACKS * 4)?;
+    // A mark that could not be written whole names none, and means all.
+    let ids: BTreeSet<u32> = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)).collect();
+    Ok(Some(Some(ids).filter(|ids| !ids.is_empty() && ids.len() < MAX_MARKED_PACKS)))
+}
+
+impl Inner {
+    /// Leaves the mark.
+    pub(crate) fn mark_unsynced(&self) {
+        mark(&*self.config.disk, &self.dir, &self.packs.unsynced());
+    }
+
+    /// Writes anew what an earlier process could not sync, if there is a mark;
+    /// true if there was. Until that is done, nothing is promised.
+    pub(crate) fn settle(&self) -> Result<bool, WriteError> {
+        let disk = &*self.config.disk;
+        let Some(marked) = read(disk, &self.dir)? else { return Ok(false) };
+        self.packs.seal_active()?;
+        self.packs.seal_all()?;
+        let packs: Vec<Arc<Pack>> = self.packs.packs().iter().cloned().collect();
+        for pack in packs {
+            if marked.as_ref().is_none_or(|marked| marked.contains(&pack.id)) {
+                let rewritten = self.packs.rewrite(&[pack], &|_| true, &|_| false)?;
+                self.after_rewrite(&rewritten);
+            }
+        }
+        lock(&self.ledger).compact()?;
+        disk.sync_dir(&self.dir)?;
+        disk::remove_if_there(disk, &path_of(&self.dir))?;
+        Ok(true)
+    }
+}
