@@ -16,6 +16,7 @@ mod layers;
 mod proof;
 mod sim;
 mod tidy;
+mod torture;
 
 /// Development commands of Peerage.
 #[derive(Debug, Parser)]
@@ -62,6 +63,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Try to make a store break its word: `doubles [--seeds N]`
+    #[command(disable_help_flag = true)]
+    Torture {
+        /// What is done, and how often
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run decoders under libFuzzer with AddressSanitizer; `--list` names them
     Fuzz(fuzz::Options),
     /// Run the criterion benchmarks, or `transfer`
@@ -79,6 +87,7 @@ fn main() -> Result<()> {
         Task::Interop { filter } => interop::run(&root, filter.as_deref()),
         Task::Proof { filter } => proof::run(&root, filter.as_deref()),
         Task::Sim { args } => sim::run(&root, &args),
+        Task::Torture { args } => torture::run(&root, &args),
         Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
     }

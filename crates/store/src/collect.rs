@@ -122,7 +122,7 @@ impl Store {
             group.extend(inner.packs.crowded());
         }
         if group.is_empty() || !inner.has_room_for(&group) {
-            return lock(&inner.ledger).compact_if_dead();
+            return inner.compact_journal();
         }
         let rewritten = inner.packs.rewrite(&group, &|record| inner.is_useful(record), &|_| false)?;
         inner.after_rewrite(&rewritten);
@@ -167,6 +167,24 @@ impl Drop for Collection {
 }
 
 impl Inner {
+    /// Rewrites the journal if it is mostly dead; others go on meanwhile.
+    fn compact_journal(&self) -> Result<bool, WriteError> {
+        let mut compaction = {
+            let mut ledger = lock(&self.ledger);
+            if !ledger.is_mostly_dead() {
+                return Ok(false);
+            }
+            ledger.begin_compaction()?
+        };
+        while lock(&self.ledger).step(&mut compaction)? {
+            // Those who wait for the lock come first.
+            std::thread::yield_now();
+        }
+        compaction.sync()?;
+        lock(&self.ledger).finish(compaction)?;
+        Ok(true)
+    }
+
     /// Whether a record can ever be read: not a reference to a removed file. If
     /// the disk does not say, it may be.
     fn is_useful(&self, record: &Record<'_>) -> bool {

@@ -58,6 +58,9 @@ pub fn put_journal_record(out: &mut Vec<u8>, payload: &[u8]) {
 /// The disk's.
 pub fn journal(path: &Path) -> io::Result<usize> {
     let dir = path.parent().ok_or(io::ErrorKind::NotFound)?;
+    // The twin of another input.
+    let [_, twin] = journal::twins(path);
+    disk::remove_if_there(&*disk::system(), &twin)?;
     let open = || match Ledger::open(
         &disk::system(),
         dir,

@@ -20,6 +20,8 @@ pub struct OpenReport {
     pub journal_cut_bytes: u64,
     /// Where the journal was copied to before damaged records in its middle were left out.
     pub journal_copied_to: Option<PathBuf>,
+    /// Whether one of the two files of the journal had lost what the other has.
+    pub journal_restored: bool,
     /// Root sets that were missing or damaged; these roots are not served
     /// until they are added again.
     pub lost_root_sets: Vec<peerage_content::Cid>,
@@ -39,6 +41,7 @@ impl OpenReport {
             || self.journal_copied_to.is_some()
             || !self.lost_root_sets.is_empty()
             || self.index_moved_to.is_some()
+            || self.journal_restored
             || self.settled
     }
 }

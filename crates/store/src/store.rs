@@ -97,6 +97,10 @@ impl Store {
         let checkpoint = cache.checkpoint();
         let (mut packs, checkpointed) = open_packs(&pack_dir, key, &config, checkpoint, &mut report)?;
         packs.dropped = ledger.dropped();
+        // A pack whose name was lost with its records may have had wrong locations.
+        // No other may have its id, or they would be taken for its own.
+        let counts = packs.dropped.counts();
+        counts.iter().for_each(|(pack, _)| packs.pass_over_ids(*pack));
         let there = packs.all_ids();
         packs.dropped.retain(|pack| there.contains(&pack));
         // What is put next might lie where a wrong location was that is lost, and be
@@ -308,12 +312,12 @@ impl Store {
 
 impl Inner {
     fn sync(&self) -> Result<(), Failure> {
-        let journal = lock(&self.ledger).flushed_handle().map_err(|error| match error {
+        let journal = lock(&self.ledger).flushed_handles().map_err(|error| match error {
             WriteError::Unsynced(cause) => Failure::Within(io::Error::other(cause)),
             error => Failure::Before(error),
         })?;
         self.packs.flush().map_err(|error| Failure::Before(error.into()))?;
-        journal.sync().map_err(Failure::Within)?;
+        journal.iter().try_for_each(|file| file.sync()).map_err(Failure::Within)?;
         self.packs.sync().map_err(Failure::Within)?;
         self.config.disk.sync_dir(&self.dir).map_err(Failure::Within)
     }

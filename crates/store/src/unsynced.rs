@@ -22,7 +22,8 @@ fn path_of(dir: &Path) -> PathBuf {
 /// cut may take it: that also takes what it is about. If even the mark cannot be
 /// left, there is no one to tell.
 pub(crate) fn mark(disk: &dyn Disk, dir: &Path, packs: &[u32]) {
-    let bytes: Vec<u8> = packs.iter().flat_map(|id| id.to_le_bytes()).collect();
+    let count = u32::try_from(packs.len()).unwrap_or(u32::MAX);
+    let bytes: Vec<u8> = [&count].into_iter().chain(packs).flat_map(|n| n.to_le_bytes()).collect();
     drop(disk.open(&path_of(dir), Access::Anew).and_then(|file| file.write_at(0, &bytes)));
 }
 
@@ -33,10 +34,12 @@ fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Option<BTreeSet<u32>>>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let bytes = disk::read_up_to(&*file, 0, MAX_MARKED_PACKS * 4)?;
-    // A mark that could not be written whole names none, and means all.
-    let ids: BTreeSet<u32> = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)).collect();
-    Ok(Some(Some(ids).filter(|ids| !ids.is_empty() && ids.len() < MAX_MARKED_PACKS)))
+    let bytes = disk::read_up_to(&*file, 0, 4 + MAX_MARKED_PACKS * 4)?;
+    let (numbers, rest) = bytes.as_chunks();
+    let mut numbers = numbers.iter().map(|number| u32::from_le_bytes(*number));
+    // One that is not whole, as on a full disk, means all.
+    let count = numbers.next().filter(|count| *count as usize == numbers.len() && rest.is_empty());
+    Ok(Some(count.filter(|count| *count > 0).map(|_| numbers.collect())))
 }
 
 impl Inner {

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use peerage_content::Cid;
 use peerage_store::disk::{Access, Disk, File, SystemDisk};
@@ -30,6 +31,11 @@ fn block(n: u32) -> Vec<u8> {
 
 fn small() -> Config {
     Config { pack_records: 20, write_buffer: 1000, merge_fan: 3, ..Config::default() }
+}
+
+/// For what is only so while the index cache answers in time, on any machine.
+fn patient() -> Config {
+    Config { index_deadline: Duration::from_secs(600), ..Config::default() }
 }
 
 fn open(dir: &Path) -> Store {
@@ -418,9 +424,20 @@ fn without_the_journal_the_blocks_are_still_found() {
     let dir = temp.path().join("repo");
     let store = open(&dir);
     put_all(&store, 0..50);
+    let pin = Pin { cid: Cid::new_v1(0x55, hash(b"pin")), kind: PinKind::Direct, name: "kept".into() };
+    store.add_pin(&pin).unwrap();
     drop(store);
+    // One of its two files is enough for all.
+    for gone in ["journal", "journal.mirror"] {
+        fs::remove_file(dir.join(gone)).unwrap();
+        let (store, report) = Store::open(&dir, small()).unwrap();
+        assert!(report.journal_restored && report.is_notable(), "{report:?}");
+        assert_eq!(store.pins(), [pin.clone()]);
+    }
     fs::remove_file(dir.join("journal")).unwrap();
+    fs::remove_file(dir.join("journal.mirror")).unwrap();
     let store = open(&dir);
+    assert_eq!(store.pins(), []);
     assert!((0..50).all(|n| store.read(&hash(&block(n))).unwrap().is_some()));
 }
 
@@ -485,7 +502,8 @@ fn small_repositories_are_small() {
     store.add_root(&root(Cid::new_v1(0x55, hash(b"root"))), &set).unwrap();
     store.sync().unwrap();
     let each = (disk(&dir) - fresh) / u64::from(FILES);
-    assert!(each < 300, "{each} bytes a file");
+    // The journal, of which there are two, takes most of it.
+    assert!(each < 400, "{each} bytes a file");
 }
 
 fn disk_bytes(path: &Path) -> u64 {
@@ -589,18 +607,18 @@ fn packs_are_merged_only_if_there_is_room() {
 fn a_checkpoint_that_was_of_no_use_is_written_anew() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");
-    let (store, _) = Store::open(&dir, Config::default()).unwrap();
+    let (store, _) = Store::open(&dir, patient()).unwrap();
     put_all(&store, 0..1500);
     store.sync().unwrap();
     drop(store);
     let active = fs::read_dir(dir.join("packs")).unwrap().map(|entry| entry.unwrap().path());
     let active = active.filter(|path| path.extension().is_some_and(|e| e == "active")).max().unwrap();
     fs::File::options().write(true).open(&active).unwrap().set_len(10_000).unwrap();
-    let (store, _) = Store::open(&dir, Config::default()).unwrap();
+    let (store, _) = Store::open(&dir, patient()).unwrap();
     put_all(&store, 10_000..14_000);
     store.sync().unwrap();
     drop(store);
-    let (store, report) = Store::open(&dir, Config::default()).unwrap();
+    let (store, report) = Store::open(&dir, patient()).unwrap();
     assert_eq!(report.scanned_records, 0, "the checkpoint was not used");
     for n in 10_000..14_000 {
         assert_eq!(store.read(&hash(&block(n))).unwrap().as_deref(), Some(&block(n)[..]), "block {n}");

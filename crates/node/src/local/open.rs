@@ -240,16 +240,28 @@ pub(super) async fn report(peer: &Peer, heard: &mut Heard, out: &Sink) {
     if report.is_notable() {
         let mut said = Vec::new();
         if let Some(path) = &report.index_moved_to {
-            said.push(format!("the index was damaged, moved to {} and rebuilt", path.display()));
+            said.push(format!(
+                "the index could not be used: it was moved to {} and rebuilt, and nothing is missing",
+                path.display()
+            ));
+        }
+        if report.journal_restored {
+            said.push(
+                "a file of the journal was damaged and made anew from its twin; nothing is missing".into(),
+            );
+        }
+        if report.settled {
+            said.push(
+                "the disk had failed to keep what an earlier command wrote, so that was written again: check the disk"
+                    .into(),
+            );
         }
         if let Some(path) = &report.journal_copied_to {
             said.push(format!("the journal was damaged; a copy is at {}", path.display()));
         }
         if !report.rebuilt_packs.is_empty() {
-            said.push(match report.rebuilt_packs.len() {
-                1 => "the index of 1 pack was rebuilt".to_owned(),
-                packs => format!("the indexes of {packs} packs were rebuilt"),
-            });
+            let packs: Vec<_> = report.rebuilt_packs.iter().map(|path| path.display().to_string()).collect();
+            said.push(format!("the index of {} was damaged and rebuilt from its blocks", packs.join(", ")));
         }
         if report.damaged_bytes > 0 {
             said.push(format!("{} bytes of packs cannot be read", report.damaged_bytes));

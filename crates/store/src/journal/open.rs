@@ -5,14 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FORMAT, HEAD_BYTES, Journal, MAX_FRAME, Rewrite, decode_head, frame};
-use crate::disk::{self, Access, Disk, DiskFile};
+use super::head::{FORMAT, HEAD_BYTES, Head, OLD_HEAD_BYTES};
+use super::pass::{Pass, Side, pass};
+use super::rewrite::temporary;
+use super::{Journal, twins};
+use crate::config::JOURNAL_BUFFER;
+use crate::disk::{self, Access, Disk, File};
 use crate::key::RepoKey;
-use crate::pack::scan::Window;
-
-/// Bytes after damage in which a good frame is looked for. 1 MiB: a flipped
-/// byte costs one frame; whoever lost a megabyte lost the tail.
-const RESYNC_BYTES: u64 = 1 << 20;
 
 /// What a journal held.
 pub(crate) struct Replay<T> {
@@ -21,6 +20,8 @@ pub(crate) struct Replay<T> {
     pub(crate) records: usize,
     pub(crate) cut_bytes: u64,
     pub(crate) copied_to: Option<PathBuf>,
+    /// Whether one of the two files had lost something that the other has.
+    pub(crate) restored: bool,
 }
 
 /// Why a journal cannot be used.
@@ -36,38 +37,34 @@ impl From<io::Error> for JournalError {
     }
 }
 
-/// What one pass over the frames came across.
-struct Pass {
-    /// Where the last good frame ends.
-    end: u64,
-    records: usize,
-    /// Whether something of no use lies before that.
-    damaged: bool,
+/// One of the two files, as it was found.
+struct Found {
+    file: File,
+    len: u64,
+    head: Option<Head>,
 }
 
-/// Shows `take` every record of the first `len` bytes of `file` from `from` on, and
-/// where its frame begins. It says whether that is a record, or a chance find.
-fn pass(
-    file: &dyn DiskFile,
-    from: u64,
-    len: u64,
-    take: &mut dyn FnMut(u64, &[u8]) -> io::Result<bool>,
-) -> io::Result<Pass> {
-    let mut window = Window::new(file, len);
-    let mut found = Pass { end: from, records: 0, damaged: false };
-    let mut at = from;
-    while at < len.min(found.end + RESYNC_BYTES) {
-        match frame(window.get(at, MAX_FRAME)?) {
-            Some((payload, len)) if take(at, payload)? => {
-                found.damaged |= at > found.end;
-                found.records += 1;
-                at += len as u64;
-                found.end = at;
-            }
-            _ => at += 1,
-        }
+impl Found {
+    fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = disk.open(path, Access::Write)?;
+        let head = Head::decode(&disk::read_up_to(&*file, 0, HEAD_BYTES)?);
+        Ok(Self { len: file.len()?, file, head })
     }
-    Ok(found)
+
+    /// Whether it was ever more than a name.
+    fn is_there(&self) -> bool {
+        self.len >= OLD_HEAD_BYTES as u64
+    }
+}
+
+/// The files whose records count: those of the later generation, or, if neither
+/// has a head, the first that there is.
+fn that_count(found: &[Found]) -> Vec<usize> {
+    let latest = found.iter().filter_map(|it| it.head).max_by_key(|head| (head.format, head.generation));
+    match latest {
+        Some(latest) => (0..found.len()).filter(|n| found[*n].head == Some(latest)).collect(),
+        None => vec![found.iter().position(Found::is_there).unwrap_or(0)],
+    }
 }
 
 impl Journal {
@@ -82,59 +79,92 @@ impl Journal {
         begin: impl Fn(RepoKey) -> T,
         take: impl Fn(&mut T, u64, &[u8]) -> io::Result<bool>,
     ) -> Result<(Self, RepoKey, Replay<T>), JournalError> {
-        // A rewrite that did not finish; nothing depends on its removal.
-        drop(disk::remove_if_there(&**disk, &path.with_extension("tmp")));
-        let file = disk.open(path, Access::Write)?;
-        let len = file.len()?;
-        let head = decode_head(&disk::read_up_to(&*file, 0, HEAD_BYTES)?);
-        let (key, head_damaged) = match head {
-            Some((format, _)) if format > FORMAT => return Err(JournalError::TooNew(format)),
-            Some((_, key)) => (key, false),
-            None => (known_key()?, len >= HEAD_BYTES as u64),
-        };
-        let current = head.is_some_and(|(format, _)| format == FORMAT);
-        let from = len.min(HEAD_BYTES as u64);
+        for temp in temporary(path) {
+            // A rewrite that did not finish; nothing depends on its removal.
+            drop(disk::remove_if_there(&**disk, &temp));
+        }
+        let mut found = Vec::new();
+        for name in twins(path) {
+            found.push(Found::open(&**disk, &name)?);
+        }
+        let formats = found.iter().filter_map(|it| it.head).map(|head| head.format);
+        if let Some(format) = formats.max().filter(|format| *format > FORMAT) {
+            return Err(JournalError::TooNew(format));
+        }
+        let counted = that_count(&found);
+        let head = counted.first().and_then(|n| found[*n].head);
+        let key = head.map_or_else(known_key, |head| Ok(head.key))?;
+        let longest = counted.iter().map(|n| found[*n].len).max().unwrap_or(0);
+        let from = longest.min(head.map_or(OLD_HEAD_BYTES, Head::len) as u64);
+        let sides: Vec<Side<'_>> = counted.iter().map(|n| (&*found[*n].file, found[*n].len)).collect();
         let mut state = begin(key);
-        let mut found = pass(&*file, from, len, &mut |at, payload| take(&mut state, at, payload))?;
-        let cut_bytes = len - found.end;
-        let damaged = found.damaged || head_damaged;
-        let mut journal = Self {
-            disk: Arc::clone(disk),
-            path: path.to_path_buf(),
-            file,
-            written: found.end,
-            buffer: Vec::new(),
-            key,
-            ahead: Default::default(),
-        };
+        let mut read = pass(&sides, from, &mut |at, payload| take(&mut state, at, payload))?;
+        let cut_bytes = longest.saturating_sub(read.end.max(from));
+        let head_damaged = head.is_none() && longest >= HEAD_BYTES as u64;
+        // More than what waits for one write cannot have been torn by a kill.
+        let damaged = read.damaged || head_damaged || cut_bytes > JOURNAL_BUFFER as u64;
+        let whole = counted.len() == found.len() && !read.mixed && !damaged;
+        let current = head.is_some_and(|head| head.format == FORMAT);
+        // Of two with good heads that differ, one is what a rewrite had yet to replace.
+        let restored = read.mixed || (current && found.iter().any(|it| it.head.is_none()));
         let mut copied_to = None;
         if damaged {
             let aside = path.with_extension("bad");
-            disk::copy(&**disk, path, &path.with_extension("tmp"), &aside)?;
+            let longer = counted.iter().find(|n| found[**n].len == longest).unwrap_or(&0);
+            disk::copy(&**disk, &twins(path)[*longer], &temporary(path)[0], &aside)?;
             copied_to = Some(aside);
         }
-        if damaged || !current {
+        let mut journal = Self {
+            disk: Arc::clone(disk),
+            path: path.to_path_buf(),
+            files: found.iter().map(|it| Arc::clone(&it.file)).collect(),
+            written: read.end,
+            buffer: Vec::new(),
+            key,
+            generation: head.map_or(0, |head| head.generation),
+            ahead: Default::default(),
+        };
+        if whole && current {
+            journal.level(&read, &found)?;
+        } else {
             state = begin(key);
-            journal.mend(from, found.end, &mut |at, payload| take(&mut state, at, payload))?;
+            journal.mend(&sides, from, &mut |at, payload| take(&mut state, at, payload))?;
             // Records are elsewhere now.
             state = begin(key);
-            let (from, to) = (HEAD_BYTES as u64, journal.written);
-            found = pass(&*journal.file, from, to, &mut |at, payload| take(&mut state, at, payload))?;
-        } else if cut_bytes > 0 {
-            journal.file.set_len(journal.written)?;
+            let (file, to) = (Arc::clone(&journal.files[0]), journal.written);
+            let take = &mut |at, payload: &[u8]| take(&mut state, at, payload);
+            read = pass(&[(&*file, to)], HEAD_BYTES as u64, take)?;
         }
-        Ok((journal, key, Replay { state, records: found.records, cut_bytes, copied_to }))
+        Ok((journal, key, Replay { state, records: read.records, cut_bytes, copied_to, restored }))
     }
 
-    /// Writes the file anew with its good records only.
+    /// Makes both files alike that differ by their ends only.
+    fn level(&mut self, read: &Pass, found: &[Found]) -> io::Result<()> {
+        let full = read.lags.iter().position(Option::is_none).unwrap_or(0);
+        for (n, lag) in read.lags.iter().enumerate() {
+            let mut at = lag.unwrap_or(read.end);
+            while at < read.end {
+                let len = usize::try_from(read.end - at).unwrap_or(usize::MAX).min(JOURNAL_BUFFER);
+                let bytes = disk::read_at(&*self.files[full], at, len)?;
+                self.files[n].write_at(at, &bytes)?;
+                at += len as u64;
+            }
+            if found[n].len > read.end {
+                self.files[n].set_len(read.end)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes both files anew with the good records only.
     fn mend(
         &mut self,
+        sides: &[Side<'_>],
         from: u64,
-        end: u64,
         take: &mut dyn FnMut(u64, &[u8]) -> io::Result<bool>,
     ) -> io::Result<()> {
-        let mut rewrite = Rewrite::begin(&self.disk, &self.path, self.key)?;
-        pass(&*self.file, from, end, &mut |at, payload| {
+        let mut rewrite = self.rewrite()?;
+        pass(sides, from, &mut |at, payload| {
             let good = take(at, payload)?;
             if good {
                 rewrite.append(payload)?;

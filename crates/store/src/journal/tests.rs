@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::head::{FORMAT, HEAD_BYTES, Head};
 use super::open::Replay;
 use super::*;
 
@@ -17,6 +18,12 @@ fn open(path: &Path) -> (Journal, Replay<Payloads>) {
     assert_eq!(replay.records, replay.state.len());
     assert_eq!(key, RepoKey([5; 16]));
     (journal, replay)
+}
+
+/// The only file, without a twin.
+fn write_alone(path: &Path, bytes: &[u8]) {
+    drop(fs::remove_file(path.with_extension("mirror")));
+    fs::write(path, bytes).unwrap();
 }
 
 fn sample() -> (Vec<Vec<u8>>, Vec<u8>) {
@@ -38,7 +45,7 @@ fn a_cut_at_any_byte_keeps_all_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     for cut in 0..=bytes.len() {
-        fs::write(&path, &bytes[..cut]).unwrap();
+        write_alone(&path, &bytes[..cut]);
         let (mut journal, replay) = open(&path);
         let mut end = HEAD_BYTES;
         let whole = payloads.iter().take_while(|p| {
@@ -58,18 +65,18 @@ fn a_cut_at_any_byte_keeps_all_before_it() {
 
 #[test]
 fn format_1_becomes_the_present_one() {
-    let (payloads, mut bytes) = sample();
-    bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[..HEAD_BYTES - 4]);
-    bytes[HEAD_BYTES - 4..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+    let (payloads, bytes) = sample();
+    let mut old = [&bytes[..8], &1u32.to_le_bytes(), &bytes[12..28]].concat();
+    old.extend_from_slice(&crc32c::crc32c(&old).to_le_bytes());
+    old.extend_from_slice(&bytes[HEAD_BYTES..]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
-    fs::write(&path, &bytes).unwrap();
+    write_alone(&path, &old);
     for _ in 0..2 {
         let (_, replay) = open(&path);
         assert_eq!(replay.state, payloads);
         assert_eq!((replay.cut_bytes, replay.copied_to), (0, None));
-        assert_eq!(decode_head(&fs::read(&path).unwrap()).unwrap().0, FORMAT);
+        assert_eq!(Head::decode(&fs::read(&path).unwrap()).unwrap().format, FORMAT);
     }
 }
 
@@ -81,7 +88,7 @@ fn a_flipped_byte_costs_one_record() {
     for at in 0..bytes.len() {
         let mut bad = bytes.clone();
         bad[at] ^= 0x10;
-        fs::write(&path, &bad).unwrap();
+        write_alone(&path, &bad);
         let (_, replay) = open(&path);
         assert!(replay.state.len() >= payloads.len() - 1, "byte {at}");
         assert!(replay.state.iter().all(|payload| payloads.contains(payload)), "byte {at}");

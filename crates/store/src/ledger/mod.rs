@@ -62,6 +62,7 @@ impl Ledger {
         room.keep_to_disk();
         report.journal_cut_bytes = replay.cut_bytes;
         report.journal_copied_to = replay.copied_to;
+        report.journal_restored = replay.restored;
         let mut state = replay.state;
         // A damaged reservation must not lead to an id given twice, nor when what
         // shows that it was given is no longer in the journal.
@@ -98,7 +99,7 @@ impl Ledger {
             // Before anything can refer to such an id from a pack, which may be on
             // disk before the journal is.
             self.journal.flush()?;
-            if let Err(error) = self.journal.handle().sync() {
+            if let Err(error) = self.journal.handles().iter().try_for_each(|file| file.sync()) {
                 self.broken = Some(error.to_string());
                 self.journal.mark_unsynced();
             }
@@ -114,11 +115,11 @@ impl Ledger {
         Ok(self.journal.flush()?)
     }
 
-    /// Flushes and gives a handle to sync.
-    pub(crate) fn flushed_handle(&mut self) -> Result<File, WriteError> {
+    /// Flushes and gives the handles to sync.
+    pub(crate) fn flushed_handles(&mut self) -> Result<Vec<File>, WriteError> {
         self.check_synced()?;
         self.journal.flush()?;
-        Ok(self.journal.handle())
+        Ok(self.journal.handles())
     }
 
     fn check_synced(&self) -> Result<(), WriteError> {

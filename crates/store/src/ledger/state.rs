@@ -83,20 +83,17 @@ impl State {
         usize::try_from(self.files.len()).unwrap_or(usize::MAX)
     }
 
-    /// The shortest beginning of a journal that says the same, but for files.
-    pub(super) fn facts_before_files(&self) -> impl Iterator<Item = Fact> + '_ {
+    /// The shortest beginning of a journal that says the same, but for files and
+    /// dropped locations.
+    pub(super) fn facts_without_files(&self) -> impl Iterator<Item = Fact> + '_ {
         let trees = self.trees.iter().map(|(id, base)| Fact::TreeAdded(*id, base.clone()));
         // The removal of nothing keeps `any_removed`.
         let removed = self.any_removed.then_some(Fact::FileRemoved(FileId(u64::MAX)));
-        std::iter::once(Fact::IdsReserved(self.reserved)).chain(removed).chain(trees)
-    }
-
-    /// What comes after the files, but for dropped locations.
-    pub(super) fn facts_after_files(&self) -> impl Iterator<Item = Fact> + '_ {
         let pins = self.pins.values().cloned().map(Fact::PinAdded);
         let roots = self.roots.iter().map(|(id, root)| Fact::RootAdded(*id, root.clone()));
         let downloads = self.downloads.iter().map(|(id, d)| Fact::DownloadStarted(*id, d.clone()));
-        pins.chain(roots).chain(downloads)
+        let first = std::iter::once(Fact::IdsReserved(self.reserved)).chain(removed).chain(trees);
+        first.chain(pins).chain(roots).chain(downloads)
     }
 }
 

@@ -117,8 +117,24 @@ fn open(dir: &Path, paths: usize) -> (Ledger, OpenReport) {
     (ledger, report)
 }
 
+/// A journal of format 1 or 2.
 fn journal(format: u32, facts: &[Fact]) -> Vec<u8> {
-    let mut out = [&b"PRGJRNL\n"[..], &format.to_le_bytes(), &KEY.0].concat();
+    with_facts([&b"PRGJRNL\n"[..], &format.to_le_bytes(), &KEY.0].concat(), facts)
+}
+
+/// One of the present format that was rewritten so often.
+fn current(generation: u64, facts: &[Fact]) -> Vec<u8> {
+    let head = [&b"PRGJRNL\n"[..], &3u32.to_le_bytes(), &KEY.0, &generation.to_le_bytes()].concat();
+    with_facts(head, facts)
+}
+
+/// The only journal in the folder, without a twin.
+fn write_alone(dir: &Path, bytes: &[u8]) {
+    drop(fs::remove_file(dir.join("journal.mirror")));
+    fs::write(dir.join("journal"), bytes).unwrap();
+}
+
+fn with_facts(mut out: Vec<u8>, facts: &[Fact]) -> Vec<u8> {
     out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
     for fact in facts {
         let start = out.len();
@@ -192,7 +208,16 @@ proptest! {
         prop_assert_eq!(report, OpenReport::default());
         model.assert_is(&mut ledger);
         let mut given = highest_id(&before);
+        let mut compaction = None;
         for op in ops {
+            // What comes while the journal is rewritten is in the new one, too.
+            if let Some(mut running) = compaction.take() {
+                if ledger.step(&mut running).unwrap() {
+                    compaction = Some(running);
+                } else {
+                    ledger.finish(running).unwrap();
+                }
+            }
             match op {
                 Op::Add(fact) => {
                     ledger.add(Fact::clone(&fact)).unwrap();
@@ -206,16 +231,21 @@ proptest! {
                 Op::Flush => ledger.flush().unwrap(),
                 Op::Reopen => {
                     ledger.flush().unwrap();
+                    compaction = None;
                     let (again, report) = open(dir.path(), paths);
                     prop_assert_eq!(report, OpenReport::default());
                     ledger = again;
                 }
+                Op::Compact if compaction.is_none() => compaction = Some(ledger.begin_compaction().unwrap()),
+                // The one that runs is of no use then.
                 Op::Compact => ledger.compact().unwrap(),
             }
             model.assert_is(&mut ledger);
         }
-        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        prop_assert_eq!(names, ["journal"], "scratch files stay behind");
+        drop(compaction);
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        prop_assert_eq!(names, ["journal", "journal.mirror"], "scratch files stay behind");
     }
 
     #[test]
@@ -231,7 +261,8 @@ proptest! {
         let files = model.files.into_iter().map(|(id, (tree, path, seen))| Fact::FileAdded(id, tree, path, seen));
         let all: Vec<Fact> =
             [Fact::IdsReserved(highest_id(&facts) + 1)].into_iter().chain(removed).chain(trees).chain(files).collect();
-        prop_assert_eq!(fs::read(&at).unwrap(), journal(2, &all));
+        prop_assert_eq!(fs::read(&at).unwrap(), current(2, &all));
+        prop_assert_eq!(fs::read(dir.path().join("journal.mirror")).unwrap(), current(2, &all));
         prop_assert_eq!(ledger.bytes(), fs::metadata(&at).unwrap().len());
     }
 }
@@ -264,7 +295,7 @@ fn a_journal_cut_at_any_byte_is_what_stands_before_it() {
     let bytes = journal(2, &history());
     let ends: Vec<usize> = (0..=history().len()).map(|n| journal(2, &history()[..n]).len()).collect();
     for cut in 0..=bytes.len() {
-        fs::write(dir.path().join("journal"), &bytes[..cut]).unwrap();
+        write_alone(dir.path(), &bytes[..cut]);
         let whole = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
         let (mut ledger, report) = open(dir.path(), 2);
         Model::of(&history()[..whole]).assert_is(&mut ledger);
@@ -277,7 +308,6 @@ fn a_journal_cut_at_any_byte_is_what_stands_before_it() {
 #[test]
 fn a_flipped_byte_costs_one_fact_and_no_id_is_given_twice() {
     let dir = tempfile::tempdir().unwrap();
-    let at = dir.path().join("journal");
     let bytes = journal(2, &history());
     let without = |n: usize| {
         let facts = history();
@@ -287,7 +317,7 @@ fn a_flipped_byte_costs_one_fact_and_no_id_is_given_twice() {
     for flipped in 0..bytes.len() {
         let mut bad = bytes.clone();
         bad[flipped] ^= 0x10;
-        fs::write(&at, &bad).unwrap();
+        write_alone(dir.path(), &bad);
         let lost = (flipped >= 32).then(|| (0..).find(|n| flipped < end_of(*n)).unwrap());
         let model = lost.map_or_else(|| Model::of(&history()), without);
         let last = lost == Some(history().len() - 1);
@@ -303,16 +333,99 @@ fn a_flipped_byte_costs_one_fact_and_no_id_is_given_twice() {
     }
 }
 
+/// Writes the two files as given and opens them. What they were before is told by
+/// whether anything is reported.
+fn open_both(dir: &Path, files: [&[u8]; 2]) -> (Ledger, OpenReport) {
+    for (name, bytes) in ["journal", "journal.mirror"].into_iter().zip(files) {
+        fs::write(dir.join(name), bytes).unwrap();
+    }
+    open(dir, 2)
+}
+
+#[test]
+fn what_one_file_lost_comes_from_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = current(0, &history());
+    let whole = Model::of(&history());
+    let check = |files: [&[u8]; 2], what: &str| {
+        let (mut ledger, report) = open_both(dir.path(), files);
+        whole.assert_is(&mut ledger);
+        assert_eq!(
+            report,
+            OpenReport { journal_restored: report.journal_restored, ..OpenReport::default() },
+            "{what}"
+        );
+        drop(ledger);
+        let (mut ledger, again) = open(dir.path(), 2);
+        whole.assert_is(&mut ledger);
+        assert_eq!(again, OpenReport::default(), "{what}");
+        report.journal_restored
+    };
+    assert!(!check([&good, &good], "both whole"));
+    for flipped in 0..good.len() {
+        let mut bad = good.clone();
+        bad[flipped] ^= 0x10;
+        // Wherever the other one is cut, or flipped somewhere else.
+        let last = flipped >= current(0, &history()[..history().len() - 1]).len();
+        let told = check([&bad, &good], "the first one");
+        assert!(told || last, "byte {flipped}");
+        check([&good, &bad], "the twin");
+        let mut other = good.clone();
+        let elsewhere = if flipped < good.len() / 2 { good.len() - 1 } else { 41 };
+        other[elsewhere] ^= 1;
+        // Without its head a file does not say which rewrite it is.
+        if flipped >= current(0, &[]).len() {
+            check([&bad, &other], "each somewhere else");
+        }
+    }
+    for cut in (0..good.len()).step_by(7) {
+        check([&good[..cut], &good], "the first one is cut");
+        check([&good, &good[..cut]], "the twin is cut");
+    }
+}
+
+#[test]
+fn a_gap_of_any_length_costs_what_was_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = || (10..60_000).map(|id| Fact::FileAdded(FileId(id), TreeId(1), "x".repeat(40).into(), None));
+    let mut facts = vec![Fact::IdsReserved(70_000), Fact::TreeAdded(TreeId(1), "a".into())];
+    facts.extend(names());
+    let before = current(0, &facts).len();
+    facts.push(Fact::FileAdded(FileId(6), TreeId(1), path(0), None));
+    let mut bytes = current(0, &facts);
+    assert!(before > 2 << 20);
+    bytes[1000..before - 5000].fill(0);
+    let (mut ledger, report) = open_both(dir.path(), [&bytes, &bytes]);
+    assert!(ledger.has_file(FileId(6)).unwrap() && ledger.has_file(FileId(59_999)).unwrap());
+    assert!(report.journal_copied_to.is_some() && report.is_notable());
+    // Nothing but the end is lost: that is told as well, and kept.
+    let mut bytes = current(0, &facts);
+    bytes.truncate(before);
+    bytes[1000..].fill(0);
+    let (_, report) = open_both(dir.path(), [&bytes, &bytes]);
+    assert!(report.journal_cut_bytes > 1 << 20 && report.is_notable());
+    assert_eq!(fs::read(dir.path().join("journal.bad")).unwrap(), bytes);
+}
+
 #[test]
 fn damage_after_opening_is_an_error_and_nothing_is_lost_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("journal");
-    let bytes = journal(2, &history());
-    fs::write(&at, &bytes).unwrap();
+    fs::write(&at, current(0, &history())).unwrap();
     let (mut ledger, _) = open(dir.path(), 2);
-    let mut bad = bytes.clone();
-    bad[journal(2, &history()[..2]).len() + 8] ^= 1;
+    let mut bad = fs::read(&at).unwrap();
+    bad[current(1, &history()[..2]).len() + 8] ^= 1;
     fs::write(&at, &bad).unwrap();
+    assert_eq!(ledger.file(FileId(5)).unwrap(), Some(("c".into(), path(0))), "the twin has it");
+    drop(ledger);
+    fs::remove_file(dir.path().join("journal.mirror")).unwrap();
+    fs::write(&at, current(1, &history())).unwrap();
+    let (mut ledger, _) = open(dir.path(), 2);
+    let mut bad = fs::read(&at).unwrap();
+    bad[current(2, &history()[..2]).len() + 8] ^= 1;
+    for name in ["journal", "journal.mirror"] {
+        fs::write(dir.path().join(name), &bad).unwrap();
+    }
     assert!(ledger.has_file(FileId(5)).unwrap());
     assert_eq!(ledger.file(FileId(5)).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
     assert!(ledger.seen(FileId(5)).is_err() && ledger.files_of(TreeId(1), FileId(0), 9).is_err());
@@ -352,6 +465,14 @@ fn what_cannot_be_indexed_is_not_recorded() {
     assert_eq!(ledger.files() as u64, 2 * refused - 1);
 }
 
+fn compact_if_dead(ledger: &mut Ledger) -> bool {
+    let dead = ledger.is_mostly_dead();
+    if dead {
+        ledger.compact().unwrap();
+    }
+    dead
+}
+
 #[test]
 fn removed_trees_are_remembered_until_they_are_many() {
     let dir = tempfile::tempdir().unwrap();
@@ -374,14 +495,14 @@ fn removed_trees_are_remembered_until_they_are_many() {
     let tree = TreeId(ledger.new_id().unwrap());
     ledger.add(Fact::TreeAdded(tree, "a".into())).unwrap();
     (0..4 * few).for_each(|_| file(&mut ledger, tree));
-    assert!(!ledger.compact_if_dead().unwrap());
+    assert!(!compact_if_dead(&mut ledger));
     let tree = TreeId(ledger.new_id().unwrap());
     ledger.add(Fact::TreeAdded(tree, "b".into())).unwrap();
     ledger.add(Fact::TreeRemoved(tree)).unwrap();
-    assert!(!ledger.compact_if_dead().unwrap(), "a tree without files is not remembered");
+    assert!(!compact_if_dead(&mut ledger), "a tree without files is not remembered");
     let before = ledger.bytes();
     remove(&mut ledger);
-    assert!(ledger.compact_if_dead().unwrap() && !ledger.compact_if_dead().unwrap());
+    assert!(compact_if_dead(&mut ledger) && !compact_if_dead(&mut ledger));
     assert_eq!((ledger.files() as u64, ledger.state.files.ended()), (4 * few, 0));
     assert!(ledger.bytes() < before);
 }

@@ -79,7 +79,7 @@ pub(crate) fn open(
     for id in listing.sealed.intersection(&replaced) {
         config.disk.remove(&path_of(dir, *id, "pack")).map_err(failed)?;
     }
-    let mut next_id = listing.sealed.iter().chain(&listing.active).max().map_or(1, |id| id + 1);
+    let mut next_id = listing.sealed.iter().chain(&listing.active).max().map_or(1, |id| id.saturating_add(1));
     let mut checkpoint = checkpoint;
     let (mut active, mut checkpointed) = (None, (0, 0));
     for id in &listing.active {

@@ -76,6 +76,11 @@ impl PackSet {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Gives no id up to this one to a new pack.
+    pub(crate) fn pass_over_ids(&self, last: u32) {
+        self.next_id.fetch_max(last.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// The packs that take no more records, as they are now.
     pub(crate) fn packs(&self) -> Arc<Vec<Arc<Pack>>> {
         Arc::clone(&self.packs.read().unwrap_or_else(PoisonError::into_inner))

@@ -179,7 +179,7 @@ fn a_checkpoint_spares_the_scan_and_a_wrong_one_does_no_harm() {
     let temp = tempfile::tempdir().unwrap();
     let (set, _) = open_at(temp.path(), &Config::default());
     (0..5).for_each(|n| put(&set, n));
-    set.sync().unwrap();
+    set.flush().and_then(|()| set.sync()).unwrap();
     let (pack, end, from, entries) = set.checkpoint(0, 0);
     assert_eq!((from, entries.len()), (0, 5));
     (5..8).for_each(|n| put(&set, n));
