@@ -432,7 +432,7 @@ fn without_the_journal_the_blocks_are_still_found() {
         fs::remove_file(dir.join(gone)).unwrap();
         let (store, report) = Store::open(&dir, small()).unwrap();
         assert!(report.journal_restored && report.is_notable(), "{report:?}");
-        assert_eq!(store.pins(), [pin.clone()]);
+        assert_eq!(store.pins(), std::slice::from_ref(&pin));
     }
     fs::remove_file(dir.join("journal")).unwrap();
     fs::remove_file(dir.join("journal.mirror")).unwrap();

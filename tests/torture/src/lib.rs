@@ -5,9 +5,14 @@
 //!   kept any part of what was not synced, in any order.
 //! - [`index`]: an index cache that fails, panics and loses what it was told last.
 //! - [`model`]: what must be there, what may be, what must not.
-//! - [`history`]: a seed's operations and misfortunes.
+//! - [`operations`]: what is done, taken down in a [`record`].
+//! - [`history`]: a seed's operations and misfortunes on these doubles.
+//! - [`kills`]: a real store in a process that is killed, over and over.
 
 pub mod disk;
 pub mod history;
 pub mod index;
+pub mod kills;
 pub mod model;
+pub mod operations;
+pub mod record;

@@ -1,14 +1,27 @@
 //! `peerage-torture`: what `cargo xtask torture` runs.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand};
-use peerage_torture::history::{Outcome, UserFiles, play};
+use peerage_torture::history::{Outcome, play};
+use peerage_torture::kills;
+use peerage_torture::operations::write_user_files;
+
+/// Time within which a store must open after a kill. 2 s: nobody wonders yet
+/// whether anything happens.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// Rounds between two tellings of progress.
+const TELL_EACH: u64 = 100;
+/// Failures that are shown.
+const SHOWN: usize = 20;
 
 /// Tries to make a store break its word.
 #[derive(Debug, Parser)]
+#[command(name = "cargo xtask torture", bin_name = "cargo xtask torture")]
 struct Options {
     #[command(subcommand)]
     task: Task,
@@ -16,7 +29,16 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Histories on a disk and an index that fail, tear and forget
+    /// A real store, in a process that is killed at any moment, over and over
+    Store {
+        /// Kills
+        #[arg(long, default_value_t = 1_000)]
+        rounds: u64,
+        /// What is done, and when it is killed, is drawn from this number
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Histories on a disk and an index in memory that fail, tear and forget
     Doubles {
         /// How many
         #[arg(long, default_value_t = 10_000)]
@@ -28,26 +50,57 @@ enum Task {
         #[arg(long, default_value_t = 2)]
         threads: u64,
     },
+    /// The process that is killed
+    #[command(hide = true)]
+    Live { dir: PathBuf, user_files: PathBuf, seed: u64 },
 }
 
 fn main() -> Result<()> {
     match Options::parse().task {
+        Task::Store { rounds, seed } => store(rounds, seed),
         Task::Doubles { seeds, from, threads } => doubles(from..from.saturating_add(seeds), threads.max(1)),
+        Task::Live { dir, user_files, seed } => kills::live(&dir, &user_files, seed),
     }
 }
 
+fn store(rounds: u64, seed: u64) -> Result<()> {
+    let this = std::env::current_exe()?;
+    let program = |dir: &Path, user_files: &Path, seed: u64| {
+        let mut command = Command::new(&this);
+        command.arg("live").arg(dir).arg(user_files).arg(seed.to_string());
+        command
+    };
+    let started = Instant::now();
+    let report = kills::play(rounds, seed, &program, &mut |report| {
+        if report.rounds % TELL_EACH == 0 {
+            eprintln!("{} of {rounds} rounds", report.rounds);
+        }
+    })?;
+    println!(
+        "{rounds} kills in {:.1} s, {} of them while the store was being opened, {} after damage; {} lines of \
+         what was promised, {} blocks compared: nothing lost, nothing wrong. Slowest opening: {:.3} s",
+        started.elapsed().as_secs_f64(),
+        report.opening,
+        report.damaged,
+        report.lines,
+        report.compared,
+        report.slowest_open.as_secs_f64(),
+    );
+    ensure!(report.slowest_open < OPEN_WITHIN, "opening took longer than {} s", OPEN_WITHIN.as_secs());
+    Ok(())
+}
+
 fn doubles(seeds: Range<u64>, threads: u64) -> Result<()> {
-    let files = UserFiles::new().context("writing the files that are shared")?;
+    let files = tempfile::tempdir().context("making a folder for files that are shared")?;
+    write_user_files(files.path())?;
+    let step = usize::try_from(threads).unwrap_or(1);
     let started = Instant::now();
     let (sum, mut failures) = std::thread::scope(|scope| {
-        let some = |first: u64| {
-            let (files, seeds) = (&files, seeds.clone());
+        let some = |first: usize| {
+            let (files, seeds) = (files.path(), seeds.clone());
             scope.spawn(move || {
                 let (mut sum, mut failures) = (Outcome::default(), Vec::new());
-                for seed in seeds
-                    .skip(usize::try_from(first).unwrap_or(0))
-                    .step_by(usize::try_from(threads).unwrap_or(1))
-                {
+                for seed in seeds.skip(first).step_by(step) {
                     match play(seed, files) {
                         Ok(outcome) => sum = sum.plus(outcome),
                         Err(error) => failures.push((seed, format!("{error:#}"))),
@@ -56,8 +109,8 @@ fn doubles(seeds: Range<u64>, threads: u64) -> Result<()> {
                 (sum, failures)
             })
         };
-        let running: Vec<_> = (0..threads).map(some).collect();
-        let results = running.into_iter().filter_map(|thread| thread.join().ok());
+        let running: Vec<_> = (0..step).map(some).collect();
+        let results = running.into_iter().map(|thread| thread.join().expect("a history panicked"));
         results.fold((Outcome::default(), Vec::new()), |(sum, mut all), (more, failures)| {
             all.extend(failures);
             (sum.plus(more), all)
@@ -65,13 +118,13 @@ fn doubles(seeds: Range<u64>, threads: u64) -> Result<()> {
     });
     let Outcome { operations, failures: failed, kills, cuts, compared } = sum;
     println!(
-        "{} histories in {:.1} s: {operations} operations, {failed} of which failed as they may; \
+        "{} histories in {:.1} s: {operations} operations, of which {failed} failed as they may; \
          {kills} kills, {cuts} power cuts, {compared} blocks compared after them",
         seeds.end - seeds.start,
         started.elapsed().as_secs_f64(),
     );
     failures.sort();
-    for (_, failure) in failures.iter().take(20) {
+    for (_, failure) in failures.iter().take(SHOWN) {
         println!("  {failure}");
     }
     if failures.is_empty() { Ok(()) } else { bail!("{} histories broke the store's word", failures.len()) }

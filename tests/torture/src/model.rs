@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use peerage_content::{Cid, hash};
 use peerage_store::{Multihash, Pin, PinKind, RootEntry, Store, TreeId};
 
+use crate::record::{Doomed, Facts, Record};
+
 /// What ended a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -119,66 +121,57 @@ pub fn root_name(from: u32, to: u32) -> String {
     format!("{from}..{to}")
 }
 
-impl Model {
-    /// A block was put.
-    pub fn put(&mut self, n: u32) {
+impl Record for Model {
+    fn put(&mut self, n: u32) {
         self.blocks.entry(n).or_insert(Level::Written);
     }
 
-    /// A piece of a file was put.
-    pub fn put_piece(&mut self, tree: TreeId, n: u32) {
+    fn put_piece(&mut self, tree: TreeId, n: u32) {
         self.pieces.entry((tree, n)).or_insert(Level::Written);
     }
 
-    /// A tree was removed, or may have been.
-    pub fn remove_tree(&mut self, tree: TreeId) {
+    fn remove_tree(&mut self, tree: TreeId) {
         self.pieces.retain(|(of, _), _| *of != tree);
     }
 
-    /// Of these nobody promises anything any more.
-    pub fn give_up(&mut self, dead: impl Fn(u32) -> bool) {
-        self.blocks.retain(|n, _| !dead(*n));
-        self.pieces.retain(|(_, n), _| !dead(*n));
+    fn give_up(&mut self, doomed: Doomed) {
+        self.blocks.retain(|n, _| !doomed.has(*n));
+        self.pieces.retain(|(_, n), _| !doomed.has(*n));
     }
 
-    /// A pin was added, renamed or removed, or may have been.
-    pub fn try_pin(&mut self, n: u32, name: Option<String>) {
-        self.pins.entry(n).or_insert_with(|| Possible::one(None)).tried(name);
+    fn try_pin(&mut self, n: u32, name: Option<&str>) {
+        self.pins.entry(n).or_insert_with(|| Possible::one(None)).tried(name.map(str::to_owned));
     }
 
-    /// A root was added or removed, or may have been.
-    pub fn try_root(&mut self, name: &str, there: bool) {
+    fn try_root(&mut self, name: &str, there: bool) {
         self.roots.entry(name.to_owned()).or_insert_with(|| Possible::one(false)).tried(there);
     }
 
-    /// Everything that the store says now survives so much.
-    pub fn promised(&mut self, store: &Store, level: Level) {
+    fn promised(&mut self, level: Level, facts: &Facts) {
         for held in self.blocks.values_mut().chain(self.pieces.values_mut()) {
             *held = level.max(*held);
         }
-        self.facts_promised(store, level);
+        self.facts_promised(level, facts);
     }
 
-    /// All pins and roots that the store says now survive so much.
-    pub fn facts_promised(&mut self, store: &Store, level: Level) {
-        let (pins, roots) = (pins_of(store), roots_of(store));
+    fn facts_promised(&mut self, level: Level, facts: &Facts) {
         for (n, possible) in &mut self.pins {
-            possible.promised(pins.get(n).cloned(), level);
+            possible.promised(facts.pins.get(n).cloned(), level);
         }
         for (name, possible) in &mut self.roots {
-            possible.promised(roots.contains_key(name), level);
+            possible.promised(facts.roots.contains(name), level);
         }
     }
 
+    fn has(&self, n: u32) -> bool {
+        self.blocks.contains_key(&n) || self.pieces.keys().any(|(_, piece)| *piece == n)
+    }
+}
+
+impl Model {
     /// Numbers of blocks that may be here.
     pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.blocks.keys().copied().chain(self.pieces.keys().map(|(_, n)| *n))
-    }
-
-    /// Whether the block is promised to be here as long as the process lives.
-    #[must_use]
-    pub fn has(&self, n: u32) -> bool {
-        self.blocks.contains_key(&n) || self.pieces.keys().any(|(_, piece)| *piece == n)
     }
 
     /// Compares all with a store that was opened after such an end. `bytes` are
@@ -210,21 +203,21 @@ impl Model {
     }
 
     fn check_facts(&mut self, store: &Store, end: End) -> Result<()> {
-        let pins = pins_of(store);
+        let Facts { pins, roots: names } = Facts::of(store);
         for (n, possible) in &mut self.pins {
             let found = pins.get(n).cloned();
             let expected = format!("{possible:?}");
             ensure!(possible.found(found.clone(), end), "pin {n} is {found:?} after {end:?}, not {expected}");
         }
         ensure!(pins.keys().all(|n| self.pins.contains_key(n)), "a pin that nobody added");
-        let roots = roots_of(store);
         for (name, possible) in &mut self.roots {
-            let there = roots.contains_key(name);
+            let there = names.contains(name);
             ensure!(possible.found(there, end), "root {name} is there: {there}, after {end:?}");
         }
-        for (name, root) in &roots {
+        for entry in store.roots() {
+            let name = &entry.root.name;
             ensure!(self.roots.contains_key(name), "a root that nobody added: {name}");
-            check_root(name, root)?;
+            check_root(name, &entry)?;
         }
         Ok(())
     }
@@ -251,19 +244,10 @@ pub fn is_right(store: &Store, n: u32, bytes: &[u8]) -> Result<bool> {
     }
 }
 
-fn pins_of(store: &Store) -> BTreeMap<u32, String> {
-    let number = |pin: &Pin| pin.name.split_once(' ').and_then(|(n, _)| n.parse().ok());
-    store.pins().into_iter().filter_map(|pin| Some((number(&pin)?, pin.name))).collect()
-}
-
 /// A pin on block `n`, the `count`th of its names.
 #[must_use]
 pub fn pin(n: u32, count: u32) -> Pin {
-    Pin { cid: cid(n), kind: PinKind::Recursive, name: format!("{n} {count}") }
-}
-
-fn roots_of(store: &Store) -> BTreeMap<String, RootEntry> {
-    store.roots().into_iter().map(|entry| (entry.root.name.clone(), entry)).collect()
+    Pin { cid: cid(n), kind: PinKind::Recursive, name: format!("{n}.{count}") }
 }
 
 fn check_root(name: &str, entry: &RootEntry) -> Result<()> {
