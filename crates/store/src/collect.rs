@@ -2,26 +2,26 @@
 //! reaches, rebuilding of damaged indexes. All in steps that a worker takes
 //! when it likes; reads and writes go on meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::Multihash;
 use crate::config::{MAX_TOUCHED, REWRITE_SPARE};
-use crate::disk;
 use crate::error::WriteError;
+use crate::facts::RootId;
 use crate::notice::Notice;
 use crate::pack::dropped::is_dropped;
 use crate::pack::file::Pack;
 use crate::pack::record::{Kind, Record, Reference};
-use crate::pack::rewrite::Rewritten;
-use crate::pack::scan::Window;
+use crate::pack::rewrite::{Rewritten, Selection};
 use crate::pack::set::lock;
+use crate::rootset::{Cursor, RootSet, RootSetBuilder};
 use crate::store::{Inner, Store};
 
 /// Share of a pack's bytes that must be dead for it to be rewritten, in
-/// percent. 20: a store is then at most a quarter larger than what it keeps.
-const DEAD_PERCENT: u64 = 20;
+/// percent. 9: a store is then at most a tenth larger than what it keeps.
+const DEAD_PERCENT: u64 = 9;
 
 /// Keys that someone asked for while packs are being collected.
 #[derive(Debug, Default)]
@@ -69,36 +69,79 @@ impl Touched {
 }
 
 /// A collection under way. While it lives, puts never count on an old copy.
+///
+/// What stays is what a root reaches: those of when it began, brought together on
+/// disk first, and those that were added or are being built since.
 #[derive(Debug)]
 pub struct Collection {
     inner: Arc<Inner>,
-    rest: Vec<u32>,
+    /// Roots whose blocks are yet to be marked, and how many there were.
+    roots: Vec<Arc<RootSet>>,
+    root_count: usize,
+    marked: RootSetBuilder,
+    /// All of them, once they are marked.
+    live: Option<RootSet>,
+    /// The last root of those.
+    last_root: RootId,
+    rest: VecDeque<u32>,
     packs: usize,
+    /// Packs that are put off since no packs could be written beside them.
+    put_off: usize,
 }
 
 /// How far a collection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CollectionStep {
-    /// Packs looked at.
-    pub done: usize,
-    /// Packs in all.
-    pub packs: usize,
-    /// Bytes given back by this step.
-    pub freed: u64,
+pub enum CollectionStep {
+    /// It notes which blocks stay.
+    Marking {
+        /// Roots whose blocks are noted.
+        done: usize,
+        /// Roots in all.
+        roots: usize,
+    },
+    /// It looks at packs, and rewrites those of which much is dead.
+    Sweeping {
+        /// Packs looked at.
+        done: usize,
+        /// Packs in all.
+        packs: usize,
+        /// Bytes of records in this pack that nothing needs.
+        dead: u64,
+        /// Bytes of disk given back by this step.
+        freed: u64,
+    },
 }
 
 impl Store {
-    /// Begins a collection; `None` if one is under way. What is put from now
-    /// on stays, whatever [`Collection::step`] is told of it.
+    /// Begins a collection of blocks that no root, no pin and nobody who is
+    /// building a root needs; `None` if one is under way. What is put from now on stays.
     ///
     /// # Errors
-    /// The disk's.
+    /// A root whose blocks are not known: its set was lost, and must be made again
+    /// or the root removed. Or the disk's.
     pub fn collect(&self) -> Result<Option<Collection>, WriteError> {
         let inner = &self.inner;
         if inner.touched.watch(true) {
             return Ok(None);
         }
-        let mut collection = Collection { inner: Arc::clone(inner), rest: Vec::new(), packs: 0 };
+        let mut collection = Collection {
+            inner: Arc::clone(inner),
+            roots: Vec::new(),
+            root_count: 0,
+            marked: self.root_set_builder(),
+            live: None,
+            last_root: RootId(0),
+            rest: VecDeque::new(),
+            packs: 0,
+            put_off: 0,
+        };
+        for entry in self.roots() {
+            let set =
+                entry.set.ok_or(WriteError::Unknown { what: "set of blocks of a root", id: entry.id.0 })?;
+            collection.last_root = entry.id;
+            collection.roots.push(set);
+        }
+        collection.root_count = collection.roots.len();
         inner.packs.seal_active()?;
         collection.rest = inner.packs.packs().iter().map(|pack| pack.id).collect();
         collection.packs = collection.rest.len();
@@ -121,42 +164,82 @@ impl Store {
         if group.is_empty() {
             group.extend(inner.packs.crowded());
         }
-        if group.is_empty() || !inner.has_room_for(&group) {
+        let bytes = group.iter().map(|pack| pack.records_end).sum();
+        if group.is_empty() || !inner.has_room_for(bytes) {
             return inner.compact_journal();
         }
-        let rewritten = inner.packs.rewrite(&group, &|record| inner.is_useful(record), &|_| false)?;
+        let useful = |record: &Record<'_>| inner.is_useful(record);
+        let selection = Selection { useful: &useful, ..Selection::all() };
+        let rewritten = inner.packs.rewrite(&group, selection)?;
         inner.after_rewrite(&rewritten);
         Ok(true)
     }
 }
 
 impl Collection {
-    /// Looks at one pack and rewrites it if a fifth of it or more is dead:
-    /// blocks that `live` denies, references to files that were removed.
-    /// `None` when all are done.
-    ///
-    /// `live` must know what any pin, root, running share, fetch or import reaches.
+    /// Marks the blocks of one root; then looks at one pack, and rewrites it if
+    /// enough of it is dead. `None` when all are done.
     ///
     /// # Errors
-    /// The disk's; nothing is lost, and the next step goes on.
-    pub fn step(&mut self, live: &dyn Fn(&Multihash) -> bool) -> Result<Option<CollectionStep>, WriteError> {
-        let Some(id) = self.rest.pop() else { return Ok(None) };
-        let inner = &*self.inner;
-        let mut step = CollectionStep { done: self.packs - self.rest.len(), packs: self.packs, freed: 0 };
+    /// The disk's; nothing is lost, and the next step goes on. `StorageFull` if there
+    /// is not even room to write what stays of one pack.
+    pub fn step(&mut self) -> Result<Option<CollectionStep>, WriteError> {
+        let inner = Arc::clone(&self.inner);
+        let Some(live) = &self.live else { return self.mark().map(Some) };
+        let Some(id) = self.rest.pop_front() else { return Ok(None) };
         let packs = inner.packs.packs();
         let Some(pack) = packs.iter().find(|pack| pack.id == id && pack.disk.is_some()) else {
-            return Ok(Some(step));
+            return Ok(Some(self.swept(0, 0)));
         };
         inner.touched.forget();
-        let keep = |record: &Record<'_>| live(&record.mh) && inner.is_useful(record);
-        let (dead, total) = inner.dead_bytes(pack, live)?;
-        if dead > 0 && dead * 100 >= total * DEAD_PERCENT {
-            let wanted = |key| inner.touched.contains(key);
-            let rewritten = inner.packs.rewrite(&[Arc::clone(pack)], &keep, &wanted)?;
-            step.freed = rewritten.freed;
-            inner.after_rewrite(&rewritten);
+        let lives = |cursor: &mut Cursor<'_>, key| -> io::Result<bool> {
+            Ok(cursor.has(key)? || inner.roots.have_since(self.last_root, key)?)
+        };
+        let mut cursor = Cursor::new(live);
+        let (dead, total) = inner.dead_bytes(pack, &mut |key| lives(&mut cursor, key))?;
+        if dead == 0 || dead * 100 < total * DEAD_PERCENT {
+            return Ok(Some(self.swept(dead, 0)));
         }
-        Ok(Some(step))
+        if !inner.has_room_for(total - dead) {
+            return self.put_off(id, dead);
+        }
+        let mut cursor = Cursor::new(live);
+        let selection = Selection {
+            chosen: Box::new(|key| lives(&mut cursor, key)),
+            useful: &|record| inner.is_useful(record),
+            wanted: &|key| inner.touched.contains(key),
+        };
+        let rewritten = inner.packs.rewrite(&[Arc::clone(pack)], selection)?;
+        inner.after_rewrite(&rewritten);
+        self.put_off = 0;
+        Ok(Some(self.swept(dead, rewritten.freed)))
+    }
+
+    fn mark(&mut self) -> Result<CollectionStep, WriteError> {
+        if let Some(root) = self.roots.pop() {
+            let mut cursor = Cursor::new(&root);
+            while let Some(key) = cursor.next()? {
+                self.marked.insert_key(key)?;
+            }
+        }
+        if self.roots.is_empty() {
+            self.live = Some(self.marked.seal()?);
+        }
+        Ok(CollectionStep::Marking { done: self.root_count - self.roots.len(), roots: self.root_count })
+    }
+
+    /// Others may make room first.
+    fn put_off(&mut self, id: u32, dead: u64) -> Result<Option<CollectionStep>, WriteError> {
+        self.rest.push_back(id);
+        self.put_off += 1;
+        if self.put_off > self.rest.len() {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        }
+        Ok(Some(self.swept(dead, 0)))
+    }
+
+    fn swept(&self, dead: u64, freed: u64) -> CollectionStep {
+        CollectionStep::Sweeping { done: self.packs - self.rest.len(), packs: self.packs, dead, freed }
     }
 }
 
@@ -192,11 +275,10 @@ impl Inner {
         record.kind == Kind::Block || Reference::decode(record.body).is_some_and(has)
     }
 
-    /// Whether packs can be rewritten without filling the disk. If no one can
-    /// say, the attempt will.
-    fn has_room_for(&self, packs: &[Arc<Pack>]) -> bool {
-        let needed: u64 = packs.iter().map(|pack| pack.records_end).sum();
-        self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= needed + REWRITE_SPARE)
+    /// Whether packs of so many bytes can be written without filling the disk. If no
+    /// one can say, the attempt will.
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= bytes + REWRITE_SPARE)
     }
 
     pub(crate) fn after_rewrite(&self, rewritten: &Rewritten) {
@@ -208,29 +290,23 @@ impl Inner {
         self.packs.dropped.retain(|pack| there.contains(&pack));
     }
 
-    /// Dead bytes of a pack's records, and all of them.
-    fn dead_bytes(&self, pack: &Pack, live: &dyn Fn(&Multihash) -> bool) -> Result<(u64, u64), WriteError> {
+    /// About how many bytes of a pack's records `lives` denies, and all of them.
+    /// It is asked in the order of keys, and only the pack's index is read.
+    fn dead_bytes(
+        &self,
+        pack: &Pack,
+        lives: &mut dyn FnMut(u64) -> io::Result<bool>,
+    ) -> Result<(u64, u64), WriteError> {
         let dropped = self.packs.dropped.of(pack.id);
         let (mut dead, mut total) = (0, 0);
-        let mut window = Window::new(&*pack.file, pack.records_end);
-        for entry in pack.entries(self.key, &self.packs.scratch)? {
-            let entry = entry?;
-            let offset = u64::from(entry.offset);
-            // Of a large block only the head is read.
-            let large = entry.kind() == Some(Kind::Block) && entry.block_len() > 4096;
-            let (mh, len) = if large {
-                let bytes = disk::read_up_to(&*pack.file, offset, 128)?;
-                (crate::pack::record::multihash_of(&bytes), u64::from(entry.block_len()) + 48)
-            } else {
-                let record = Record::decode(window.record(offset)?);
-                let len = record.map_or(0, |record| record.total as u64);
-                (record.filter(|record| self.is_useful(record)).map(|record| record.mh), len)
-            };
+        pack.for_each_by_key(self.key, &mut |entry| {
+            let len = entry.about_bytes();
             total += len;
-            if is_dropped(&dropped, entry) || !mh.is_some_and(|mh| live(&mh)) {
+            if is_dropped(&dropped, entry) || !lives(entry.key)? {
                 dead += len;
             }
-        }
+            Ok(())
+        })?;
         Ok((dead, total))
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::disk::{self, Disk};
 use crate::error::WriteError;
@@ -14,7 +14,7 @@ use crate::key::RepoKey;
 use crate::ledger::{Ledger, check_path};
 use crate::notice::OpenReport;
 use crate::pack::set::lock;
-use crate::rootset::{OpenSets, RootSet, RootSetBuilder};
+use crate::rootset::{OpenSets, RootSet, RootSetBuilder, Shared};
 use crate::store::Store;
 use crate::trees::check_name;
 
@@ -24,7 +24,8 @@ pub(crate) struct Roots {
     dir: PathBuf,
     sets: RwLock<BTreeMap<RootId, Arc<RootSet>>>,
     open: Arc<OpenSets>,
-    builders: AtomicU64,
+    /// How many builders there were, and those that live.
+    builders: Mutex<(u64, Vec<Weak<Shared>>)>,
 }
 
 impl Roots {
@@ -58,7 +59,26 @@ impl Roots {
             }
         }
         let (dir, sets) = (dir.to_path_buf(), RwLock::new(sets));
-        Ok(Self { dir, sets, open, builders: AtomicU64::new(0) })
+        Ok(Self { dir, sets, open, builders: Mutex::default() })
+    }
+
+    /// Whether a root that was added after `last`, or one that is being built, has
+    /// the key.
+    pub(crate) fn have_since(&self, last: RootId, key: u64) -> io::Result<bool> {
+        // Builders first: one that ends meanwhile has become a root before.
+        let builders: Vec<Arc<Shared>> = lock(&self.builders).1.iter().filter_map(Weak::upgrade).collect();
+        for builder in builders {
+            if builder.has_key(key)? {
+                return Ok(true);
+            }
+        }
+        let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
+        for (_, set) in sets.range((Bound::Excluded(last), Bound::Unbounded)) {
+            if set.has_key(key)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -89,12 +109,15 @@ impl Store {
     /// A growing set for a root whose blocks are being produced or fetched.
     #[must_use]
     pub fn root_set_builder(&self) -> RootSetBuilder {
-        let number = self.inner.roots.builders.fetch_add(1, Ordering::Relaxed);
-        RootSetBuilder::new(
-            &self.inner.config.disk,
-            self.inner.key,
-            self.inner.roots.dir.join(format!("builder{number}.tmp")),
-        )
+        let roots = &self.inner.roots;
+        let mut builders = lock(&roots.builders);
+        builders.0 += 1;
+        let number = builders.0;
+        let scratch = roots.dir.join(format!("builder{number}.tmp"));
+        let builder = RootSetBuilder::new(&self.inner.config.disk, self.inner.key, scratch);
+        builders.1.retain(|other| other.strong_count() > 0);
+        builders.1.push(builder.downgrade());
+        builder
     }
 
     /// Adds a root with all its blocks. The set is on disk and the record in

@@ -11,6 +11,7 @@ use crate::config::MAX_MARKED_PACKS;
 use crate::disk::{self, Access, Disk};
 use crate::error::WriteError;
 use crate::pack::file::Pack;
+use crate::pack::rewrite::Selection;
 use crate::pack::set::lock;
 use crate::store::Inner;
 
@@ -58,7 +59,7 @@ impl Inner {
         let packs: Vec<Arc<Pack>> = self.packs.packs().iter().cloned().collect();
         for pack in packs {
             if marked.as_ref().is_none_or(|marked| marked.contains(&pack.id)) {
-                let rewritten = self.packs.rewrite(&[pack], &|_| true, &|_| false)?;
+                let rewritten = self.packs.rewrite(&[pack], Selection::all())?;
                 self.after_rewrite(&rewritten);
             }
         }

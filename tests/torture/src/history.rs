@@ -11,7 +11,7 @@ use peerage_store::{Config, OpenReport, Store, fuzzing};
 use crate::disk::{Faults, FaultyDisk};
 use crate::index::FaultyIndex;
 use crate::model::{End, Model};
-use crate::operations::{Operator, bytes_of};
+use crate::operations::Operator;
 
 /// Lives of a store in one history.
 const LIVES: u64 = 6;
@@ -148,7 +148,7 @@ impl History {
         let torn = self.outcome.cuts == 0 && (report.damaged_bytes > 0 || report.journal_copied_to.is_some());
         ensure!(!torn, "after a kill: {report:?}");
         self.outcome.compared += self.model.numbers().count() as u64;
-        self.model.check(&store, end, &bytes_of)?;
+        self.model.check(&store, end)?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use peerage_base::Rng;
 use peerage_store::{Checked, Config, RepoLock, Store};
 
 use crate::model::{End, Model};
-use crate::operations::{Operator, bytes_of, write_user_files};
+use crate::operations::{Operator, write_user_files};
 use crate::record::{Lines, read_line};
 
 /// What the process says before it opens the store.
@@ -114,7 +114,7 @@ pub fn play(
         report.slowest_open = report.slowest_open.max(began.elapsed());
         ensure!(opened.lost_root_sets.is_empty(), "{}: {opened:?}", what());
         report.compared += model.numbers().count() as u64;
-        model.check(&store, End::Kill, &bytes_of).with_context(what)?;
+        model.check(&store, End::Kill).with_context(what)?;
         verify(&store).with_context(what)?;
         report.rounds += 1;
         show(&report);

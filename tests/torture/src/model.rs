@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use peerage_content::{Cid, hash};
 use peerage_store::{Multihash, Pin, PinKind, RootEntry, Store, TreeId};
 
-use crate::record::{Doomed, Facts, Record};
+use crate::operations::bytes_of;
+use crate::record::{Doomed, Facts, Record, range_of};
 
 /// What ended a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +135,7 @@ impl Record for Model {
         self.pieces.retain(|(of, _), _| *of != tree);
     }
 
-    fn give_up(&mut self, doomed: Doomed) {
+    fn give_up(&mut self, doomed: &Doomed) {
         self.blocks.retain(|n, _| !doomed.has(*n));
         self.pieces.retain(|(_, n), _| !doomed.has(*n));
     }
@@ -174,18 +175,18 @@ impl Model {
         self.blocks.keys().copied().chain(self.pieces.keys().map(|(_, n)| *n))
     }
 
-    /// Compares all with a store that was opened after such an end. `bytes` are
-    /// those of block or piece `n`. What is found is what is promised from now on.
+    /// Compares all with a store that was opened after such an end. What is found is
+    /// what is promised from now on.
     ///
     /// # Errors
     /// What was lost, or is not what it should be.
-    pub fn check(&mut self, store: &Store, end: End, bytes: &dyn Fn(u32) -> Vec<u8>) -> Result<()> {
+    pub fn check(&mut self, store: &Store, end: End) -> Result<()> {
         let found_level = if end == End::Kill { Level::Flushed } else { Level::Synced };
         let mut lost = Vec::new();
         let mut numbers: Vec<u32> = self.numbers().collect();
         numbers.dedup();
         for n in numbers {
-            let there = is_right(store, n, &bytes(n))?;
+            let there = is_right(store, n, &bytes_of(n))?;
             let of_piece = self.pieces.iter().filter(|((_, piece), _)| *piece == n).map(|(_, level)| *level);
             let held = self.blocks.get(&n).copied().into_iter().chain(of_piece).max();
             if !there && held.is_some_and(|level| level.survives(end)) {
@@ -251,10 +252,9 @@ pub fn pin(n: u32, count: u32) -> Pin {
 }
 
 fn check_root(name: &str, entry: &RootEntry) -> Result<()> {
-    let (from, to) = name.split_once("..").context("a root with a strange name")?;
-    let (from, to): (u32, u32) = (from.parse()?, to.parse()?);
+    let range = range_of(name).context("a root with a strange name")?;
     let set = entry.set.as_ref().with_context(|| format!("the set of root {name} is lost"))?;
-    ensure!(set.len() == u64::from(to - from), "root {name} has {} blocks", set.len());
-    ensure!((from..to).all(|n| set.contains(&multihash(&block(n)))), "root {name} lacks blocks");
+    ensure!(set.len() == range.len() as u64, "root {name} has {} blocks", set.len());
+    ensure!(range.into_iter().all(|n| set.contains(&multihash(&bytes_of(n)))), "root {name} lacks blocks");
     Ok(())
 }

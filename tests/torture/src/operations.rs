@@ -1,14 +1,14 @@
 //! What is done to a store: drawn at random, taken down in a record.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use peerage_base::Rng;
+use peerage_content::Cid;
 use peerage_store::{Reference, Root, RootKind, Store, TreeId, WriteError};
 
-use crate::model::{Level, block, cid, is_right, multihash, pin, root_name};
+use crate::model::{Level, block, is_right, multihash, pin, root_name};
 use crate::record::{Doomed, Facts, Record};
 
 /// Numbers of blocks; pieces of files have higher ones.
@@ -85,9 +85,9 @@ impl Operator {
             16..19 => commit(store.flush(), Level::Flushed, store, record),
             19..23 => commit(store.sync(), Level::Synced, store, record),
             23..27 => self.pin(store, record),
-            27 => self.add_root(store, record),
-            28 => self.remove_root(store, record),
-            29..32 => store.maintain().map(drop),
+            27 | 28 => self.add_root(store, record),
+            29 => self.remove_root(store, record),
+            30..32 => store.maintain().map(drop),
             32 | 33 => self.collect(store, record),
             _ => return self.look(store, record),
         };
@@ -153,18 +153,19 @@ impl Operator {
     }
 
     fn add_root(&mut self, store: &Store, record: &mut impl Record) -> Result<(), WriteError> {
-        let from = self.below(BLOCKS);
-        let to = (from + 1 + self.below(60)).min(BLOCKS);
+        let all = number(FILES, 0);
+        let from = self.below(all);
+        let to = (from + 1 + self.below(100)).min(all);
         let name = root_name(from, to);
         if store.roots().iter().any(|entry| entry.root.name == name) {
             return Ok(());
         }
         let set = store.root_set_builder();
         for n in from..to {
-            set.insert(&multihash(&block(n)))?;
+            set.insert(&multihash(&bytes_of(n)))?;
         }
         let root = Root {
-            cid: cid(from),
+            cid: Cid::new_v1(0x55, multihash(&bytes_of(from))),
             kind: RootKind::Kept,
             path: None,
             name: name.clone(),
@@ -187,18 +188,16 @@ impl Operator {
 
     /// A whole collection, or one that is given up; others put meanwhile.
     fn collect(&mut self, store: &Store, record: &mut impl Record) -> Result<(), WriteError> {
-        let doomed = Doomed { modulus: 2 + self.below(8), these: self.chance(50) };
-        let all = (0..number(FILES, 0)).map(|n| (multihash(&bytes_of(n)).to_bytes(), n));
-        let numbers: BTreeMap<Vec<u8>, u32> = all.collect();
         let Some(mut collection) = store.collect()? else { return Ok(()) };
-        record.give_up(doomed);
-        let live =
-            |mh: &peerage_store::Multihash| numbers.get(&mh.to_bytes()).is_some_and(|n| !doomed.has(*n));
+        record.give_up(&Doomed::of(store));
         loop {
-            if self.chance(30) {
-                self.put(store, record)?;
+            match self.below(20) {
+                0..6 => self.put(store, record)?,
+                6 => self.add_root(store, record)?,
+                7 => return Ok(()),
+                _ => {}
             }
-            if self.chance(5) || collection.step(&live)?.is_none() {
+            if collection.step()?.is_none() {
                 return Ok(());
             }
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail};
 use peerage_store::{Store, TreeId};
@@ -19,7 +20,7 @@ pub trait Record {
     /// A tree is removed, or may be.
     fn remove_tree(&mut self, tree: TreeId);
     /// Of these nobody promises anything any more.
-    fn give_up(&mut self, doomed: Doomed);
+    fn give_up(&mut self, doomed: &Doomed);
     /// A pin is added, renamed or removed, or may be.
     fn try_pin(&mut self, n: u32, name: Option<&str>);
     /// A root is added or removed, or may be.
@@ -55,21 +56,33 @@ impl Facts {
     }
 }
 
-/// Blocks that a collection takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Blocks that a collection takes: those that none of these roots reaches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doomed {
-    /// Every so many-th one.
-    pub modulus: u32,
-    /// Those, or all but those.
-    pub these: bool,
+    /// The blocks of each root.
+    pub kept: Vec<Range<u32>>,
 }
 
 impl Doomed {
+    /// All but what the roots of a store reach.
+    #[must_use]
+    pub fn of(store: &Store) -> Self {
+        let names = store.roots().into_iter().filter_map(|entry| range_of(&entry.root.name));
+        Self { kept: names.collect() }
+    }
+
     /// Whether the block is one of them.
     #[must_use]
-    pub fn has(self, n: u32) -> bool {
-        n.is_multiple_of(self.modulus) == self.these
+    pub fn has(&self, n: u32) -> bool {
+        !self.kept.iter().any(|range| range.contains(&n))
     }
+}
+
+/// The blocks of the root with this name.
+#[must_use]
+pub fn range_of(name: &str) -> Option<Range<u32>> {
+    let (from, to) = name.split_once("..")?;
+    Some(from.parse().ok()?..to.parse().ok()?)
 }
 
 /// Writes a line for everything, at once, so that it outlives the process.
@@ -105,8 +118,10 @@ impl<W: Write> Record for Lines<W> {
         self.line(&[&"untree", &tree.0]);
     }
 
-    fn give_up(&mut self, doomed: Doomed) {
-        self.line(&[&"doomed", &doomed.modulus, &doomed.these]);
+    fn give_up(&mut self, doomed: &Doomed) {
+        let kept: Vec<String> =
+            doomed.kept.iter().map(|range| format!("{}..{}", range.start, range.end)).collect();
+        self.line(&[&"doomed", &kept.join(",")]);
     }
 
     fn try_pin(&mut self, n: u32, name: Option<&str>) {
@@ -142,8 +157,8 @@ pub fn read_line(line: &str, record: &mut impl Record) -> Result<()> {
         ["put", n] => record.put(number(n)?),
         ["piece", tree, n] => record.put_piece(TreeId(tree.parse()?), number(n)?),
         ["untree", tree] => record.remove_tree(TreeId(tree.parse()?)),
-        ["doomed", modulus, these] => {
-            record.give_up(Doomed { modulus: number(modulus)?, these: these.parse()? });
+        ["doomed", kept] => {
+            record.give_up(&Doomed { kept: kept.split(',').filter_map(range_of).collect() });
         }
         ["pin", n, "-"] => record.try_pin(number(n)?, None),
         ["pin", n, name] => record.try_pin(number(n)?, Some(name)),

@@ -149,13 +149,39 @@ impl Pack {
         repo: RepoKey,
         room: &ScratchRoom,
     ) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
+        self.entries_that(repo, room, &mut |_| Ok(true))
+    }
+
+    /// Those entries that `chosen` takes, which is asked in the order of their keys,
+    /// in the order of their records.
+    pub(crate) fn entries_that(
+        &self,
+        repo: RepoKey,
+        room: &ScratchRoom,
+        chosen: &mut dyn FnMut(Entry) -> io::Result<bool>,
+    ) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
         let mut sorter = Sorter::new(room, SORTED_ENTRIES);
-        let push = |sorter: &mut Sorter<'_>, entry: Entry| sorter.push(entry.by_offset());
-        if !self.show_disk_index(&mut |entry| push(&mut sorter, entry))? {
-            sorter = Sorter::new(room, SORTED_ENTRIES);
-            self.memory_index(repo)?.iter().try_for_each(|entry| push(&mut sorter, *entry))?;
-        }
+        self.for_each_by_key(repo, &mut |entry| {
+            if chosen(entry)? { sorter.push(entry.by_offset()) } else { Ok(()) }
+        })?;
         Ok(sorter.sorted()?.map(|pair| pair.map(Entry::of_offset)))
+    }
+
+    /// Shows all entries in the order of their keys.
+    pub(crate) fn for_each_by_key(
+        &self,
+        repo: RepoKey,
+        show: &mut dyn FnMut(Entry) -> io::Result<()>,
+    ) -> io::Result<()> {
+        // An index that turns out damaged has shown some already, so it is read
+        // through before anything is shown.
+        if self.memory.get().is_none() && !self.show_disk_index(&mut |_| Ok(()))? {
+            self.memory_index(repo)?;
+        }
+        if self.memory.get().is_none() && self.show_disk_index(show)? {
+            return Ok(());
+        }
+        self.memory_index(repo)?.iter().try_for_each(|entry| show(*entry))
     }
 
     /// False if its index on disk is not used or turned out damaged.

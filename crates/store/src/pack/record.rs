@@ -86,6 +86,11 @@ pub(crate) struct Entry {
     pub(crate) info: u32,
 }
 
+/// Bytes of a record before its body, with a multihash of SHA-256.
+const ABOUT_PREFIX: u64 = (FIXED_BYTES + 34) as u64;
+/// Bytes of a reference's record, some of which have a few bytes of the block.
+const ABOUT_REFERENCE: u64 = ABOUT_PREFIX + 20;
+
 impl Entry {
     pub(crate) const BYTES: usize = 16;
 
@@ -139,6 +144,15 @@ impl Entry {
     /// From a pair of [`by_offset`](Self::by_offset).
     pub(crate) fn of_offset((place, key): Pair) -> Self {
         Self::of_key((key, place))
+    }
+
+    /// About how many bytes the whole record has: of a block it is certain but for
+    /// the length of its multihash.
+    pub(crate) fn about_bytes(self) -> u64 {
+        match self.kind() {
+            Some(Kind::Block) => ABOUT_PREFIX + u64::from(self.block_len()),
+            _ => ABOUT_REFERENCE,
+        }
     }
 
     /// Bytes to read for the whole record; for a reference, for no less than it.

@@ -30,6 +30,24 @@ pub(crate) struct Rewritten {
     pub(crate) damaged: Vec<(u32, u32)>,
 }
 
+/// Which records of packs a rewrite keeps.
+pub(crate) struct Selection<'a> {
+    /// Asked for each key, in the order of keys within each pack.
+    pub(crate) chosen: Box<dyn FnMut(u64) -> io::Result<bool> + 'a>,
+    /// Asked for each of the chosen records.
+    pub(crate) useful: &'a dyn Fn(&Record<'_>) -> bool,
+    /// Asked for the others when the chosen ones are copied, and again when the new
+    /// pack has taken the place of the old ones: what somebody has looked for meanwhile.
+    pub(crate) wanted: &'a dyn Fn(u64) -> bool,
+}
+
+impl Selection<'_> {
+    /// All of them.
+    pub(crate) fn all() -> Self {
+        Self { chosen: Box::new(|_| Ok(true)), useful: &|_| true, wanted: &|_| false }
+    }
+}
+
 struct Output<'a> {
     file: File,
     at: u64,
@@ -54,14 +72,9 @@ impl Output<'_> {
 }
 
 impl PackSet {
-    /// Rewrites `inputs` into one pack with the records that `keep` wants.
-    /// Records whose key is `wanted` when all are copied are kept after all.
-    pub(crate) fn rewrite(
-        &self,
-        inputs: &[Arc<Pack>],
-        keep: &dyn Fn(&Record<'_>) -> bool,
-        wanted: &dyn Fn(u64) -> bool,
-    ) -> io::Result<Rewritten> {
+    /// Rewrites `inputs` into one pack with those records that are selected; into
+    /// none, if that is nothing.
+    pub(crate) fn rewrite(&self, inputs: &[Arc<Pack>], selection: Selection<'_>) -> io::Result<Rewritten> {
         let _one_at_a_time = lock(&self.rewriting);
         let current = self.packs();
         if !inputs.iter().all(|input| current.iter().any(|pack| Arc::ptr_eq(pack, input))) {
@@ -69,7 +82,7 @@ impl PackSet {
         }
         let id = self.new_id();
         let temp = path_of(&self.dir, id, "tmp");
-        let result = self.write_rewrite(id, inputs, keep, wanted);
+        let result = self.write_rewrite(id, inputs, selection);
         if result.is_err() {
             drop(disk::remove_if_there(&*self.config.disk, &temp));
         }
@@ -80,9 +93,9 @@ impl PackSet {
         &self,
         id: u32,
         inputs: &[Arc<Pack>],
-        keep: &dyn Fn(&Record<'_>) -> bool,
-        wanted: &dyn Fn(u64) -> bool,
+        selection: Selection<'_>,
     ) -> io::Result<Rewritten> {
+        let Selection { mut chosen, useful, wanted } = selection;
         let temp = path_of(&self.dir, id, "tmp");
         let mut out = Output {
             file: self.config.disk.open(&temp, Access::Anew)?,
@@ -95,24 +108,40 @@ impl PackSet {
         for (number, pack) in inputs.iter().enumerate() {
             let mut window = Window::new(&*pack.file, pack.records_end);
             let dropped = self.dropped.of(pack.id);
-            for entry in pack.entries(self.key, &self.scratch)? {
-                let entry = entry?;
+            let from = left.len();
+            let entries = pack.entries_that(self.key, &self.scratch, &mut |entry| {
                 if is_dropped(&dropped, entry) {
-                    continue;
+                    return Ok(false);
                 }
+                let is_chosen = chosen(entry.key)?;
+                if !is_chosen {
+                    left.push((number, entry));
+                }
+                Ok(is_chosen)
+            })?;
+            for entry in entries {
+                let entry = entry?;
                 let bytes = window.record(u64::from(entry.offset))?;
                 match Record::decode(bytes) {
                     None => done.damaged.push((pack.id, entry.offset)),
-                    Some(record) if keep(&record) => out.push(entry, &bytes[..record.total])?,
+                    Some(record) if useful(&record) => out.push(entry, &bytes[..record.total])?,
                     Some(_) => left.push((number, entry)),
                 }
             }
+            left[from..].sort_unstable_by_key(|(_, entry)| entry.offset);
         }
         left = self.rescue(inputs, left, wanted, |entry, record| out.push(entry, record))?;
         out.write()?;
         let ids: Vec<u32> = inputs.iter().map(|pack| pack.id).collect();
         let old: u64 = inputs.iter().map(|pack| pack.file.len().unwrap_or(0)).sum();
-        let new = self.publish(id, &ids, out)?;
+        let new = if out.entries.len() > 0 {
+            self.publish(id, &ids, out)?
+        } else {
+            // Nothing is to replace them: that they go is all.
+            disk::remove_if_there(&*self.config.disk, &temp)?;
+            self.change_packs(|packs| packs.retain(|pack| !ids.contains(&pack.id)));
+            0
+        };
         // Whoever found a record in an old pack since then still finds it.
         self.rescue(inputs, left, wanted, |_, record| match Record::decode(record) {
             Some(record) => self.put(record.kind, &record.mh, record.body, record.block_len().unwrap_or(0)),

@@ -7,6 +7,7 @@ use super::active::Source;
 use super::file::path_of;
 use super::open::{Checkpoint, open};
 use super::record::{Kind, Record};
+use super::rewrite::Selection;
 use super::set::PackSet;
 use crate::config::Config;
 use crate::disk;
@@ -123,7 +124,7 @@ fn a_damaged_pack_is_rewritten_whole() {
     assert_eq!(report.scanned_records, 6 + 1);
     let pack = set.packs()[0].clone();
     assert!(pack.needs_rewrite());
-    set.rewrite(&[pack], &|_| true, &|_| false).unwrap();
+    set.rewrite(&[pack], Selection::all()).unwrap();
     assert!(!path.exists());
     drop(set);
     let (set, report) = open_at(temp.path(), &small());
@@ -139,7 +140,7 @@ fn merging_keeps_the_number_of_packs_small_and_every_block() {
         put(&set, n);
         let group = set.merge_candidates();
         if !group.is_empty() {
-            set.rewrite(&group, &|_| true, &|_| false).unwrap();
+            set.rewrite(&group, Selection::all()).unwrap();
         }
     }
     assert!(set.packs().len() < 8, "{} packs", set.packs().len());
@@ -162,7 +163,8 @@ fn a_kill_between_the_rename_and_the_deletion_leaves_one_of_each() {
     set.flush().unwrap();
     let old: Vec<_> = set.packs().iter().map(|pack| path_of(temp.path(), pack.id, "pack")).collect();
     let saved: Vec<_> = old.iter().map(|path| fs::read(path).unwrap()).collect();
-    set.rewrite(&set.packs(), &|record| record.body.len() > 20, &|_| false).unwrap();
+    let long = |record: &Record<'_>| record.body.len() > 20;
+    set.rewrite(&set.packs(), Selection { useful: &long, ..Selection::all() }).unwrap();
     drop(set);
     old.iter().zip(saved).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
     fs::write(temp.path().join("00000fff.tmp"), b"half").unwrap();

@@ -6,22 +6,25 @@
 //! file is opened when a key passes both. While a fetch runs its set grows in a
 //! [`RootSetBuilder`], which answers too.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+mod builder;
+mod writer;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::Multihash;
 use crate::codec::Reader;
-use crate::config::ROOT_SET_BUFFER;
 use crate::disk::{self, Access, Disk, DiskFile, File};
-use crate::error::WriteError;
 use crate::facts::RootId;
 use crate::key::RepoKey;
 use crate::openfiles::OpenFiles;
 use crate::pack::filter::Filter;
 use crate::pack::set::lock;
+
+pub use builder::RootSetBuilder;
+pub(crate) use builder::Shared;
+pub(crate) use writer::Cursor;
 
 const MAGIC: &[u8; 8] = b"PRGROOT\n";
 const FORMAT: u32 = 1;
@@ -29,9 +32,6 @@ pub(crate) const HEAD_LEN: usize = 32;
 const HEAD_BYTES: u64 = HEAD_LEN as u64;
 const PAGE_BYTES: usize = 4096;
 const PAGE_KEYS: usize = 511;
-/// Runs that a builder keeps before it merges them into one. 16: half a
-/// million blocks in each merge at least.
-const MAX_RUNS: usize = 16;
 
 /// The blocks of one root. Cheap to share.
 #[derive(Debug)]
@@ -112,18 +112,28 @@ impl RootSet {
         self.position_of(self.key.of(mh))
     }
 
+    /// Whether it has the key; what cannot be read is an error.
+    pub(crate) fn has_key(&self, key: u64) -> io::Result<bool> {
+        Ok(self.find(key)?.is_some())
+    }
+
     fn contains_key(&self, key: u64) -> bool {
         self.position_of(key).is_some()
     }
 
     fn position_of(&self, key: u64) -> Option<u64> {
+        self.find(key).ok()?
+    }
+
+    fn find(&self, key: u64) -> io::Result<Option<u64>> {
         if !self.filter.may_contain(key) {
-            return None;
+            return Ok(None);
         }
-        let page = self.fences.partition_point(|first| *first <= key).checked_sub(1)?;
-        let within = self.page(page).ok()?.binary_search(&key).ok()?;
+        let page = self.fences.partition_point(|first| *first <= key).checked_sub(1);
+        let Some(page) = page else { return Ok(None) };
+        let within = self.page(page)?.binary_search(&key).ok();
         // Every page but the last is full.
-        Some((page * PAGE_KEYS + within) as u64)
+        Ok(within.map(|within| (page * PAGE_KEYS + within) as u64))
     }
 
     fn page(&self, page: usize) -> io::Result<Vec<u64>> {
@@ -191,205 +201,12 @@ fn decode_page(page: &[u8; PAGE_BYTES]) -> Option<Vec<u64>> {
     Some(keys.get(..count)?.iter().map(|key| u64::from_le_bytes(*key)).collect())
 }
 
-/// Writes sorted keys, without those that come twice.
-struct Writer {
-    file: File,
-    page: Vec<u8>,
-    fences: Vec<u64>,
-    filter: Filter,
-    last: Option<u64>,
-    count: u64,
-}
-
-impl Writer {
-    /// Into an empty file, up to `room` keys.
-    fn new(file: File, room: usize) -> Self {
-        let (page, filter) = (Vec::with_capacity(PAGE_BYTES), Filter::with_room_for(room));
-        Self { file, page, fences: Vec::new(), filter, last: None, count: 0 }
-    }
-
-    fn push(&mut self, key: u64) -> io::Result<()> {
-        if self.last.replace(key) == Some(key) {
-            return Ok(());
-        }
-        if self.page.is_empty() {
-            self.fences.push(key);
-        }
-        self.page.extend_from_slice(&key.to_le_bytes());
-        self.filter.insert(key);
-        self.count += 1;
-        if self.page.len() == PAGE_KEYS * 8 { self.end_page() } else { Ok(()) }
-    }
-
-    fn end_page(&mut self) -> io::Result<()> {
-        if self.page.is_empty() {
-            return Ok(());
-        }
-        let count = u32::try_from(self.page.len() / 8).unwrap_or(u32::MAX);
-        self.page.resize(PAGE_BYTES - 8, 0);
-        self.page.extend_from_slice(&count.to_le_bytes());
-        let crc = crc32c::crc32c(&self.page);
-        self.page.extend_from_slice(&crc.to_le_bytes());
-        let at = HEAD_BYTES + ((self.fences.len() - 1) * PAGE_BYTES) as u64;
-        self.file.write_at(at, &self.page)?;
-        self.page.clear();
-        Ok(())
-    }
-
-    fn finish(mut self, key: RepoKey) -> io::Result<RootSet> {
-        self.end_page()?;
-        self.file.write_at(0, &encode_head(self.count))?;
-        let file = SetFile::Held(self.file);
-        Ok(RootSet { file, key, fences: self.fences.into(), filter: self.filter, count: self.count })
-    }
-}
-
-#[derive(Debug, Default)]
-struct Growing {
-    recent: HashSet<u64>,
-    runs: Vec<Arc<RootSet>>,
-    spilled: u64,
-}
-
-/// A root set that grows, of any size in bounded memory. Threads may add and ask at once.
-#[derive(Debug)]
-pub struct RootSetBuilder {
-    disk: Arc<dyn Disk>,
-    key: RepoKey,
-    /// Where runs go: deleted as soon as they are open, so nothing is left behind.
-    scratch: PathBuf,
-    growing: Mutex<Growing>,
-}
-
-impl RootSetBuilder {
-    pub(crate) fn new(disk: &Arc<dyn Disk>, key: RepoKey, scratch: PathBuf) -> Self {
-        Self { disk: Arc::clone(disk), key, scratch, growing: Mutex::default() }
-    }
-
-    /// Adds a block.
-    ///
-    /// # Errors
-    /// The disk's, when a run is written.
-    pub fn insert(&self, mh: &Multihash) -> Result<(), WriteError> {
-        let mut growing = lock(&self.growing);
-        growing.recent.insert(self.key.of(mh));
-        if growing.recent.len() >= ROOT_SET_BUFFER {
-            self.spill(&mut growing)?;
-        }
-        Ok(())
-    }
-
-    /// Whether the block was added.
-    #[must_use]
-    pub fn contains(&self, mh: &Multihash) -> bool {
-        let key = self.key.of(mh);
-        let growing = lock(&self.growing);
-        growing.recent.contains(&key) || growing.runs.iter().any(|run| run.contains_key(key))
-    }
-
-    fn spill(&self, growing: &mut Growing) -> io::Result<()> {
-        let mut keys: Vec<u64> = growing.recent.iter().copied().collect();
-        keys.sort_unstable();
-        let path = self.scratch.with_extension(format!("run{}", growing.spilled));
-        let mut writer = Writer::new(disk::nameless(&*self.disk, &path)?, keys.len());
-        keys.into_iter().try_for_each(|key| writer.push(key))?;
-        let run = Arc::new(writer.finish(self.key)?);
-        growing.runs.push(run);
-        growing.spilled += 1;
-        growing.recent = HashSet::new();
-        if growing.runs.len() >= MAX_RUNS {
-            let path = self.scratch.with_extension("merge");
-            let merged = merge(disk::nameless(&*self.disk, &path)?, &growing.runs, &[], self.key)?;
-            growing.runs = vec![Arc::new(merged)];
-        }
-        Ok(())
-    }
-
-    /// What was added so far as a set of its own, in a file without a name.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn seal(&self) -> Result<RootSet, WriteError> {
-        let path = self.scratch.with_extension("sealed");
-        Ok(self.merged(disk::nameless(&*self.disk, &path)?)?)
-    }
-
-    fn merged(&self, file: File) -> io::Result<RootSet> {
-        let growing = lock(&self.growing);
-        let mut recent: Vec<u64> = growing.recent.iter().copied().collect();
-        recent.sort_unstable();
-        merge(file, &growing.runs, &recent, self.key)
-    }
-
-    /// Writes the whole set to `path`, synced; the builder goes on answering.
-    pub(crate) fn write(&self, path: &Path, id: RootId, open: &Arc<OpenSets>) -> io::Result<RootSet> {
-        let temp = path.with_extension("tmp");
-        let written = self.disk.open(&temp, Access::Anew).and_then(|file| {
-            let set = self.merged(file)?;
-            set.file.with(|file| file.sync())?;
-            self.disk.rename(&temp, path)?;
-            Ok(set)
-        });
-        if written.is_err() {
-            // It takes room that is perhaps wanting.
-            drop(disk::remove_if_there(&*self.disk, &temp));
-        }
-        let set = written?;
-        Ok(RootSet { file: SetFile::Named(path.to_path_buf(), id, Arc::clone(open)), ..set })
-    }
-}
-
-/// One sorted run, a page at a time.
-struct Cursor<'a> {
-    run: &'a RootSet,
-    page: usize,
-    keys: std::vec::IntoIter<u64>,
-}
-
-impl Cursor<'_> {
-    fn next(&mut self) -> io::Result<Option<u64>> {
-        loop {
-            if let Some(key) = self.keys.next() {
-                return Ok(Some(key));
-            }
-            if self.page == self.run.fences.len() {
-                return Ok(None);
-            }
-            self.keys = self.run.page(self.page)?.into_iter();
-            self.page += 1;
-        }
-    }
-}
-
-/// Writes what runs and `recent` hold to an empty file.
-fn merge(file: File, runs: &[Arc<RootSet>], recent: &[u64], key: RepoKey) -> io::Result<RootSet> {
-    let room = runs.iter().map(|run| run.count).sum::<u64>() + recent.len() as u64;
-    let mut writer = Writer::new(file, usize::try_from(room).unwrap_or(usize::MAX));
-    let mut cursors: Vec<Cursor<'_>> =
-        runs.iter().map(|run| Cursor { run, page: 0, keys: Vec::new().into_iter() }).collect();
-    let mut recent = recent.iter().copied();
-    let mut heads = BinaryHeap::new();
-    let last = cursors.len();
-    for (at, cursor) in cursors.iter_mut().enumerate() {
-        heads.extend(cursor.next()?.map(|key| Reverse((key, at))));
-    }
-    heads.extend(recent.next().map(|key| Reverse((key, last))));
-    while let Some(Reverse((least, at))) = heads.pop() {
-        writer.push(least)?;
-        let next = match cursors.get_mut(at) {
-            Some(cursor) => cursor.next()?,
-            None => recent.next(),
-        };
-        heads.extend(next.map(|key| Reverse((key, at))));
-    }
-    writer.finish(key)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::ROOT_SET_BUFFER;
 
     const ID: RootId = RootId(1);
 
