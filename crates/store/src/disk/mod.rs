@@ -5,6 +5,8 @@
 //! Not behind it: users' files (`userfile.rs`), which others change as they
 //! like; the lock, which is the kernel's; and sled, which has a seam of its own.
 
+#[cfg(test)]
+mod lazy;
 mod system;
 
 use std::ffi::OsString;
@@ -117,6 +119,12 @@ pub enum Access {
 /// The machine's file system, to be shared.
 pub(crate) fn system() -> Arc<dyn Disk> {
     Arc::new(SystemDisk)
+}
+
+/// The same, but nothing is synced.
+#[cfg(test)]
+pub(crate) fn lazy() -> Arc<dyn Disk> {
+    Arc::new(lazy::LazyDisk)
 }
 
 /// A file that is gone when it is closed; `path` is its name for an instant.

@@ -13,7 +13,7 @@ fn open(path: &Path) -> (Journal, Replay<Payloads>) {
         payloads.push(payload.to_vec());
         Ok(true)
     };
-    let opened = Journal::open(&disk::system(), path, || Ok(RepoKey([5; 16])), |_| Payloads::new(), take);
+    let opened = Journal::open(&disk::lazy(), path, || Ok(RepoKey([5; 16])), |_| Payloads::new(), take);
     let (journal, key, replay) = opened.unwrap();
     assert_eq!(replay.records, replay.state.len());
     assert_eq!(key, RepoKey([5; 16]));

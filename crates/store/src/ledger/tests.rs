@@ -112,7 +112,7 @@ fn seen(n: u64) -> Seen {
 
 fn open(dir: &Path, paths: usize) -> (Ledger, OpenReport) {
     let mut report = OpenReport::default();
-    let (ledger, key) = Ledger::open(&disk::system(), dir, tuning(paths), || Ok(KEY), &mut report).unwrap();
+    let (ledger, key) = Ledger::open(&disk::lazy(), dir, tuning(paths), || Ok(KEY), &mut report).unwrap();
     assert_eq!(key, KEY);
     (ledger, report)
 }
@@ -482,7 +482,7 @@ fn removed_trees_are_remembered_until_they_are_many() {
     let dir = tempfile::tempdir().unwrap();
     let mut report = OpenReport::default();
     let (mut ledger, _) =
-        Ledger::open(&disk::system(), dir.path(), Tuning::default(), || Ok(KEY), &mut report).unwrap();
+        Ledger::open(&disk::lazy(), dir.path(), Tuning::default(), || Ok(KEY), &mut report).unwrap();
     let few = MAX_ENDED_TREES as u64 - 1;
     let file = |ledger: &mut Ledger, tree| {
         let id = FileId(ledger.new_id().unwrap());
