@@ -19,6 +19,10 @@ use crate::userfile::{Outcome, shown};
 /// What a repository holds and takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
+    /// Bytes of all that counts against the limit, and the limit, if there is one.
+    pub used_bytes: u64,
+    /// [`Config::max_bytes`](crate::Config::max_bytes).
+    pub max_bytes: Option<u64>,
     /// Packs, the unsealed one too.
     pub packs: usize,
     /// Bytes of their files.
@@ -114,10 +118,13 @@ impl Store {
     pub fn sizes(&self) -> Sizes {
         let inner = &*self.inner;
         let (records, references, memory_bytes) = inner.packs.counts();
+        let used_bytes = inner.used_bytes();
         let ledger = lock(&inner.ledger);
         Sizes {
+            used_bytes,
+            max_bytes: inner.config.max_bytes,
             packs: inner.packs.all_ids().len(),
-            pack_bytes: disk::bytes_in(&*inner.config.disk, &inner.packs.dir),
+            pack_bytes: inner.packs.bytes(),
             blocks: records - references,
             references,
             dropped: inner.packs.dropped.len(),

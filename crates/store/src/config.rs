@@ -35,6 +35,9 @@ pub struct Config {
     /// Bytes of records that wait in memory for one write. 256 KiB: past that
     /// a larger write is no faster.
     pub write_buffer: usize,
+    /// Bytes that the repository may take: packs, root sets and the journal. None by
+    /// default: the disk is the limit. While packs are rewritten it takes one pack more.
+    pub max_bytes: Option<u64>,
     /// Open files of users kept for serving. 64: far below the usual limit of
     /// 1,024 descriptors a process.
     pub open_files: usize,
@@ -64,6 +67,7 @@ impl Default for Config {
             merged_records: 1 << 20,
             merge_fan: 8,
             write_buffer: 256 << 10,
+            max_bytes: None,
             open_files: 64,
             open_root_sets: 16,
             time_grain: Duration::from_secs(2),

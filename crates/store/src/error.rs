@@ -39,6 +39,17 @@ pub enum WriteError {
         "the disk did not keep what was written to the repository ({0}): check the disk, then start again"
     )]
     Unsynced(String),
+    /// The user's limit, [`Config::max_bytes`](crate::Config::max_bytes), and a
+    /// collection made no room.
+    #[error(
+        "the store may take {limit} bytes, and this needs {missing} more: unpin or forget something, or allow more"
+    )]
+    Full {
+        /// Bytes beyond the limit.
+        missing: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The caller's: a block, path, name or value over its limit.
     #[error("{what} of {len} bytes is over the limit of {limit}")]
     TooLong {

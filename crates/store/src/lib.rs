@@ -9,7 +9,7 @@
 //! - **[`RepoLock`]** makes one process the owner of a repository.
 //!
 //! It knows nothing of sockets, tasks or DAGs, and hashes only to verify.
-//! Deliberately absent: quotas, compression, an order of blocks.
+//! Deliberately absent: compression, an order of blocks.
 
 mod beneath;
 mod cache;
@@ -34,6 +34,7 @@ mod missing;
 mod notice;
 mod openfiles;
 mod pack;
+mod quota;
 mod repeats;
 mod roots;
 mod rootset;
@@ -59,6 +60,7 @@ pub use facts::{Download, DownloadId, FileId, Pin, PinKind, Root, RootId, RootKi
 pub use lock::{LockError, Owner, RepoLock};
 pub use notice::{Change, Notice, OpenReport};
 pub use pack::record::Reference;
+pub use quota::MakeRoomFn;
 pub use roots::RootEntry;
 pub use rootset::{RootSet, RootSetBuilder};
 pub use stat::Stat;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::disk::{self, Disk};
@@ -24,6 +25,8 @@ pub(crate) struct Roots {
     dir: PathBuf,
     sets: RwLock<BTreeMap<RootId, Arc<RootSet>>>,
     open: Arc<OpenSets>,
+    /// Bytes of the files of all sets.
+    bytes: AtomicU64,
     /// How many builders there were, and those that live.
     builders: Mutex<(u64, Vec<Weak<Shared>>)>,
 }
@@ -58,8 +61,9 @@ impl Roots {
                 disk::remove_if_there(&**disk, &dir.join(name))?;
             }
         }
+        let bytes = AtomicU64::new(disk::bytes_in(&**disk, dir));
         let (dir, sets) = (dir.to_path_buf(), RwLock::new(sets));
-        Ok(Self { dir, sets, open, builders: Mutex::default() })
+        Ok(Self { dir, sets, open, bytes, builders: Mutex::default() })
     }
 
     /// Whether a root that was added after `last`, or one that is being built, has
@@ -82,7 +86,11 @@ impl Roots {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        disk::bytes_in(&*self.open.disk, &self.dir)
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn count_bytes(&self) {
+        self.bytes.store(disk::bytes_in(&*self.open.disk, &self.dir), Ordering::Relaxed);
     }
 }
 
@@ -137,6 +145,8 @@ impl Store {
         ledger.flush()?;
         let mut sets = inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner);
         sets.insert(id, Arc::new(set));
+        drop(sets);
+        inner.roots.count_bytes();
         Ok(id)
     }
 
@@ -175,6 +185,7 @@ impl Store {
         // If the disk cannot do that, the next process removes it.
         self.sync()?;
         disk::remove_if_there(&*self.inner.config.disk, &path_of(&self.inner.roots.dir, id))?;
+        self.inner.roots.count_bytes();
         Ok(true)
     }
 

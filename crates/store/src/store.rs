@@ -24,6 +24,7 @@ use crate::pack::active::Source;
 use crate::pack::open::{find_key, open as open_packs};
 use crate::pack::record::{Kind, Record, Reference};
 use crate::pack::set::{Located, PackSet, lock};
+use crate::quota::MakeRoom;
 use crate::repeats::Repeats;
 use crate::roots::Roots;
 use crate::userfile::{Notices, Outcome, UserFiles, shown};
@@ -62,11 +63,15 @@ pub(crate) struct Inner {
     pub(crate) notices: Notices,
     pub(crate) cache: Cache,
     pub(crate) commits: Commits,
+    pub(crate) make_room: MakeRoom,
     pub(crate) touched: Touched,
     pub(crate) repeats: Repeats,
     /// Pack and number of entries of the last checkpoint, zeros if it was of no use.
     pub(crate) checkpointed: Mutex<(u32, usize)>,
 }
+
+/// Bytes that a record takes beyond its block, at most, with its part of an index: 256.
+const MAX_OVERHEAD: usize = 256;
 
 /// Records between two checkpoints of the unsealed pack's index. 1,024: to
 /// read them takes milliseconds, and sled's log grows with each checkpoint.
@@ -124,6 +129,7 @@ impl Store {
             notices: Notices::default(),
             cache,
             commits: Commits::default(),
+            make_room: MakeRoom::default(),
             touched: Touched::default(),
             repeats: Repeats::default(),
             checkpointed: Mutex::new(checkpointed),
@@ -158,6 +164,7 @@ impl Store {
                 return Ok(false);
             }
         }
+        self.find_room(block.len() + MAX_OVERHEAD)?;
         inner.packs.put(Kind::Block, mh, block, len)?;
         Ok(true)
     }
@@ -204,6 +211,7 @@ impl Store {
             return Ok(false);
         }
         let len = u32::try_from(reference.block_len()).unwrap_or(u32::MAX);
+        self.find_room(MAX_OVERHEAD)?;
         inner.packs.put(Kind::Reference, mh, &reference.encode(), len)?;
         Ok(true)
     }

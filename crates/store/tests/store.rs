@@ -17,7 +17,7 @@ use peerage_content::Cid;
 use peerage_store::disk::{Access, Disk, File, SystemDisk};
 use peerage_store::{
     Checked, CollectionStep, Config, Download, Multihash, Notice, Pin, PinKind, Reference, Root, RootKind,
-    Seen, Store,
+    Seen, Store, WriteError,
 };
 use proptest::prelude::*;
 
@@ -647,6 +647,36 @@ impl Disk for Crowded {
     fn free_space(&self, _: &Path) -> io::Result<u64> {
         Ok(64 << 20)
     }
+}
+
+#[test]
+fn what_is_over_the_limit_is_refused_unless_room_can_be_made() {
+    let temp = tempfile::tempdir().unwrap();
+    let limit = 200_000;
+    let config = Config { max_bytes: Some(limit), ..small() };
+    let (store, _) = Store::open(&temp.path().join("repo"), config).unwrap();
+    let big = |n: u32| [&n.to_le_bytes()[..], &[7; 10_000]].concat();
+    let put = |n: u32| store.put_block(&hash(&big(n)), &big(n));
+    let first_refused = (0..).find(|n| put(*n).is_err()).unwrap();
+    assert!(store.sizes().used_bytes <= limit && store.sizes().max_bytes == Some(limit));
+    match put(first_refused) {
+        Err(WriteError::Full { missing, limit: of }) => {
+            assert!(of == limit && (1..=10_500).contains(&missing), "{missing} bytes are missing");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.read(&hash(&big(first_refused))).unwrap(), None);
+    // What is here already needs no room; a pin, which is small, finds some.
+    assert!(!put(0).unwrap());
+    // Who makes room: half of what is here is dead.
+    let set = store.root_set_builder();
+    (0..first_refused / 2).for_each(|n| set.insert(&hash(&big(n))).unwrap());
+    store.add_root(&root(Cid::new_v1(0x55, hash(b"half"))), &set).unwrap();
+    drop(set);
+    store.on_full(Box::new(|store| collect(store, &[]) > 0));
+    assert!(put(first_refused).unwrap());
+    assert!((0..first_refused / 2).all(|n| store.read(&hash(&big(n))).unwrap().is_some()));
+    assert!(store.sizes().used_bytes <= limit * 3 / 4);
 }
 
 #[test]

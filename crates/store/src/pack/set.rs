@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::active::{Active, Source};
@@ -32,6 +32,8 @@ pub(crate) struct PackSet {
     active: Mutex<Active>,
     packs: RwLock<Arc<Vec<Arc<Pack>>>>,
     next_id: AtomicU32,
+    /// Bytes of the files of `packs`.
+    bytes: AtomicU64,
     /// Locations known to be wrong.
     pub(crate) dropped: Arc<Dropped>,
     dir_changed: AtomicBool,
@@ -40,6 +42,10 @@ pub(crate) struct PackSet {
     pub(crate) scratch: ScratchRoom,
     sealing: Mutex<()>,
     pub(super) rewriting: Mutex<()>,
+}
+
+fn bytes_of(packs: &[Arc<Pack>]) -> u64 {
+    packs.iter().map(|pack| pack.file.len().unwrap_or(pack.records_end)).sum()
 }
 
 /// A lock whose data is whole even if a thread panicked with it.
@@ -57,6 +63,7 @@ impl PackSet {
         packs: Vec<Arc<Pack>>,
         next_id: u32,
     ) -> Self {
+        let bytes = bytes_of(&packs);
         Self {
             dir: dir.to_path_buf(),
             key,
@@ -64,6 +71,7 @@ impl PackSet {
             active: Mutex::new(active),
             packs: RwLock::new(Arc::new(packs)),
             next_id: AtomicU32::new(next_id),
+            bytes: AtomicU64::new(bytes),
             dropped: Arc::default(),
             dir_changed: AtomicBool::new(true),
             scratch: ScratchRoom::new(&config.disk, &dir.join("entries.tmp")),
@@ -91,6 +99,7 @@ impl PackSet {
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         let mut list = (**packs).clone();
         change(&mut list);
+        self.bytes.store(bytes_of(&list), Ordering::Relaxed);
         *packs = Arc::new(list);
         self.dir_changed.store(true, Ordering::Release);
     }
@@ -201,6 +210,11 @@ impl PackSet {
         self.dropped.retain_others(&mut out, |at| (at.pack, at.entry));
         out.sort_by_key(|at| at.entry.kind() != Some(Kind::Block));
         Ok((out, damaged))
+    }
+
+    /// Bytes of all packs, the active one too.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) + lock(&self.active).end()
     }
 
     /// Ids of all packs, the active one too.
