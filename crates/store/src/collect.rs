@@ -78,7 +78,8 @@ pub struct Collection {
     /// Roots whose blocks are yet to be marked, and how many there were.
     roots: Vec<Arc<RootSet>>,
     root_count: usize,
-    marked: RootSetBuilder,
+    /// Those that are marked; `None` once all are.
+    marked: Option<RootSetBuilder>,
     /// All of them, once they are marked.
     live: Option<RootSet>,
     /// The last root of those.
@@ -113,8 +114,8 @@ pub enum CollectionStep {
 }
 
 impl Store {
-    /// Begins a collection of blocks that no root, no pin and nobody who is
-    /// building a root needs; `None` if one is under way. What is put from now on stays.
+    /// Begins a collection of blocks that no root needs, and none of the sets that
+    /// are being built or were sealed; `None` if one is under way. What is put from now on stays.
     ///
     /// # Errors
     /// A root whose blocks are not known: its set was lost, and must be made again
@@ -128,7 +129,7 @@ impl Store {
             inner: Arc::clone(inner),
             roots: Vec::new(),
             root_count: 0,
-            marked: self.root_set_builder(),
+            marked: Some(self.root_set_builder()),
             live: None,
             last_root: RootId(0),
             rest: VecDeque::new(),
@@ -195,7 +196,7 @@ impl Collection {
         let lives = |cursor: &mut Cursor<'_>, key| -> io::Result<bool> {
             Ok(cursor.has(key)? || inner.roots.have_since(self.last_root, key)?)
         };
-        let mut cursor = Cursor::new(live);
+        let mut cursor = Cursor::new(live.data());
         let (dead, total) = inner.dead_bytes(pack, &mut |key| lives(&mut cursor, key))?;
         if dead == 0 || dead * 100 < total * DEAD_PERCENT {
             return Ok(Some(self.swept(dead, 0)));
@@ -203,7 +204,7 @@ impl Collection {
         if !inner.has_room_for(total - dead) {
             return self.put_off(id, dead);
         }
-        let mut cursor = Cursor::new(live);
+        let mut cursor = Cursor::new(live.data());
         let selection = Selection {
             chosen: Box::new(|key| lives(&mut cursor, key)),
             useful: &|record| inner.is_useful(record),
@@ -216,14 +217,18 @@ impl Collection {
     }
 
     fn mark(&mut self) -> Result<CollectionStep, WriteError> {
-        if let Some(root) = self.roots.pop() {
-            let mut cursor = Cursor::new(&root);
-            while let Some(key) = cursor.next()? {
-                self.marked.insert_key(key)?;
+        if let Some(marked) = &self.marked {
+            if let Some(root) = self.roots.last() {
+                let mut cursor = Cursor::new(root.data());
+                while let Some(key) = cursor.next()? {
+                    marked.insert_key(key)?;
+                }
+                self.roots.pop();
             }
-        }
-        if self.roots.is_empty() {
-            self.live = Some(self.marked.seal()?);
+            if self.roots.is_empty() {
+                self.live = Some(marked.seal()?);
+                self.marked = None;
+            }
         }
         Ok(CollectionStep::Marking { done: self.root_count - self.roots.len(), roots: self.root_count })
     }

@@ -239,7 +239,7 @@ fn seal(bytes: &mut [u8], at: usize, from: usize) {
 /// # Errors
 /// The disk's.
 pub fn write_root_set(path: &Path, blocks: &[Multihash]) -> io::Result<()> {
-    let builder = RootSetBuilder::new(&disk::system(), KEY, path.with_extension("scratch"));
+    let builder = RootSetBuilder::new(&disk::system(), KEY, path.with_extension("scratch"), &Arc::default());
     blocks.iter().try_for_each(|block| builder.insert(block)).map_err(io::Error::other)?;
     builder.write(path, RootId(1), &Arc::new(OpenSets::new(&disk::system(), 1))).map(drop)
 }

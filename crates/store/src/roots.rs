@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::disk::{self, Disk};
 use crate::error::WriteError;
@@ -15,7 +15,7 @@ use crate::key::RepoKey;
 use crate::ledger::{Ledger, check_path};
 use crate::notice::OpenReport;
 use crate::pack::set::lock;
-use crate::rootset::{OpenSets, RootSet, RootSetBuilder, Shared};
+use crate::rootset::{Living, OpenSets, RootSet, RootSetBuilder};
 use crate::store::Store;
 use crate::trees::check_name;
 
@@ -27,8 +27,10 @@ pub(crate) struct Roots {
     open: Arc<OpenSets>,
     /// Bytes of the files of all sets.
     bytes: AtomicU64,
-    /// How many builders there were, and those that live.
-    builders: Mutex<(u64, Vec<Weak<Shared>>)>,
+    /// How many builders there were.
+    builders: AtomicU64,
+    /// Sets that are no root's.
+    living: Arc<Living>,
 }
 
 impl Roots {
@@ -63,22 +65,19 @@ impl Roots {
         }
         let bytes = AtomicU64::new(disk::bytes_in(&**disk, dir));
         let (dir, sets) = (dir.to_path_buf(), RwLock::new(sets));
-        Ok(Self { dir, sets, open, bytes, builders: Mutex::default() })
+        Ok(Self { dir, sets, open, bytes, builders: AtomicU64::new(0), living: Arc::default() })
     }
 
-    /// Whether a root that was added after `last`, or one that is being built, has
-    /// the key.
+    /// Whether a root that was added after `last` has the key, or a set that is no
+    /// root's yet, or never will be.
     pub(crate) fn have_since(&self, last: RootId, key: u64) -> io::Result<bool> {
-        // Builders first: one that ends meanwhile has become a root before.
-        let builders: Vec<Arc<Shared>> = lock(&self.builders).1.iter().filter_map(Weak::upgrade).collect();
-        for builder in builders {
-            if builder.has_key(key)? {
-                return Ok(true);
-            }
+        // These first: one that ends meanwhile has become a root before.
+        if self.living.have(key)? {
+            return Ok(true);
         }
         let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
         for (_, set) in sets.range((Bound::Excluded(last), Bound::Unbounded)) {
-            if set.has_key(key)? {
+            if set.data().has_key(key)? {
                 return Ok(true);
             }
         }
@@ -118,14 +117,9 @@ impl Store {
     #[must_use]
     pub fn root_set_builder(&self) -> RootSetBuilder {
         let roots = &self.inner.roots;
-        let mut builders = lock(&roots.builders);
-        builders.0 += 1;
-        let number = builders.0;
+        let number = roots.builders.fetch_add(1, Ordering::Relaxed);
         let scratch = roots.dir.join(format!("builder{number}.tmp"));
-        let builder = RootSetBuilder::new(&self.inner.config.disk, self.inner.key, scratch);
-        builders.1.retain(|other| other.strong_count() > 0);
-        builders.1.push(builder.downgrade());
-        builder
+        RootSetBuilder::new(&self.inner.config.disk, self.inner.key, scratch, &roots.living)
     }
 
     /// Adds a root with all its blocks. The set is on disk and the record in

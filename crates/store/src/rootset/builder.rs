@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::writer::{Writer, merge};
-use super::{OpenSets, RootSet, SetFile};
+use super::{OpenSets, RootSet, SetData, SetFile};
 use crate::Multihash;
 use crate::config::ROOT_SET_BUFFER;
 use crate::disk::{self, Access, Disk, File};
@@ -22,7 +22,7 @@ const MAX_RUNS: usize = 16;
 #[derive(Debug, Default)]
 struct Growing {
     recent: HashSet<u64>,
-    runs: Vec<Arc<RootSet>>,
+    runs: Vec<Arc<SetData>>,
     spilled: u64,
 }
 
@@ -41,16 +41,52 @@ pub(crate) struct Shared {
     /// Where runs go: deleted as soon as they are open, so nothing is left behind.
     scratch: PathBuf,
     growing: Mutex<Growing>,
+    /// Those that live of the repository.
+    living: Arc<Living>,
+}
+
+/// Sets that are no root's: a collection takes none of their blocks, either.
+#[derive(Debug, Default)]
+pub(crate) struct Living {
+    growing: Mutex<Vec<Weak<Shared>>>,
+    sealed: Mutex<Vec<Weak<SetData>>>,
+}
+
+impl Living {
+    /// Whether one of them has the key.
+    pub(crate) fn have(&self, key: u64) -> io::Result<bool> {
+        // Growing ones first: one that ends meanwhile was sealed before.
+        for set in alive(&self.growing) {
+            if set.has_key(key)? {
+                return Ok(true);
+            }
+        }
+        for set in alive(&self.sealed) {
+            if set.has_key(key)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn alive<T>(list: &Mutex<Vec<Weak<T>>>) -> Vec<Arc<T>> {
+    lock(list).iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Adds one, and forgets those that are gone.
+fn enter<T>(list: &Mutex<Vec<Weak<T>>>, one: Weak<T>) {
+    let mut list = lock(list);
+    list.retain(|other| other.strong_count() > 0);
+    list.push(one);
 }
 
 impl RootSetBuilder {
-    pub(crate) fn new(disk: &Arc<dyn Disk>, key: RepoKey, scratch: PathBuf) -> Self {
-        Self(Arc::new(Shared { disk: Arc::clone(disk), key, scratch, growing: Mutex::default() }))
-    }
-
-    /// For those who have to know of it while it lives.
-    pub(crate) fn downgrade(&self) -> Weak<Shared> {
-        Arc::downgrade(&self.0)
+    pub(crate) fn new(disk: &Arc<dyn Disk>, key: RepoKey, scratch: PathBuf, living: &Arc<Living>) -> Self {
+        let (disk, living) = (Arc::clone(disk), Arc::clone(living));
+        let shared = Arc::new(Shared { disk, key, scratch, growing: Mutex::default(), living });
+        enter(&shared.living.growing, Arc::downgrade(&shared));
+        Self(shared)
     }
 
     /// Adds a block.
@@ -83,7 +119,9 @@ impl RootSetBuilder {
     /// The disk's.
     pub fn seal(&self) -> Result<RootSet, WriteError> {
         let path = self.0.scratch.with_extension("sealed");
-        Ok(self.0.merged(disk::nameless(&*self.0.disk, &path)?)?)
+        let set = RootSet(Arc::new(self.0.merged(disk::nameless(&*self.0.disk, &path)?)?));
+        enter(&self.0.living.sealed, set.downgrade());
+        Ok(set)
     }
 
     /// Writes the whole set to `path`, synced; the builder goes on answering.
@@ -125,7 +163,7 @@ impl Shared {
         Ok(())
     }
 
-    fn merged(&self, file: File) -> io::Result<RootSet> {
+    fn merged(&self, file: File) -> io::Result<SetData> {
         let growing = lock(&self.growing);
         let mut recent: Vec<u64> = growing.recent.iter().copied().collect();
         recent.sort_unstable();
@@ -145,6 +183,7 @@ impl Shared {
             drop(disk::remove_if_there(&*self.disk, &temp));
         }
         let set = written?;
-        Ok(RootSet { file: SetFile::Named(path.to_path_buf(), id, Arc::clone(open)), ..set })
+        let file = SetFile::Named(path.to_path_buf(), id, Arc::clone(open));
+        Ok(RootSet(Arc::new(SetData { file, ..set })))
     }
 }

@@ -11,7 +11,7 @@ mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::Multihash;
 use crate::codec::Reader;
@@ -22,8 +22,8 @@ use crate::openfiles::OpenFiles;
 use crate::pack::filter::Filter;
 use crate::pack::set::lock;
 
+pub(crate) use builder::Living;
 pub use builder::RootSetBuilder;
-pub(crate) use builder::Shared;
 pub(crate) use writer::Cursor;
 
 const MAGIC: &[u8; 8] = b"PRGROOT\n";
@@ -34,8 +34,15 @@ const PAGE_BYTES: usize = 4096;
 const PAGE_KEYS: usize = 511;
 
 /// The blocks of one root. Cheap to share.
+///
+/// While a set that [`RootSetBuilder::seal`] gave lives, a collection takes none of
+/// the blocks in it, as of one that is a root's.
+#[derive(Debug, Clone)]
+pub struct RootSet(Arc<SetData>);
+
+/// What a set is made of.
 #[derive(Debug)]
-pub struct RootSet {
+pub(crate) struct SetData {
     file: SetFile,
     key: RepoKey,
     fences: Box<[u64]>,
@@ -89,58 +96,36 @@ impl RootSet {
     /// Blocks in it.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.count
+        self.0.count
     }
 
     /// Whether it has no block.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.0.count == 0
     }
 
     /// Whether the root reaches the block (or, once in 2^64, one like it). A
     /// page that cannot be read contains nothing: not served is the safe side.
     #[must_use]
     pub fn contains(&self, mh: &Multihash) -> bool {
-        self.contains_key(self.key.of(mh))
+        self.position(mh).is_some()
     }
 
     /// Where the block is in the order of the set, from 0 to below [`len`](Self::len);
     /// `None` if the set [does not contain](Self::contains) it.
     #[must_use]
     pub fn position(&self, mh: &Multihash) -> Option<u64> {
-        self.position_of(self.key.of(mh))
+        self.0.find(self.0.key.of(mh)).ok()?
     }
 
-    /// Whether it has the key; what cannot be read is an error.
-    pub(crate) fn has_key(&self, key: u64) -> io::Result<bool> {
-        Ok(self.find(key)?.is_some())
+    pub(crate) fn data(&self) -> &SetData {
+        &self.0
     }
 
-    fn contains_key(&self, key: u64) -> bool {
-        self.position_of(key).is_some()
-    }
-
-    fn position_of(&self, key: u64) -> Option<u64> {
-        self.find(key).ok()?
-    }
-
-    fn find(&self, key: u64) -> io::Result<Option<u64>> {
-        if !self.filter.may_contain(key) {
-            return Ok(None);
-        }
-        let page = self.fences.partition_point(|first| *first <= key).checked_sub(1);
-        let Some(page) = page else { return Ok(None) };
-        let within = self.page(page)?.binary_search(&key).ok();
-        // Every page but the last is full.
-        Ok(within.map(|within| (page * PAGE_KEYS + within) as u64))
-    }
-
-    fn page(&self, page: usize) -> io::Result<Vec<u64>> {
-        let mut buf = [0; PAGE_BYTES];
-        let at = HEAD_BYTES + (page * PAGE_BYTES) as u64;
-        self.file.with(|file| disk::read_into(file, at, &mut buf))?;
-        decode_page(&buf).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a damaged root set"))
+    /// For those who have to know of it while it lives.
+    pub(crate) fn downgrade(&self) -> Weak<SetData> {
+        Arc::downgrade(&self.0)
     }
 
     /// Opens a set and checks all of it; `None` if it is damaged.
@@ -169,7 +154,32 @@ impl RootSet {
             keys.iter().for_each(|key| filter.insert(*key));
         }
         let file = SetFile::Named(path.to_path_buf(), id, Arc::clone(open));
-        Ok(Some(Self { file, key, fences: fences.into(), filter, count }))
+        Ok(Some(Self(Arc::new(SetData { file, key, fences: fences.into(), filter, count }))))
+    }
+}
+
+impl SetData {
+    /// Whether it has the key; what cannot be read is an error.
+    pub(crate) fn has_key(&self, key: u64) -> io::Result<bool> {
+        Ok(self.find(key)?.is_some())
+    }
+
+    fn find(&self, key: u64) -> io::Result<Option<u64>> {
+        if !self.filter.may_contain(key) {
+            return Ok(None);
+        }
+        let page = self.fences.partition_point(|first| *first <= key).checked_sub(1);
+        let Some(page) = page else { return Ok(None) };
+        let within = self.page(page)?.binary_search(&key).ok();
+        // Every page but the last is full.
+        Ok(within.map(|within| (page * PAGE_KEYS + within) as u64))
+    }
+
+    fn page(&self, page: usize) -> io::Result<Vec<u64>> {
+        let mut buf = [0; PAGE_BYTES];
+        let at = HEAD_BYTES + (page * PAGE_BYTES) as u64;
+        self.file.with(|file| disk::read_into(file, at, &mut buf))?;
+        decode_page(&buf).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a damaged root set"))
     }
 }
 
@@ -222,7 +232,7 @@ mod tests {
     fn spilled_runs_and_the_final_file_hold_every_block() {
         let dir = tempfile::tempdir().unwrap();
         let key = RepoKey([1; 16]);
-        let builder = RootSetBuilder::new(&disk::system(), key, dir.path().join("scratch"));
+        let builder = RootSetBuilder::new(&disk::system(), key, dir.path().join("scratch"), &Arc::default());
         let total = ROOT_SET_BUFFER as u64 * 2 + 500;
         for n in 0..total {
             builder.insert(&mh(n)).unwrap();
@@ -251,7 +261,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let key = RepoKey([1; 16]);
         let path = dir.path().join("set");
-        let builder = RootSetBuilder::new(&disk::system(), key, dir.path().join("scratch"));
+        let builder = RootSetBuilder::new(&disk::system(), key, dir.path().join("scratch"), &Arc::default());
         assert!(builder.write(&path, ID, &open_sets()).unwrap().is_empty());
         assert!(!RootSet::open(&path, ID, key, &open_sets()).unwrap().unwrap().contains(&mh(1)));
         builder.insert(&mh(1)).unwrap();

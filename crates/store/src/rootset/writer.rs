@@ -7,7 +7,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use super::{HEAD_BYTES, PAGE_BYTES, PAGE_KEYS, RootSet, SetFile, encode_head};
+use super::{HEAD_BYTES, PAGE_BYTES, PAGE_KEYS, SetData, SetFile, encode_head};
 use crate::disk::File;
 use crate::key::RepoKey;
 use crate::pack::filter::Filter;
@@ -57,25 +57,25 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn finish(mut self, key: RepoKey) -> io::Result<RootSet> {
+    pub(super) fn finish(mut self, key: RepoKey) -> io::Result<SetData> {
         self.end_page()?;
         self.file.write_at(0, &encode_head(self.count))?;
         let file = SetFile::Held(self.file);
-        Ok(RootSet { file, key, fences: self.fences.into(), filter: self.filter, count: self.count })
+        Ok(SetData { file, key, fences: self.fences.into(), filter: self.filter, count: self.count })
     }
 }
 
 /// One sorted run, a page at a time.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
-    run: &'a RootSet,
+    run: &'a SetData,
     page: usize,
     keys: Peekable<IntoIter<u64>>,
 }
 
 impl<'a> Cursor<'a> {
     /// At the beginning.
-    pub(crate) fn new(run: &'a RootSet) -> Self {
+    pub(crate) fn new(run: &'a SetData) -> Self {
         Self { run, page: 0, keys: Vec::new().into_iter().peekable() }
     }
 
@@ -113,7 +113,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Writes what runs and `recent` hold to an empty file.
-pub(super) fn merge(file: File, runs: &[Arc<RootSet>], recent: &[u64], key: RepoKey) -> io::Result<RootSet> {
+pub(super) fn merge(file: File, runs: &[Arc<SetData>], recent: &[u64], key: RepoKey) -> io::Result<SetData> {
     let room = runs.iter().map(|run| run.count).sum::<u64>() + recent.len() as u64;
     let mut writer = Writer::new(file, usize::try_from(room).unwrap_or(usize::MAX));
     let mut cursors: Vec<Cursor<'_>> = runs.iter().map(|run| Cursor::new(run)).collect();
