@@ -153,6 +153,8 @@ pub(crate) fn walk_held(store: &Store, root: Cid, stop: &dyn Fn() -> bool) -> Re
         if !seen.is_new(&cid)? {
             continue;
         }
+        // Before it is looked for, so that no collection takes it in between.
+        held.set.insert(cid.hash())?;
         let len = if visit.leaf {
             store.len_of(cid.hash()).ok().flatten().map(u64::from)
         } else if let Ok(Some(block)) = store.read(cid.hash()) {
@@ -162,10 +164,7 @@ pub(crate) fn walk_held(store: &Store, root: Cid, stop: &dyn Fn() -> bool) -> Re
             None
         };
         match len {
-            Some(len) => {
-                held.size += len;
-                held.set.insert(cid.hash())?;
-            }
+            Some(len) => held.size += len,
             None if is_empty_block(&cid) => {}
             None => {
                 held.missing.blocks += 1;
@@ -288,11 +287,13 @@ impl Peer {
             size += block.len() as u64;
             let (hash, data, set) = (*at.hash(), block.clone(), Arc::clone(&set));
             let keep = move |store: &Store| {
+                // Before it is looked for, so that no collection takes it in between.
+                set.insert(&hash)?;
                 // A place that is known may be one that cannot be read.
                 if !matches!(store.read(&hash), Ok(Some(_))) {
                     store.put_block(&hash, &data)?;
                 }
-                set.insert(&hash)
+                Ok(())
             };
             self.with_store(keep).await?;
             if !recursive {

@@ -25,12 +25,13 @@
 //! - `files`: import and export
 //! - `served`, `tally`: which blocks others may have, and were sent
 //! - `remember`: what a restart begins with
-//! - `peer`, `share`, `get`, `query`, `entries`, `find`, `keep`: the API
+//! - `peer`, `share`, `get`, `query`, `entries`, `find`, `keep`, `collect`: the API
 
 mod ahead;
 mod brain;
 mod cancel;
 mod car;
+mod collect;
 mod config;
 mod entries;
 mod files;
@@ -64,6 +65,7 @@ pub use car::export::{CarExport, CarExportError, CarPiece};
 pub use car::fault::{CarFault, CarProblem};
 pub use car::import::{BadSection, CarImportError, CarImported};
 pub use car::read::CarReadError;
+pub use collect::{CollectError, Collected, Collecting};
 pub use config::{Config, Limits};
 pub use entries::Entries;
 pub use files::export::ExportError;

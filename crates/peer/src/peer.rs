@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
+use crate::collect::collect_when_full;
 use crate::config::Config;
 use crate::files::claims::Claims;
 use crate::join::{Ahead, Meeting};
@@ -127,6 +128,7 @@ impl Peer {
         };
         let open = move || {
             let (store, report) = Store::open(&repo, store_config)?;
+            collect_when_full(&store);
             let remembered = remember::read(&store, networks);
             Ok::<_, OpenError>((store, report, remembered))
         };

@@ -53,6 +53,11 @@ impl Touched {
         watching
     }
 
+    /// Whether a collection is under way.
+    fn is_watching(&self) -> bool {
+        self.watching.load(Ordering::SeqCst)
+    }
+
     fn contains(&self, key: u64) -> bool {
         let keys = lock(&self.keys);
         keys.all || keys.some.contains(&key)
@@ -86,6 +91,8 @@ pub struct Collection {
     last_root: RootId,
     rest: VecDeque<u32>,
     packs: usize,
+    /// Nothing is rewritten.
+    count_only: bool,
     /// Packs that are put off since no packs could be written beside them.
     put_off: usize,
 }
@@ -121,32 +128,24 @@ impl Store {
     /// A root whose blocks are not known: its set was lost, and must be made again
     /// or the root removed. Or the disk's.
     pub fn collect(&self) -> Result<Option<Collection>, WriteError> {
-        let inner = &self.inner;
-        if inner.touched.watch(true) {
+        if self.inner.touched.watch(true) {
             return Ok(None);
         }
-        let mut collection = Collection {
-            inner: Arc::clone(inner),
-            roots: Vec::new(),
-            root_count: 0,
-            marked: Some(self.root_set_builder()),
-            live: None,
-            last_root: RootId(0),
-            rest: VecDeque::new(),
-            packs: 0,
-            put_off: 0,
-        };
-        for entry in self.roots() {
-            let set =
-                entry.set.ok_or(WriteError::Unknown { what: "set of blocks of a root", id: entry.id.0 })?;
-            collection.last_root = entry.id;
-            collection.roots.push(set);
-        }
-        collection.root_count = collection.roots.len();
-        inner.packs.seal_active()?;
-        collection.rest = inner.packs.packs().iter().map(|pack| pack.id).collect();
-        collection.packs = collection.rest.len();
+        let mut collection = Collection::new(self, false);
+        self.inner.packs.seal_active()?;
+        collection.begin(self)?;
         Ok(Some(collection))
+    }
+
+    /// The same steps, in which nothing is changed: for how much they would give back.
+    /// Any number of them may be under way.
+    ///
+    /// # Errors
+    /// See [`collect`](Self::collect).
+    pub fn count_dead(&self) -> Result<Collection, WriteError> {
+        let mut collection = Collection::new(self, true);
+        collection.begin(self)?;
+        Ok(collection)
     }
 
     /// One step of upkeep: seals what could not be sealed, rebuilds one damaged
@@ -161,9 +160,15 @@ impl Store {
         inner.packs.seal_all()?;
         let damaged: Vec<Arc<Pack>> =
             inner.packs.packs().iter().filter(|pack| pack.needs_rewrite()).take(1).cloned().collect();
-        let mut group = if damaged.is_empty() { inner.packs.merge_candidates() } else { damaged };
-        if group.is_empty() {
-            group.extend(inner.packs.crowded());
+        let mut group = damaged;
+        // A collection would not find its packs again.
+        if !inner.touched.is_watching() {
+            if group.is_empty() {
+                group = inner.packs.merge_candidates();
+            }
+            if group.is_empty() {
+                group.extend(inner.packs.crowded());
+            }
         }
         let bytes = group.iter().map(|pack| pack.records_end).sum();
         if group.is_empty() || !inner.has_room_for(bytes) {
@@ -178,6 +183,34 @@ impl Store {
 }
 
 impl Collection {
+    fn new(store: &Store, count_only: bool) -> Self {
+        Self {
+            inner: Arc::clone(&store.inner),
+            roots: Vec::new(),
+            root_count: 0,
+            marked: Some(store.root_set_builder()),
+            live: None,
+            last_root: RootId(0),
+            rest: VecDeque::new(),
+            packs: 0,
+            count_only,
+            put_off: 0,
+        }
+    }
+
+    /// What there is to mark and to look at.
+    fn begin(&mut self, store: &Store) -> Result<(), WriteError> {
+        for entry in store.roots() {
+            let unknown = WriteError::Unknown { what: "set of blocks of a root", id: entry.id.0 };
+            self.roots.push(entry.set.ok_or(unknown)?);
+            self.last_root = entry.id;
+        }
+        self.root_count = self.roots.len();
+        self.rest = self.inner.packs.all_ids().into();
+        self.packs = self.rest.len();
+        Ok(())
+    }
+
     /// Marks the blocks of one root; then looks at one pack, and rewrites it if
     /// enough of it is dead. `None` when all are done.
     ///
@@ -188,17 +221,19 @@ impl Collection {
         let inner = Arc::clone(&self.inner);
         let Some(live) = &self.live else { return self.mark().map(Some) };
         let Some(id) = self.rest.pop_front() else { return Ok(None) };
-        let packs = inner.packs.packs();
-        let Some(pack) = packs.iter().find(|pack| pack.id == id && pack.disk.is_some()) else {
+        let Some(pack) = inner.pack_to_sweep(id, self.count_only)? else {
             return Ok(Some(self.swept(0, 0)));
         };
-        inner.touched.forget();
+        let pack = &pack;
+        if !self.count_only {
+            inner.touched.forget();
+        }
         let lives = |cursor: &mut Cursor<'_>, key| -> io::Result<bool> {
             Ok(cursor.has(key)? || inner.roots.have_since(self.last_root, key)?)
         };
         let mut cursor = Cursor::new(live.data());
         let (dead, total) = inner.dead_bytes(pack, &mut |key| lives(&mut cursor, key))?;
-        if dead == 0 || dead * 100 < total * DEAD_PERCENT {
+        if dead == 0 || dead * 100 < total * DEAD_PERCENT || self.count_only {
             return Ok(Some(self.swept(dead, 0)));
         }
         if !inner.has_room_for(total - dead) {
@@ -250,11 +285,23 @@ impl Collection {
 
 impl Drop for Collection {
     fn drop(&mut self) {
-        self.inner.touched.watch(false);
+        if !self.count_only {
+            self.inner.touched.watch(false);
+        }
     }
 }
 
 impl Inner {
+    /// A pack that can be rewritten, or, to be only looked at, any.
+    fn pack_to_sweep(&self, id: u32, count_only: bool) -> Result<Option<Arc<Pack>>, WriteError> {
+        if count_only && self.packs.is_active(id) {
+            return Ok(Some(Arc::new(self.packs.active_snapshot()?)));
+        }
+        let packs = self.packs.packs();
+        let found = packs.iter().find(|pack| pack.id == id && (count_only || pack.disk.is_some()));
+        Ok(found.cloned())
+    }
+
     /// Rewrites the journal if it is mostly dead; others go on meanwhile.
     fn compact_journal(&self) -> Result<bool, WriteError> {
         let mut compaction = {

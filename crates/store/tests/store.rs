@@ -223,6 +223,18 @@ fn what_roots_reach_stays_and_nothing_else() {
     let first = store.add_root(&named(b"first"), &set_of(0..100)).unwrap();
     store.add_root(&named(b"second"), &set_of(50..120)).unwrap();
     let building = set_of(200..210);
+    let mut counting = store.count_dead().unwrap();
+    let mut dead_bytes = 0;
+    while let Some(step) = counting.step().unwrap() {
+        if let CollectionStep::Sweeping { dead, freed, .. } = step {
+            dead_bytes += dead;
+            assert_eq!(freed, 0);
+        }
+    }
+    drop(counting);
+    // 120 to 400, without 200 to 210: 148 bytes each, and a prefix of 48.
+    let expected: usize = (120..400).filter(|n| !(200..210).contains(n)).map(|n| block(n).len() + 48).sum();
+    assert_eq!(dead_bytes, expected as u64);
     let mut collection = store.collect().unwrap().unwrap();
     let mut steps = Vec::new();
     while let Some(step) = collection.step().unwrap() {

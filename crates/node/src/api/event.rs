@@ -166,6 +166,26 @@ pub(crate) enum Event {
     Bad(BadBlock),
     /// `verify`: the end.
     Verified { blocks: u64, bytes: u64, bad: u64 },
+    /// `gc` goes on; at most two a second.
+    Collecting {
+        /// `marking`, and then `sweeping`.
+        phase: String,
+        /// Roots, and then packs.
+        done: u64,
+        total: u64,
+        dead_bytes: u64,
+        freed_bytes: u64,
+    },
+    /// `gc`: the end.
+    Collected {
+        dry_run: bool,
+        /// Bytes of blocks that nothing needs, about.
+        dead_bytes: u64,
+        /// Bytes of disk that were given back.
+        freed_bytes: u64,
+        /// Roots whose blocks had to be found again.
+        mended_roots: u64,
+    },
     /// Something to know that ends nothing; on stderr.
     Notice { kind: NoticeKind, message: String },
     /// Only to be passed over: sent by an owner that is newer than we are.
@@ -182,7 +202,10 @@ impl Event {
     /// Whether a newer one replaces it, so that a slow reader may miss it.
     pub(crate) const fn is_progress(&self) -> bool {
         match self {
-            Self::Importing { .. } | Self::Progress { .. } | Self::Searching { .. } => true,
+            Self::Importing { .. }
+            | Self::Progress { .. }
+            | Self::Searching { .. }
+            | Self::Collecting { .. } => true,
             Self::Served { complete, .. } => !*complete,
             _ => false,
         }

@@ -214,4 +214,11 @@ pub(crate) struct StoreState {
     pub(crate) references: u64,
     /// Bytes on disk: blocks, sets of roots, journal and index.
     pub(crate) disk_bytes: u64,
+    /// Bytes that it may take, if `--max-store` says so.
+    #[serde(default)]
+    pub(crate) max_bytes: Option<u64>,
+    /// Bytes of blocks that nothing needs; `None` if there are too many blocks to
+    /// look through for that.
+    #[serde(default)]
+    pub(crate) dead_bytes: Option<u64>,
 }

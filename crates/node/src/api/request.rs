@@ -48,6 +48,9 @@ pub(crate) enum Request {
     PinRm(Unpin),
     PinLs(Pins),
     Verify,
+    Gc {
+        dry_run: bool,
+    },
 }
 
 impl Request {
@@ -77,6 +80,7 @@ impl Request {
             Self::PinRm(_) => "pin rm",
             Self::PinLs(_) => "pin ls",
             Self::Verify => "verify",
+            Self::Gc { .. } => "gc",
         }
     }
 
@@ -164,7 +168,8 @@ impl Request {
             | Self::Status
             | Self::PinRm(_)
             | Self::PinLs(_)
-            | Self::Verify => false,
+            | Self::Verify
+            | Self::Gc { .. } => false,
         }
     }
 }
@@ -281,7 +286,7 @@ pub(crate) struct Pins {
     pub(crate) cids: Vec<String>,
 }
 
-/// Network flags. What is `None`, or an empty `listen`, was not given.
+/// Flags of whoever owns the repository, most of them of the network. What is `None`, or an empty `listen`, was not given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Network {
     pub(crate) listen: Vec<String>,
@@ -294,6 +299,9 @@ pub(crate) struct Network {
     pub(crate) routers: Vec<String>,
     pub(crate) no_mdns: bool,
     pub(crate) perf: bool,
+    /// Bytes that the repository may take.
+    #[serde(default)]
+    pub(crate) max_store: Option<u64>,
 }
 
 /// The part that a peer takes in the DHTs.

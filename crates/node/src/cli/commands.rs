@@ -55,6 +55,15 @@ pub(crate) enum Command {
     Pin(PinCommand),
     /// Read every block back and check it against its hash
     Verify,
+    /// Give back the disk of blocks that no pin, kept share or unfinished download needs
+    ///
+    /// Others may read and write meanwhile, and it may be interrupted at any time.
+    #[command(after_help = "Examples:\n  peerage gc --dry-run     only say how much that is\n  peerage gc")]
+    Gc {
+        /// Only say how much that is
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print this program's version
     Version,
     /// Print a completion script for a shell

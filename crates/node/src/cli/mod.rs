@@ -84,6 +84,19 @@ pub(crate) struct NetworkFlags {
     #[arg(long, global = true)]
     no_mdns: bool,
 
+    /// What the repository may take, as 10GB or 1TiB (or set PEERAGE_MAX_STORE): what is over it is
+    /// refused, after a collection [default: the disk]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SIZE",
+        value_parser = values::size,
+        env = "PEERAGE_MAX_STORE",
+        hide_env = true,
+        help_heading = "Repository"
+    )]
+    max_store: Option<u64>,
+
     /// Answer /perf/1.0.0, which lets others measure this peer's speed
     #[arg(long, global = true)]
     perf: bool,
@@ -101,6 +114,7 @@ impl NetworkFlags {
             routers: self.routers,
             no_mdns: self.no_mdns,
             perf: self.perf,
+            max_store: self.max_store,
         }
     }
 }
@@ -203,6 +217,7 @@ mod tests {
                 "status",
                 "pin",
                 "verify",
+                "gc",
                 "version",
                 "completions"
             ]

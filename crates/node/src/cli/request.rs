@@ -123,6 +123,7 @@ impl Command {
             Self::Pin(PinCommand::Rm { cids }) => Request::PinRm(Unpin { cids: links(&cids)? }),
             Self::Pin(PinCommand::Ls { cids }) => Request::PinLs(Pins { cids: links(&cids)? }),
             Self::Verify => Request::Verify,
+            Self::Gc { dry_run } => Request::Gc { dry_run },
             Self::Version => return Ok(Action::Version),
             Self::Completions { shell } => return Ok(Action::Completions(shell)),
         };
@@ -476,6 +477,8 @@ mod tests {
             (&["pin", "ls"], Request::PinLs(Pins::default())),
             (&["pin", "ls", CID], Request::PinLs(Pins { cids: vec![CID.into()] })),
             (&["verify"], Request::Verify),
+            (&["gc"], Request::Gc { dry_run: false }),
+            (&["gc", "--dry-run"], Request::Gc { dry_run: true }),
         ] {
             assert_eq!(action_with(line, "").0, Ok(Action::Request(request)));
         }

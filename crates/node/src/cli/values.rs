@@ -66,10 +66,33 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// Bytes, as `10GB`, `1.5 TiB` or `500000`; none is no size.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let size: Result<bytesize::ByteSize, _> = text.trim().parse();
+    let bytes = size.map(|size| size.as_u64()).ok().filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "write it as 500MB, 10GB or 1TiB".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("500000", 500_000),
+            ("10GB", 10_000_000_000),
+            ("10 gb", 10_000_000_000),
+            ("1.5G", 1_500_000_000),
+            ("2TiB", 2 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "GB", "0", "-1", "10X", "much"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations() {
@@ -95,6 +118,7 @@ mod tests {
         fn no_text_panics(text in any::<String>()) {
             drop(duration(&text));
             drop(multiaddr(&text));
+            drop(size(&text));
         }
     }
 }

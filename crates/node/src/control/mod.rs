@@ -101,6 +101,9 @@ impl Welcome {
         if flags.dht.is_some_and(|dht| dht != self.network.dht.unwrap_or_default()) {
             return differs("--dht");
         }
+        if flags.max_store.is_some() && flags.max_store != self.network.max_store {
+            return differs("--max-store");
+        }
         let switches = [
             ("--dht-private-addresses", flags.dht_private_addresses, self.network.dht_private_addresses),
             ("--no-mdns", flags.no_mdns, self.network.no_mdns),

@@ -6,6 +6,7 @@ mod car;
 mod failure;
 mod files;
 mod find;
+mod gc;
 mod get;
 mod look;
 mod network;
@@ -138,6 +139,7 @@ impl Backend for Local {
                 Request::PinRm(unpin) => pins::remove(peer, unpin, &out).await,
                 Request::PinLs(pins) => pins::list(peer, pins, &out).await,
                 Request::Verify => files::verify(peer, &out).await,
+                Request::Gc { dry_run } => gc::gc(peer, dry_run, &out).await,
             }
         };
         if until_interrupted {

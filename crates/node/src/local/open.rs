@@ -136,6 +136,7 @@ pub(super) async fn peer(
 fn configuration(repo: &Path, network: &Network) -> Result<Config, OpenError> {
     let mut config = Config::new(repo);
     config.perf = network.perf;
+    config.store.max_bytes = network.max_store;
     match &network.bootstrap {
         Some(peers) => config.bootstrap = parse(peers)?,
         None if is_alone(network) => {}
@@ -365,6 +366,7 @@ mod tests {
             bootstrap: Some(vec!["/ip4/192.0.2.1/tcp/1".into()]),
             dht: Some(Dht::Client),
             dht_private_addresses: true,
+            max_store: None,
             routers: vec!["http://127.0.0.1:1".into()],
             ..Network::default()
         };

@@ -1,5 +1,7 @@
 //! `status` and `peers --dht`: how this peer stands.
 
+use std::ops::ControlFlow;
+
 use peerage_identity::PeerId;
 use peerage_peer::{DhtStatus, Key, Mode, Peer};
 use peerage_store::RootKind;
@@ -98,6 +100,9 @@ fn announcing(state: &peerage_peer::Announcements) -> Announcements {
     }
 }
 
+/// Blocks up to which those are counted that nothing needs. 1,000,000: about a second.
+const LOOKED_THROUGH: u64 = 1_000_000;
+
 /// Sizes are read from folders.
 async fn store(peer: &Peer) -> Result<StoreState, Failure> {
     let store = peer.store().clone();
@@ -109,10 +114,17 @@ async fn store(peer: &Peer) -> Result<StoreState, Failure> {
             shares: shares as u64,
             blocks: sizes.blocks as u64,
             references: sizes.references as u64,
-            disk_bytes: sizes.pack_bytes + sizes.root_bytes + sizes.journal_bytes + sizes.index_bytes,
+            disk_bytes: sizes.pack_bytes + sizes.root_bytes + 2 * sizes.journal_bytes + sizes.index_bytes,
+            max_bytes: sizes.max_bytes,
+            dead_bytes: None,
         }
     });
-    read.await.map_err(|_| Failure::new(Kind::Failed, "the repository was not read"))
+    let mut state = read.await.map_err(|_| Failure::new(Kind::Failed, "the repository was not read"))?;
+    if state.blocks + state.references <= LOOKED_THROUGH {
+        let counted = peer.collect(true, |_| ControlFlow::Continue(())).await;
+        state.dead_bytes = counted.ok().map(|counted| counted.dead_bytes);
+    }
+    Ok(state)
 }
 
 pub(super) async fn dht_peers(peer: &Peer, out: &Sink) -> Result<(), Failure> {

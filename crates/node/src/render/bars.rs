@@ -115,6 +115,8 @@ impl Line {
         all.remove(&self.bar);
     }
 }
+/// What a line shows that counts things.
+const COUNTED: &str = "{bar:24} {pos} of {len}  {wide_msg}";
 
 /// The bars of one command.
 #[derive(Debug)]
@@ -138,6 +140,15 @@ impl Bars {
     pub(super) fn advance(&mut self, bytes: u64, total: Option<u64>, message: String) {
         let line = self.main.get_or_insert_with(|| Line::new(&self.all));
         line.advance(bytes, total, message);
+    }
+
+    /// Moves the main bar, which counts things. `message` is safe to print.
+    pub(super) fn count(&mut self, done: u64, total: u64, message: String) {
+        let Line { bar, .. } = self.main.get_or_insert_with(|| Line::new(&self.all));
+        bar.set_style(template(COUNTED));
+        bar.set_length(total);
+        bar.set_message(message);
+        bar.set_position(done);
     }
 
     /// Says what goes on while nothing can be counted.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use peerage_content::name::escape;
 
 use super::bars::Bars;
+use super::gc;
 use super::listing::{ENTRIES, entry_row, print_stat};
 use super::network::{self, DHT_PEERS, FOUND};
 use super::table::{Align, Table};
@@ -68,6 +69,11 @@ impl Human {
             Event::Searching { asked, message, found, closest_bits } => {
                 if let Some(bars) = bars {
                     bars.spin(network::searching_text(message, *asked, *found, *closest_bits));
+                }
+            }
+            Event::Collecting { phase, done, total, freed_bytes, .. } => {
+                if let Some(bars) = bars {
+                    bars.count(*done, *total, gc::collecting_text(phase, *freed_bytes));
                 }
             }
             Event::Served { peer, addr, bytes, total, complete: false } => {
@@ -208,7 +214,11 @@ impl Human {
                 };
                 writeln!(out, "{blocks}, {}: {verdict}", bytes(size))?;
             }
+            Event::Collected { dry_run, dead_bytes, freed_bytes, mended_roots } => {
+                gc::print_collected(dry_run, dead_bytes, freed_bytes, mended_roots, out)?;
+            }
             Event::Importing { .. }
+            | Event::Collecting { .. }
             | Event::Progress { .. }
             | Event::Searching { .. }
             | Event::Finished(_)
@@ -260,6 +270,7 @@ impl Render for Human {
                 Event::Ready { .. }
                 | Event::Done { .. }
                 | Event::Verified { .. }
+                | Event::Collected { .. }
                 | Event::Exported { .. }
                 | Event::Imported { .. }
                 | Event::Car(_),

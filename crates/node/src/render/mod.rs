@@ -4,6 +4,7 @@
 
 mod bars;
 mod car;
+mod gc;
 mod human;
 mod json;
 mod listing;

@@ -146,15 +146,20 @@ pub(super) fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<(
 }
 
 fn print_store(store: &StoreState, out: &mut dyn Write) -> io::Result<()> {
+    let allowed = store.max_bytes.map_or(String::new(), |max| format!(" of {} allowed", bytes(max)));
     writeln!(
         out,
-        "store          {}, {}; {} and {} of your files, {} on disk",
+        "store          {}, {}; {} and {} of your files, {} on disk{allowed}",
         plural(store.pins, "pin", "pins"),
         plural(store.shares, "kept share", "kept shares"),
         plural(store.blocks, "block", "blocks"),
         plural(store.references, "piece", "pieces"),
         bytes(store.disk_bytes)
-    )
+    )?;
+    if let Some(dead) = store.dead_bytes.filter(|dead| *dead > 0) {
+        writeln!(out, "  of no use    {}: `peerage gc` gives them back", bytes(dead))?;
+    }
+    Ok(())
 }
 
 fn print_dht(dht: &DhtState, out: &mut dyn Write) -> io::Result<()> {
@@ -265,7 +270,15 @@ mod tests {
             dht: vec![dht],
             mdns: None,
             announcements: vec![told],
-            store: StoreState { pins: 1, shares: 2, blocks: 3, references: 1, disk_bytes: 4000 },
+            store: StoreState {
+                pins: 1,
+                shares: 2,
+                blocks: 3,
+                references: 1,
+                disk_bytes: 4000,
+                max_bytes: Some(5000),
+                dead_bytes: Some(1000),
+            },
             sent_bytes: 5,
             received_bytes: 6000,
         };
@@ -279,7 +292,8 @@ mod tests {
              WAN DHT        announces 4 blocks, 1 to be told, the next in 1 min 30 s; nobody to tell yet; \
              60 records sent, 2 failed\n\
              mDNS           silent\n\
-             store          1 pin, 2 kept shares; 3 blocks and 1 piece of your files, 4.0 kB on disk\n"
+             store          1 pin, 2 kept shares; 3 blocks and 1 piece of your files, 4.0 kB on disk of 5.0 kB allowed\n  \
+             of no use    1.0 kB: `peerage gc` gives them back\n"
         );
     }
 

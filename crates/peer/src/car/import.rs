@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use peerage_content::car::{Header, Options};
 use peerage_content::{Cid, VerifyError, hash};
-use peerage_store::{Store, WriteError};
+use peerage_store::{RootSetBuilder, Store, WriteError};
 
 use super::fault::TOLD_MAX;
 use super::read::{CarReadError, Checked, Listener, Reading};
@@ -106,11 +106,13 @@ impl Listener<Kept> for Import<'_> {
 }
 
 /// Puts a verified block into the store; true if it is new there.
-fn put(store: &Store, cid: &Cid, data: &[u8]) -> Kept {
+fn put(store: &Store, meanwhile: &RootSetBuilder, cid: &Cid, data: &[u8]) -> Kept {
     // Such blocks are in their CIDs, or known to everyone.
     if hash::inline(cid).is_some() || data.is_empty() {
         return Ok(false);
     }
+    // Before it is looked for, so that no collection takes it in between.
+    meanwhile.insert(cid.hash())?;
     store.put_block(cid.hash(), data)
 }
 
@@ -118,7 +120,8 @@ impl Peer {
     /// Puts the blocks of a CAR into the store, in memory that does not depend
     /// on its size. On return they survive the end of the process, and a power
     /// cut after [`sync`](Self::sync). `on_progress` is told the bytes of the
-    /// file that were read. Dropped, it stops.
+    /// file that were read. Dropped, it stops. While `meanwhile` lives, no collection
+    /// takes what was imported: that is until the roots are pinned.
     ///
     /// Beside an error stands what was imported before it.
     ///
@@ -127,6 +130,7 @@ impl Peer {
     pub async fn import_car(
         &self,
         mut input: impl Read + Send + 'static,
+        meanwhile: Arc<RootSetBuilder>,
         on_progress: impl Fn(u64) + Send + 'static,
     ) -> (CarImported, Result<(), CarImportError>) {
         let cancel = CancelOnDrop::default();
@@ -135,7 +139,7 @@ impl Peer {
         let work = move || {
             let keep = {
                 let store = store.clone();
-                Arc::new(move |cid: &Cid, data: &bytes::Bytes| put(&store, cid, data))
+                Arc::new(move |cid: &Cid, data: &bytes::Bytes| put(&store, &meanwhile, cid, data))
             };
             let options = Options::default();
             let reading = Reading { workers: &pool, options, verify: true, keep, cancelled: &cancelled };

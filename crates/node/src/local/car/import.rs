@@ -4,9 +4,11 @@
 //! of it is how the command ends. What is wrong with the repository ends it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use peerage_content::{Cid, WalkError, cid_text, name};
 use peerage_peer::{CarImportError, CarReadError, Missing, Peer, PinError, PinOptions};
+use peerage_store::RootSetBuilder;
 
 use super::super::failure::Fails as _;
 use super::{bad, input, progress, read_kind};
@@ -29,7 +31,8 @@ pub(in crate::local) async fn import(
     request: api::CarImport,
     out: &Sink,
 ) -> Result<(), Failure> {
-    let mut import = Import { peer, out, worst: None, roots: Roots::default() };
+    let meanwhile = Arc::new(peer.store().root_set_builder());
+    let mut import = Import { peer, out, meanwhile, worst: None, roots: Roots::default() };
     let mut handles = request.inputs.into_iter();
     for file in &request.files {
         if request.again && !matches!(file, CarFile::Path(_)) {
@@ -81,6 +84,8 @@ impl Roots {
 struct Import<'a> {
     peer: &'a Peer,
     out: &'a Sink,
+    /// What was imported, until its roots are pinned.
+    meanwhile: Arc<RootSetBuilder>,
     worst: Option<Failure>,
     roots: Roots,
 }
@@ -98,7 +103,8 @@ impl Import<'_> {
 
     async fn file(&mut self, path: String, file: std::fs::File) -> Result<(), Failure> {
         let total = file.metadata().ok().map(|meta| meta.len()).filter(|len| *len > 0);
-        let (imported, result) = self.peer.import_car(file, progress(self.out, total)).await;
+        let (imported, result) =
+            self.peer.import_car(file, Arc::clone(&self.meanwhile), progress(self.out, total)).await;
         for block in &imported.bad {
             self.out.send(bad(&path, Some(block.cid), Some(block.offset), &block.error)).await;
         }
@@ -229,7 +235,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let peer = Peer::start(peerage_peer::Config::new(dir.path().join("repo"))).await.unwrap();
         let (out, mut events) = Sink::new();
-        let mut import = Import { peer: &peer, out: &out, worst: None, roots: Roots::default() };
+        let meanwhile = Arc::new(peer.store().root_set_builder());
+        let mut import = Import { peer: &peer, out: &out, meanwhile, worst: None, roots: Roots::default() };
         for (kind, message) in [
             (Kind::Path, "a"),
             (Kind::NotFound, "b"),

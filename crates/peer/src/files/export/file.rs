@@ -98,12 +98,13 @@ impl Export {
             handle.write_all_at(payload, offset).map_err(|error| self.io("write", &entry.path, error))?;
             self.staging.room().wrote(payload.len() as u64);
         }
+        self.adding(cid)?;
         let (head, tail) = (&block[..data.start], &block[data.end..]);
         let leaf = !held || !payload.is_empty();
         if let Some(id) = id.filter(|_| leaf) {
             self.refer(id, offset, cid, block, payload.len(), head, tail)?;
         }
-        self.added(cid, payload.len() as u64)
+        self.added(payload.len() as u64)
     }
 
     /// Decides what becomes of a file, at its first bytes and whenever what

@@ -281,14 +281,20 @@ impl Export {
 
     /// Keeps a block that is no leaf.
     pub(crate) fn store_block(&self, cid: &Cid, block: &Bytes) -> Result<(), ExportError> {
+        self.adding(cid)?;
         if hash::inline(cid).is_none() {
             self.store.put_block(cid.hash(), block)?;
         }
-        self.added(cid, block.len() as u64)
+        self.added(block.len() as u64)
     }
 
-    fn added(&self, cid: &Cid, bytes: u64) -> Result<(), ExportError> {
-        self.set.insert(cid.hash())?;
+    /// To be called before the store is asked for the block or given it, so that no
+    /// collection takes it in between.
+    fn adding(&self, cid: &Cid) -> Result<(), ExportError> {
+        Ok(self.set.insert(cid.hash())?)
+    }
+
+    fn added(&self, bytes: u64) -> Result<(), ExportError> {
         if self.unflushed.fetch_add(bytes, Ordering::Relaxed) + bytes >= FLUSH_EVERY {
             self.unflushed.store(0, Ordering::Relaxed);
             self.store.flush()?;

@@ -136,6 +136,7 @@ impl<'a> Builder<'a> {
             preserve: options.preserve,
             copies,
             references,
+            relied: target.store().map(Store::root_set_builder),
             abandoned: AtomicBool::new(false),
         };
         Self {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerage_content::{Block, Cid, Leaf, Metadata, Mtime, Profile};
-use peerage_store::{Seen, Stat, Store, WriteError};
+use peerage_store::{RootSetBuilder, Seen, Stat, Store, WriteError};
 
 use super::Preserve;
 use super::cut::Piece;
@@ -24,6 +24,9 @@ pub(super) struct Shared {
     pub(super) copies: Option<Store>,
     /// What knows files, if leaves are references to them.
     pub(super) references: Option<Store>,
+    /// Leaves that are copied, and blocks of known files, before they are in the set
+    /// of a root: until the import ends, no collection takes them.
+    pub(super) relied: Option<RootSetBuilder>,
     /// The import has ended; what is still posted is not worth doing.
     pub(super) abandoned: AtomicBool,
 }
@@ -244,6 +247,9 @@ impl Shared {
         let Some(store) = self.copies.as_ref().filter(|_| leaf.block_len() > 0 && !leaf.is_inline()) else {
             return Ok(());
         };
+        if let Some(relied) = &self.relied {
+            relied.insert(leaf.cid.hash())?;
+        }
         if leaf.head.is_empty() && leaf.tail.is_empty() {
             store.put_block(leaf.cid.hash(), payload)?;
         } else {

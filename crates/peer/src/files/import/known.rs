@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerage_content::profile::Layout;
 use peerage_content::{Block, Cid, FileBuilder, Leaf, Metadata, Profile, Visit, Walk};
-use peerage_store::{FileId, Reference, Store};
+use peerage_store::{FileId, Reference, RootSetBuilder, Store};
 
 use super::folder::FileAt;
 use super::hash::Shared;
@@ -45,14 +45,15 @@ pub(super) enum Part {
 impl Known {
     /// All of its blocks, each node before what is below it; `None` for a node
     /// that was lost.
-    pub(super) fn parts<'a>(&self, store: &'a Store) -> Parts<'a> {
-        Parts { store, walk: Walk::new(self.cid), depth: self.depth }
+    pub(super) fn parts<'a>(&self, store: &'a Store, relied: &'a RootSetBuilder) -> Parts<'a> {
+        Parts { store, relied, walk: Walk::new(self.cid), depth: self.depth }
     }
 }
 
 /// The blocks of a file whose leaves all lie at one depth.
 pub(super) struct Parts<'a> {
     store: &'a Store,
+    relied: &'a RootSetBuilder,
     walk: Walk,
     depth: usize,
 }
@@ -69,6 +70,8 @@ impl Iterator for Parts<'_> {
 impl Parts<'_> {
     fn part(&mut self, visit: &Visit) -> Option<Part> {
         let cid = visit.cid;
+        // Before it is looked for, so that no collection takes it in between.
+        self.relied.insert(cid.hash()).ok()?;
         if visit.depth == self.depth {
             return Some(Part::Leaf(cid));
         }
@@ -84,7 +87,7 @@ impl Shared {
     /// each leaf, so it may take as long as hashing a few of them; none once
     /// `stop` is set.
     pub(super) fn known(&self, at: &FileAt, stop: &AtomicBool) -> Option<Known> {
-        let (store, profile) = (self.references.as_ref()?, &self.profile);
+        let (store, relied, profile) = (self.references.as_ref()?, self.relied.as_ref()?, &self.profile);
         // Of these a walk tells where each leaf lies; in other files content does.
         let chunk = profile.chunker.fixed_len().filter(|_| profile.layout == Layout::Balanced)?;
         if profile.inline_max > 0 {
@@ -98,7 +101,7 @@ impl Shared {
         let in_leaf = if depth == 0 { metadata } else { Metadata::default() };
         let mut builder = FileBuilder::with_metadata(profile, metadata);
         let mut left = size;
-        for part in (Parts { store, walk: Walk::new(cid), depth }) {
+        for part in (Parts { store, relied, walk: Walk::new(cid), depth }) {
             let Part::Leaf(cid) = part? else { continue };
             if stop.load(Ordering::Relaxed) || (left == 0 && size > 0) {
                 return None;

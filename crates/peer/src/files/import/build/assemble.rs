@@ -110,12 +110,15 @@ impl Builder<'_> {
         if hash::inline(&block.cid).is_some() {
             return Ok(());
         }
+        self.reach(block.cid.hash())?;
         if let Some(store) = &self.store {
             store.put_block(block.cid.hash(), &block.data)?;
         }
-        self.reach(block.cid.hash())
+        Ok(())
     }
 
+    /// To be called before the store is asked for a block or given it, so that no
+    /// collection takes it in between.
     pub(super) fn reach(&self, mh: &Multihash) -> Result<(), WriteError> {
         self.set.as_ref().map_or(Ok(()), |set| set.insert(mh))
     }
@@ -124,13 +127,14 @@ impl Builder<'_> {
         if leaf.is_inline() {
             return Ok(());
         }
+        self.reach(leaf.cid.hash())?;
         // An empty block needs no place: everyone knows its bytes.
         if let (Some(store), Some(file), true) = (&self.store, id, leaf.block_len() > 0) {
             let len = u32::try_from(leaf.payload_len).unwrap_or(u32::MAX);
             let (head, tail) = (leaf.head.to_vec(), leaf.tail.to_vec());
             store.put_reference(leaf.cid.hash(), &Reference { file, offset, len, head, tail })?;
         }
-        self.reach(leaf.cid.hash())
+        Ok(())
     }
 
     /// The store's id of a file; with `seen` its record says so, too.
@@ -168,7 +172,8 @@ impl Builder<'_> {
     /// A file that did not change: nothing new, but in this root, too.
     pub(super) fn known(&mut self, at: FileAt, known: &Known) -> Result<(), ImportError> {
         let shared = Arc::clone(&self.shared);
-        for part in shared.references.iter().flat_map(|store| known.parts(store)) {
+        let sources = shared.references.iter().zip(&shared.relied);
+        for part in sources.flat_map(|(store, relied)| known.parts(store, relied)) {
             match part {
                 Some(Part::Node(block)) => self.keep(&block)?,
                 Some(Part::Leaf(cid)) => self.reach(cid.hash())?,
