@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use crate::api::{Event, Failure, Kind, Network, NoticeKind, Provide, Request};
+use crate::api::{Event, Failure, Kind, Network, NoticeKind, Provide, Request, Verify};
 use crate::backend::{Backend, Cancel, Canceller, Sink};
 use crate::execution::{Execution, OpenError, Opener, Owned};
 use crate::render::{Json, Output};
@@ -114,7 +114,7 @@ impl Backend for Peer {
                 Ok(())
             }
             // Never ends in order.
-            Request::Verify | Request::Shares => std::future::pending().await,
+            Request::Verify(_) | Request::Shares => std::future::pending().await,
             Request::Id => {
                 let agent = self.name.to_owned();
                 let (peer_id, public_key) = (String::new(), String::new());
@@ -251,7 +251,8 @@ async fn an_attached_command_takes_over_when_the_owner_ends() {
     let (world, repo) = (Arc::new(World::default()), tempfile::tempdir().unwrap());
     let (end_owner, cancel_owner) = Canceller::new();
     let (end_second, cancel_second) = Canceller::new();
-    let owner = run(&world, repo.path(), "a", Network::default(), Request::Verify, cancel_owner);
+    let owner =
+        run(&world, repo.path(), "a", Network::default(), Request::Verify(Verify::default()), cancel_owner);
     let second = async {
         world.until_started("a", "verify").await;
         run(
@@ -332,7 +333,7 @@ async fn a_command_goes_on_with_a_second_owner() {
     let first = command(0, "a", given.clone(), Request::Up { provide: Provide::Roots });
     let second = async {
         world.until_started("a", "up").await;
-        command(1, "b", Network::default(), Request::Verify).await
+        command(1, "b", Network::default(), Request::Verify(Verify::default())).await
     };
     let third = async {
         world.until_started("a", "verify").await;

@@ -3,7 +3,6 @@
 //! unfinished downloads, too, have such a set, and roots whose set was lost.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerage_store::{CollectionStep, RootEntry, RootSetBuilder, Store, WriteError};
 
@@ -80,22 +79,10 @@ impl Peer {
 
 /// Has the store collect when it is full.
 pub(crate) fn collect_when_full(store: &Store) {
-    // One who finds it full while others collect waits for nothing: what they free
-    // is there for his next try.
-    let collecting = AtomicBool::new(false);
-    store.on_full(Box::new(move |store| {
-        if collecting.swap(true, Ordering::SeqCst) {
-            return false;
+    store.on_full(Box::new(|store| {
+        if let Err(error) = collect(store, false, &mut |_| ControlFlow::Continue(())) {
+            tracing::warn!(%error, "the store is full, and nothing could be collected");
         }
-        let made = match collect(store, false, &mut |_| ControlFlow::Continue(())) {
-            Ok(collected) => collected.freed_bytes > 0,
-            Err(error) => {
-                tracing::warn!(%error, "the store is full, and nothing could be collected");
-                false
-            }
-        };
-        collecting.store(false, Ordering::SeqCst);
-        made
     }));
 }
 

@@ -121,7 +121,7 @@ impl Drop for ServingKept {
 pub struct Missing {
     /// How many are named by those that are.
     pub blocks: u64,
-    /// The first of them, at most 10.
+    /// The first of them, at most 10 where they are for people.
     pub first: Vec<Cid>,
 }
 
@@ -138,6 +138,16 @@ pub(crate) struct Held {
 
 /// Walks a DAG in the store. Leaves are only looked up, not read.
 pub(crate) fn walk_held(store: &Store, root: Cid, stop: &dyn Fn() -> bool) -> Result<Held, PinError> {
+    walk_held_naming(store, root, MISSING_NAMED, stop)
+}
+
+/// The same, which names up to `named` blocks that are missing.
+pub(crate) fn walk_held_naming(
+    store: &Store,
+    root: Cid,
+    named: usize,
+    stop: &dyn Fn() -> bool,
+) -> Result<Held, PinError> {
     let mut held = Held { set: store.root_set_builder(), size: 0, missing: Missing::default() };
     let seen = Seen::new(store);
     let mut walk = Walk::new(root);
@@ -168,7 +178,7 @@ pub(crate) fn walk_held(store: &Store, root: Cid, stop: &dyn Fn() -> bool) -> Re
             None if is_empty_block(&cid) => {}
             None => {
                 held.missing.blocks += 1;
-                if held.missing.first.len() < MISSING_NAMED {
+                if held.missing.first.len() < named {
                     held.missing.first.push(cid);
                 }
             }

@@ -58,6 +58,7 @@ mod share;
 mod sort;
 mod tally;
 mod upkeep;
+mod verify;
 
 pub use brain::{PeerInfo, Reachability, Totals};
 pub use car::check::{CarCheck, CarFound, CarSummary, check_car};
@@ -81,6 +82,7 @@ pub use notices::Heard;
 pub use peer::{Peer, PingError, Pinger, StartError};
 pub use query::{Query, QueryError, Reading};
 pub use share::{AddError, AddOptions, Added, Share, only_hash, only_hash_stream};
+pub use verify::{Repaired, VerifyError, VerifySum, Verifying};
 
 pub use peerage_dht::sweep::{Cursor, Stats as SweepStats};
 pub use peerage_dht::{

@@ -685,7 +685,9 @@ fn what_is_over_the_limit_is_refused_unless_room_can_be_made() {
     (0..first_refused / 2).for_each(|n| set.insert(&hash(&big(n))).unwrap());
     store.add_root(&root(Cid::new_v1(0x55, hash(b"half"))), &set).unwrap();
     drop(set);
-    store.on_full(Box::new(|store| collect(store, &[]) > 0));
+    store.on_full(Box::new(|store| {
+        collect(store, &[]);
+    }));
     assert!(put(first_refused).unwrap());
     assert!((0..first_refused / 2).all(|n| store.read(&hash(&big(n))).unwrap().is_some()));
     assert!(store.sizes().used_bytes <= limit * 3 / 4);

@@ -19,5 +19,6 @@ mod resume;
 mod serving;
 mod standing;
 mod statuses;
+mod storing;
 mod up;
 mod wrong_blocks;

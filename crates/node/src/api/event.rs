@@ -165,7 +165,21 @@ pub(crate) enum Event {
     /// `verify` and those of `car`: one thing that is wrong.
     Bad(BadBlock),
     /// `verify`: the end.
-    Verified { blocks: u64, bytes: u64, bad: u64 },
+    Verified {
+        /// Places that are right, and the bytes of their blocks.
+        blocks: u64,
+        bytes: u64,
+        /// Places that are wrong.
+        bad: u64,
+        /// Blocks that roots need and nobody has, each counted for each root.
+        #[serde(default)]
+        missing: u64,
+        /// Roots that lack something.
+        #[serde(default)]
+        incomplete_roots: u64,
+    },
+    /// `verify --repair`: the end.
+    Repaired { blocks: u64, bytes: u64, missing: u64 },
     /// `gc` goes on; at most two a second.
     Collecting {
         /// `marking`, and then `sweeping`.
@@ -336,6 +350,9 @@ pub(crate) struct BadBlock {
     /// Where it begins in that file, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) offset: Option<u64>,
+    /// Names or CIDs of roots that need it, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) needed_by: Vec<String>,
 }
 
 /// What a notice is about.

@@ -24,5 +24,5 @@ pub(crate) use network::{
 };
 pub(crate) use request::{
     Cat, Dht, Find, Get, Network, PathText, Pin, Ping, Pins, Provide, Request, Share, Source, StatTarget,
-    Unpin, Unshare,
+    Unpin, Unshare, Verify,
 };

@@ -47,7 +47,7 @@ pub(crate) enum Request {
     PinAdd(Pin),
     PinRm(Unpin),
     PinLs(Pins),
-    Verify,
+    Verify(Verify),
     Gc {
         dry_run: bool,
     },
@@ -79,7 +79,7 @@ impl Request {
             Self::PinAdd(_) => "pin add",
             Self::PinRm(_) => "pin rm",
             Self::PinLs(_) => "pin ls",
-            Self::Verify => "verify",
+            Self::Verify(_) => "verify",
             Self::Gc { .. } => "gc",
         }
     }
@@ -152,6 +152,7 @@ impl Request {
             Self::Cat(cat) => !cat.source.offline,
             Self::CarExport(export) => !export.source.offline,
             Self::PinAdd(pin) => !pin.sources.iter().all(|source| source.offline),
+            Self::Verify(verify) => verify.repair,
             Self::Share(_)
             | Self::Up { .. }
             | Self::Ping(_)
@@ -168,10 +169,22 @@ impl Request {
             | Self::Status
             | Self::PinRm(_)
             | Self::PinLs(_)
-            | Self::Verify
             | Self::Gc { .. } => false,
         }
     }
+}
+
+/// `verify`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verify {
+    /// Fetch what is missing.
+    #[serde(default)]
+    pub(crate) repair: bool,
+    /// Addresses to ask.
+    #[serde(default)]
+    pub(crate) from: Vec<String>,
+    #[serde(default, with = "millis")]
+    pub(crate) wait: Option<Duration>,
 }
 
 /// `share`.
@@ -446,7 +459,9 @@ mod tests {
         assert!(Request::PinAdd(mixed).needs_network());
         assert!(Request::Up { provide: Provide::Roots }.needs_network());
         let pins = Request::PinLs(Pins::default());
-        for nobody in [Request::Status, Request::Verify, Request::Id, Request::Shares, pins] {
+        for nobody in
+            [Request::Status, Request::Verify(Verify::default()), Request::Id, Request::Shares, pins]
+        {
             assert!(!nobody.needs_network(), "{nobody:?}");
         }
     }

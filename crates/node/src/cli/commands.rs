@@ -53,8 +53,7 @@ pub(crate) enum Command {
     Status,
     #[command(subcommand)]
     Pin(PinCommand),
-    /// Read every block back and check it against its hash
-    Verify,
+    Verify(VerifyArgs),
     /// Give back the disk of blocks that no pin, kept share or unfinished download needs
     ///
     /// Others may read and write meanwhile, and it may be interrupted at any time.
@@ -150,6 +149,25 @@ pub(crate) struct SourceArgs {
     pub(super) offline: bool,
     /// How long to search when nobody has it
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(super) wait: Option<Duration>,
+}
+
+/// Read every block back, check it against its hash, and look for what pins and shares need
+///
+/// Names each place that is wrong, the file or pack that it is in, and what needs the block.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  peerage verify\n  peerage verify --repair --from /ip4/192.0.2.1/tcp/4001"
+)]
+pub(crate) struct VerifyArgs {
+    /// Fetch what is missing from peers; no file of yours is written to
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// Peer to ask, repeatable
+    #[arg(long, value_name = "MADDR", value_parser = values::multiaddr, requires = "repair")]
+    pub(super) from: Vec<String>,
+    /// How long to search when nobody has it
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, requires = "repair")]
     pub(super) wait: Option<Duration>,
 }
 

@@ -8,10 +8,10 @@ use clap_complete::Shell;
 use peerage_content::name::escape;
 use peerage_identity::{Multiaddr, PeerId};
 
-use super::commands::{Command, PinCommand, SharesCommand, SourceArgs};
+use super::commands::{Command, PinCommand, SharesCommand, SourceArgs, VerifyArgs};
 use crate::api::{
     Add, CarLook, Cat, Event, Failure, Find, Get, Handle, Kind, NoticeKind, PathText, Pin, Ping, Pins,
-    Request, Share, Source, StatTarget, Unpin, Unshare,
+    Request, Share, Source, StatTarget, Unpin, Unshare, Verify,
 };
 use peerage_peer::{LINK_MAX, Link};
 
@@ -122,7 +122,7 @@ impl Command {
             }
             Self::Pin(PinCommand::Rm { cids }) => Request::PinRm(Unpin { cids: links(&cids)? }),
             Self::Pin(PinCommand::Ls { cids }) => Request::PinLs(Pins { cids: links(&cids)? }),
-            Self::Verify => Request::Verify,
+            Self::Verify(VerifyArgs { repair, from, wait }) => Request::Verify(Verify { repair, from, wait }),
             Self::Gc { dry_run } => Request::Gc { dry_run },
             Self::Version => return Ok(Action::Version),
             Self::Completions { shell } => return Ok(Action::Completions(shell)),
@@ -476,7 +476,8 @@ mod tests {
             (&["peers"], Request::Peers { dht: false }),
             (&["pin", "ls"], Request::PinLs(Pins::default())),
             (&["pin", "ls", CID], Request::PinLs(Pins { cids: vec![CID.into()] })),
-            (&["verify"], Request::Verify),
+            (&["verify"], Request::Verify(Verify::default())),
+            (&["verify", "--repair"], Request::Verify(Verify { repair: true, ..Verify::default() })),
             (&["gc"], Request::Gc { dry_run: false }),
             (&["gc", "--dry-run"], Request::Gc { dry_run: true }),
         ] {

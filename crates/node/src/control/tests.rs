@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::{Attached, CLIENTS_MAX, ConnectError, Outcome, PROTOCOL, Server, Welcome, passing, server};
 use crate::api::{
     Cat, Data, Dht, Event, Failure, Get, Handle, Kind, Network, PathText, PinKind, Provide, Request, Source,
+    Verify,
 };
 use crate::backend::{Backend, Cancel, Canceller, Sink};
 
@@ -108,7 +109,7 @@ async fn events_and_results_come_back() {
     assert_eq!(events.len(), 2);
     assert!(matches!(&events[1], Event::Pin { cid, name, .. } if cid == "b" && name == "n\n"));
 
-    let (outcome, events) = running.run(Request::Verify, &cancel).await;
+    let (outcome, events) = running.run(Request::Verify(Verify::default()), &cancel).await;
     assert_eq!(outcome, Outcome::Finished(Err(Failure::new(Kind::NotFound, "nobody has it"))));
     assert!(events.is_empty());
 

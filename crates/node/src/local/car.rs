@@ -53,5 +53,6 @@ fn bad(path: &str, cid: Option<Cid>, offset: Option<u64>, problem: &dyn Display)
         path: Some(path.to_owned()),
         problem: format!("{place}{problem}"),
         offset,
+        needed_by: Vec::new(),
     })
 }

@@ -1,16 +1,14 @@
-//! `add` and `verify`.
+//! `add`.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use peerage_content::{Cid, codec, name};
+use peerage_content::name;
 use peerage_peer::{AddOptions, Added, ImportProgress, Peer, Preserve};
-use peerage_store::{Change, Checked};
 
 use super::failure::Fails as _;
 use super::share::remarks;
-use crate::api::{self, BadBlock, Event, Failure, Kind, NoticeKind};
+use crate::api::{self, Event, Failure, Kind, NoticeKind};
 use crate::backend::{Cancel, Sink};
 use crate::render::Output;
 
@@ -90,80 +88,4 @@ async fn tell(added: &[Added], request: &api::Add, out: &Sink) {
         let path = path.or_else(stdin).unwrap_or_else(|| "-".to_owned());
         out.send(Event::Added { path, cid: root.cid.to_string(), size: root.size }).await;
     }
-}
-
-pub(super) async fn verify(peer: &Peer, out: &Sink) -> Result<(), Failure> {
-    let (store, tell) = (peer.store().clone(), out.clone());
-    // Goes with this future, when the command is interrupted.
-    let (alive, watch) = tokio::sync::watch::channel(());
-    let checking = tokio::task::spawn_blocking(move || {
-        let mut bad = Vec::new();
-        let verified = store.verify_all(&mut |checked| {
-            match checked {
-                Checked::Progress { done, total } => {
-                    tell.try_send(Event::Progress {
-                        bytes: done,
-                        total: Some(total),
-                        sources: 0,
-                        via: Vec::new(),
-                    });
-                }
-                wrong => bad.push(problem(&wrong)),
-            }
-            if watch.has_changed().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        (verified, bad)
-    });
-    let (verified, bad) = checking.await.map_err(|_| Failure::new(Kind::Failed, "verify did not finish"))?;
-    drop(alive);
-    let verified = verified.map_err(|error| Failure::new(Kind::Io, error.to_string()))?;
-    for block in bad.into_iter().flatten() {
-        out.send(Event::Bad(block)).await;
-    }
-    out.send(Event::Verified { blocks: verified.good, bytes: verified.bytes, bad: verified.bad }).await;
-    if verified.bad == 0 {
-        return Ok(());
-    }
-    let message = match verified.bad {
-        1 => "1 block is not what it was, and is not served".to_owned(),
-        bad => format!("{bad} blocks are not what they were, and are not served"),
-    };
-    Err(Failure::new(Kind::Verification, message))
-}
-
-fn problem(checked: &Checked) -> Option<BadBlock> {
-    let cid = |hash| Cid::new_v1(codec::RAW, hash).to_string();
-    Some(match checked {
-        Checked::Progress { .. } => return None,
-        Checked::BadRecord { pack, offset, block } => BadBlock {
-            cid: block.map(cid).unwrap_or_default(),
-            path: Some(pack.to_string_lossy().into_owned()),
-            problem: format!("damaged at byte {offset}"),
-            offset: Some(*offset),
-        },
-        Checked::BadFile { path, block, change } => BadBlock {
-            cid: cid(*block),
-            path: Some(path.to_string_lossy().into_owned()),
-            problem: match change {
-                Change::Content => "the file has changed",
-                Change::Shrunk => "the file is shorter",
-                Change::NotAFile => "it is no regular file",
-                Change::Missing => "the file is gone",
-            }
-            .to_owned(),
-            offset: None,
-        },
-        Checked::Unreadable { path, block, error } => BadBlock {
-            cid: cid(*block),
-            path: Some(path.to_string_lossy().into_owned()),
-            problem: error.clone(),
-            offset: None,
-        },
-        Checked::BadIndex { pack } => BadBlock {
-            cid: String::new(),
-            path: Some(pack.to_string_lossy().into_owned()),
-            problem: "its index is damaged".to_owned(),
-            offset: None,
-        },
-    })
 }

@@ -18,11 +18,7 @@ pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> 
         .parse()
         .map_err(|error: peerage_peer::LinkError| Failure::new(Kind::BadLink, error.to_string()))?;
     let mut hints = link.providers.clone();
-    for text in &source.from {
-        let addr: Multiaddr =
-            text.parse().map_err(|error| Failure::usage(format!("--from {text}: {error}")))?;
-        hints.push(addr);
-    }
+    hints.extend(addresses(&source.from)?);
     if source.offline {
         hints.clear();
     }
@@ -30,6 +26,13 @@ pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> 
     let find = ask_connected;
     let anchor = Some(link.cid);
     Ok((link, Sources { hints, ask_connected, find, anchor, wait: source.wait }))
+}
+
+/// What `--from` names.
+pub(super) fn addresses(from: &[String]) -> Result<Vec<Multiaddr>, Failure> {
+    let parse =
+        |text: &String| text.parse().map_err(|error| Failure::usage(format!("--from {text}: {error}")));
+    from.iter().map(parse).collect()
 }
 
 /// Why nothing came of a link. Where nobody could even be asked, what to do about that.

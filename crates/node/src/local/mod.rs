@@ -15,6 +15,7 @@ mod pins;
 mod reach;
 mod share;
 mod status;
+mod verify;
 
 use std::sync::Arc;
 
@@ -138,7 +139,7 @@ impl Backend for Local {
                 Request::PinAdd(pin) => pins::add(peer, pin, &out).await,
                 Request::PinRm(unpin) => pins::remove(peer, unpin, &out).await,
                 Request::PinLs(pins) => pins::list(peer, pins, &out).await,
-                Request::Verify => files::verify(peer, &out).await,
+                Request::Verify(request) => verify::verify(peer, request, &out).await,
                 Request::Gc { dry_run } => gc::gc(peer, dry_run, &out).await,
             }
         };

@@ -204,15 +204,29 @@ impl Human {
                 let path = bad.path.as_deref().map(escape).unwrap_or_default();
                 let of = if bad.cid.is_empty() || path.is_empty() { "" } else { " of " };
                 writeln!(out, "bad: {}{of}{path}: {}", bad.cid, tame(&bad.problem))?;
+                if !bad.needed_by.is_empty() {
+                    let roots: Vec<String> = bad.needed_by.iter().map(|root| escape(root)).collect();
+                    writeln!(out, "     needed by {}", roots.join(", "))?;
+                }
             }
-            Event::Verified { blocks, bytes: size, bad } => {
+            Event::Verified { blocks, bytes: size, bad, missing, incomplete_roots } => {
                 let blocks = plural(blocks, "block", "blocks");
-                let verdict = match bad {
+                let mut verdict = match bad {
                     0 => "all match their hashes".to_owned(),
                     1 => "1 does not match".to_owned(),
                     _ => format!("{bad} do not match"),
                 };
+                if incomplete_roots > 0 {
+                    let roots = plural(incomplete_roots, "pin or share", "pins and shares");
+                    let missing = plural(missing, "block", "blocks");
+                    verdict += &format!("; {roots} lack {missing}");
+                }
                 writeln!(out, "{blocks}, {}: {verdict}", bytes(size))?;
+            }
+            Event::Repaired { blocks, bytes: size, missing } => {
+                let blocks = plural(blocks, "block", "blocks");
+                let left = if missing == 0 { "nothing".to_owned() } else { plural(missing, "block", "blocks") };
+                writeln!(out, "{blocks}, {} fetched; {left} still missing", bytes(size))?;
             }
             Event::Collected { dry_run, dead_bytes, freed_bytes, mended_roots } => {
                 gc::print_collected(dry_run, dead_bytes, freed_bytes, mended_roots, out)?;
@@ -270,6 +284,7 @@ impl Render for Human {
                 Event::Ready { .. }
                 | Event::Done { .. }
                 | Event::Verified { .. }
+                | Event::Repaired { .. }
                 | Event::Collected { .. }
                 | Event::Exported { .. }
                 | Event::Imported { .. }
@@ -515,12 +530,16 @@ mod tests {
             path: Some("/a".into()),
             problem: "changed".into(),
             offset: None,
+            needed_by: vec!["holiday".to_owned()],
         };
         // Of an index no block is named.
         let index = crate::api::BadBlock { cid: String::new(), ..bad.clone() };
-        let verified = Event::Verified { blocks: 2, bytes: 10, bad: 1 };
+        let verified = Event::Verified { blocks: 2, bytes: 10, bad: 1, missing: 3, incomplete_roots: 1 };
         let (out, _) = printed(vec![Event::Bad(bad), Event::Bad(index), verified]);
-        assert_eq!(out, "bad: bafy of /a: changed\nbad: /a: changed\n2 blocks, 10 B: 1 does not match\n");
+        assert_eq!(
+            out,
+            "bad: bafy of /a: changed\n     needed by holiday\nbad: /a: changed\n     needed by holiday\n2 blocks, 10 B: 1 does not match; 1 pin or share lack 3 blocks\n"
+        );
         let mut err = Vec::new();
         Human::plain(Style::default()).failure(&Failure::new(Kind::Exists, "a\n  b\u{1b}"), &mut err);
         assert_eq!(String::from_utf8(err).unwrap(), "peerage: a\n  b\\u{1b}\n");

@@ -62,7 +62,7 @@ impl Ahead {
 }
 
 /// The head of a journal that was never rewritten.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub(crate) fn encode_head(key: RepoKey) -> Vec<u8> {
     head::Head::new(key, 0).encode()
 }
