@@ -9,6 +9,7 @@ mod peerage;
 mod process;
 mod report;
 mod sendme;
+mod store;
 mod torrent;
 mod transfer;
 mod workspace;
@@ -37,6 +38,8 @@ enum What {
     Transfer(transfer::Options),
     /// Measure `add --only-hash`, beside a program that only reads and hashes
     Add(add::Options),
+    /// Measure the store beside plain files, and how it opens with up to millions of blocks
+    Store(store::Options),
     /// Measure a `get` by nothing but a CID, beside one by a link
     Find(find::Options),
 }
@@ -46,6 +49,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Transfer(transfer)) => transfer::run(root, transfer),
         Some(What::Add(add)) => add::run(root, add),
+        Some(What::Store(store)) => store::run(root, store),
         Some(What::Find(find)) => find::run(root, find),
         None => execute(
             cargo(root)
