@@ -108,7 +108,7 @@ impl Request {
     /// What it does, in a word, while no peer has a part in it.
     pub(crate) const fn doing(&self) -> Option<&'static str> {
         match self {
-            Self::Verify => Some("checking"),
+            Self::Verify(_) => Some("checking"),
             Self::CarExport(_) => Some("writing"),
             Self::CarImport(_) => Some("reading"),
             Self::Get(_) | Self::PinAdd(_) => Some("reading what is here"),
