@@ -23,6 +23,9 @@ use crate::store::{Inner, Store};
 /// percent. 9: a store is then at most a tenth larger than what it keeps.
 const DEAD_PERCENT: u64 = 9;
 
+/// Bytes that are left free when what stays of a pack is written. 1 MiB: its index.
+const LIVE_SPARE: u64 = 1 << 20;
+
 /// Keys that someone asked for while packs are being collected.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
@@ -80,13 +83,13 @@ impl Touched {
 #[derive(Debug)]
 pub struct Collection {
     inner: Arc<Inner>,
-    /// Roots whose blocks are yet to be marked, and how many there were.
+    /// Roots of when it began, and how many of them are marked.
     roots: Vec<Arc<RootSet>>,
-    root_count: usize,
-    /// Those that are marked; `None` once all are.
+    marked_roots: usize,
+    /// Blocks of those that are marked; `None` once all are.
     marked: Option<RootSetBuilder>,
     /// All of them, once they are marked.
-    live: Option<RootSet>,
+    live: Option<Live>,
     /// The last root of those.
     last_root: RootId,
     rest: VecDeque<u32>,
@@ -95,6 +98,24 @@ pub struct Collection {
     count_only: bool,
     /// Packs that are put off since no packs could be written beside them.
     put_off: usize,
+}
+
+/// Which blocks the roots of the beginning reach.
+#[derive(Debug)]
+enum Live {
+    /// One set of all.
+    Merged(RootSet),
+    /// Each root's own, since there is no room on the disk for another.
+    Each(Vec<Arc<RootSet>>),
+}
+
+impl Live {
+    fn cursors(&self) -> Vec<Cursor<'_>> {
+        match self {
+            Self::Merged(set) => vec![Cursor::new(set.data())],
+            Self::Each(sets) => sets.iter().map(|set| Cursor::new(set.data())).collect(),
+        }
+    }
 }
 
 /// How far a collection is.
@@ -132,7 +153,8 @@ impl Store {
             return Ok(None);
         }
         let mut collection = Collection::new(self, false);
-        self.inner.packs.seal_active()?;
+        // On a full disk it stays as it is, and its blocks are not collected.
+        drop(self.inner.packs.seal_active());
         collection.begin(self)?;
         Ok(Some(collection))
     }
@@ -171,7 +193,7 @@ impl Store {
             }
         }
         let bytes = group.iter().map(|pack| pack.records_end).sum();
-        if group.is_empty() || !inner.has_room_for(bytes) {
+        if group.is_empty() || !inner.has_room_for(bytes, REWRITE_SPARE) {
             return inner.compact_journal();
         }
         let useful = |record: &Record<'_>| inner.is_useful(record);
@@ -187,7 +209,7 @@ impl Collection {
         Self {
             inner: Arc::clone(&store.inner),
             roots: Vec::new(),
-            root_count: 0,
+            marked_roots: 0,
             marked: Some(store.root_set_builder()),
             live: None,
             last_root: RootId(0),
@@ -205,8 +227,12 @@ impl Collection {
             self.roots.push(entry.set.ok_or(unknown)?);
             self.last_root = entry.id;
         }
-        self.root_count = self.roots.len();
-        self.rest = self.inner.packs.all_ids().into();
+        // The pack that takes new records is only counted: what is put from now on
+        // counts on it, also when it is sealed before the end.
+        self.rest = match self.count_only {
+            true => self.inner.packs.all_ids().into(),
+            false => self.inner.packs.packs().iter().map(|pack| pack.id).collect(),
+        };
         self.packs = self.rest.len();
         Ok(())
     }
@@ -228,20 +254,26 @@ impl Collection {
         if !self.count_only {
             inner.touched.forget();
         }
-        let lives = |cursor: &mut Cursor<'_>, key| -> io::Result<bool> {
-            Ok(cursor.has(key)? || inner.roots.have_since(self.last_root, key)?)
+        let lives = |cursors: &mut [Cursor<'_>], key| -> io::Result<bool> {
+            for cursor in cursors {
+                if cursor.has(key)? {
+                    return Ok(true);
+                }
+            }
+            inner.roots.have_since(self.last_root, key)
         };
-        let mut cursor = Cursor::new(live.data());
-        let (dead, total) = inner.dead_bytes(pack, &mut |key| lives(&mut cursor, key))?;
+        let mut cursors = live.cursors();
+        let (dead, total) = inner.dead_bytes(pack, &mut |key| lives(&mut cursors, key))?;
         if dead == 0 || dead * 100 < total * DEAD_PERCENT || self.count_only {
             return Ok(Some(self.swept(dead, 0)));
         }
-        if !inner.has_room_for(total - dead) {
+        // Of a pack that goes wholly nothing is written.
+        if dead < total && !inner.has_room_for(total - dead, LIVE_SPARE) {
             return self.put_off(id, dead);
         }
-        let mut cursor = Cursor::new(live.data());
+        let mut cursors = live.cursors();
         let selection = Selection {
-            chosen: Box::new(|key| lives(&mut cursor, key)),
+            chosen: Box::new(|key| lives(&mut cursors, key)),
             useful: &|record| inner.is_useful(record),
             wanted: &|key| inner.touched.contains(key),
         };
@@ -252,20 +284,33 @@ impl Collection {
     }
 
     fn mark(&mut self) -> Result<CollectionStep, WriteError> {
-        if let Some(marked) = &self.marked {
-            if let Some(root) = self.roots.last() {
-                let mut cursor = Cursor::new(root.data());
-                while let Some(key) = cursor.next()? {
-                    marked.insert_key(key)?;
-                }
-                self.roots.pop();
-            }
-            if self.roots.is_empty() {
-                self.live = Some(marked.seal()?);
+        match self.mark_one() {
+            Ok(()) => {}
+            Err(WriteError::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                // Slower, as each is looked through for each pack; but room is what is wanted.
+                self.marked_roots = self.roots.len();
+                self.live = Some(Live::Each(self.roots.clone()));
                 self.marked = None;
             }
+            Err(error) => return Err(error),
         }
-        Ok(CollectionStep::Marking { done: self.root_count - self.roots.len(), roots: self.root_count })
+        Ok(CollectionStep::Marking { done: self.marked_roots, roots: self.roots.len() })
+    }
+
+    fn mark_one(&mut self) -> Result<(), WriteError> {
+        let Some(marked) = &self.marked else { return Ok(()) };
+        if let Some(root) = self.roots.get(self.marked_roots) {
+            let mut cursor = Cursor::new(root.data());
+            while let Some(key) = cursor.next()? {
+                marked.insert_key(key)?;
+            }
+            self.marked_roots += 1;
+        }
+        if self.marked_roots == self.roots.len() {
+            self.live = Some(Live::Merged(marked.seal()?));
+            self.marked = None;
+        }
+        Ok(())
     }
 
     /// Others may make room first.
@@ -327,10 +372,10 @@ impl Inner {
         record.kind == Kind::Block || Reference::decode(record.body).is_some_and(has)
     }
 
-    /// Whether packs of so many bytes can be written without filling the disk. If no
-    /// one can say, the attempt will.
-    fn has_room_for(&self, bytes: u64) -> bool {
-        self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= bytes + REWRITE_SPARE)
+    /// Whether packs of so many bytes can be written, and so much is left. If no one
+    /// can say, the attempt will.
+    fn has_room_for(&self, bytes: u64, spare: u64) -> bool {
+        self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= bytes + spare)
     }
 
     pub(crate) fn after_rewrite(&self, rewritten: &Rewritten) {

@@ -131,10 +131,10 @@ impl PackSet {
             left[from..].sort_unstable_by_key(|(_, entry)| entry.offset);
         }
         left = self.rescue(inputs, left, wanted, |entry, record| out.push(entry, record))?;
-        out.write()?;
         let ids: Vec<u32> = inputs.iter().map(|pack| pack.id).collect();
         let old: u64 = inputs.iter().map(|pack| pack.file.len().unwrap_or(0)).sum();
         let new = if out.entries.len() > 0 {
+            out.write()?;
             self.publish(id, &ids, out)?
         } else {
             // Nothing is to replace them: that they go is all.
