@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use peerage_content::Cid;
 use peerage_engine::Sources;
-use peerage_store::{Checked, RootEntry, Store, WriteError};
+use peerage_store::{Checked, Multihash, RootEntry, Store, WriteError};
 
-use crate::keep::{Missing, PinError, walk_held, walk_held_naming};
+use crate::keep::{Missing, PinError, walk_held_naming};
 use crate::peer::Peer;
 use crate::query::QueryError;
 
@@ -37,7 +37,7 @@ pub enum Verifying {
         root: Cid,
         /// Its name.
         name: String,
-        /// The blocks.
+        /// The blocks; named are those that were not told as bad before.
         missing: Missing,
     },
     /// A root's DAG cannot be followed to its end.
@@ -68,6 +68,12 @@ pub struct VerifySum {
 
 /// Roots that are named with a bad block. 10: they are printed.
 const NEEDED_BY_MAX: usize = 10;
+/// Bad blocks that are remembered, so that they are not told again as missing.
+/// 65,536: some megabytes.
+const TOLD_MAX: usize = 1 << 16;
+/// Missing blocks that are looked through for such that were not told. 1,000: who lacks
+/// more than that hears of some twice.
+const LOOKED_THROUGH: usize = 1000;
 
 /// Why a verification did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -105,11 +111,15 @@ fn verify(
 ) -> Result<VerifySum, VerifyError> {
     let roots = store.roots();
     let mut stopped = false;
+    let mut told = BTreeSet::new();
     let checked = store.verify_all(&mut |place| {
         let flow = match place {
             Checked::Progress { done, total } => tell(Verifying::Progress { done, total }),
             place => {
                 let needed_by = needed_by(&roots, &place);
+                if told.len() < TOLD_MAX {
+                    told.extend(block_of(&place));
+                }
                 tell(Verifying::Bad { place, needed_by })
             }
         };
@@ -122,29 +132,34 @@ fn verify(
         if stopped {
             break;
         }
-        let told = match walk_held(store, root.cid, &|| false) {
+        let finding = match walk_held_naming(store, root.cid, LOOKED_THROUGH, &|| false) {
             Ok(held) if held.missing.blocks == 0 => continue,
-            Ok(held) => {
+            Ok(mut held) => {
                 sum.missing += held.missing.blocks;
+                held.missing.first.retain(|cid| !told.contains(cid.hash()));
                 Verifying::Missing { root: root.cid, name: root.name, missing: held.missing }
             }
             Err(PinError::Store(error)) => return Err(error.into()),
             Err(error) => Verifying::Broken { root: root.cid, name: root.name, why: error.to_string() },
         };
         sum.incomplete_roots += 1;
-        stopped = tell(told).is_break();
+        stopped = tell(finding).is_break();
     }
     Ok(sum)
 }
 
-/// Roots that need the block which is wrong in a place.
-fn needed_by(roots: &[RootEntry], place: &Checked) -> Vec<(Cid, String)> {
-    let block = match place {
+/// The block which is wrong in a place.
+fn block_of(place: &Checked) -> Option<Multihash> {
+    match place {
         Checked::BadRecord { block, .. } => *block,
         Checked::BadFile { block, .. } | Checked::Unreadable { block, .. } => Some(*block),
         Checked::Progress { .. } | Checked::BadIndex { .. } => None,
-    };
-    let Some(block) = block else { return Vec::new() };
+    }
+}
+
+/// Roots that need the block which is wrong in a place.
+fn needed_by(roots: &[RootEntry], place: &Checked) -> Vec<(Cid, String)> {
+    let Some(block) = block_of(place) else { return Vec::new() };
     let need = |entry: &&RootEntry| entry.set.as_ref().is_some_and(|set| set.contains(&block));
     let named = roots.iter().filter(need).map(|entry| (entry.root.cid, entry.root.name.clone()));
     named.take(NEEDED_BY_MAX).collect()

@@ -142,8 +142,9 @@ fn problem(finding: Verifying) -> Option<BadBlock> {
             Some(BadBlock { needed_by, ..bad })
         }
         Verifying::Missing { root, name, missing } => {
-            let first = missing.first.first().map(ToString::to_string).unwrap_or_default();
-            let more = missing.blocks.saturating_sub(1);
+            // What was told as bad in its place is not told again.
+            let first = missing.first.first()?.to_string();
+            let more = missing.first.len() - 1;
             let problem = match more {
                 0 => "it is missing".to_owned(),
                 more => format!("it is missing, and {more} more"),

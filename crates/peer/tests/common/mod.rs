@@ -1,6 +1,7 @@
 //! Peers on loopback in folders that go away.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use peerage_content::Cid;
 use peerage_identity::Multiaddr;
@@ -13,6 +14,15 @@ pub(crate) struct Host {
     pub(crate) dir: TempDir,
 }
 
+/// The configuration of a peer whose repository is in the folder.
+pub(crate) fn config_at(dir: &TempDir) -> Config {
+    let mut config = Config::new(dir.path().join("repo"));
+    config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    // On a busy machine the index cache is slow and not lost: what is remembered is in it.
+    config.store.index_deadline = Duration::from_secs(600);
+    config
+}
+
 impl Host {
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
@@ -20,8 +30,7 @@ impl Host {
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = Config::new(dir.path().join("repo"));
-        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        let mut config = config_at(&dir);
         change(&mut config);
         Self { peer: Peer::start(config).await.unwrap(), dir }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use peerage_identity::{Keypair, Multiaddr, PeerId};
-use peerage_peer::{Config, Network, Peer};
+use peerage_peer::{Network, Peer};
 
-use crate::common::Host;
+use crate::common::{Host, config_at};
 
 /// A server as an earlier run noted it: unix time, and one address with its length.
 fn noted(addr: &Multiaddr) -> Vec<u8> {
@@ -50,8 +50,7 @@ async fn a_restarted_peer_needs_nobody_to_begin_with() {
     peer.shutdown().await;
     drop(peer);
 
-    let mut config = Config::new(dir.path().join("repo"));
-    config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let config = config_at(&dir);
     assert!(config.seeds.is_empty() && config.bootstrap.is_empty());
     let again = Peer::start(config).await.unwrap();
     knows(&again, stays.peer.id()).await;
@@ -71,8 +70,7 @@ async fn who_is_on_this_machine_alone_leaves_public_servers_alone() {
     peer.shutdown().await;
     drop(peer);
 
-    let mut config = Config::new(dir.path().join("repo"));
-    config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let mut config = config_at(&dir);
     let again = Peer::start(config.clone()).await.unwrap();
     // All that are remembered are dialled at once.
     knows(&again, stays.peer.id()).await;
