@@ -16,8 +16,11 @@ use crate::ledger::{Ledger, check_path};
 use crate::notice::OpenReport;
 use crate::pack::set::lock;
 use crate::rootset::{Living, OpenSets, RootSet, RootSetBuilder};
-use crate::store::Store;
+use crate::store::{Inner, Store};
 use crate::trees::check_name;
+
+/// Of the file of a set.
+const EXTENSION: &str = "root";
 
 /// The root sets of a repository.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Roots {
     open: Arc<OpenSets>,
     /// Bytes of the files of all sets.
     bytes: AtomicU64,
+    /// Sets of no root when it was opened.
+    stale: Vec<PathBuf>,
     /// How many builders there were.
     builders: AtomicU64,
     /// Sets that are no root's.
@@ -58,14 +63,21 @@ impl Roots {
         }
         // What a crash left between a set and its record, or a builder behind.
         let known: BTreeSet<OsString> = sets.keys().map(|id| name_of(*id).into()).collect();
+        let mut stale = Vec::new();
         for (name, _) in disk.list(dir)? {
-            if !known.contains(&name) {
-                disk::remove_if_there(&**disk, &dir.join(name))?;
+            let path = dir.join(&name);
+            if known.contains(&name) {
+                continue;
+            }
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                stale.push(path);
+            } else {
+                disk::remove_if_there(&**disk, &path)?;
             }
         }
         let bytes = AtomicU64::new(disk::bytes_in(&**disk, dir));
         let (dir, sets) = (dir.to_path_buf(), RwLock::new(sets));
-        Ok(Self { dir, sets, open, bytes, builders: AtomicU64::new(0), living: Arc::default() })
+        Ok(Self { dir, sets, open, bytes, stale, builders: AtomicU64::new(0), living: Arc::default() })
     }
 
     /// Whether a root that was added after `last` has the key, or a set that is no
@@ -94,7 +106,7 @@ impl Roots {
 }
 
 fn name_of(id: RootId) -> String {
-    format!("{:x}.root", id.0)
+    format!("{:x}.{EXTENSION}", id.0)
 }
 
 fn path_of(dir: &Path, id: RootId) -> PathBuf {
@@ -110,6 +122,20 @@ pub struct RootEntry {
     pub root: Root,
     /// Its blocks; `None` if the set was lost, and then nothing of it is served.
     pub set: Option<Arc<RootSet>>,
+}
+
+impl Inner {
+    /// Removes sets of no root, once the record that says so cannot be lost: the root
+    /// would be told as one without its set. If the disk cannot do that, they stay.
+    pub(crate) fn remove_stale_sets(&self) {
+        if self.roots.stale.is_empty() || self.commit().is_err() {
+            return;
+        }
+        for path in &self.roots.stale {
+            drop(disk::remove_if_there(&*self.config.disk, path));
+        }
+        self.roots.count_bytes();
+    }
 }
 
 impl Store {

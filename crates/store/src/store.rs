@@ -139,6 +139,7 @@ impl Store {
             // Reading goes on; the mark stays.
             Err(error) => inner.commits.break_off(&error),
         }
+        inner.remove_stale_sets();
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 
@@ -308,17 +309,22 @@ impl Store {
     /// The disk's: [`WriteError::Unsynced`] if it may have lost what it had taken,
     /// and then for every later sync, too.
     pub fn sync(&self) -> Result<(), WriteError> {
-        let synced = self.inner.commits.commit(|| self.inner.sync());
-        if let Err(WriteError::Unsynced(_)) = &synced {
-            self.inner.mark_unsynced();
-        }
-        synced?;
+        self.inner.commit()?;
         self.inner.write_checkpoint();
         Ok(())
     }
 }
 
 impl Inner {
+    /// A sync of one's own, or one that others share.
+    pub(crate) fn commit(&self) -> Result<(), WriteError> {
+        let synced = self.commits.commit(|| self.sync());
+        if let Err(WriteError::Unsynced(_)) = &synced {
+            self.mark_unsynced();
+        }
+        synced
+    }
+
     fn sync(&self) -> Result<(), Failure> {
         let journal = lock(&self.ledger).flushed_handles().map_err(|error| match error {
             WriteError::Unsynced(cause) => Failure::Within(io::Error::other(cause)),
