@@ -25,7 +25,7 @@
 //! - `files`: import and export
 //! - `served`, `tally`: which blocks others may have, and were sent
 //! - `remember`: what a restart begins with
-//! - `peer`, `share`, `get`, `query`, `entries`, `find`, `keep`, `collect`: the API
+//! - `peer`, `share`, `get`, `query`, `entries`, `find`, `keep`, `collect`, `verify`, `moved`: the API
 
 mod ahead;
 mod brain;
@@ -44,6 +44,7 @@ mod join;
 mod keep;
 mod link;
 mod listing;
+mod moved;
 mod net;
 mod notices;
 mod peer;
@@ -76,6 +77,7 @@ pub use get::{Done, Get, GetError, GetEvent, GetOptions};
 pub use keep::{Missing, PinError, PinOptions, ServingKept};
 pub use link::*;
 pub use listing::{KeysWanted, Listing};
+pub use moved::{Finding, FoundAgain};
 pub use net::dial::DialError;
 pub use net::mapping::{MappedPorts, MappingStatus};
 pub use notices::Heard;

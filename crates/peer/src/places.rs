@@ -37,6 +37,13 @@ impl<'a> RootChanges<'a> {
         self.places.0 = None;
         self.store.remove_root(id)
     }
+
+    /// Says that a root is at another path of the user's; nothing if it is gone.
+    pub(crate) fn move_root(&mut self, id: RootId, path: PathBuf) -> Result<(), WriteError> {
+        self.places.0 = None;
+        let Some(entry) = self.store.roots().into_iter().find(|entry| entry.id == id) else { return Ok(()) };
+        self.store.update_root(id, &Root { path: Some(path), ..entry.root })
+    }
 }
 
 impl Deref for RootChanges<'_> {

@@ -31,6 +31,7 @@ mod key;
 mod ledger;
 mod lock;
 mod missing;
+mod moved;
 mod notice;
 mod openfiles;
 mod pack;
@@ -58,6 +59,7 @@ pub use config::{
 pub use error::{OpenError, ReadError, WriteError};
 pub use facts::{Download, DownloadId, FileId, Pin, PinKind, Root, RootId, RootKind, Seen, TreeId};
 pub use lock::{LockError, Owner, RepoLock};
+pub use moved::{Candidate, Compared, LostFile};
 pub use notice::{Change, Notice, OpenReport};
 pub use pack::record::Reference;
 pub use quota::MakeRoomFn;

@@ -267,7 +267,7 @@ impl UserFiles {
     }
 }
 
-fn read_block(file: &File, reference: &Reference) -> io::Result<Option<Bytes>> {
+pub(crate) fn read_block(file: &File, reference: &Reference) -> io::Result<Option<Bytes>> {
     let (head, len) = (reference.head.len(), reference.len as usize);
     let mut block = vec![0; reference.block_len()];
     block[..head].copy_from_slice(&reference.head);

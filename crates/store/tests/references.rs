@@ -4,14 +4,15 @@
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of our own")]
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use peerage_store::{
-    Change, Config, FileId, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, Multihash, Notice, Reference, Seen, Stat,
-    Store, TreeId,
+    Candidate, Change, Compared, Config, FileId, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, Multihash, Notice,
+    Reference, Seen, Stat, Store, TreeId,
 };
 
 fn hash(bytes: &[u8]) -> Multihash {
@@ -522,4 +523,54 @@ fn a_repeated_block_is_found_in_the_new_file_when_the_old_one_moved() {
     assert_eq!(store.read(&hash(&block)).unwrap(), None);
     assert_eq!(repeated(&store, &path("last"), &block, 1), 1);
     assert!(store.read(&hash(&block)).unwrap().is_some());
+}
+
+#[test]
+fn a_file_that_was_moved_is_found_by_its_bytes_and_read_there() {
+    let w = world();
+    let stat = |path: &Path| Stat::of(&fs::metadata(path).unwrap());
+    w.store.set_seen(w.file, stat(&w.path()).into()).unwrap();
+    let lost = |from, limit| w.store.lost_files(FileId(from), limit).unwrap();
+    assert_eq!(lost(0, 10).0, []);
+    // A copy with one byte wrong, one that is shorter, the right one, and a symlink to it.
+    let folder = w.base.parent().unwrap().join("elsewhere");
+    fs::create_dir(&folder).unwrap();
+    let place = |name: &str| folder.join(name);
+    let mut wrong = content();
+    wrong[2500] ^= 1;
+    fs::write(place("wrong"), wrong).unwrap();
+    fs::write(place("short"), &content()[..2999]).unwrap();
+    fs::rename(w.path(), place("right")).unwrap();
+    symlink(place("right"), place("link")).unwrap();
+    let (found, next) = lost(0, 1);
+    let [file] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((file.id, file.tree, file.base.as_path()), (w.file, w.tree, w.base.as_path()));
+    assert_eq!((file.path.as_path(), file.seen.size), (Path::new("sub/file"), 3000));
+    assert_eq!(lost(next.unwrap().0, 1), (Vec::new(), None));
+    let candidates = ["wrong", "short", "link", "nothing", "right"]
+        .map(|name| Candidate { file: w.file, path: place(name) });
+    let stopped = w.store.compare_lost(candidates.to_vec(), &mut |_| ControlFlow::Break(())).unwrap();
+    assert_eq!(stopped.len(), 5);
+    let compared = w.store.compare_lost(candidates.to_vec(), &mut |_| ControlFlow::Continue(())).unwrap();
+    let right: Vec<_> = compared.iter().filter(|one| one.right.is_some()).collect();
+    assert_eq!(right, [&Compared { candidate: candidates[4].clone(), right: Some(stat(&place("right"))) }]);
+    let tree = w.store.add_tree(&folder).unwrap();
+    let seen = right[0].right.map(Seen::from);
+    w.store.move_file(w.file, tree, Path::new("right"), seen).unwrap();
+    assert_all_right(&w);
+    assert_eq!(w.store.file_by_path(tree, Path::new("right")).unwrap(), Some(w.file));
+    assert_eq!(w.store.file_by_path(w.tree, Path::new("sub/file")).unwrap(), None);
+    assert_eq!((lost(0, 10).0.len(), w.store.sizes().files), (0, 1));
+    assert!(w.store.move_file(w.file, TreeId(99), Path::new("right"), None).is_err());
+    assert!(w.store.move_file(FileId(99), tree, Path::new("right"), None).is_err());
+    // And so it is when the journal is read again.
+    w.store.remove_tree(w.tree).unwrap();
+    let World { _temp, store, blocks, file, .. } = w;
+    let dir = store.dir().to_path_buf();
+    drop(store);
+    let (store, _) = Store::open(&dir, Config::default()).unwrap();
+    assert_eq!(store.file_path(file), Some((folder.clone(), PathBuf::from("right"))));
+    for (mh, block) in &blocks {
+        assert_eq!(store.read(mh).unwrap().as_deref(), Some(&block[..]));
+    }
 }

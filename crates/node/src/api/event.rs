@@ -178,6 +178,25 @@ pub(crate) enum Event {
         #[serde(default)]
         incomplete_roots: u64,
     },
+    /// `verify --repair FOLDER` goes on; at most two a second.
+    Looking {
+        /// Files of the folders that were looked at, or pieces that were compared.
+        done: u64,
+    },
+    /// `verify --repair FOLDER`: a file, or a folder of so many, is read at another
+    /// place from now on.
+    Moved {
+        from: String,
+        path: String,
+        files: u64,
+    },
+    /// `verify --repair FOLDER`: the folders were looked through.
+    Looked {
+        /// Files that were found again.
+        found: u64,
+        /// Files that are not where they were, nor in the folders.
+        lost: u64,
+    },
     /// `verify --repair`: the end.
     Repaired { blocks: u64, bytes: u64, missing: u64 },
     /// `gc` goes on; at most two a second.

@@ -180,6 +180,9 @@ pub(crate) struct Verify {
     /// Fetch what is missing.
     #[serde(default)]
     pub(crate) repair: bool,
+    /// Absolute: where to look for files that were moved.
+    #[serde(default)]
+    pub(crate) folders: Vec<PathText>,
     /// Addresses to ask.
     #[serde(default)]
     pub(crate) from: Vec<String>,

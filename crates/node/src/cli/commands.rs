@@ -157,12 +157,16 @@ pub(crate) struct SourceArgs {
 /// Names each place that is wrong, the file or pack that it is in, and what needs the block.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  peerage verify\n  peerage verify --repair --from /ip4/192.0.2.1/tcp/4001"
+    after_help = "Examples:\n  peerage verify\n  peerage verify --repair --from /ip4/192.0.2.1/tcp/4001\n  \
+                  peerage verify --repair ~/archive     your files were moved to somewhere in there"
 )]
 pub(crate) struct VerifyArgs {
     /// Fetch what is missing from peers; no file of yours is written to
     #[arg(long)]
     pub(super) repair: bool,
+    /// Folder to look in for files that were moved or renamed
+    #[arg(value_name = "FOLDER", requires = "repair")]
+    pub(super) folders: Vec<PathBuf>,
     /// Peer to ask, repeatable
     #[arg(long, value_name = "MADDR", value_parser = values::multiaddr, requires = "repair")]
     pub(super) from: Vec<String>,

@@ -122,7 +122,9 @@ impl Command {
             }
             Self::Pin(PinCommand::Rm { cids }) => Request::PinRm(Unpin { cids: links(&cids)? }),
             Self::Pin(PinCommand::Ls { cids }) => Request::PinLs(Pins { cids: links(&cids)? }),
-            Self::Verify(VerifyArgs { repair, from, wait }) => Request::Verify(Verify { repair, from, wait }),
+            Self::Verify(VerifyArgs { repair, folders, from, wait }) => {
+                Request::Verify(Verify { repair, folders: absolute_all(&folders)?, from, wait })
+            }
             Self::Gc { dry_run } => Request::Gc { dry_run },
             Self::Version => return Ok(Action::Version),
             Self::Completions { shell } => return Ok(Action::Completions(shell)),

@@ -8,6 +8,7 @@ use super::Ledger;
 use crate::facts::{Fact, FileId, Seen, TreeId};
 use crate::files::Slot;
 use crate::journal;
+use crate::moved::LostFile;
 
 impl Ledger {
     pub(crate) fn has_file(&mut self, id: FileId) -> io::Result<bool> {
@@ -61,6 +62,25 @@ impl Ledger {
         {
             if slot.tree == tree.0 {
                 found.push((id, self.record(id, slot)?.0));
+            }
+            next = id.0.checked_add(1).map(FileId);
+        }
+        Ok(found)
+    }
+
+    /// Up to `limit` files of any tree from `from` on, by their ids, of which it was
+    /// recorded what they are.
+    pub(crate) fn files_from(&mut self, from: FileId, limit: usize) -> io::Result<Vec<LostFile>> {
+        let mut found = Vec::new();
+        let mut next = Some(from);
+        while let Some(from) = next
+            && found.len() < limit
+            && let Some((id, slot)) = self.state.files.next_live(from)?
+        {
+            let tree = TreeId(slot.tree);
+            let (path, seen) = self.record(id, slot)?;
+            if let (Some(base), Some(seen)) = (self.state.trees.get(&tree), seen) {
+                found.push(LostFile { id, tree, base: base.clone(), path, seen: seen.stat });
             }
             next = id.0.checked_add(1).map(FileId);
         }
