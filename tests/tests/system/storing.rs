@@ -108,3 +108,43 @@ fn verify_says_what_is_missing_again_and_again_and_repairs_it() -> Result<()> {
     a.run(&["get", &cid, "--offline", "-o", text(&got)])?.with_status(0)?;
     data::assert_same(&other, &got)
 }
+
+#[test]
+fn files_that_were_moved_are_found_when_verify_is_pointed_at_a_folder() -> Result<()> {
+    let place = Place::new()?;
+    let a = place.peer("a");
+    let (photos, archive) = (place.path("photos"), place.path("archive"));
+    fs::create_dir_all(photos.join("summer"))?;
+    data::random(&photos.join("first"), 3 * MIB, 1)?;
+    data::random(&photos.join("summer/second"), 3 * MIB, 2)?;
+    let alone = place.path("alone");
+    data::random(&alone, 2 * MIB, 3)?;
+    let cid = field(&a.run(&["add", text(&photos)])?.with_status(0)?.event("added")?, "cid")?;
+    a.run(&["add", text(&alone)])?.with_status(0)?;
+    fs::create_dir(&archive)?;
+    fs::rename(&photos, archive.join("pictures"))?;
+    fs::rename(&alone, archive.join("pictures/renamed"))?;
+    a.run(&["cat", &format!("{cid}/first"), "--offline"])?.with_status(3)?;
+    let lost = a.run(&["verify"])?.with_status(4)?;
+    ensure!(number(&lost.event("verified")?, "missing")? == 8);
+    let bad: Vec<_> = lost.events()?.into_iter().filter(|line| line["event"] == "bad").collect();
+    ensure!(bad.len() == 8 && bad.iter().all(|bad| bad["problem"] == "the file is gone"), "{bad:?}");
+    a.run(&["verify", text(&archive)])?.with_status(2)?;
+    let nowhere = place.path("nowhere");
+    a.run(&["verify", "--repair", text(&nowhere)])?.with_status(1)?;
+    // Through an owner that serves meanwhile, by a symlink.
+    let link = place.path("link");
+    std::os::unix::fs::symlink(&archive, &link)?;
+    let up = a.up()?;
+    let found = a.run(&["verify", "--repair", text(&link)])?.with_status(0)?;
+    up.close()?;
+    let moved: Vec<_> = found.events()?.into_iter().filter(|line| line["event"] == "moved").collect();
+    ensure!(moved.len() == 2 && moved.iter().any(|one| one["files"] == 2), "{moved:?}");
+    let looked = found.event("looked")?;
+    ensure!(number(&looked, "found")? == 3 && number(&looked, "lost")? == 0, "{looked}");
+    a.run(&["verify"])?.with_status(0)?;
+    let got = place.path("got");
+    a.run(&["get", &cid, "--offline", "-o", text(&got)])?.with_status(0)?;
+    data::assert_same(&archive.join("pictures/first"), &got.join("first"))?;
+    data::assert_same(&archive.join("pictures/summer/second"), &got.join("summer/second"))
+}

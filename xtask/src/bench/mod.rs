@@ -3,6 +3,7 @@
 
 mod add;
 mod aria2;
+mod collect;
 mod contender;
 mod find;
 mod peerage;
@@ -40,6 +41,8 @@ enum What {
     Add(add::Options),
     /// Measure the store beside plain files, and how it opens with up to millions of blocks
     Store(store::Options),
+    /// Measure transfers beside a collection of most of a large store
+    Collect(collect::Options),
     /// Measure a `get` by nothing but a CID, beside one by a link
     Find(find::Options),
 }
@@ -50,6 +53,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         Some(What::Transfer(transfer)) => transfer::run(root, transfer),
         Some(What::Add(add)) => add::run(root, add),
         Some(What::Store(store)) => store::run(root, store),
+        Some(What::Collect(collect)) => collect::run(root, collect),
         Some(What::Find(find)) => find::run(root, find),
         None => execute(
             cargo(root)

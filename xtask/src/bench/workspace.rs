@@ -48,8 +48,13 @@ pub(crate) fn folder(payload: Payload) -> Result<TempDir> {
 
 /// Writes the payload into `folder` and returns its path.
 pub(crate) fn make(payload: Payload, folder: &Path) -> Result<PathBuf> {
+    make_from(payload, folder, 2)
+}
+
+/// The same; with each seed it is another.
+pub(crate) fn make_from(payload: Payload, folder: &Path, seed: u64) -> Result<PathBuf> {
     let path = folder.join("payload");
-    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     match payload {
         Payload::File(len) => write(&path, len, &mut rng)?,
         Payload::Folder(count, len) => {

@@ -185,11 +185,7 @@ pub(crate) enum Event {
     },
     /// `verify --repair FOLDER`: a file, or a folder of so many, is read at another
     /// place from now on.
-    Moved {
-        from: String,
-        path: String,
-        files: u64,
-    },
+    Moved { from: String, path: String, files: u64 },
     /// `verify --repair FOLDER`: the folders were looked through.
     Looked {
         /// Files that were found again.

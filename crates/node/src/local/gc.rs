@@ -5,23 +5,26 @@ use std::ops::ControlFlow;
 use peerage_peer::{CollectError, Collecting, Peer};
 
 use super::failure::Fails;
+use super::pace::Pace;
 use crate::api::{Event, Failure, Kind};
 use crate::backend::Sink;
 
 pub(super) async fn gc(peer: &Peer, dry_run: bool, out: &Sink) -> Result<(), Failure> {
     // Goes with this future, when the command is interrupted.
     let (alive, watch) = tokio::sync::watch::channel(());
-    let tell = out.clone();
+    let (tell, mut pace) = (out.clone(), Pace::default());
     let collected = peer
         .collect(dry_run, move |collecting| {
             let Collecting { marking, done, total, so_far } = collecting;
-            tell.try_send(Event::Collecting {
-                phase: if marking { "marking" } else { "sweeping" }.to_owned(),
-                done,
-                total,
-                dead_bytes: so_far.dead_bytes,
-                freed_bytes: so_far.freed_bytes,
-            });
+            if pace.is_due() || done == total {
+                tell.try_send(Event::Collecting {
+                    phase: if marking { "marking" } else { "sweeping" }.to_owned(),
+                    done,
+                    total,
+                    dead_bytes: so_far.dead_bytes,
+                    freed_bytes: so_far.freed_bytes,
+                });
+            }
             if watch.has_changed().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
         .await

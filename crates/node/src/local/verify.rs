@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 
 use super::failure::Fails;
 use super::get::addresses;
+use super::moved;
+use super::pace::Pace;
 use crate::api::{self, BadBlock, Event, Failure, Kind, NoticeKind};
 use crate::backend::Sink;
 
@@ -16,18 +18,21 @@ use crate::backend::Sink;
 const WAITING: usize = 64;
 
 pub(super) async fn verify(peer: &Peer, request: api::Verify, out: &Sink) -> Result<(), Failure> {
+    // What is found first is not told as missing.
+    if !request.folders.is_empty() {
+        moved::look(peer, &request.folders, out).await?;
+    }
     let (found, mut findings) = mpsc::channel(WAITING);
-    let progress = out.clone();
+    let (progress, mut pace) = (out.clone(), Pace::default());
     // Stops when this future, and with it the receiver, is dropped.
     let tell = move |verifying: Verifying| {
         let closed = match verifying {
             Verifying::Progress { done, total } => {
-                progress.try_send(Event::Progress {
-                    bytes: done,
-                    total: Some(total),
-                    sources: 0,
-                    via: Vec::new(),
-                });
+                // The last one is true.
+                if pace.is_due() || done == total {
+                    let via = Vec::new();
+                    progress.try_send(Event::Progress { bytes: done, total: Some(total), sources: 0, via });
+                }
                 found.is_closed()
             }
             finding => found.blocking_send(finding).is_err(),
@@ -76,8 +81,8 @@ pub(super) async fn verify(peer: &Peer, request: api::Verify, out: &Sink) -> Res
         (0, _) => format!("{} places are not what they were; nothing of them is served", sum.bad),
         (_, true) => format!("{missing} blocks are still missing: nobody who was asked has them"),
         (_, false) => format!(
-            "{missing} blocks are missing: share or add their files again, or fetch them with \
-             `peerage verify --repair`"
+            "{missing} blocks are missing: fetch them with `peerage verify --repair`, find files that were \
+             moved with `peerage verify --repair FOLDER`, or share or add them again"
         ),
     };
     Err(Failure::new(Kind::Verification, message))
@@ -97,14 +102,12 @@ async fn repair(peer: &Peer, request: &api::Verify, roots: &[Cid], out: &Sink) -
             wait: request.wait,
         };
         let before = sum;
-        let progress = out.clone();
+        let (progress, mut pace) = (out.clone(), Pace::default());
         let tell = move |done: Repaired| {
-            progress.try_send(Event::Progress {
-                bytes: before.bytes + done.bytes,
-                total: None,
-                sources: 0,
-                via: Vec::new(),
-            });
+            if pace.is_due() {
+                let bytes = before.bytes + done.bytes;
+                progress.try_send(Event::Progress { bytes, total: None, sources: 0, via: Vec::new() });
+            }
         };
         match peer.repair(*root, sources, tell).await {
             Ok(done) => {

@@ -11,6 +11,7 @@ use super::listing::{ENTRIES, entry_row, print_stat};
 use super::network::{self, DHT_PEERS, FOUND};
 use super::table::{Align, Table};
 use super::text::{bytes, millis, plural, rate, seconds, tame};
+use super::verify::{self, Bads};
 use super::{Render, Style};
 use crate::api::{Data, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
 
@@ -24,6 +25,7 @@ pub(crate) struct Human {
     pings: (Vec<f64>, u64),
     /// The CID of the last root, where nothing else of `add` is printed.
     last: Option<String>,
+    bads: Bads,
 }
 
 impl Human {
@@ -35,7 +37,7 @@ impl Human {
 
     /// Without bars.
     fn plain(style: Style) -> Self {
-        Self { style, bars: None, table: None, pings: (Vec::new(), 0), last: None }
+        Self { style, bars: None, table: None, pings: (Vec::new(), 0), last: None, bads: Bads::default() }
     }
 
     fn row(
@@ -76,6 +78,11 @@ impl Human {
                     bars.count(*done, *total, gc::collecting_text(phase, *freed_bytes));
                 }
             }
+            Event::Looking { done } => {
+                if let Some(bars) = bars {
+                    bars.spin(verify::looking_text(*done));
+                }
+            }
             Event::Served { peer, addr, bytes, total, complete: false } => {
                 if let Some(bars) = bars {
                     bars.peer(peer, *bytes, *total, format!("to {} at {}", short(peer), escape(addr)));
@@ -86,8 +93,11 @@ impl Human {
         true
     }
 
-    /// Whether the table goes on with this event; if not, it is printed first.
+    /// Whether the table, or what is bad, goes on with this event; if not, its rest is printed first.
     fn end_table_before(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<()> {
+        if !matches!(event, Event::Bad(_)) {
+            self.bads.end(out)?;
+        }
         match event {
             Event::Entry(_)
             | Event::Peer(_)
@@ -200,39 +210,16 @@ impl Human {
             Event::Located(peer) => network::print_located(&peer, out)?,
             Event::Provided(provided) => network::print_provided(&provided, out)?,
             Event::Status(status) => network::print_status(&status, out)?,
-            Event::Bad(bad) => {
-                let path = bad.path.as_deref().map(escape).unwrap_or_default();
-                let of = if bad.cid.is_empty() || path.is_empty() { "" } else { " of " };
-                writeln!(out, "bad: {}{of}{path}: {}", bad.cid, tame(&bad.problem))?;
-                if !bad.needed_by.is_empty() {
-                    let roots: Vec<String> = bad.needed_by.iter().map(|root| escape(root)).collect();
-                    writeln!(out, "     needed by {}", roots.join(", "))?;
-                }
-            }
-            Event::Verified { blocks, bytes: size, bad, missing, incomplete_roots } => {
-                let blocks = plural(blocks, "block", "blocks");
-                let mut verdict = match bad {
-                    0 => "all match their hashes".to_owned(),
-                    1 => "1 does not match".to_owned(),
-                    _ => format!("{bad} do not match"),
-                };
-                if incomplete_roots > 0 {
-                    let roots = plural(incomplete_roots, "pin or share", "pins and shares");
-                    let missing = plural(missing, "block", "blocks");
-                    verdict += &format!("; {roots} lack {missing}");
-                }
-                writeln!(out, "{blocks}, {}: {verdict}", bytes(size))?;
-            }
-            Event::Repaired { blocks, bytes: size, missing } => {
-                let blocks = plural(blocks, "block", "blocks");
-                let left = if missing == 0 { "nothing".to_owned() } else { plural(missing, "block", "blocks") };
-                writeln!(out, "{blocks}, {} fetched; {left} still missing", bytes(size))?;
+            Event::Bad(bad) => self.bads.print(&bad, out)?,
+            Event::Moved { .. } | Event::Looked { .. } | Event::Verified { .. } | Event::Repaired { .. } => {
+                verify::print(&event, out)?;
             }
             Event::Collected { dry_run, dead_bytes, freed_bytes, mended_roots } => {
                 gc::print_collected(dry_run, dead_bytes, freed_bytes, mended_roots, out)?;
             }
             Event::Importing { .. }
             | Event::Collecting { .. }
+            | Event::Looking { .. }
             | Event::Progress { .. }
             | Event::Searching { .. }
             | Event::Finished(_)
@@ -283,6 +270,7 @@ impl Render for Human {
             (
                 Event::Ready { .. }
                 | Event::Done { .. }
+                | Event::Looked { .. }
                 | Event::Verified { .. }
                 | Event::Repaired { .. }
                 | Event::Collected { .. }
@@ -314,6 +302,7 @@ impl Render for Human {
         if let Some(mut table) = self.table.take() {
             table.flush(out)?;
         }
+        self.bads.end(out)?;
         if let Some(cid) = self.last.take() {
             writeln!(out, "{cid}")?;
         }
@@ -524,22 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn verify_and_errors() {
-        let bad = crate::api::BadBlock {
-            cid: "bafy".into(),
-            path: Some("/a".into()),
-            problem: "changed".into(),
-            offset: None,
-            needed_by: vec!["holiday".to_owned()],
-        };
-        // Of an index no block is named.
-        let index = crate::api::BadBlock { cid: String::new(), ..bad.clone() };
-        let verified = Event::Verified { blocks: 2, bytes: 10, bad: 1, missing: 3, incomplete_roots: 1 };
-        let (out, _) = printed(vec![Event::Bad(bad), Event::Bad(index), verified]);
-        assert_eq!(
-            out,
-            "bad: bafy of /a: changed\n     needed by holiday\nbad: /a: changed\n     needed by holiday\n2 blocks, 10 B: 1 does not match; 1 pin or share lack 3 blocks\n"
-        );
+    fn what_went_wrong_is_safe_to_print() {
         let mut err = Vec::new();
         Human::plain(Style::default()).failure(&Failure::new(Kind::Exists, "a\n  b\u{1b}"), &mut err);
         assert_eq!(String::from_utf8(err).unwrap(), "peerage: a\n  b\\u{1b}\n");

@@ -12,6 +12,7 @@ mod network;
 mod output;
 mod table;
 mod text;
+mod verify;
 
 use std::io::{self, Write};
 
