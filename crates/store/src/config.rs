@@ -163,5 +163,9 @@ pub(crate) const MAX_NOTICES: usize = 1024;
 /// 2 MiB, 256 GiB of 1 MiB blocks. One that was displaced is hashed again.
 pub(crate) const CHECKED_SLOTS: usize = 1 << 18;
 
+/// Bytes of the filters of all root sets. 8 MiB: for some six million blocks; who asks
+/// for a block of a set without one reads a page of its file.
+pub(crate) const ROOT_FILTER_BYTES: usize = 8 << 20;
+
 /// Prefixes that a growing root set holds before it spills. 131,072: 4 MiB at most.
 pub(crate) const ROOT_SET_BUFFER: usize = 1 << 17;

@@ -241,7 +241,7 @@ fn seal(bytes: &mut [u8], at: usize, from: usize) {
 pub fn write_root_set(path: &Path, blocks: &[Multihash]) -> io::Result<()> {
     let builder = RootSetBuilder::new(&disk::system(), KEY, path.with_extension("scratch"), &Arc::default());
     blocks.iter().try_for_each(|block| builder.insert(block)).map_err(io::Error::other)?;
-    builder.write(path, RootId(1), &Arc::new(OpenSets::new(&disk::system(), 1))).map(drop)
+    builder.write(path, RootId(1), &Arc::new(OpenSets::new(&disk::system(), 1, &Arc::default()))).map(drop)
 }
 
 /// The root set at `path`, if it is whole.
@@ -249,7 +249,7 @@ pub fn write_root_set(path: &Path, blocks: &[Multihash]) -> io::Result<()> {
 /// # Errors
 /// The disk's.
 pub fn read_root_set(path: &Path) -> io::Result<Option<RootSet>> {
-    RootSet::open(path, RootId(1), KEY, &Arc::new(OpenSets::new(&disk::system(), 1)))
+    RootSet::open(path, RootId(1), KEY, &Arc::new(OpenSets::new(&disk::system(), 1, &Arc::default())))
 }
 
 /// Makes the sums of a root set right.

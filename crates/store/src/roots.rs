@@ -49,7 +49,8 @@ impl Roots {
         report: &mut OpenReport,
     ) -> io::Result<Self> {
         disk.create_dir(dir)?;
-        let open = Arc::new(OpenSets::new(disk, limit));
+        let living: Arc<Living> = Arc::default();
+        let open = Arc::new(OpenSets::new(disk, limit, &living.filters));
         let mut sets = BTreeMap::new();
         for (id, root) in ledger.roots() {
             match RootSet::open(&path_of(dir, id), id, key, &open) {
@@ -77,7 +78,7 @@ impl Roots {
         }
         let bytes = AtomicU64::new(disk::bytes_in(&**disk, dir));
         let (dir, sets) = (dir.to_path_buf(), RwLock::new(sets));
-        Ok(Self { dir, sets, open, bytes, stale, builders: AtomicU64::new(0), living: Arc::default() })
+        Ok(Self { dir, sets, open, bytes, stale, builders: AtomicU64::new(0), living })
     }
 
     /// Whether a root that was added after `last` has the key, or a set that is no

@@ -17,8 +17,16 @@ pub(crate) struct Filter {
 impl Filter {
     /// An empty filter for `keys` keys.
     pub(crate) fn with_room_for(keys: usize) -> Self {
-        let lines = (keys * BITS_PER_KEY).div_ceil(LINE_WORDS * 64).max(1);
-        Self { words: vec![0; lines * LINE_WORDS].into() }
+        Self { words: vec![0; Self::lines(keys) * LINE_WORDS].into() }
+    }
+
+    /// Bytes that one for `keys` keys takes.
+    pub(crate) fn bytes_for(keys: usize) -> usize {
+        Self::lines(keys).saturating_mul(LINE_WORDS * 8)
+    }
+
+    fn lines(keys: usize) -> usize {
+        keys.saturating_mul(BITS_PER_KEY).div_ceil(LINE_WORDS * 64).max(1)
     }
 
     fn probe(&self, key: u64) -> (usize, u64) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::writer::{Writer, merge};
-use super::{OpenSets, RootSet, SetData, SetFile};
+use super::{FilterRoom, OpenSets, RootSet, SetData, SetFile};
 use crate::Multihash;
 use crate::config::ROOT_SET_BUFFER;
 use crate::disk::{self, Access, Disk, File};
@@ -50,6 +50,8 @@ pub(crate) struct Shared {
 pub(crate) struct Living {
     growing: Mutex<Vec<Weak<Shared>>>,
     sealed: Mutex<Vec<Weak<SetData>>>,
+    /// For all sets of the repository.
+    pub(crate) filters: Arc<FilterRoom>,
 }
 
 impl Living {
@@ -146,10 +148,11 @@ impl Shared {
     }
 
     fn spill(&self, growing: &mut Growing) -> io::Result<()> {
+        let filters = &self.living.filters;
         let mut keys: Vec<u64> = growing.recent.iter().copied().collect();
         keys.sort_unstable();
         let path = self.scratch.with_extension(format!("run{}", growing.spilled));
-        let mut writer = Writer::new(disk::nameless(&*self.disk, &path)?, keys.len());
+        let mut writer = Writer::new(disk::nameless(&*self.disk, &path)?, keys.len() as u64, filters);
         keys.into_iter().try_for_each(|key| writer.push(key))?;
         let run = Arc::new(writer.finish(self.key)?);
         growing.runs.push(run);
@@ -157,7 +160,7 @@ impl Shared {
         growing.recent = HashSet::new();
         if growing.runs.len() >= MAX_RUNS {
             let path = self.scratch.with_extension("merge");
-            let merged = merge(disk::nameless(&*self.disk, &path)?, &growing.runs, &[], self.key)?;
+            let merged = merge(disk::nameless(&*self.disk, &path)?, &growing.runs, &[], self.key, filters)?;
             growing.runs = vec![Arc::new(merged)];
         }
         Ok(())
@@ -167,7 +170,7 @@ impl Shared {
         let growing = lock(&self.growing);
         let mut recent: Vec<u64> = growing.recent.iter().copied().collect();
         recent.sort_unstable();
-        merge(file, &growing.runs, &recent, self.key)
+        merge(file, &growing.runs, &recent, self.key, &self.living.filters)
     }
 
     fn write(&self, path: &Path, id: RootId, open: &Arc<OpenSets>) -> io::Result<RootSet> {

@@ -2,11 +2,12 @@
 //!
 //! A head of 32 bytes (magic, format, number of keys, CRC32C, zeros), then
 //! pages of 4,096 bytes: up to 511 keys, the number of keys (u32), the page's
-//! CRC32C (u32). The first key of each page and a filter are in memory; the
-//! file is opened when a key passes both. While a fetch runs its set grows in a
+//! CRC32C (u32). The first key of each page is in memory and, while there is room
+//! ([`FilterRoom`]), a filter; the file is opened when a key passes both. While a fetch runs its set grows in a
 //! [`RootSetBuilder`], which answers too.
 
 mod builder;
+mod room;
 mod writer;
 
 use std::io;
@@ -19,11 +20,12 @@ use crate::disk::{self, Access, Disk, DiskFile, File};
 use crate::facts::RootId;
 use crate::key::RepoKey;
 use crate::openfiles::OpenFiles;
-use crate::pack::filter::Filter;
 use crate::pack::set::lock;
 
 pub(crate) use builder::Living;
 pub use builder::RootSetBuilder;
+pub(crate) use room::FilterRoom;
+use room::SetFilter;
 pub(crate) use writer::Cursor;
 
 const MAGIC: &[u8; 8] = b"PRGROOT\n";
@@ -46,7 +48,7 @@ pub(crate) struct SetData {
     file: SetFile,
     key: RepoKey,
     fences: Box<[u64]>,
-    filter: Filter,
+    filter: SetFilter,
     count: u64,
 }
 
@@ -78,12 +80,14 @@ impl SetFile {
 pub(crate) struct OpenSets {
     pub(crate) disk: Arc<dyn Disk>,
     files: Mutex<OpenFiles<RootId, dyn DiskFile>>,
+    filters: Arc<FilterRoom>,
 }
 
 impl OpenSets {
     /// At most `limit` of them.
-    pub(crate) fn new(disk: &Arc<dyn Disk>, limit: usize) -> Self {
-        Self { disk: Arc::clone(disk), files: Mutex::new(OpenFiles::new(limit)) }
+    pub(crate) fn new(disk: &Arc<dyn Disk>, limit: usize, filters: &Arc<FilterRoom>) -> Self {
+        let files = Mutex::new(OpenFiles::new(limit));
+        Self { disk: Arc::clone(disk), files, filters: Arc::clone(filters) }
     }
 
     /// Closes the file of a set that is gone.
@@ -145,7 +149,7 @@ impl RootSet {
         let mut buf = [0; PAGE_BYTES];
         let mut fences = Vec::new();
         // The file is that long, so the count is no damaged one.
-        let mut filter = Filter::with_room_for(usize::try_from(count).unwrap_or(usize::MAX));
+        let mut filter = SetFilter::new(&open.filters, count);
         for page in 0..pages {
             disk::read_into(&*file, HEAD_BYTES + page * PAGE_BYTES as u64, &mut buf)?;
             let Some(keys) = decode_page(&buf) else { return Ok(None) };
@@ -221,7 +225,7 @@ mod tests {
     const ID: RootId = RootId(1);
 
     fn open_sets() -> Arc<OpenSets> {
-        Arc::new(OpenSets::new(&disk::system(), 2))
+        Arc::new(OpenSets::new(&disk::system(), 2, &Arc::default()))
     }
 
     fn mh(n: u64) -> Multihash {

@@ -7,25 +7,25 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
+use super::room::{FilterRoom, SetFilter};
 use super::{HEAD_BYTES, PAGE_BYTES, PAGE_KEYS, SetData, SetFile, encode_head};
 use crate::disk::File;
 use crate::key::RepoKey;
-use crate::pack::filter::Filter;
 
 /// Writes sorted keys, without those that come twice.
 pub(super) struct Writer {
     file: File,
     page: Vec<u8>,
     fences: Vec<u64>,
-    filter: Filter,
+    filter: SetFilter,
     last: Option<u64>,
     count: u64,
 }
 
 impl Writer {
     /// Into an empty file, up to `room` keys.
-    pub(super) fn new(file: File, room: usize) -> Self {
-        let (page, filter) = (Vec::with_capacity(PAGE_BYTES), Filter::with_room_for(room));
+    pub(super) fn new(file: File, room: u64, filters: &Arc<FilterRoom>) -> Self {
+        let (page, filter) = (Vec::with_capacity(PAGE_BYTES), SetFilter::new(filters, room));
         Self { file, page, fences: Vec::new(), filter, last: None, count: 0 }
     }
 
@@ -113,9 +113,15 @@ impl<'a> Cursor<'a> {
 }
 
 /// Writes what runs and `recent` hold to an empty file.
-pub(super) fn merge(file: File, runs: &[Arc<SetData>], recent: &[u64], key: RepoKey) -> io::Result<SetData> {
+pub(super) fn merge(
+    file: File,
+    runs: &[Arc<SetData>],
+    recent: &[u64],
+    key: RepoKey,
+    filters: &Arc<FilterRoom>,
+) -> io::Result<SetData> {
     let room = runs.iter().map(|run| run.count).sum::<u64>() + recent.len() as u64;
-    let mut writer = Writer::new(file, usize::try_from(room).unwrap_or(usize::MAX));
+    let mut writer = Writer::new(file, room, filters);
     let mut cursors: Vec<Cursor<'_>> = runs.iter().map(|run| Cursor::new(run)).collect();
     let mut recent = recent.iter().copied();
     let mut heads = BinaryHeap::new();
