@@ -29,6 +29,9 @@ const FILE_BYTES: u64 = 8 << 20;
 /// Files of which one is good.
 const OF_WHICH_ONE_IS_GOOD: u64 = 10;
 
+/// Seeds of files from here on: none is the beginning of what is transferred.
+const OTHER_SEEDS: u64 = 1000;
+
 /// Files that are added by one command.
 const ADDED_AT_ONCE: u64 = 80;
 
@@ -100,7 +103,10 @@ impl Bench {
             let paths = numbers.map(|number| {
                 let name = format!("{number:06}");
                 let path = all.join(&name);
-                fs::rename(workspace::make_from(Payload::File(FILE_BYTES), &all, number)?, &path)?;
+                fs::rename(
+                    workspace::make_from(Payload::File(FILE_BYTES), &all, OTHER_SEEDS + number)?,
+                    &path,
+                )?;
                 if number % OF_WHICH_ONE_IS_GOOD == 0 {
                     let part = good.join(part(number / OF_WHICH_ONE_IS_GOOD));
                     fs::create_dir_all(&part)?;
