@@ -3,7 +3,10 @@
 //! significant end of the big-endian hash, the bit field is a big-endian
 //! number without leading zeros).
 
+use crate::Cid;
 use crate::limits::FANOUT_MAX;
+use crate::node::{Bucket, ShardEntry};
+use crate::resolve::ResolveError;
 
 /// Multihash code of the one hash function that shards use.
 pub const MURMUR3_X64_64: u64 = 0x22;
@@ -32,6 +35,12 @@ pub fn bucket(hash: u64, fanout: u32, depth: usize) -> Option<u32> {
     let bucket = hash.checked_shr(u32::try_from(rest).ok()?)?;
     u32::try_from(bucket & u64::from(fanout.checked_sub(1)?)).ok()
 }
+
+/// A node of a sharded folder that does not fit in where it lies, as it is told to
+/// users ([`ResolveError::BadShard`] with the node's CID): its maker is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is a part of a sharded folder that does not fit in where it lies")]
+pub struct Misfit(pub Cid);
 
 /// Where a node of a sharded folder lies: the buckets that lead to it, and so how
 /// the hashes of all names below begin.
@@ -67,6 +76,29 @@ impl Place {
         let more = fanout.trailing_zeros();
         let len = self.len.checked_add(more).filter(|len| *len <= u64::BITS)?;
         Some(Self { bits: self.bits.checked_shl(more)? | u64::from(bucket), len, fanout: Some(fanout) })
+    }
+
+    /// The places of what is in the buckets of the node at this one, in their order.
+    /// Who shows or writes entries asks this of every node, so that there is no
+    /// entry which no look-up finds, and none twice.
+    ///
+    /// # Errors
+    /// [`ResolveError::BadShard`]: no place for these buckets, an entry whose name is
+    /// looked for elsewhere, or a node below the root without any.
+    pub fn places(self, fanout: u32, buckets: &[ShardEntry]) -> Result<Vec<Self>, ResolveError> {
+        // Only the folder itself may be empty: else a few nodes that name each other
+        // make a folder of nothing that never ends.
+        if self != Self::ROOT && buckets.is_empty() {
+            return Err(ResolveError::BadShard);
+        }
+        let place = |entry: &ShardEntry| {
+            let below = self.below(fanout, entry.bucket)?;
+            match &entry.value {
+                Bucket::Value(entry) => below.fits(&entry.name).then_some(below),
+                Bucket::Sub(..) => Some(below),
+            }
+        };
+        buckets.iter().map(|entry| place(entry).ok_or(ResolveError::BadShard)).collect()
     }
 
     /// Whether a name is looked for here.

@@ -62,19 +62,13 @@ impl Listing {
         let Some((_, place)) = self.pending.pop() else { return Ok(Vec::new()) };
         match node {
             Node::Directory { entries, .. } if place == Place::ROOT => Ok(entries),
-            // Only the folder itself may be empty: else a few nodes that name each other
-            // make a listing of nothing that never ends.
-            Node::Shard { entries: buckets, .. } if place != Place::ROOT && buckets.is_empty() => {
-                Err(ResolveError::BadShard)
-            }
             Node::Shard { entries: buckets, fanout, .. } => {
                 let mut entries = Vec::new();
-                for bucket in buckets {
-                    let below = place.below(fanout, bucket.bucket).ok_or(ResolveError::BadShard)?;
+                let places = place.places(fanout, &buckets)?;
+                for (bucket, below) in buckets.into_iter().zip(places) {
                     match bucket.value {
                         Bucket::Sub(cid, _) => self.pending.push((cid, below)),
-                        Bucket::Value(entry) if below.fits(&entry.name) => entries.push(entry),
-                        Bucket::Value(_) => return Err(ResolveError::BadShard),
+                        Bucket::Value(entry) => entries.push(entry),
                     }
                 }
                 Ok(entries)

@@ -1,6 +1,6 @@
 //! Why a job ended without what it was to bring, and whose fault that is.
 
-use peerage_content::{Cid, name};
+use peerage_content::{Cid, hamt::Misfit, name};
 use peerage_identity::{Multiaddr, PeerId};
 
 use crate::routing::RouterReport;
@@ -37,6 +37,15 @@ pub enum JobError {
         path: Vec<String>,
         /// What is wrong with it.
         why: String,
+    },
+    /// Nodes of a sharded folder that do not fit together, or an entry where no
+    /// look-up finds it. The fault of whoever made the DAG.
+    #[error("{}{shard}", place(.path))]
+    BadShard {
+        /// The node.
+        shard: Misfit,
+        /// The folder; empty for the root.
+        path: Vec<String>,
     },
     /// The DAG has more levels than we follow: our limit, not its maker's fault.
     #[error("{}it lies more than {limit} levels below the root, which is our limit; get a folder in it by its own CID",

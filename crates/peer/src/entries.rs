@@ -3,6 +3,7 @@
 
 use std::vec;
 
+use peerage_content::hamt::Misfit;
 use peerage_content::node::Entry;
 use peerage_content::resolve::ResolveError;
 use peerage_content::{Cid, Listing};
@@ -39,7 +40,7 @@ impl Query {
             let Some(cid) = entries.listing.need() else { return Ok(None) };
             let node = self.node(cid).await?.0;
             let found = entries.listing.supply(node).map_err(|error| match error {
-                ResolveError::BadShard => QueryError::BadShard(cid),
+                ResolveError::BadShard => QueryError::BadShard(Misfit(cid)),
                 ResolveError::NotAFolder | ResolveError::NotFound => QueryError::NotAFolder(cid),
             })?;
             entries.found = found.into_iter();

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use peerage_content::hamt::Misfit;
 use peerage_content::node;
 use peerage_content::resolve::{Lookup, ResolveError, Step};
 use peerage_content::{Cid, DecodeError, FileReader, Node, ReadError, codec, ipld, name};
@@ -84,8 +85,8 @@ pub enum QueryError {
     #[error("{0} is not a folder")]
     NotAFolder(Cid),
     /// Nodes of a folder that do not fit together.
-    #[error("{0} is a part of a sharded folder that does not fit in where it lies")]
-    BadShard(Cid),
+    #[error(transparent)]
+    BadShard(#[from] Misfit),
     /// A file is wanted, and something else is there.
     #[error("{0} is not a file")]
     NotAFile(Cid),

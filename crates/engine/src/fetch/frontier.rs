@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use peerage_content::{Cid, Multihash};
+use peerage_content::{Cid, Multihash, hamt};
 
 use super::{DirKey, FileKey};
 
@@ -50,6 +50,8 @@ pub(crate) enum Place {
     Shard {
         /// The folder.
         dir: DirKey,
+        /// Where in it.
+        at: hamt::Place,
     },
 }
 
@@ -58,7 +60,7 @@ impl Place {
     pub(crate) fn dir(&self) -> Option<DirKey> {
         match self {
             Self::Entry { parent, .. } => *parent,
-            Self::Shard { dir } => Some(*dir),
+            Self::Shard { dir, .. } => Some(*dir),
             Self::Range { .. } => None,
         }
     }

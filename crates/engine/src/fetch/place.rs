@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use peerage_content::node::FileChild;
+use peerage_content::node::{FileChild, ShardEntry};
 use peerage_content::unixfs::Metadata;
-use peerage_content::{Cid, Node};
+use peerage_content::{Cid, Node, hamt};
 
 use super::frontier::{Item, ItemId, NewItem, Place, State};
 use super::tree::{self, DirKey, FileKey};
@@ -90,11 +90,9 @@ impl Fetch {
                     self.keep(id, arrived, again);
                 }
             }
-            (Place::Shard { dir }, Node::Shard { entries, .. }) => {
+            (Place::Shard { dir, at }, Node::Shard { entries, fanout, .. }) => {
                 self.progress.total = self.progress.total.saturating_sub(item.claimed);
-                let children =
-                    tree::shard_children(*dir, entries, &self.tree, self.config.inner_node_estimate)?;
-                self.unfold(id, item, children)?;
+                self.unfold_shard(id, item, (*dir, *at), (*fanout, entries))?;
                 self.keep(id, arrived, again);
             }
             _ => return Err(self.malformed(item, "something else was expected in this place")),
@@ -136,11 +134,9 @@ impl Fetch {
                 self.unfold(id, item, children)?;
                 self.tree.forget_done(dir);
             }
-            Node::Shard { entries, .. } => {
+            Node::Shard { entries, fanout, .. } => {
                 let dir = self.make_dir(item, parent, name, metadata)?;
-                let children =
-                    tree::shard_children(dir, entries, &self.tree, self.config.inner_node_estimate)?;
-                self.unfold(id, item, children)?;
+                self.unfold_shard(id, item, (dir, hamt::Place::ROOT), (*fanout, entries))?;
                 self.tree.forget_done(dir);
             }
             Node::Symlink { target, .. } => {
@@ -184,6 +180,18 @@ impl Fetch {
             self.write(id, file, offset, data, arrived, held);
         }
         Ok(())
+    }
+
+    fn unfold_shard(
+        &mut self,
+        id: ItemId,
+        item: &Item,
+        at: (DirKey, hamt::Place),
+        buckets: (u32, &[ShardEntry]),
+    ) -> Result<(), Box<JobError>> {
+        let inner = self.config.inner_node_estimate;
+        let children = tree::shard_children(at, item.cid, buckets, &self.tree, inner)?;
+        self.unfold(id, item, children)
     }
 
     fn unfold(&mut self, id: ItemId, item: &Item, children: Vec<NewItem>) -> Result<(), Box<JobError>> {

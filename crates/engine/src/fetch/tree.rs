@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use peerage_content::hamt::{self, Misfit};
 use peerage_content::limits::BLOCK_MADE_MAX;
 use peerage_content::node::{Bucket, Entry, FileChild, ShardEntry};
+use peerage_content::resolve::ResolveError;
 use peerage_content::{Cid, codec, name};
 
 use super::frontier::{NewItem, Place};
@@ -136,12 +138,13 @@ impl Tree {
     pub(crate) fn path_of(&self, place: &Place) -> Vec<String> {
         match place {
             Place::Entry { parent, name } => self.path(*parent, name),
-            Place::Shard { dir } => match self.dirs.get(dir) {
-                Some(dir) => self.path(dir.parent, &dir.name),
-                None => Vec::new(),
-            },
+            Place::Shard { dir, .. } => self.path_of_dir(*dir),
             Place::Range { .. } => Vec::new(),
         }
+    }
+
+    fn path_of_dir(&self, dir: DirKey) -> Vec<String> {
+        self.dirs.get(&dir).map_or_else(Vec::new, |dir| self.path(dir.parent, &dir.name))
     }
 }
 
@@ -170,18 +173,21 @@ pub(crate) fn folder_children(
     entries.iter().map(|entry| entry_item(dir, entry, tree, inner)).collect()
 }
 
-/// The buckets of a shard.
+/// The buckets of the shard at this place.
 pub(crate) fn shard_children(
-    dir: DirKey,
-    entries: &[ShardEntry],
+    (dir, at): (DirKey, hamt::Place),
+    cid: Cid,
+    (fanout, buckets): (u32, &[ShardEntry]),
     tree: &Tree,
     inner: u64,
 ) -> Result<Vec<NewItem>, Box<JobError>> {
-    let bucket = |entry: &ShardEntry| match &entry.value {
-        Bucket::Sub(cid, tsize) => Ok(item(*cid, Place::Shard { dir }, *tsize, inner)),
+    let misfit = |_: ResolveError| JobError::BadShard { shard: Misfit(cid), path: tree.path_of_dir(dir) };
+    let places = at.places(fanout, buckets).map_err(misfit)?;
+    let bucket = |(entry, at): (&ShardEntry, _)| match &entry.value {
+        Bucket::Sub(cid, tsize) => Ok(item(*cid, Place::Shard { dir, at }, *tsize, inner)),
         Bucket::Value(entry) => entry_item(dir, entry, tree, inner),
     };
-    entries.iter().map(bucket).collect()
+    buckets.iter().zip(places).map(bucket).collect()
 }
 
 fn entry_item(dir: DirKey, entry: &Entry, tree: &Tree, inner: u64) -> Result<NewItem, Box<JobError>> {

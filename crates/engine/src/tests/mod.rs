@@ -9,6 +9,7 @@ mod property;
 mod routing;
 mod scoring;
 mod searching;
+mod sharding;
 mod shell;
 mod swarming;
 pub(crate) mod world;

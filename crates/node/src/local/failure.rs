@@ -30,7 +30,9 @@ impl Fails for JobError {
             Self::NotFound(_) => Kind::NotFound,
             Self::Unverified(_) => Kind::Verification,
             Self::Unwantable { .. } => Kind::BadLink,
-            Self::Malformed { .. } | Self::TooDeep { .. } | Self::Name { .. } => Kind::Content,
+            Self::Malformed { .. } | Self::BadShard { .. } | Self::TooDeep { .. } | Self::Name { .. } => {
+                Kind::Content
+            }
             _ => Kind::Failed,
         }
     }
