@@ -1,6 +1,7 @@
 //! CAR files: out of one peer and into another, looked at, cut and damaged.
 
 mod damage;
+mod interrupted;
 mod pipes;
 
 use std::fs::{self, File};

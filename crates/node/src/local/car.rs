@@ -5,6 +5,7 @@ mod export;
 mod import;
 mod input;
 mod look;
+mod part;
 
 use std::cell::Cell;
 use std::fmt::Display;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::super::get::{failed, sources};
 use super::super::look::PIECE;
+use super::part::Part;
 use super::progress;
 use crate::api::{self, Data, Event, Failure, Kind};
 use crate::backend::Sink;
@@ -58,7 +59,13 @@ pub(in crate::local) async fn export(
 /// Where a CAR goes.
 enum Writer {
     /// Onto the disk, by a thread of its own.
-    File { pieces: mpsc::Sender<CarPiece>, written: tokio::task::JoinHandle<Result<(), Failure>> },
+    File {
+        pieces: mpsc::Sender<CarPiece>,
+        written: tokio::task::JoinHandle<Result<(), Failure>>,
+        /// Gone with the command if it is given up.
+        part: Part,
+        shown: String,
+    },
     /// To whoever prints it.
     Events { out: Sink, skip: u64 },
 }
@@ -71,41 +78,27 @@ impl Writer {
             let message = format!("{shown} exists; remove it, or name another file with -o");
             return Err(Failure::new(Kind::Exists, message));
         }
-        let failure = move |error: &io::Error| {
-            Failure::new(Kind::from(error), format!("cannot write {shown}: {error}"))
-        };
-        let (Some(folder), Some(called)) = (dest.parent(), dest.file_name()) else {
-            return Err(failure(&io::ErrorKind::IsADirectory.into()));
-        };
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{}.", called.to_string_lossy());
-        builder.prefix(&prefix).suffix(".peerage-part");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder).map_err(|error| failure(&error))?;
+        let (mut file, part) = Part::create(dest).map_err(|error| cannot_write(&shown, &error))?;
         let (pieces, mut waiting) = mpsc::channel::<CarPiece>(PIECES_WAITING);
-        let dest = dest.to_path_buf();
+        let called = shown.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let mut finished = false;
-            while let Some(CarPiece { head, block }) = waiting.blocking_recv() {
-                // An empty piece is the end; without it the command was given up.
-                finished = head.is_empty();
-                let both = file.write_all(&head).and_then(|()| file.write_all(&block));
-                both.map_err(|error| failure(&error))?;
-            }
-            if !finished {
-                return Ok(());
-            }
-            file.as_file().sync_all().map_err(|error| failure(&error))?;
-            file.persist_noclobber(dest).map_err(|error| failure(&error.error))?;
-            Ok(())
+            let mut write = || {
+                let mut finished = false;
+                while let Some(CarPiece { head, block }) = waiting.blocking_recv() {
+                    // An empty piece is the end; without it the command was given up.
+                    finished = head.is_empty();
+                    file.write_all(&head).and_then(|()| file.write_all(&block))?;
+                }
+                if finished { file.sync_all() } else { Ok(()) }
+            };
+            write().map_err(|error| cannot_write(&called, &error))
         });
-        Ok(Self::File { pieces, written })
+        Ok(Self::File { pieces, written, part, shown })
     }
 
     async fn write(&mut self, piece: CarPiece) -> Result<(), Failure> {
         match self {
-            Self::File { pieces, written } => {
+            Self::File { pieces, written, .. } => {
                 if pieces.send(piece).await.is_err() {
                     // It has ended, which only an error does so early.
                     return ended(written.await);
@@ -127,14 +120,19 @@ impl Writer {
 
     async fn finish(self) -> Result<(), Failure> {
         match self {
-            Self::File { pieces, written } => {
+            Self::File { pieces, written, part, shown } => {
                 drop(pieces.send(CarPiece::default()).await);
                 drop(pieces);
-                ended(written.await)
+                ended(written.await)?;
+                part.finish().map_err(|error| cannot_write(&shown, &error))
             }
             Self::Events { .. } => Ok(()),
         }
     }
+}
+
+fn cannot_write(shown: &str, error: &io::Error) -> Failure {
+    Failure::new(Kind::from(error), format!("cannot write {shown}: {error}"))
 }
 
 fn ended(result: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
