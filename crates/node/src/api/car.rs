@@ -97,6 +97,8 @@ pub(crate) struct CarV2 {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CarFound {
     pub(crate) bad: u64,
+    /// Blocks whose hash functions are not supported.
+    pub(crate) unchecked: u64,
     /// Blocks that are linked to and not in the file.
     pub(crate) missing: u64,
     /// Blocks that are there again.

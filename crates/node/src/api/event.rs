@@ -125,6 +125,9 @@ pub(crate) enum Event {
         /// Of these, blocks that were not here before.
         new_blocks: u64,
         bad: u64,
+        /// Blocks that nobody here can verify; left out like bad ones.
+        #[serde(default)]
+        unchecked: u64,
         roots: Vec<String>,
     },
     /// `car inspect` and `car verify`.
@@ -164,6 +167,8 @@ pub(crate) enum Event {
     Unshared { path: Option<String>, cid: String },
     /// `verify` and those of `car`: one thing that is wrong.
     Bad(BadBlock),
+    /// `car`: a block may be right, but nobody here can tell.
+    Unchecked(BadBlock),
     /// `verify`: the end.
     Verified {
         /// Places that are right, and the bytes of their blocks.

@@ -47,13 +47,13 @@ fn read_kind(error: &CarReadError) -> Kind {
 }
 
 /// One thing that is wrong with a CAR.
-fn bad(path: &str, cid: Option<Cid>, offset: Option<u64>, problem: &dyn Display) -> Event {
+fn bad(path: &str, cid: Option<Cid>, offset: Option<u64>, problem: &dyn Display) -> BadBlock {
     let place = offset.map(|offset| format!("at byte {offset}: ")).unwrap_or_default();
-    Event::Bad(BadBlock {
+    BadBlock {
         cid: cid.map(|cid| cid.to_string()).unwrap_or_default(),
         path: Some(path.to_owned()),
         problem: format!("{place}{problem}"),
         offset,
         needed_by: Vec::new(),
-    })
+    }
 }

@@ -10,6 +10,12 @@ use crate::api::{CarFound, CarKind, CarSummary};
 /// Roots that are listed. 20: more than a screen is for programs.
 const ROOTS_SHOWN: usize = 20;
 
+/// What of an imported CAR is not kept.
+pub(super) fn left_out(bad: u64, unchecked: u64) -> String {
+    let kinds = [(bad, "bad"), (unchecked, "unchecked")].into_iter().filter(|(count, _)| *count > 0);
+    kinds.map(|(count, kind)| format!(", {count} {kind} left out")).collect()
+}
+
 pub(super) fn print_summary(car: &CarSummary, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "file       {}, CARv{}, {} read", escape(&car.path), car.version, bytes(car.file_bytes))?;
     for root in car.roots.iter().take(ROOTS_SHOWN) {
@@ -42,10 +48,15 @@ fn kinds(kinds: &[CarKind]) -> String {
 }
 
 fn print_found(found: &CarFound, out: &mut dyn Write) -> io::Result<()> {
-    let hashes = match found.bad {
-        0 => "all blocks match their CIDs".to_owned(),
-        bad => format!("{bad} blocks do not match their CIDs"),
+    let hashes = match (found.bad, found.unchecked) {
+        (0, 0) => "all blocks match their CIDs".to_owned(),
+        (0, _) => "all other blocks match their CIDs".to_owned(),
+        (bad, _) => format!("{bad} blocks do not match their CIDs"),
     };
+    if found.unchecked > 0 {
+        let blocks = plural(found.unchecked, "block", "blocks");
+        writeln!(out, "unchecked  {blocks}, whose hash functions are not supported")?;
+    }
     writeln!(out, "verified   {hashes}")?;
     let links = match found.missing {
         0 => "all that is linked to is there".to_owned(),

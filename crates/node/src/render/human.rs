@@ -6,13 +6,12 @@ use std::io::{self, Write};
 use peerage_content::name::escape;
 
 use super::bars::Bars;
-use super::gc;
 use super::listing::{ENTRIES, entry_row, print_stat};
 use super::network::{self, DHT_PEERS, FOUND};
 use super::table::{Align, Table};
 use super::text::{bytes, millis, plural, rate, seconds, tame};
 use super::verify::{self, Bads};
-use super::{Render, Style};
+use super::{Render, Style, gc};
 use crate::api::{Data, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
 
 /// The renderer for people.
@@ -143,10 +142,10 @@ impl Human {
                 let blocks = plural(blocks, "block", "blocks");
                 writeln!(out, "{path}: {blocks}, {}\n  /ipfs/{cid}", bytes(size))?;
             }
-            Event::Imported { path, blocks, bytes: size, new_blocks, bad, .. } => {
+            Event::Imported { path, blocks, bytes: size, new_blocks, bad, unchecked, .. } => {
                 let blocks = plural(blocks, "block", "blocks");
-                let bad = if bad == 0 { String::new() } else { format!(", {bad} bad ones left out") };
-                writeln!(out, "{}: {blocks}, {}, {new_blocks} new here{bad}", escape(&path), bytes(size))?;
+                let left = super::car::left_out(bad, unchecked);
+                writeln!(out, "{}: {blocks}, {}, {new_blocks} new here{left}", escape(&path), bytes(size))?;
             }
             Event::Car(summary) => super::car::print_summary(&summary, out)?,
             Event::Added { cid, .. } if self.style.quieter => self.last = Some(cid),
@@ -211,6 +210,7 @@ impl Human {
             Event::Provided(provided) => network::print_provided(&provided, out)?,
             Event::Status(status) => network::print_status(&status, out)?,
             Event::Bad(bad) => self.bads.print(&bad, out)?,
+            Event::Unchecked(block) => verify::print_one("unchecked", &block, out)?,
             Event::Moved { .. } | Event::Looked { .. } | Event::Verified { .. } | Event::Repaired { .. } => {
                 verify::print(&event, out)?;
             }
@@ -517,6 +517,28 @@ mod tests {
         let mut err = Vec::new();
         Human::plain(Style::default()).failure(&Failure::new(Kind::Exists, "a\n  b\u{1b}"), &mut err);
         assert_eq!(String::from_utf8(err).unwrap(), "peerage: a\n  b\\u{1b}\n");
+    }
+
+    #[test]
+    fn what_an_import_leaves_out_is_counted_by_its_reason() {
+        let imported = |bad, unchecked| Event::Imported {
+            path: "/a.car".into(),
+            blocks: 2,
+            bytes: 10,
+            new_blocks: 1,
+            bad,
+            unchecked,
+            roots: Vec::new(),
+        };
+        let said = "/a.car: 2 blocks, 10 B, 1 new here";
+        let (out, _) = printed(vec![imported(0, 0), imported(3, 0), imported(0, 1), imported(3, 1)]);
+        assert_eq!(
+            out,
+            format!(
+                "{said}\n{said}, 3 bad left out\n{said}, 1 unchecked left out\n\
+                 {said}, 3 bad left out, 1 unchecked left out\n"
+            )
+        );
     }
 
     #[test]

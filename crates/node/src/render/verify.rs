@@ -21,23 +21,18 @@ pub(super) struct Bads {
 
 impl Bads {
     pub(super) fn print(&mut self, bad: &BadBlock, out: &mut dyn Write) -> io::Result<()> {
-        if bad.path.is_none() || bad.path != self.path {
+        // What has a place of its own in a file is named with it.
+        let path = bad.path.as_ref().filter(|_| bad.offset.is_none());
+        if path.is_none() || path != self.path.as_ref() {
             self.end(out)?;
-            self.path.clone_from(&bad.path);
+            self.path = path.cloned();
         }
         if self.named >= NAMED_OF_A_FILE {
             self.more += 1;
             return Ok(());
         }
-        self.named += u64::from(bad.path.is_some());
-        let path = bad.path.as_deref().map(escape).unwrap_or_default();
-        let of = if bad.cid.is_empty() || path.is_empty() { "" } else { " of " };
-        writeln!(out, "bad: {}{of}{path}: {}", bad.cid, tame(&bad.problem))?;
-        if !bad.needed_by.is_empty() {
-            let roots: Vec<String> = bad.needed_by.iter().map(|root| escape(root)).collect();
-            writeln!(out, "     needed by {}", roots.join(", "))?;
-        }
-        Ok(())
+        self.named += u64::from(path.is_some());
+        print_one("bad", bad, out)
     }
 
     /// Something else is printed next.
@@ -49,6 +44,18 @@ impl Bads {
             (Some(path), more) => writeln!(out, "     and {more} more blocks of {}", escape(&path)),
         }
     }
+}
+
+/// A block that is wrong, or of which nobody here knows.
+pub(super) fn print_one(what: &str, block: &BadBlock, out: &mut dyn Write) -> io::Result<()> {
+    let path = block.path.as_deref().map(escape).unwrap_or_default();
+    let of = if block.cid.is_empty() || path.is_empty() { "" } else { " of " };
+    writeln!(out, "{what}: {}{of}{path}: {}", block.cid, tame(&block.problem))?;
+    if !block.needed_by.is_empty() {
+        let roots: Vec<String> = block.needed_by.iter().map(|root| escape(root)).collect();
+        writeln!(out, "     needed by {}", roots.join(", "))?;
+    }
+    Ok(())
 }
 
 /// Beside the bar.
@@ -124,12 +131,14 @@ mod tests {
             // Of an index no block is named.
             bads.print(&bad("", Some("/b")), out)?;
             bads.end(out)?;
+            print_one("unchecked", &BadBlock { needed_by: Vec::new(), ..bad("bafk", Some("/c")) }, out)?;
             let end = Event::Verified { blocks: 2, bytes: 10, bad: 1, missing: 3, incomplete_roots: 1 };
             print(&end, out)
         });
         assert_eq!(
             text,
             "bad: bafy of /a: changed\n     needed by holiday\nbad: /b: changed\n     needed by holiday\n\
+             unchecked: bafk of /c: changed\n\
              2 blocks, 10 B: 1 does not match; 1 pin or share lack 3 blocks\n"
         );
     }
@@ -144,16 +153,18 @@ mod tests {
             for _ in 0..4 {
                 bads.print(&bad("y", Some("/b")), out)?;
             }
-            // What is in no file is always named.
+            // What is in no file, or has a place in one, is always named.
             for _ in 0..4 {
                 bads.print(&bad("z", None), out)?;
+                bads.print(&BadBlock { offset: Some(7), ..bad("z", Some("/c")) }, out)?;
             }
             bads.end(out)
         });
         let lines: Vec<&str> = text.lines().filter(|line| !line.contains("needed by")).collect();
-        let (a, b, z) = ("bad: x of /a: changed", "bad: y of /b: changed", "bad: z: changed");
+        let (a, b) = ("bad: x of /a: changed", "bad: y of /b: changed");
+        let (z, c) = ("bad: z: changed", "bad: z of /c: changed");
         let (more_a, more_b) = ("     and 2 more blocks of /a", "     and one more block of /b");
-        assert_eq!(lines, [a, a, a, more_a, b, b, b, more_b, z, z, z, z]);
+        assert_eq!(lines, [a, a, a, more_a, b, b, b, more_b, z, c, z, c, z, c, z, c]);
     }
 
     #[test]

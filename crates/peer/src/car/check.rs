@@ -63,6 +63,8 @@ pub struct CarSummary {
 pub struct CarFound {
     /// Blocks that are not what their CIDs say.
     pub bad_blocks: u64,
+    /// Blocks of which nobody here can say that, nor what they link to.
+    pub unchecked: u64,
     /// Blocks that are in the file more than once.
     pub repeated: u64,
     /// Blocks that roots or other blocks name, and that are not in the file.
@@ -81,10 +83,11 @@ pub struct CarFound {
 }
 
 impl CarFound {
-    /// Whether each block is right, nothing is missing, and the index is right.
+    /// Whether each block is known to be right, nothing is missing, and the index is right.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.bad_blocks == 0
+            && self.unchecked == 0
             && self.unreadable == 0
             && self.missing == 0
             && self.index_wrong == 0
@@ -128,6 +131,7 @@ impl Checking<'_> {
     fn tell_block(&mut self, cid: Cid, offset: u64, problem: CarProblem) {
         let count = match problem {
             CarProblem::Hash(_) => &mut self.found.bad_blocks,
+            CarProblem::Unchecked(_) => &mut self.found.unchecked,
             _ => &mut self.found.unreadable,
         };
         *count += 1;
@@ -216,7 +220,7 @@ impl Listener<Linked> for Checking<'_> {
         }
         let Checked { cid, offset, kept, .. } = checked;
         match kept {
-            Err(error) => self.tell_block(cid, offset, CarProblem::Hash(error)),
+            Err(error) => self.tell_block(cid, offset, error.into()),
             Ok(Err(error)) => self.tell_block(cid, offset, CarProblem::Unreadable(error)),
             Ok(Ok(_)) => {}
         }

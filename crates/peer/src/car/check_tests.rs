@@ -171,3 +171,25 @@ async fn what_was_not_read_is_not_said_to_be_there() {
     assert!(matches!(result, Err(CarReadError::Io(_))));
     assert_eq!((summary.blocks, summary.found), (1, None));
 }
+
+#[tokio::test]
+async fn a_hash_function_that_is_not_supported_says_nothing_about_the_data() {
+    // SHA3-512.
+    let unknown = Cid::new_v1(codec::RAW, peerage_content::Multihash::wrap(0x14, &[7; 64]).unwrap());
+    let (good, bad) = (block(codec::RAW, b"good"), (block(codec::RAW, b"bad").0, b"worse".to_vec()));
+    let blocks = [good.clone(), (unknown, b"unknown".to_vec()), bad];
+    let (bytes, starts) = version_1(&[good.0, unknown], &blocks);
+    let summary = whole(bytes).await;
+    let [told, CarFault { problem: CarProblem::Hash(_), .. }] = &summary.faults[..] else {
+        panic!("{:?}", summary.faults);
+    };
+    let problem = CarProblem::Unchecked(peerage_content::UnsupportedHash(0x14));
+    assert_eq!(*told, CarFault { cid: Some(unknown), offset: Some(starts[1]), problem });
+    assert_eq!(told.problem.to_string(), "hash function 0x14 is not supported");
+    let found = summary.found.unwrap();
+    assert_eq!((found.unchecked, found.bad_blocks, found.missing), (1, 1, 0));
+    // Nor is all well where nothing else is wrong.
+    let found = whole(version_1(&[good.0], &blocks[..2]).0).await.found.unwrap();
+    assert_eq!(found, CarFound { unchecked: 1, ..CarFound::default() });
+    assert!(!found.is_good());
+}

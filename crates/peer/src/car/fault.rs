@@ -1,7 +1,7 @@
 //! One thing that is wrong with a CAR whose frame is right, and where it is.
 
 use peerage_content::car::IndexError;
-use peerage_content::{Cid, DecodeError, VerifyError};
+use peerage_content::{Cid, DecodeError, UnsupportedHash, VerifyError};
 
 /// Things of one kind that are told one by one. 1,000: no one reads more lines,
 /// the rest is counted.
@@ -25,6 +25,9 @@ pub enum CarProblem {
     /// The block is not what its CID says.
     #[error("{0}")]
     Hash(VerifyError),
+    /// Nobody here can say whether it is, nor what it links to.
+    #[error("{0}")]
+    Unchecked(UnsupportedHash),
     /// The block, or one inside of a CID that it or the header names, cannot be
     /// read as what its codec says, so that nobody knows what it links to.
     #[error("not what its codec says: {0}")]
@@ -44,4 +47,14 @@ pub enum CarProblem {
     /// The header says that an index has all blocks, and there is none.
     #[error("an index is to have all blocks, and there is none")]
     NoIndex,
+}
+
+/// What is wrong with a block that was not found to be what its CID says.
+impl From<VerifyError> for CarProblem {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Unsupported(unsupported) => Self::Unchecked(unsupported),
+            VerifyError::Mismatch | VerifyError::DigestLength(_) => Self::Hash(error),
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! Blocks of a CAR into the store. Each is verified; a bad one is told with its
-//! place in the file and left out, the good ones stay. The roots are pinned if
-//! all of their DAGs is here then.
+//! Blocks of a CAR into the store. Each is verified; a bad one, or one that nobody
+//! here can verify, is told with its place in the file and left out, the good ones
+//! stay. The roots are pinned if all of their DAGs is here then.
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -31,7 +31,7 @@ pub enum CarImportError {
     Stopped,
 }
 
-/// A block that is not what its CID says.
+/// A block that was not found to be what its CID says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadSection {
     /// As the file names it.
@@ -57,6 +57,11 @@ pub struct CarImported {
     pub bad: Vec<BadSection>,
     /// Bad blocks in all.
     pub bad_blocks: u64,
+    /// Blocks that may be right, but whose hash function is not supported: likewise
+    /// the first 1,000.
+    pub unchecked: Vec<BadSection>,
+    /// Such blocks in all.
+    pub unchecked_blocks: u64,
 }
 
 /// What a worker made of a good block: whether it is new.
@@ -87,9 +92,15 @@ impl Listener<Kept> for Import<'_> {
                 return ControlFlow::Break(());
             }
             Err(error) => {
-                imported.bad_blocks += 1;
-                if imported.bad.len() < TOLD_MAX {
-                    imported.bad.push(BadSection { cid, offset, error });
+                let (told, count) = match error {
+                    VerifyError::Unsupported(_) => (&mut imported.unchecked, &mut imported.unchecked_blocks),
+                    VerifyError::Mismatch | VerifyError::DigestLength(_) => {
+                        (&mut imported.bad, &mut imported.bad_blocks)
+                    }
+                };
+                *count += 1;
+                if told.len() < TOLD_MAX {
+                    told.push(BadSection { cid, offset, error });
                 }
             }
         }

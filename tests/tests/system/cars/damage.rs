@@ -145,3 +145,41 @@ fn without_a_disk_to_sort_on_nothing_is_said_of_links() -> Result<()> {
     peer.run(&["car", "verify", text(&file)])?.with_status(0)?.event("car").context("it is right")?;
     Ok(())
 }
+
+/// Blocks that may be right, but whose hash function nobody here has: told apart from
+/// bad ones, not kept, and not called right.
+#[test]
+fn what_cannot_be_checked_is_not_kept_and_not_called_bad() -> Result<()> {
+    let place = Place::new()?;
+    let peer = place.peer("a");
+    let good = block(codec::RAW, b"good".to_vec())?;
+    // SHA3-512.
+    let unknown = Cid::new_v1(codec::RAW, peerage_content::Multihash::wrap(0x14, &[7; 64])?);
+    let file = place.path("unknown.car");
+    write_car(&file, &[good.0], &[good.clone(), (unknown, b"unknown".to_vec())])?;
+    let offset = (car::header(&[good.0]).len() + car::section_head(&good.0, 4).len() + 4) as u64;
+    let ended = peer.run(&["car", "import", text(&file)])?.with_status(4)?;
+    let message = ended.error("verification")?;
+    ensure!(message.contains("not supported") && !message.contains("bad"), "{message}");
+    let imported = ended.event("imported")?;
+    ensure!(imported["blocks"] == 1 && imported["bad"] == 0 && imported["unchecked"] == 1, "{imported}");
+    let told = ended.event("unchecked")?;
+    ensure!(told["cid"] == unknown.to_string() && number(&told, "offset")? == offset, "{told}");
+    ensure!(field(&told, "problem")?.ends_with("hash function 0x14 is not supported"), "{told}");
+    ensure!(pinned(&ended.events()?) == [good.0.to_string()], "{:?}", ended.lines);
+    peer.run(&["cat", "--offline", &good.0.to_string()])?.with_status(0)?;
+    ensure!(!peer.run(&["cat", "--offline", &unknown.to_string()])?.status.success());
+
+    let ended = peer.run(&["car", "verify", text(&file)])?.with_status(4)?;
+    let message = ended.error("verification")?;
+    ensure!(message.ends_with("nothing is wrong, but 1 block could not be checked"), "{message}");
+    let found = &ended.event("car")?["found"];
+    ensure!(found["bad"] == 0 && found["unchecked"] == 1 && found["missing"] == 0, "{found}");
+    ensure!(number(&ended.event("unchecked")?, "offset")? == offset);
+    ensure!(ended.event("bad").is_err(), "{:?}", ended.lines);
+    let shown = peer.plain(&["car", "verify", text(&file)]).output()?;
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    ensure!(shown.contains(&format!("unchecked: {unknown}")), "{shown}");
+    ensure!(shown.contains("1 block, whose hash functions are not supported"), "{shown}");
+    Ok(())
+}

@@ -106,7 +106,12 @@ impl Import<'_> {
         let (imported, result) =
             self.peer.import_car(file, Arc::clone(&self.meanwhile), progress(self.out, total)).await;
         for block in &imported.bad {
-            self.out.send(bad(&path, Some(block.cid), Some(block.offset), &block.error)).await;
+            let told = bad(&path, Some(block.cid), Some(block.offset), &block.error);
+            self.out.send(Event::Bad(told)).await;
+        }
+        for block in &imported.unchecked {
+            let told = bad(&path, Some(block.cid), Some(block.offset), &block.error);
+            self.out.send(Event::Unchecked(told)).await;
         }
         let told = Event::Imported {
             path: path.clone(),
@@ -114,6 +119,7 @@ impl Import<'_> {
             bytes: imported.bytes,
             new_blocks: imported.new_blocks,
             bad: imported.bad_blocks,
+            unchecked: imported.unchecked_blocks,
             roots: imported.roots.iter().map(ToString::to_string).collect(),
         };
         self.out.send(told).await;
@@ -130,6 +136,14 @@ impl Import<'_> {
         if imported.bad_blocks > 0 {
             let message =
                 format!("{shown}: {} bad blocks were left out, the good ones are kept", imported.bad_blocks);
+            self.fail(Failure::new(Kind::Verification, message)).await;
+        }
+        if imported.unchecked_blocks > 0 {
+            let message = format!(
+                "{shown}: {} blocks were left out, since nobody here can check them: their hash functions \
+                 are not supported",
+                imported.unchecked_blocks
+            );
             self.fail(Failure::new(Kind::Verification, message)).await;
         }
         let left = self.roots.add(&path, &imported.roots);

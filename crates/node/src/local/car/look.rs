@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use peerage_content::{hash, name};
-use peerage_peer::{CarCheck, check_car};
+use peerage_peer::{CarCheck, CarProblem, check_car};
 
 use super::super::{look, without_repository};
 use super::{bad, input, progress, read_kind};
@@ -30,17 +30,24 @@ async fn checked(
     let how = if verifies { CarCheck::Verify } else { CarCheck::Inspect };
     let (summary, result) = check_car(input, how, progress(out, None)).await;
     for fault in &summary.faults {
-        out.send(bad(path, fault.cid, fault.offset, &fault.problem)).await;
+        let told = bad(path, fault.cid, fault.offset, &fault.problem);
+        let unchecked = matches!(fault.problem, CarProblem::Unchecked(_));
+        out.send(if unchecked { Event::Unchecked(told) } else { Event::Bad(told) }).await;
     }
     if summary.header.is_some() {
         out.send(Event::Car(Box::new(told(path, &summary)))).await;
     }
     let shown = name::escape(path);
     result.map_err(|error| Failure::new(read_kind(&error), format!("{shown}: {error}")))?;
-    if summary.found.is_none_or(|found| found.is_good()) {
-        return Ok(());
-    }
-    Err(Failure::new(Kind::Verification, format!("{shown} is not a whole and right CAR")))
+    let Some(found) = summary.found.filter(|found| !found.is_good()) else { return Ok(()) };
+    // Nothing may be wrong, but nobody can rely on it either.
+    let unknown = peerage_peer::CarFound { unchecked: 0, ..found.clone() }.is_good();
+    let message = match found.unchecked {
+        1 if unknown => format!("{shown}: nothing is wrong, but 1 block could not be checked"),
+        blocks if unknown => format!("{shown}: nothing is wrong, but {blocks} blocks could not be checked"),
+        _ => format!("{shown} is not a whole and right CAR"),
+    };
+    Err(Failure::new(Kind::Verification, message))
 }
 
 fn told(path: &str, summary: &peerage_peer::CarSummary) -> CarSummary {
@@ -66,6 +73,7 @@ fn told(path: &str, summary: &peerage_peer::CarSummary) -> CarSummary {
         }),
         found: summary.found.as_ref().map(|found| CarFound {
             bad: found.bad_blocks,
+            unchecked: found.unchecked,
             missing: found.missing,
             repeated: found.repeated,
             unreadable: found.unreadable,
