@@ -169,3 +169,7 @@ pub(crate) const ROOT_FILTER_BYTES: usize = 8 << 20;
 
 /// Prefixes that a growing root set holds before it spills. 131,072: 4 MiB at most.
 pub(crate) const ROOT_SET_BUFFER: usize = 1 << 17;
+
+/// Roots that are added together, and so sets in one file. 65,536: as many as one
+/// command pins; what is more is added in several steps.
+pub(crate) const ROOTS_AT_ONCE: usize = 1 << 16;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::config::ROOTS_AT_ONCE;
 use crate::disk::{self, Disk};
 use crate::error::WriteError;
 use crate::facts::{Fact, Root, RootId};
@@ -15,12 +16,13 @@ use crate::key::RepoKey;
 use crate::ledger::{Ledger, check_path};
 use crate::notice::OpenReport;
 use crate::pack::set::lock;
-use crate::rootset::{Living, OpenSets, RootSet, RootSetBuilder};
+use crate::rootset::{Living, OpenSets, RootSet, RootSetBuilder, pack};
 use crate::store::{Inner, Store};
 use crate::trees::check_name;
 
-/// Of the file of a set.
+/// Of the file of a set, and of one of several sets, named after the first.
 const EXTENSION: &str = "root";
+const SEVERAL: &str = "roots";
 
 /// The root sets of a repository.
 #[derive(Debug)]
@@ -51,9 +53,15 @@ impl Roots {
         disk.create_dir(dir)?;
         let living: Arc<Living> = Arc::default();
         let open = Arc::new(OpenSets::new(disk, limit, &living.filters));
-        let mut sets = BTreeMap::new();
+        let names = disk.list(dir)?.into_iter().map(|(name, _)| name);
+        let (mut sets, files) = (BTreeMap::new(), names.collect::<Vec<_>>());
+        let packed = packed(&**disk, dir, &files)?;
         for (id, root) in ledger.roots() {
-            match RootSet::open(&path_of(dir, id), id, key, &open) {
+            let opened = match packed.get(&id) {
+                Some((path, first, at)) => RootSet::open_at(path, (*first, *at), key, &open),
+                None => RootSet::open(&path_of(dir, id), id, key, &open),
+            };
+            match opened {
                 Ok(Some(set)) => drop(sets.insert(id, Arc::new(set))),
                 Ok(None) => report.lost_root_sets.push(root.cid),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -63,14 +71,14 @@ impl Roots {
             }
         }
         // What a crash left between a set and its record, or a builder behind.
-        let known: BTreeSet<OsString> = sets.keys().map(|id| name_of(*id).into()).collect();
+        let known: BTreeSet<&Path> =
+            sets.values().filter_map(|set| set.data().path()).map(|(path, _)| path).collect();
         let mut stale = Vec::new();
-        for (name, _) in disk.list(dir)? {
-            let path = dir.join(&name);
-            if known.contains(&name) {
+        for path in files.iter().map(|name| dir.join(name)) {
+            if known.contains(&*path) {
                 continue;
             }
-            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            if path.extension().is_some_and(|extension| extension == EXTENSION || extension == SEVERAL) {
                 stale.push(path);
             } else {
                 disk::remove_if_there(&**disk, &path)?;
@@ -106,12 +114,28 @@ impl Roots {
     }
 }
 
-fn name_of(id: RootId) -> String {
-    format!("{:x}.{EXTENSION}", id.0)
+fn path_of(dir: &Path, id: RootId) -> PathBuf {
+    dir.join(format!("{:x}.{EXTENSION}", id.0))
 }
 
-fn path_of(dir: &Path, id: RootId) -> PathBuf {
-    dir.join(name_of(id))
+/// Sets in files of several: the file, the root that it is open as, and where the set
+/// begins.
+type Packed = BTreeMap<RootId, (PathBuf, RootId, u64)>;
+
+fn packed(disk: &dyn Disk, dir: &Path, files: &[OsString]) -> io::Result<Packed> {
+    let mut packed = Packed::new();
+    let paths = files.iter().map(|name| dir.join(name));
+    for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == SEVERAL)) {
+        let sets = pack::read(disk, &path)?;
+        let Some(first) = sets.keys().next().copied() else { continue };
+        packed.extend(sets.into_iter().map(|(id, at)| (id, (path.clone(), first, at))));
+    }
+    Ok(packed)
+}
+
+fn check_root(root: &Root) -> Result<(), WriteError> {
+    check_name(&root.name)?;
+    root.path.as_deref().map_or(Ok(()), check_path)
 }
 
 /// A root and its blocks.
@@ -155,20 +179,67 @@ impl Store {
     /// # Errors
     /// A path or name over 4,096 bytes, or the disk's.
     pub fn add_root(&self, root: &Root, blocks: &RootSetBuilder) -> Result<RootId, WriteError> {
-        check_name(&root.name)?;
-        root.path.as_deref().map_or(Ok(()), check_path)?;
+        check_root(root)?;
         let inner = &*self.inner;
         let id = RootId(lock(&inner.ledger).new_id()?);
         let set = blocks.write(&path_of(&inner.roots.dir, id), id, &inner.roots.open)?;
+        self.note_roots([(id, root, set)])?;
+        Ok(id)
+    }
+
+    /// Adds many roots, each with all its blocks, for the syncs of one; their ids are
+    /// in the same order. The sets are on disk and the records in the kernel on return.
+    /// After an error, or if the process ends before, some may have been added: the
+    /// first ones, each with its set.
+    ///
+    /// # Errors
+    /// As of [`Store::add_root`].
+    pub fn add_roots(&self, roots: &[(&Root, &RootSetBuilder)]) -> Result<Vec<RootId>, WriteError> {
+        roots.iter().try_for_each(|(root, _)| check_root(root))?;
+        let mut added = Vec::with_capacity(roots.len());
+        for roots in roots.chunks(ROOTS_AT_ONCE) {
+            if let [(root, blocks)] = roots {
+                added.push(self.add_root(root, blocks)?);
+                continue;
+            }
+            let inner = &*self.inner;
+            let mut ledger = lock(&inner.ledger);
+            let ids = roots.iter().map(|_| ledger.new_id().map(RootId));
+            let ids = ids.collect::<Result<Vec<_>, _>>()?;
+            drop(ledger);
+            let builders = roots.iter().map(|(_, blocks)| *blocks);
+            let sets: Vec<_> = ids.iter().copied().zip(builders).collect();
+            let path = path_of(&inner.roots.dir, ids[0]).with_extension(SEVERAL);
+            let sets = pack::write(&path, &sets, &inner.roots.open)?;
+            let records = ids.iter().zip(roots).zip(sets);
+            self.note_roots(records.map(|((id, (root, _)), set)| (*id, *root, set)))?;
+            added.extend(ids);
+        }
+        Ok(added)
+    }
+
+    /// Adds the records of roots whose sets are synced, and their names after them.
+    fn note_roots<'a>(
+        &self,
+        roots: impl IntoIterator<Item = (RootId, &'a Root, RootSet)>,
+    ) -> Result<(), WriteError> {
+        let inner = &*self.inner;
         inner.config.disk.sync_dir(&inner.roots.dir)?;
         let mut ledger = lock(&inner.ledger);
-        ledger.add(Fact::RootAdded(id, root.clone()))?;
-        ledger.flush()?;
         let mut sets = inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner);
-        sets.insert(id, Arc::new(set));
+        let mut added = Vec::new();
+        // What is in the ledger has its set, also after an error.
+        let noted = roots.into_iter().try_for_each(|(id, root, set)| {
+            ledger.add(Fact::RootAdded(id, root.clone()))?;
+            added.push((id, Arc::new(set)));
+            Ok(())
+        });
+        sets.extend(added);
         drop(sets);
+        let flushed = noted.and_then(|()| ledger.flush());
+        drop(ledger);
         inner.roots.count_bytes();
-        Ok(id)
+        flushed
     }
 
     /// Changes what is said of a root; its blocks stay.
@@ -176,8 +247,7 @@ impl Store {
     /// # Errors
     /// An unknown root, a path or name over 4,096 bytes, or the disk's.
     pub fn update_root(&self, id: RootId, root: &Root) -> Result<(), WriteError> {
-        check_name(&root.name)?;
-        root.path.as_deref().map_or(Ok(()), check_path)?;
+        check_root(root)?;
         let mut ledger = lock(&self.inner.ledger);
         if ledger.root(id).is_none() {
             return Err(WriteError::Unknown { what: "root", id: id.0 });
@@ -191,23 +261,51 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn remove_root(&self, id: RootId) -> Result<bool, WriteError> {
+        Ok(self.remove_roots(&[id])? > 0)
+    }
+
+    /// Forgets many roots for the syncs of one; how many of them there were.
+    ///
+    /// # Errors
+    /// The disk's. Some may be gone then.
+    pub fn remove_roots(&self, ids: &[RootId]) -> Result<usize, WriteError> {
         let mut ledger = lock(&self.inner.ledger);
-        if ledger.root(id).is_none() {
-            // As of a pin: it may be gone since a removal that failed.
-            ledger.flush()?;
-            return Ok(false);
+        let mut gone = Vec::new();
+        for id in ids.iter().filter(|id| ledger.root(**id).is_some()).copied().collect::<BTreeSet<_>>() {
+            ledger.add(Fact::RootRemoved(id))?;
+            gone.push(id);
         }
-        ledger.add(Fact::RootRemoved(id))?;
+        // As of a pin: one that is not there may be gone since a removal that failed.
         ledger.flush()?;
         drop(ledger);
-        self.inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        self.inner.roots.open.forget(id);
-        // The set goes once the record cannot come back: it would be told as lost.
-        // If the disk cannot do that, the next process removes it.
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let roots = &self.inner.roots;
+        let mut sets = roots.sets.write().unwrap_or_else(PoisonError::into_inner);
+        let file = |(id, set): (RootId, Option<Arc<RootSet>>)| {
+            let at = set.as_ref().and_then(|set| set.data().path());
+            at.map_or_else(|| (path_of(&roots.dir, id), id), |(path, of)| (path.to_path_buf(), of))
+        };
+        let removed = gone.iter().map(|id| (*id, sets.remove(id)));
+        let mut files: BTreeMap<PathBuf, RootId> = removed.map(file).collect();
+        // One that has others' sets, too, stays as long as these.
+        if files.keys().any(|path| path.extension().is_some_and(|extension| extension == SEVERAL)) {
+            let others = sets.values().filter_map(|set| set.data().path());
+            others.for_each(|(path, _)| {
+                files.remove(path);
+            });
+        }
+        drop(sets);
+        files.values().for_each(|id| roots.open.forget(*id));
+        // The sets go once the records cannot come back: they would be told as lost.
+        // If the disk cannot do that, the next process removes them.
         self.sync()?;
-        disk::remove_if_there(&*self.inner.config.disk, &path_of(&self.inner.roots.dir, id))?;
-        self.inner.roots.count_bytes();
-        Ok(true)
+        for path in files.keys() {
+            disk::remove_if_there(&*self.inner.config.disk, path)?;
+        }
+        roots.count_bytes();
+        Ok(gone.len())
     }
 
     /// All roots, the oldest first.

@@ -1,5 +1,6 @@
 //! What is done to a store: drawn at random, taken down in a record.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,8 +86,8 @@ impl Operator {
             16..19 => commit(store.flush(), Level::Flushed, store, record),
             19..23 => commit(store.sync(), Level::Synced, store, record),
             23..27 => self.pin(store, record),
-            27 | 28 => self.add_root(store, record),
-            29 => self.remove_root(store, record),
+            27 | 28 => self.add_roots(store, record),
+            29 => self.remove_roots(store, record),
             30..32 => store.maintain().map(drop),
             32 | 33 => self.collect(store, record),
             _ => return self.look(store, record),
@@ -152,38 +153,53 @@ impl Operator {
         facts(result, store, record)
     }
 
-    fn add_root(&mut self, store: &Store, record: &mut impl Record) -> Result<(), WriteError> {
-        let all = number(FILES, 0);
-        let from = self.below(all);
-        let to = (from + 1 + self.below(100)).min(all);
-        let name = root_name(from, to);
-        if store.roots().iter().any(|entry| entry.root.name == name) {
+    /// One root, or several at once.
+    fn add_roots(&mut self, store: &Store, record: &mut impl Record) -> Result<(), WriteError> {
+        let mut taken: BTreeSet<String> = store.roots().into_iter().map(|entry| entry.root.name).collect();
+        let mut roots = Vec::new();
+        for _ in 0..=self.below(4) {
+            let all = number(FILES, 0);
+            let from = self.below(all);
+            let to = (from + 1 + self.below(100)).min(all);
+            let name = root_name(from, to);
+            if !taken.insert(name.clone()) {
+                continue;
+            }
+            let set = store.root_set_builder();
+            for n in from..to {
+                set.insert(&multihash(&bytes_of(n)))?;
+            }
+            let root = Root {
+                cid: Cid::new_v1(0x55, multihash(&bytes_of(from))),
+                kind: RootKind::Kept,
+                path: None,
+                name: name.clone(),
+                announce: false,
+                keep: true,
+                size: 0,
+                tree: None,
+                added: 0,
+            };
+            record.try_root(&name, true);
+            roots.push((root, set));
+        }
+        let roots: Vec<_> = roots.iter().map(|(root, set)| (root, set)).collect();
+        if roots.is_empty() {
             return Ok(());
         }
-        let set = store.root_set_builder();
-        for n in from..to {
-            set.insert(&multihash(&bytes_of(n)))?;
-        }
-        let root = Root {
-            cid: Cid::new_v1(0x55, multihash(&bytes_of(from))),
-            kind: RootKind::Kept,
-            path: None,
-            name: name.clone(),
-            announce: false,
-            keep: true,
-            size: 0,
-            tree: None,
-            added: 0,
-        };
-        record.try_root(&name, true);
-        facts(store.add_root(&root, &set).map(drop), store, record)
+        facts(store.add_roots(&roots).map(drop), store, record)
     }
 
-    fn remove_root(&mut self, store: &Store, record: &mut impl Record) -> Result<(), WriteError> {
+    /// One root, or several at once.
+    fn remove_roots(&mut self, store: &Store, record: &mut impl Record) -> Result<(), WriteError> {
         let roots = store.roots();
-        let Some(entry) = self.rng.pick(&roots) else { return Ok(()) };
-        record.try_root(&entry.root.name, false);
-        facts(store.remove_root(entry.id).map(drop), store, record)
+        let mut gone = Vec::new();
+        for _ in 0..=self.below(4) {
+            let Some(entry) = self.rng.pick(&roots) else { return Ok(()) };
+            record.try_root(&entry.root.name, false);
+            gone.push(entry.id);
+        }
+        facts(store.remove_roots(&gone).map(drop), store, record)
     }
 
     /// A whole collection, or one that is given up; others put meanwhile.
@@ -193,7 +209,7 @@ impl Operator {
         loop {
             match self.below(20) {
                 0..6 => self.put(store, record)?,
-                6 => self.add_root(store, record)?,
+                6 => self.add_roots(store, record)?,
                 7 => return Ok(()),
                 _ => {}
             }

@@ -31,7 +31,7 @@ struct Growing {
 /// While it lives, a collection takes none of the blocks in it. So whoever relies on
 /// a block that is here adds it before he looks for it.
 #[derive(Debug)]
-pub struct RootSetBuilder(Arc<Shared>);
+pub struct RootSetBuilder(pub(super) Arc<Shared>);
 
 /// What a builder holds.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl RootSetBuilder {
     /// The disk's.
     pub fn seal(&self) -> Result<RootSet, WriteError> {
         let path = self.0.scratch.with_extension("sealed");
-        let set = RootSet(Arc::new(self.0.merged(disk::nameless(&*self.0.disk, &path)?)?));
+        let set = RootSet(Arc::new(self.0.merged(disk::nameless(&*self.0.disk, &path)?, 0)?));
         enter(&self.0.living.sealed, set.downgrade());
         Ok(set)
     }
@@ -152,7 +152,7 @@ impl Shared {
         let mut keys: Vec<u64> = growing.recent.iter().copied().collect();
         keys.sort_unstable();
         let path = self.scratch.with_extension(format!("run{}", growing.spilled));
-        let mut writer = Writer::new(disk::nameless(&*self.disk, &path)?, keys.len() as u64, filters);
+        let mut writer = Writer::new(disk::nameless(&*self.disk, &path)?, 0, keys.len() as u64, filters);
         keys.into_iter().try_for_each(|key| writer.push(key))?;
         let run = Arc::new(writer.finish(self.key)?);
         growing.runs.push(run);
@@ -160,23 +160,25 @@ impl Shared {
         growing.recent = HashSet::new();
         if growing.runs.len() >= MAX_RUNS {
             let path = self.scratch.with_extension("merge");
-            let merged = merge(disk::nameless(&*self.disk, &path)?, &growing.runs, &[], self.key, filters)?;
+            let file = (disk::nameless(&*self.disk, &path)?, 0);
+            let merged = merge(file, &growing.runs, &[], self.key, filters)?;
             growing.runs = vec![Arc::new(merged)];
         }
         Ok(())
     }
 
-    fn merged(&self, file: File) -> io::Result<SetData> {
+    /// Writes all of it to a file that is empty from `base` on.
+    pub(super) fn merged(&self, file: File, base: u64) -> io::Result<SetData> {
         let growing = lock(&self.growing);
         let mut recent: Vec<u64> = growing.recent.iter().copied().collect();
         recent.sort_unstable();
-        merge(file, &growing.runs, &recent, self.key, &self.living.filters)
+        merge((file, base), &growing.runs, &recent, self.key, &self.living.filters)
     }
 
     fn write(&self, path: &Path, id: RootId, open: &Arc<OpenSets>) -> io::Result<RootSet> {
         let temp = path.with_extension("tmp");
         let written = self.disk.open(&temp, Access::Anew).and_then(|file| {
-            let set = self.merged(file)?;
+            let set = self.merged(file, 0)?;
             set.file.with(|file| file.sync())?;
             self.disk.rename(&temp, path)?;
             Ok(set)

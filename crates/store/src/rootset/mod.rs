@@ -7,6 +7,7 @@
 //! [`RootSetBuilder`], which answers too.
 
 mod builder;
+pub(crate) mod pack;
 mod room;
 mod writer;
 
@@ -46,6 +47,8 @@ pub struct RootSet(Arc<SetData>);
 #[derive(Debug)]
 pub(crate) struct SetData {
     file: SetFile,
+    /// Where it begins in its file.
+    base: u64,
     key: RepoKey,
     fences: Box<[u64]>,
     filter: SetFilter,
@@ -57,7 +60,8 @@ pub(crate) struct SetData {
 enum SetFile {
     /// Open as long as the set: a run that has no name.
     Held(File),
-    /// By its path, when it is read.
+    /// By its path, when it is read. Open files go by the id of a root that no other
+    /// file has.
     Named(PathBuf, RootId, Arc<OpenSets>),
 }
 
@@ -132,7 +136,8 @@ impl RootSet {
         Arc::downgrade(&self.0)
     }
 
-    /// Opens a set and checks all of it; `None` if it is damaged.
+    /// Opens a set that has a file of its own and checks all of it; `None` if it is
+    /// damaged.
     pub(crate) fn open(
         path: &Path,
         id: RootId,
@@ -140,10 +145,31 @@ impl RootSet {
         open: &Arc<OpenSets>,
     ) -> io::Result<Option<Self>> {
         let file = open.disk.open(path, Access::Read)?;
-        let head = disk::read_up_to(&*file, 0, HEAD_LEN)?;
+        let (set, len) = (Self::load(&*file, path, (id, 0), key, open)?, file.len()?);
+        Ok(set.filter(|set| set.0.end() == len))
+    }
+
+    /// The same of a set that begins at `base` in a file, which is open as that of `id`.
+    pub(crate) fn open_at(
+        path: &Path,
+        at: (RootId, u64),
+        key: RepoKey,
+        open: &Arc<OpenSets>,
+    ) -> io::Result<Option<Self>> {
+        Self::load(&*open.disk.open(path, Access::Read)?, path, at, key, open)
+    }
+
+    fn load(
+        file: &dyn DiskFile,
+        path: &Path,
+        (id, base): (RootId, u64),
+        key: RepoKey,
+        open: &Arc<OpenSets>,
+    ) -> io::Result<Option<Self>> {
+        let (head, len) = (disk::read_up_to(file, base, HEAD_LEN)?, file.len()?);
         let Some(count) = decode_head(&head) else { return Ok(None) };
         let pages = count.div_ceil(PAGE_KEYS as u64);
-        if file.len()? != HEAD_BYTES + pages * PAGE_BYTES as u64 {
+        if end_of(base, count).is_none_or(|end| end > len) {
             return Ok(None);
         }
         let mut buf = [0; PAGE_BYTES];
@@ -151,18 +177,36 @@ impl RootSet {
         // The file is that long, so the count is no damaged one.
         let mut filter = SetFilter::new(&open.filters, count);
         for page in 0..pages {
-            disk::read_into(&*file, HEAD_BYTES + page * PAGE_BYTES as u64, &mut buf)?;
+            disk::read_into(file, base + HEAD_BYTES + page * PAGE_BYTES as u64, &mut buf)?;
             let Some(keys) = decode_page(&buf) else { return Ok(None) };
             let Some(first) = keys.first() else { return Ok(None) };
             fences.push(*first);
             keys.iter().for_each(|key| filter.insert(*key));
         }
         let file = SetFile::Named(path.to_path_buf(), id, Arc::clone(open));
-        Ok(Some(Self(Arc::new(SetData { file, key, fences: fences.into(), filter, count }))))
+        Ok(Some(Self(Arc::new(SetData { file, base, key, fences: fences.into(), filter, count }))))
     }
 }
 
+/// Where a set of so many keys ends that begins at `base`.
+fn end_of(base: u64, count: u64) -> Option<u64> {
+    base.checked_add(HEAD_BYTES + count.div_ceil(PAGE_KEYS as u64) * PAGE_BYTES as u64)
+}
+
 impl SetData {
+    /// Where it ends in its file.
+    fn end(&self) -> u64 {
+        end_of(self.base, self.count).unwrap_or(u64::MAX)
+    }
+
+    /// The file that it is in, and the root that this is open as; none if it has no name.
+    pub(crate) fn path(&self) -> Option<(&Path, RootId)> {
+        match &self.file {
+            SetFile::Held(_) => None,
+            SetFile::Named(path, id, _) => Some((path, *id)),
+        }
+    }
+
     /// Whether it has the key; what cannot be read is an error.
     pub(crate) fn has_key(&self, key: u64) -> io::Result<bool> {
         Ok(self.find(key)?.is_some())
@@ -181,7 +225,7 @@ impl SetData {
 
     fn page(&self, page: usize) -> io::Result<Vec<u64>> {
         let mut buf = [0; PAGE_BYTES];
-        let at = HEAD_BYTES + (page * PAGE_BYTES) as u64;
+        let at = self.base + HEAD_BYTES + (page * PAGE_BYTES) as u64;
         self.file.with(|file| disk::read_into(file, at, &mut buf))?;
         decode_page(&buf).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a damaged root set"))
     }

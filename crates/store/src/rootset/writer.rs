@@ -15,6 +15,7 @@ use crate::key::RepoKey;
 /// Writes sorted keys, without those that come twice.
 pub(super) struct Writer {
     file: File,
+    base: u64,
     page: Vec<u8>,
     fences: Vec<u64>,
     filter: SetFilter,
@@ -23,10 +24,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Into an empty file, up to `room` keys.
-    pub(super) fn new(file: File, room: u64, filters: &Arc<FilterRoom>) -> Self {
+    /// Into a file that is empty from `base` on, up to `room` keys.
+    pub(super) fn new(file: File, base: u64, room: u64, filters: &Arc<FilterRoom>) -> Self {
         let (page, filter) = (Vec::with_capacity(PAGE_BYTES), SetFilter::new(filters, room));
-        Self { file, page, fences: Vec::new(), filter, last: None, count: 0 }
+        Self { file, base, page, fences: Vec::new(), filter, last: None, count: 0 }
     }
 
     pub(super) fn push(&mut self, key: u64) -> io::Result<()> {
@@ -51,7 +52,7 @@ impl Writer {
         self.page.extend_from_slice(&count.to_le_bytes());
         let crc = crc32c::crc32c(&self.page);
         self.page.extend_from_slice(&crc.to_le_bytes());
-        let at = HEAD_BYTES + ((self.fences.len() - 1) * PAGE_BYTES) as u64;
+        let at = self.base + HEAD_BYTES + ((self.fences.len() - 1) * PAGE_BYTES) as u64;
         self.file.write_at(at, &self.page)?;
         self.page.clear();
         Ok(())
@@ -59,9 +60,10 @@ impl Writer {
 
     pub(super) fn finish(mut self, key: RepoKey) -> io::Result<SetData> {
         self.end_page()?;
-        self.file.write_at(0, &encode_head(self.count))?;
+        self.file.write_at(self.base, &encode_head(self.count))?;
         let file = SetFile::Held(self.file);
-        Ok(SetData { file, key, fences: self.fences.into(), filter: self.filter, count: self.count })
+        let Self { base, fences, filter, count, .. } = self;
+        Ok(SetData { file, base, key, fences: fences.into(), filter, count })
     }
 }
 
@@ -112,16 +114,16 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Writes what runs and `recent` hold to an empty file.
+/// Writes what runs and `recent` hold to a file that is empty from `base` on.
 pub(super) fn merge(
-    file: File,
+    (file, base): (File, u64),
     runs: &[Arc<SetData>],
     recent: &[u64],
     key: RepoKey,
     filters: &Arc<FilterRoom>,
 ) -> io::Result<SetData> {
     let room = runs.iter().map(|run| run.count).sum::<u64>() + recent.len() as u64;
-    let mut writer = Writer::new(file, room, filters);
+    let mut writer = Writer::new(file, base, room, filters);
     let mut cursors: Vec<Cursor<'_>> = runs.iter().map(|run| Cursor::new(run)).collect();
     let mut recent = recent.iter().copied();
     let mut heads = BinaryHeap::new();
