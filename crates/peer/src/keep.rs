@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::net::Net;
 use crate::peer::{Peer, ServedRoot};
-use crate::places::{Places, RootChanges, replace_root};
+use crate::places::{Places, RootChanges, replace_roots};
 use crate::query::{AHEAD, QueryError};
 use crate::seen::Seen;
 use crate::served::{Blocks, ServedRoots};
@@ -131,6 +131,8 @@ pub(crate) const MISSING_NAMED: usize = 10;
 /// A DAG as far as it is in the store.
 pub(crate) struct Held {
     pub(crate) set: RootSetBuilder,
+    /// How many blocks it has, also of those that are missing.
+    pub(crate) blocks: u64,
     /// Bytes of its blocks, each once.
     pub(crate) size: u64,
     pub(crate) missing: Missing,
@@ -148,7 +150,7 @@ pub(crate) fn walk_held_naming(
     named: usize,
     stop: &dyn Fn() -> bool,
 ) -> Result<Held, PinError> {
-    let mut held = Held { set: store.root_set_builder(), size: 0, missing: Missing::default() };
+    let mut held = Held { set: store.root_set_builder(), blocks: 0, size: 0, missing: Missing::default() };
     let seen = Seen::new(store);
     let mut walk = Walk::new(root);
     while let Some(visit) = walk.next() {
@@ -163,6 +165,7 @@ pub(crate) fn walk_held_naming(
         if !seen.is_new(&cid)? {
             continue;
         }
+        held.blocks += 1;
         // Before it is looked for, so that no collection takes it in between.
         held.set.insert(cid.hash())?;
         let len = if visit.leaf {
@@ -316,7 +319,8 @@ impl Peer {
         Ok(name)
     }
 
-    /// Adds a pin, which a power cut may take back until the store is synced.
+    /// Adds a pin, which a power cut may take back until the store is synced; gives
+    /// its name.
     pub(crate) async fn note_pin(
         &self,
         cid: Cid,
@@ -324,29 +328,45 @@ impl Peer {
         size: u64,
         set: Arc<RootSetBuilder>,
     ) -> Result<String, WriteError> {
+        Ok(self.note_pins(vec![(cid, size, set)], options).await?.pop().unwrap_or_default())
+    }
+
+    /// The same of many DAGs, for the syncs of one: each with its bytes and blocks.
+    pub(crate) async fn note_pins(
+        &self,
+        dags: Vec<(Cid, u64, Arc<RootSetBuilder>)>,
+        options: PinOptions<'_>,
+    ) -> Result<Vec<String>, WriteError> {
         let PinOptions { name, rename, recursive, announce } = options;
         let kind = if recursive { PinKind::Recursive } else { PinKind::Direct };
-        let mut root = Root {
-            cid,
-            kind: RootKind::Pin,
-            path: None,
-            name: name.to_owned(),
-            announce,
-            keep: true,
-            size,
-            tree: None,
-            added: crate::get::unix_now(),
-        };
+        let added = crate::get::unix_now();
+        let name = name.to_owned();
         self.with_roots(move |store| {
-            if !rename {
+            let name_of = |cid: Cid| {
                 let kinds = [PinKind::Recursive, PinKind::Direct];
                 let mut names =
                     kinds.into_iter().filter_map(|kind| store.pin(&cid, kind)).map(|pin| pin.name);
-                root.name = names.find(|name| !name.is_empty()).unwrap_or(root.name);
+                let old = if rename { None } else { names.find(|name| !name.is_empty()) };
+                old.unwrap_or_else(|| name.clone())
+            };
+            let root = |(cid, size, _): &(Cid, u64, _)| Root {
+                cid: *cid,
+                kind: RootKind::Pin,
+                path: None,
+                name: name_of(*cid),
+                announce,
+                keep: true,
+                size: *size,
+                tree: None,
+                added,
+            };
+            let roots: Vec<Root> = dags.iter().map(root).collect();
+            let sets = dags.iter().map(|(_, _, set)| &**set);
+            replace_roots(store, &roots.iter().zip(sets).collect::<Vec<_>>())?;
+            for root in &roots {
+                store.add_pin(&Pin { cid: root.cid, kind, name: root.name.clone() })?;
             }
-            replace_root(store, &root, &set)?;
-            store.add_pin(&Pin { cid, kind, name: root.name.clone() })?;
-            Ok(root.name)
+            Ok(roots.into_iter().map(|root| root.name).collect())
         })
         .await
     }

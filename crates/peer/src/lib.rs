@@ -65,7 +65,7 @@ pub use brain::{PeerInfo, Reachability, Totals};
 pub use car::check::{CarCheck, CarFound, CarSummary, check_car};
 pub use car::export::{CarExport, CarExportError, CarPiece};
 pub use car::fault::{CarFault, CarProblem};
-pub use car::import::{BadSection, CarImportError, CarImported};
+pub use car::import::{BadSection, CarImportError, CarImported, WholeDag};
 pub use car::read::CarReadError;
 pub use collect::{CollectError, Collected, Collecting};
 pub use config::{Config, Limits};

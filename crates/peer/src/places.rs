@@ -61,6 +61,14 @@ pub(crate) fn replace_root(
     root: &Root,
     set: &RootSetBuilder,
 ) -> Result<RootId, WriteError> {
+    Ok(replace_roots(changes, &[(root, set)])?[0])
+}
+
+/// The same of many, for the syncs of one; ids in the same order.
+pub(crate) fn replace_roots(
+    changes: &mut RootChanges<'_>,
+    roots: &[(&Root, &RootSetBuilder)],
+) -> Result<Vec<RootId>, WriteError> {
     let RootChanges { store, places } = changes;
     // After an error they are read anew.
     let mut by_place = places.0.take().unwrap_or_else(|| {
@@ -70,13 +78,14 @@ pub(crate) fn replace_root(
         }
         by_place
     });
-    let id = store.add_root(root, set)?;
-    for old in by_place.insert(place(root), vec![id]).unwrap_or_default() {
-        store.remove_root(old)?;
-    }
+    let ids = store.add_roots(roots)?;
+    let placed = roots.iter().zip(&ids);
+    let old = placed.filter_map(|((root, _), id)| by_place.insert(place(root), vec![*id]));
+    let old: Vec<RootId> = old.flatten().collect();
+    store.remove_roots(&old)?;
     store.flush()?;
     places.0 = Some(by_place);
-    Ok(id)
+    Ok(ids)
 }
 
 #[cfg(test)]
@@ -99,6 +108,27 @@ mod tests {
             size: 0,
             tree: None,
             added: 0,
+        }
+    }
+
+    #[test]
+    fn many_take_the_places_of_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Config::default()).unwrap().0;
+        let set = store.root_set_builder();
+        let roots: Vec<Root> = ["a", "b", "c"].map(|content| root(RootKind::Pin, None, content)).into();
+        let other = root(RootKind::Pin, None, "other");
+        let mut places = Places::default();
+        let mut changes = RootChanges::new(&store, &mut places);
+        replace_root(&mut changes, &roots[1], &set).unwrap();
+        replace_root(&mut changes, &other, &set).unwrap();
+        for _ in 0..2 {
+            let pairs: Vec<_> = roots.iter().map(|root| (root, &set)).collect();
+            let ids = replace_roots(&mut changes, &pairs).unwrap();
+            let entries = store.roots();
+            let named: Vec<_> = entries.iter().map(|entry| &*entry.root.name).collect();
+            assert_eq!(named, ["other", "a", "b", "c"]);
+            assert!(entries[1..].iter().map(|entry| entry.id).eq(ids));
         }
     }
 

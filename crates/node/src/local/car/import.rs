@@ -3,12 +3,12 @@
 //! What is wrong with one file or root is told, and the others go on: the worst
 //! of it is how the command ends. What is wrong with the repository ends it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use peerage_content::{Cid, WalkError, cid_text, name};
-use peerage_peer::{CarImportError, CarReadError, Missing, Peer, PinError, PinOptions};
-use peerage_store::RootSetBuilder;
+use peerage_peer::{CarImportError, CarReadError, Missing, Peer, PinError, PinOptions, WholeDag};
+use peerage_store::{PinKind, RootSetBuilder};
 
 use super::super::failure::Fails as _;
 use super::{bad, input, progress, read_kind};
@@ -18,13 +18,15 @@ use crate::backend::Sink;
 /// What is linked to and not there, named in a message.
 const MISSING_TOLD: usize = 3;
 
-/// Roots that one command pins. 65,536: four files of the most roots; they take
-/// 20 MB, and pinning each takes some milliseconds.
+/// Roots that one command pins. 65,536: four files of the most roots; they take 20 MB.
 const ROOTS_MAX: usize = 65_536;
 
-/// Pins that are made durable together. 256: a sync takes as long as some pins,
-/// and nobody waits long for the first to be told.
-const PINS_A_SYNC: usize = 256;
+/// Pins that are made durable together. 256: the syncs take as long as looking
+/// whether the DAGs are whole, and nobody waits long for the first to be told.
+const PINS_AT_ONCE: usize = 256;
+
+/// Blocks of these, after which no other DAG is added. 131,072: 2 MB.
+const BLOCKS_AT_ONCE: u64 = 1 << 17;
 
 pub(in crate::local) async fn import(
     peer: &Peer,
@@ -163,26 +165,46 @@ impl Import<'_> {
         let (name, rename) = (called.unwrap_or_default(), called.is_some());
         let options = PinOptions { name, rename, recursive: true, announce: true };
         let Roots { all, paths, .. } = std::mem::take(&mut self.roots);
-        for roots in all.chunks(PINS_A_SYNC) {
-            let mut pinned = Vec::new();
-            for (root, number) in roots {
-                match self.peer.pin_held(*root, options).await {
-                    Ok(None) => pinned.push(*root),
-                    Ok(Some(missing)) => self.fail(not_whole(&paths[*number], *root, &missing)).await,
-                    Err(error) if error.kind() == Kind::Content => {
-                        self.fail(not_walked(&paths[*number], *root, &error)).await;
-                    }
-                    Err(error) => return Err(error.failure()),
+        let (mut whole, mut blocks) = (Vec::new(), 0);
+        for (root, number) in &all {
+            match self.peer.find_whole(*root).await {
+                Ok(Ok(dag)) => {
+                    blocks += dag.blocks();
+                    whole.push(dag);
                 }
+                Ok(Err(missing)) => self.fail(not_whole(&paths[*number], *root, &missing)).await,
+                Err(error) if error.kind() == Kind::Content => {
+                    self.fail(not_walked(&paths[*number], *root, &error)).await;
+                }
+                Err(error) => return Err(error.failure()),
             }
-            self.peer.sync().await.map_err(|error| error.failure())?;
-            // A pin that was there may have a name.
-            let pins = self.peer.pins();
-            for root in pinned {
-                let pin = pins.iter().find(|pin| pin.cid == root);
-                let name = pin.map(|pin| pin.name.clone()).unwrap_or_default();
-                self.out.send(Event::Pinned { cid: root.to_string(), name }).await;
+            if whole.len() == PINS_AT_ONCE || blocks >= BLOCKS_AT_ONCE {
+                self.pin_whole(std::mem::take(&mut whole), options).await?;
+                blocks = 0;
             }
+        }
+        self.pin_whole(whole, options).await
+    }
+
+    /// Pins these together, and tells of each.
+    async fn pin_whole(&self, dags: Vec<WholeDag>, options: PinOptions<'_>) -> Result<(), Failure> {
+        if dags.is_empty() {
+            return Ok(());
+        }
+        let roots: Vec<Cid> = dags.iter().map(WholeDag::cid).collect();
+        self.peer.pin_whole(dags, options).await.map_err(|error| error.failure())?;
+        self.peer.sync().await.map_err(|error| error.failure())?;
+        // A pin that was there may have a name.
+        let names: BTreeMap<Cid, String> = self
+            .peer
+            .pins()
+            .into_iter()
+            .filter(|pin| pin.kind == PinKind::Recursive)
+            .map(|pin| (pin.cid, pin.name))
+            .collect();
+        for root in roots {
+            let name = names.get(&root).cloned().unwrap_or_default();
+            self.out.send(Event::Pinned { cid: root.to_string(), name }).await;
         }
         Ok(())
     }
