@@ -6,9 +6,11 @@
 //! others at a peer that is connected. Time in the queue is ours: who was not
 //! tried has not failed.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use peerage_base::{Instant, PackedMap};
+use peerage_base::Instant;
 use peerage_dht::{Network, RequestId};
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -16,6 +18,7 @@ use crate::addresses::ranked;
 use crate::limits::Config;
 use crate::output::{DialId, JobId, Output};
 use crate::peers::Connected;
+use past::Past;
 
 /// Who waits for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +58,6 @@ pub enum DialFailure {
     NoRoom,
 }
 
-/// Why a peer is not dialled for a while.
-#[derive(Debug, Clone)]
-struct Pause {
-    failures: u32,
-    until: Instant,
-    /// Where it was not: anybody can say where a peer is.
-    addrs: Vec<Multiaddr>,
-}
-
 /// All attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Dials {
@@ -76,11 +70,7 @@ pub(crate) struct Dials {
     lingering: VecDeque<(Instant, DialId)>,
     running: usize,
     next: u64,
-    /// Peers that could not be reached.
-    pauses: PackedMap<PeerId, Pause>,
-    /// Where peers were reached last, and in which order that was learned.
-    reached: PackedMap<PeerId, Multiaddr>,
-    reached_order: VecDeque<PeerId>,
+    past: Past,
 }
 
 impl Dials {
@@ -94,7 +84,7 @@ impl Dials {
         trusted: &[Multiaddr],
     ) -> DialId {
         let any_way = matches!(caller, Caller::Dht(..));
-        let addrs = ranked(peer, addrs, peer.and_then(|peer| self.reached.get(&peer)));
+        let addrs = ranked(peer, addrs, peer.and_then(|peer| self.past.reached(&peer)));
         let trusted: Vec<_> =
             ranked(peer, trusted, None).into_iter().filter(|addr| addrs.contains(addr)).collect();
         let same = |attempt: &Attempt| {
@@ -176,7 +166,7 @@ impl Dials {
         if let Some(began) = attempt.began {
             outputs.push_back(Output::CancelDial { dial });
             if now.since(began) >= config.dial_patience {
-                self.pause(&attempt, now, config);
+                self.note_failed(&attempt, now, config);
             }
         }
     }
@@ -222,12 +212,12 @@ impl Dials {
         outputs: &mut VecDeque<Output>,
     ) -> Vec<Caller> {
         let peer = connected.peer;
-        self.pauses.remove(&peer);
+        self.past.note_connected(&peer);
         let mut callers = Vec::new();
         if let Some(dial) = connected.dial {
             self.lingering.retain(|(_, lingering)| *lingering != dial);
             callers.extend(self.remove(dial).into_iter().flat_map(|attempt| attempt.callers));
-            self.note_reached(peer, &connected.addr, config);
+            self.past.note_reached(peer, &connected.addr, config);
         }
         let others = self.attempts.iter().filter(|(_, attempt)| attempt.peer == Some(peer));
         for dial in others.map(|(dial, _)| *dial).collect::<Vec<_>>() {
@@ -241,18 +231,6 @@ impl Dials {
             }
         }
         callers
-    }
-
-    /// Only where we dialled: others come from ports on which nobody listens.
-    fn note_reached(&mut self, peer: PeerId, addr: &Multiaddr, config: &Config) {
-        if self.reached.insert(peer, addr.without_peer()).is_none() {
-            self.reached_order.push_back(peer);
-        }
-        if self.reached.len() > config.reached
-            && let Some(oldest) = self.reached_order.pop_front()
-        {
-            self.reached.remove(&oldest);
-        }
     }
 
     /// An attempt came to nothing. Returned is one that is over; whoever
@@ -277,21 +255,14 @@ impl Dials {
         }
         let attempt = self.remove(dial)?;
         if failure != DialFailure::NoRoom {
-            self.pause(&attempt, now, config);
+            self.note_failed(&attempt, now, config);
         }
         Some(attempt)
     }
 
-    fn pause(&mut self, attempt: &Attempt, now: Instant, config: &Config) {
-        let Some(peer) = attempt.peer else { return };
-        let failures = self.pauses.get(&peer).map_or(0, |pause| pause.failures);
-        let length = config.pause_min.saturating_mul(1 << failures.min(16)).min(config.pause_max);
-        let addrs = attempt.addrs.clone();
-        let pause = Pause { failures: failures.saturating_add(1), until: now + length, addrs };
-        self.pauses.insert(peer, pause);
-        if self.pauses.len() > config.pauses {
-            let soonest = self.pauses.iter().min_by_key(|(_, pause)| pause.until).map(|(peer, _)| *peer);
-            soonest.and_then(|peer| self.pauses.remove(&peer));
+    fn note_failed(&mut self, attempt: &Attempt, now: Instant, config: &Config) {
+        if let Some(peer) = attempt.peer {
+            self.past.note_failed(peer, &attempt.addrs, now, config);
         }
     }
 
@@ -315,9 +286,7 @@ impl Dials {
     /// True if the peer could not be reached at these addresses a short while
     /// ago, so that a look-up does better without it.
     pub(crate) fn is_paused(&self, peer: &PeerId, addrs: &[Multiaddr], now: Instant) -> bool {
-        let tried =
-            |pause: &Pause| ranked(Some(*peer), addrs, None).iter().all(|addr| pause.addrs.contains(addr));
-        self.pauses.get(peer).is_some_and(|pause| now < pause.until && tried(pause))
+        self.past.is_paused(peer, addrs, now)
     }
 
     /// Attempts under way and in the queue.
@@ -336,11 +305,6 @@ mod tests {
 
     fn dht(n: u64) -> Caller {
         Caller::Dht(Network::Wan, RequestId(n))
-    }
-
-    fn fail(dials: &mut Dials, dial: DialId, now: Instant, config: &Config) {
-        dials.pump(now, config, &mut VecDeque::new());
-        assert!(dials.handle_failed(dial, DialFailure::Unreachable, now, config).is_some());
     }
 
     #[test]
@@ -502,26 +466,5 @@ mod tests {
         dials.pump(now, &config, &mut outputs);
         let soon = now + (config.dial_patience - Duration::from_nanos(1));
         assert!(!give_up(&mut dials, 3, soon, &mut outputs), "nobody knows yet");
-    }
-
-    #[test]
-    fn who_fails_is_left_alone_for_longer_each_time() {
-        let (mut dials, config) = (Dials::default(), Config::default());
-        let mut now = Instant::START;
-        for length in [config.pause_min, config.pause_min * 2] {
-            let dial = dials.begin(dht(1), Some(peer_id(1)), &[addr(1)], &[]);
-            fail(&mut dials, dial, now, &config);
-            assert!(dials.is_paused(&peer_id(1), &[addr(1)], now + (length - Duration::from_nanos(1))));
-            let elsewhere = [addr(1), addr(2)];
-            assert!(!dials.is_paused(&peer_id(1), &elsewhere, now), "it may be elsewhere");
-            now += length;
-            assert!(!dials.is_paused(&peer_id(1), &[addr(1)], now));
-        }
-        connect(&mut dials, 1, None, true, &mut VecDeque::new());
-        for n in 0..config.pauses + 10 {
-            let dial = dials.begin(dht(1), Some(peer_id(n)), &[addr(1)], &[]);
-            fail(&mut dials, dial, now, &config);
-        }
-        assert_eq!(dials.pauses.len(), config.pauses);
     }
 }
