@@ -7,12 +7,13 @@ use peerage_content::name::escape;
 
 use super::bars::Bars;
 use super::listing::{ENTRIES, entry_row, print_stat};
-use super::network::{self, DHT_PEERS, FOUND};
+use super::network::{self, DHT_PEERS, FOUND, PEERS};
+use super::pings::Pings;
 use super::table::{Align, Table};
-use super::text::{bytes, millis, plural, rate, seconds, tame};
+use super::text::{bytes, plural, tame};
 use super::verify::{self, Bads};
-use super::{Render, Style, gc};
-use crate::api::{Data, Event, Failure, PeerLine, PinKind, SharedRoot, Via};
+use super::{Render, Style, gc, transfer};
+use crate::api::{Data, Event, Failure, PinKind};
 
 /// The renderer for people.
 #[derive(Debug)]
@@ -20,8 +21,7 @@ pub(crate) struct Human {
     style: Style,
     bars: Option<Bars>,
     table: Option<Table>,
-    /// Round trips in seconds, and how many pings went unanswered.
-    pings: (Vec<f64>, u64),
+    pings: Pings,
     /// The CID of the last root, where nothing else of `add` is printed.
     last: Option<String>,
     bads: Bads,
@@ -36,7 +36,7 @@ impl Human {
 
     /// Without bars.
     fn plain(style: Style) -> Self {
-        Self { style, bars: None, table: None, pings: (Vec::new(), 0), last: None, bads: Bads::default() }
+        Self { style, bars: None, table: None, pings: Pings::default(), last: None, bads: Bads::default() }
     }
 
     fn row(
@@ -62,7 +62,7 @@ impl Human {
                 if let Some(bars) = bars {
                     let message = match (sources, self.style.doing) {
                         (0, Some(doing)) => doing.to_owned(),
-                        _ => sources_text(*sources, via),
+                        _ => transfer::sources_text(*sources, via),
                     };
                     bars.advance(*bytes, *total, message);
                 }
@@ -84,7 +84,7 @@ impl Human {
             }
             Event::Served { peer, addr, bytes, total, complete: false } => {
                 if let Some(bars) = bars {
-                    bars.peer(peer, *bytes, *total, format!("to {} at {}", short(peer), escape(addr)));
+                    bars.peer(peer, *bytes, *total, transfer::served_text(peer, addr));
                 }
             }
             _ => return false,
@@ -110,26 +110,11 @@ impl Human {
 
     fn print(&mut self, event: Event, out: &mut dyn Write) -> io::Result<()> {
         match event {
-            Event::Ready { peer_id, addrs, link, shares, .. } => match link {
-                Some(_) => print_shares(&shares, out)?,
-                None => {
-                    writeln!(out, "peer {peer_id} is up, Ctrl-C ends it")?;
-                    for addr in addrs {
-                        writeln!(out, "  {}", escape(&addr))?;
-                    }
-                }
-            },
-            Event::Done { path, bytes: size, seconds: time, sources, cid, .. } => {
-                let path = escape(&path);
-                if sources.is_empty() {
-                    // What was there already is not told from what was written just now.
-                    writeln!(out, "{path}: {}, all from what is here", bytes(size))?;
-                } else {
-                    let peers = plural(sources.len() as u64, "peer", "peers");
-                    let rate = rate(size, time).map(|rate| format!(", {rate}")).unwrap_or_default();
-                    writeln!(out, "{path}: {} from {peers} in {}{rate}", bytes(size), seconds(time))?;
-                }
-                writeln!(out, "  /ipfs/{cid}")?;
+            Event::Ready { peer_id, addrs, link, shares, .. } => {
+                transfer::print_ready(&peer_id, &addrs, link.map(|_| &*shares), out)?;
+            }
+            Event::Done { path, bytes, seconds, sources, cid, .. } => {
+                transfer::print_done(&path, &cid, (bytes, seconds), &sources, out)?;
             }
             Event::Served { peer, addr, bytes: sent, .. } => {
                 writeln!(out, "{peer} at {} has everything ({} sent)", escape(&addr), bytes(sent))?;
@@ -162,22 +147,14 @@ impl Human {
                 }
             }
             Event::Pong { peer_id, addr, seconds, .. } => {
-                if self.pings.0.is_empty() {
-                    let at = if addr.is_empty() { String::new() } else { format!(" at {}", escape(&addr)) };
-                    writeln!(out, "{peer_id}{at}")?;
-                }
-                writeln!(out, "  {}", millis(seconds))?;
-                self.pings.0.push(seconds);
+                self.pings.answered(&peer_id, &addr, seconds, out)?;
             }
-            Event::PingFailed { message, .. } => {
-                writeln!(out, "  no answer: {}", tame(&message))?;
-                self.pings.1 += 1;
-            }
+            Event::PingFailed { message, .. } => self.pings.failed(&message, out)?,
             Event::Connected { peer_id, addr, agent } => {
                 let agent = agent.map(|agent| format!(", {}", escape(&agent))).unwrap_or_default();
                 writeln!(out, "connected to {peer_id} at {}{agent}", escape(&addr))?;
             }
-            Event::Peer(peer) => self.print_peer(peer, out)?,
+            Event::Peer(peer) => self.row(PEERS.0, PEERS.1, network::peer_row(peer), out)?,
             Event::Pin { cid, kind, name } => {
                 let kind = match kind {
                     PinKind::Recursive => "recursive",
@@ -230,23 +207,6 @@ impl Human {
             | Event::Unknown => {}
         }
         Ok(())
-    }
-
-    fn print_peer(&mut self, peer: PeerLine, out: &mut dyn Write) -> io::Result<()> {
-        const HEAD: [&str; 8] = ["PEER", "DIRECTION", "RTT", "SENT", "RECEIVED", "SCORE", "ADDRESS", "AGENT"];
-        use Align::{Left, Right};
-        const COLUMNS: [Align; 8] = [Left, Left, Right, Right, Right, Right, Left, Left];
-        let row = vec![
-            peer.peer_id,
-            tame(&peer.direction),
-            peer.rtt_seconds.map(millis).unwrap_or_default(),
-            bytes(peer.sent_bytes),
-            bytes(peer.received_bytes),
-            peer.score.to_string(),
-            escape(&peer.addr),
-            peer.agent.as_deref().map(escape).unwrap_or_default(),
-        ];
-        self.row(&COLUMNS, &HEAD, row, out)
     }
 }
 
@@ -306,20 +266,7 @@ impl Render for Human {
         if let Some(cid) = self.last.take() {
             writeln!(out, "{cid}")?;
         }
-        let (times, lost) = &self.pings;
-        if !times.is_empty() {
-            #[expect(clippy::cast_precision_loss, reason = "it is for display")]
-            let average = times.iter().sum::<f64>() / times.len() as f64;
-            let lowest = times.iter().copied().fold(f64::INFINITY, f64::min);
-            let sent = times.len() as u64 + lost;
-            writeln!(
-                out,
-                "{sent} sent, {} answered, lowest {}, average {}",
-                times.len(),
-                millis(lowest),
-                millis(average)
-            )?;
-        }
+        self.pings.finish(out)?;
         out.flush()
     }
 
@@ -343,35 +290,10 @@ fn aside(event: &Event) -> Option<String> {
     }
 }
 
-fn print_shares(shares: &[SharedRoot], out: &mut dyn Write) -> io::Result<()> {
-    for share in shares {
-        writeln!(out, "sharing {}, {}", escape(&share.path), bytes(share.size))?;
-        writeln!(out, "\n  peerage get \"{}\"\n", escape(&share.link))?;
-        writeln!(out, "  /ipfs/{}\n", share.cid)?;
-    }
-    writeln!(out, "Ctrl-C ends it")
-}
-
-fn sources_text(count: u64, via: &[Via]) -> String {
-    let mut text = plural(count, "source", "sources");
-    for via in via.iter().take(3) {
-        // Who it is says its id in `--json`; a line has room for the path only.
-        let path = via.addr.split("/p2p/").next().unwrap_or_default();
-        text.push_str(&format!(", {}", escape(path)));
-    }
-    text
-}
-
-/// The end of a peer id, which is what differs.
-fn short(peer: &str) -> String {
-    let start = peer.char_indices().rev().nth(7).map_or(0, |(index, _)| index);
-    format!("..{}", escape(&peer[start..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Entry, EntryKind, Kind, NoticeKind};
+    use crate::api::{Entry, EntryKind, Kind, NoticeKind, PeerLine, SharedRoot};
 
     fn printed(events: Vec<Event>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -10,8 +10,10 @@ mod json;
 mod listing;
 mod network;
 mod output;
+mod pings;
 mod table;
 mod text;
+mod transfer;
 mod verify;
 
 use std::io::{self, Write};

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use peerage_content::name::escape;
 
 use super::table::Align;
-use super::text::{bytes, plural, seconds, tame};
-use crate::api::{Announcements, DhtPeer, DhtState, Finished, Located, Place, Provided, Status, StoreState};
+use super::text::{bytes, millis, plural, seconds, tame};
+use crate::api::{
+    Announcements, DhtPeer, DhtState, Finished, Located, PeerLine, Place, Provided, Status, StoreState,
+};
 
 /// A place as people call it.
 pub(super) const fn place(place: Place) -> &'static str {
@@ -25,6 +27,29 @@ pub(super) const FOUND: (&[Align], &[&str]) = (&[Align::Left; 3], &["PEER", "FOU
 /// One row a peer.
 pub(super) fn found_row(peer: &Located) -> Vec<String> {
     vec![escape(&peer.peer_id), place(peer.source).to_owned(), addresses(&peer.addrs)]
+}
+
+/// Columns and header of `peers`.
+pub(super) const PEERS: (&[Align], &[&str]) = {
+    use Align::{Left, Right};
+    (
+        &[Left, Left, Right, Right, Right, Right, Left, Left],
+        &["PEER", "DIRECTION", "RTT", "SENT", "RECEIVED", "SCORE", "ADDRESS", "AGENT"],
+    )
+};
+
+/// One row a connection.
+pub(super) fn peer_row(peer: PeerLine) -> Vec<String> {
+    vec![
+        peer.peer_id,
+        tame(&peer.direction),
+        peer.rtt_seconds.map(millis).unwrap_or_default(),
+        bytes(peer.sent_bytes),
+        bytes(peer.received_bytes),
+        peer.score.to_string(),
+        escape(&peer.addr),
+        peer.agent.as_deref().map(escape).unwrap_or_default(),
+    ]
 }
 
 /// Columns and header of `peers --dht`.
