@@ -64,6 +64,12 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// Leaves it there, for who wants to look into it; where that is.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        self.dir.keep()
+    }
+
     /// The program: also a large file that is older than any test.
     #[must_use]
     pub fn program(&self) -> &Path {

@@ -130,14 +130,21 @@ impl Process {
         kill_process(pid, signal).with_context(|| format!("sending {signal:?} to {}", self.name))
     }
 
-    /// Kills it, as a power cut would, and waits until it is gone.
+    /// Reads on until it has said so many lines, so much time is over, or it has ended.
+    pub fn watch(&mut self, time: Duration, lines: usize) -> Vec<String> {
+        let end = Instant::now() + time;
+        let next = || self.stdout.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+        std::iter::from_fn(next).take(lines).collect()
+    }
+
+    /// Kills it, as a power cut would, and waits until it is gone. The last line that
+    /// it said may be cut in two.
     ///
     /// # Errors
-    /// If the system refuses.
-    pub fn kill(mut self) -> Result<()> {
+    /// If the system refuses, or something holds its pipe.
+    pub fn kill(mut self) -> Result<Ended> {
         self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.finish()
     }
 
     /// Waits for its end.

@@ -165,7 +165,7 @@ fn verify(store: &Store) -> Result<()> {
 }
 
 /// Damages something that the store can make again. True if there was something.
-fn damage(dir: &Path, rng: &mut Rng) -> Result<bool> {
+pub(crate) fn damage(dir: &Path, rng: &mut Rng) -> Result<bool> {
     let index = dir.join("index");
     let path = match rng.below(4) {
         0 => {

@@ -8,6 +8,7 @@
 //! - [`operations`]: what is done, taken down in a [`record`].
 //! - [`history`]: a seed's operations and misfortunes on these doubles.
 //! - [`kills`]: a real store in a process that is killed, over and over.
+//! - [`program`]: the whole program, the same.
 
 pub mod disk;
 pub mod history;
@@ -15,4 +16,5 @@ pub mod index;
 pub mod kills;
 pub mod model;
 pub mod operations;
+pub mod program;
 pub mod record;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use peerage_tests::Place;
 use peerage_torture::history::{Outcome, play};
-use peerage_torture::kills;
 use peerage_torture::operations::write_user_files;
+use peerage_torture::{kills, program};
 
 /// Time within which a store must open after a kill. 2 s: nobody wonders yet
 /// whether anything happens.
@@ -18,6 +19,10 @@ const OPEN_WITHIN: Duration = Duration::from_secs(2);
 const TELL_EACH: u64 = 100;
 /// Failures that are shown.
 const SHOWN: usize = 20;
+
+/// Bytes that the program's repositories and folders take. 2 GiB: some hundreds of
+/// megabytes are the rule.
+const ROOM: u64 = 2 << 30;
 
 /// Tries to make a store break its word.
 #[derive(Debug, Parser)]
@@ -35,6 +40,15 @@ enum Task {
         #[arg(long, default_value_t = 1_000)]
         rounds: u64,
         /// What is done, and when it is killed, is drawn from this number
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// The whole program, its processes being killed at any moment, over and over
+    Program {
+        /// Commands that are run, most of them killed
+        #[arg(long, default_value_t = 300)]
+        rounds: u64,
+        /// What is done is drawn from this number, and when it is killed, which is a time
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -58,6 +72,7 @@ enum Task {
 fn main() -> Result<()> {
     match Options::parse().task {
         Task::Store { rounds, seed } => store(rounds, seed),
+        Task::Program { rounds, seed } => program(rounds, seed),
         Task::Doubles { seeds, from, threads } => doubles(from..from.saturating_add(seeds), threads.max(1)),
         Task::Live { dir, user_files, seed } => kills::live(&dir, &user_files, seed),
     }
@@ -87,6 +102,41 @@ fn store(rounds: u64, seed: u64) -> Result<()> {
         report.slowest_open.as_secs_f64(),
     );
     ensure!(report.slowest_open < OPEN_WITHIN, "opening took longer than {} s", OPEN_WITHIN.as_secs());
+    Ok(())
+}
+
+fn program(rounds: u64, seed: u64) -> Result<()> {
+    let place = Place::with_room(ROOM)?;
+    let started = Instant::now();
+    let played = program::play(&place, rounds, seed, &mut |report| {
+        if report.rounds % TELL_EACH == 0 {
+            eprintln!("{} of {rounds} rounds", report.rounds);
+        }
+    });
+    let report = match played {
+        Ok(report) => report,
+        // Nobody can repeat the moment of a kill.
+        Err(error) => return Err(error.context(format!("what is left is in {}", place.keep().display()))),
+    };
+    println!(
+        "{rounds} rounds in {:.1} s: {} kills, {} of them before a command had said anything, {} after damage; {} \
+         commands said that they are done; {} fetches went on after a kill with just what was missing; {} times a \
+         root had to be whole and was, {} times one need not be and was not; {} blocks verified: nothing lost, \
+         nothing wrong. Slowest opening: {:.3} s; slowest `pin ls` after a kill: {:.3} s",
+        started.elapsed().as_secs_f64(),
+        report.kills,
+        report.silent,
+        report.damaged,
+        report.acknowledged,
+        report.resumed,
+        report.whole,
+        report.partial,
+        report.blocks,
+        report.slowest_open.as_secs_f64(),
+        report.slowest_list.as_secs_f64(),
+    );
+    let slowest = report.slowest_open.max(report.slowest_list);
+    ensure!(slowest < OPEN_WITHIN, "opening took longer than {} s", OPEN_WITHIN.as_secs());
     Ok(())
 }
 

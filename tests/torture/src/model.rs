@@ -42,23 +42,28 @@ impl Level {
 
 /// Values that may be found after a crash, the last one being true now.
 #[derive(Debug, Clone)]
-struct Possible<T> {
+pub(crate) struct Possible<T> {
     after_kill: BTreeSet<T>,
     after_cut: BTreeSet<T>,
 }
 
 impl<T: Ord + Clone> Possible<T> {
-    fn one(value: T) -> Self {
+    pub(crate) fn one(value: T) -> Self {
         let after_kill = BTreeSet::from([value]);
         Self { after_cut: after_kill.clone(), after_kill }
     }
 
-    fn tried(&mut self, value: T) {
+    /// What may be found after a kill.
+    pub(crate) fn after_kill(&self) -> impl Iterator<Item = &T> {
+        self.after_kill.iter()
+    }
+
+    pub(crate) fn tried(&mut self, value: T) {
         self.after_kill.insert(value.clone());
         self.after_cut.insert(value);
     }
 
-    fn promised(&mut self, value: T, level: Level) {
+    pub(crate) fn promised(&mut self, value: T, level: Level) {
         if level >= Level::Synced {
             self.after_cut = BTreeSet::from([value.clone()]);
         }
@@ -67,7 +72,7 @@ impl<T: Ord + Clone> Possible<T> {
         }
     }
 
-    fn found(&mut self, value: T, end: End) -> bool {
+    pub(crate) fn found(&mut self, value: T, end: End) -> bool {
         let expected = if end == End::Kill { &self.after_kill } else { &self.after_cut };
         if !expected.contains(&value) {
             return false;
