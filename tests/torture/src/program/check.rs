@@ -48,7 +48,8 @@ pub(super) fn repository(world: &mut World<'_>, operation: &Operation) -> Result
         let (blocks, missing) = read(&store, Cid::from_str(cid)?)?;
         seen.blocks += blocks;
         if whole.contains(cid) {
-            ensure!(missing.is_empty(), "of {cid} are lost {missing:?}");
+            let held = || world.promises.held(cid);
+            ensure!(missing.is_empty(), "of {cid} are lost {missing:?}, which has{}", held());
             seen.whole += 1;
         } else {
             seen.partial += u64::from(!missing.is_empty());

@@ -188,6 +188,8 @@ impl Plan {
             // Files of the user's that are no longer what they were.
             (Operation::Verify, 4) => Ok(()),
             (_, 1 | 3) if went_on && may_be_done => Ok(()),
+            // Interrupted while it reads the files once more, to serve them by itself.
+            (Operation::Share { .. }, 130) if went_on => Ok(()),
             _ => ended.with_status(0).map(drop),
         }
     }

@@ -15,6 +15,8 @@ mod promises;
 mod serving;
 mod world;
 
+use std::fs::File;
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -58,7 +60,8 @@ pub struct Report {
     pub slowest_list: Duration,
 }
 
-/// Plays rounds in a place, and shows how far it is.
+/// Plays rounds in a place, where a file `history` tells what was done, and shows how
+/// far it is.
 ///
 /// # Errors
 /// The first time that the program broke its word, with the number of the round and
@@ -68,6 +71,7 @@ pub fn play(place: &Place, rounds: u64, seed: u64, show: &mut dyn FnMut(&Report)
     let mut world = World::new(place, &mut rng)?;
     let (mut times, mut report) = (Times::default(), Report::default());
     let mut unfinished = None;
+    let mut history = File::create(place.path("history"))?;
     while report.rounds < rounds {
         let what = format!("seed {seed}, round {}", report.rounds);
         if report.rounds > 0 && rng.below(100) < DAMAGED {
@@ -95,6 +99,7 @@ pub fn play(place: &Place, rounds: u64, seed: u64, show: &mut dyn FnMut(&Report)
             ensure!(fetched <= missing, "{}: {fetched} bytes came, {missing} were missing", what());
             report.resumed += 1;
         }
+        writeln!(history, "{}: {outcome:?}", what())?;
         report.note(outcome);
         look(&mut world, &operation, outcome, &mut rng, &mut report).with_context(what)?;
         let again = matches!(operation, Operation::Get { .. }) && !outcome.acknowledged;

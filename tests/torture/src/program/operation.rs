@@ -10,6 +10,7 @@ use peerage_tests::peer::{field, text};
 use serde_json::Value;
 
 use super::content::{Data, Tree};
+use super::promises::Chunker;
 use super::world::World;
 
 /// Pins and kept roots from which on one is removed more often than not.
@@ -21,7 +22,7 @@ const LARGE: u64 = 20 * MIB;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
     /// `add` of one of the user's folders, in which he worked before.
-    Add { folder: usize, copy: bool, name: String, chunker: Option<&'static str> },
+    Add { folder: usize, copy: bool, name: String, chunker: Chunker },
     /// `share --keep` of one.
     Share { folder: usize },
     /// `get` of what another peer has, to a place where some of it may be.
@@ -170,24 +171,27 @@ impl Operation {
     /// Takes down what a line of its output promises; true if that is the end of it.
     pub(super) fn acknowledge(&self, line: &Value, world: &mut World<'_>) -> Result<bool> {
         match (self, line["event"].as_str().unwrap_or_default()) {
-            (Self::Add { folder, copy, name, .. }, "added") => {
+            (Self::Add { folder, copy, name, chunker }, "added") => {
                 let (cid, tree) = (field(line, "cid")?, world.folders[*folder].clone());
-                world.promises.name(&cid, &tree);
+                world.promises.name(&cid, &tree, *chunker);
                 world.promises.pinned(&cid, Some(name));
-                world.hold(*copy, &world.folder_path(*folder), &tree);
+                match copy {
+                    true => world.promises.copied(tree.data(), *chunker),
+                    false => world.promises.lend(&world.folder_path(*folder), &tree, *chunker),
+                }
             }
             (Self::Share { folder }, "ready") => {
                 let (cid, tree) = (field(line, "cid")?, world.folders[*folder].clone());
                 let path = world.folder_path(*folder);
-                world.promises.name(&cid, &tree);
+                world.promises.name(&cid, &tree, None);
                 world.promises.kept(&path, Some(&cid));
-                world.hold(false, &path, &tree);
+                world.promises.lend(&path, &tree, None);
             }
             (Self::Get { offer, dest }, "done") => {
                 let (path, tree) = (world.dest_path(*dest), world.offers[*offer].tree.clone());
                 world.promises.kept(&path, Some(&field(line, "cid")?));
                 // What of another fetch is there as well is no part of it.
-                world.hold(false, &path, &tree);
+                world.promises.lend(&path, &tree, None);
                 world.fetching.remove(&(*dest, *offer));
             }
             (Self::Pin { offer, name } | Self::Import { offer, name }, "pinned") => {
@@ -195,7 +199,7 @@ impl Operation {
                 // What it can read from a file of the user's it need not copy.
                 let at_hand = world.at_hand();
                 let tree: Tree = world.offers[*offer].tree.clone();
-                world.promises.copied(tree.data().difference(&at_hand).copied());
+                world.promises.copied(tree.data().difference(&at_hand).copied(), None);
             }
             (Self::Unpin { cid }, "unpinned") => world.promises.pinned(cid, None),
             (Self::Unshare { path }, "unshared") => world.promises.kept(path, None),

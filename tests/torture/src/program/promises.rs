@@ -18,15 +18,34 @@ pub(super) struct Promises {
     /// CIDs of what is kept at a path: more than one if a kill came between.
     kept: BTreeMap<PathBuf, (BTreeSet<String>, Possible<BTreeSet<String>>)>,
     /// What CIDs stand for.
-    contents: BTreeMap<String, Tree>,
+    contents: BTreeMap<String, Content>,
     /// CIDs that were acknowledged as a root that there is still.
     acknowledged: BTreeSet<String>,
     /// CIDs of the roots that there were last, acknowledged or not.
     present: BTreeSet<String>,
     /// Data whose bytes are in the repository itself.
-    copied: BTreeSet<Data>,
+    copied: BTreeSet<Cut>,
     /// Files of the user's that hold data, and that the program said it reads.
-    lent: BTreeMap<PathBuf, Data>,
+    lent: BTreeMap<PathBuf, BTreeSet<Cut>>,
+}
+
+/// How files are cut into blocks: the flag `--chunker`.
+pub(super) type Chunker = Option<&'static str>;
+
+/// Data in its blocks: cut in another way it is other ones.
+type Cut = (Data, Chunker);
+
+/// What a CID stands for.
+#[derive(Debug)]
+struct Content {
+    tree: Tree,
+    chunker: Chunker,
+}
+
+impl Content {
+    fn cuts(&self) -> impl Iterator<Item = Cut> {
+        self.tree.0.values().map(|data| (*data, self.chunker))
+    }
 }
 
 /// What a repository tells of its roots.
@@ -66,12 +85,12 @@ impl Listed {
 
 impl Promises {
     /// Takes down what a CID stands for.
-    pub(super) fn name(&mut self, cid: &str, tree: &Tree) {
-        self.contents.insert(cid.to_owned(), tree.clone());
+    pub(super) fn name(&mut self, cid: &str, tree: &Tree, chunker: Chunker) {
+        self.contents.insert(cid.to_owned(), Content { tree: tree.clone(), chunker });
     }
 
     pub(super) fn content(&self, cid: &str) -> Option<&Tree> {
-        self.contents.get(cid)
+        self.contents.get(cid).map(|content| &content.tree)
     }
 
     /// A pin is added, renamed or removed, or may be.
@@ -113,8 +132,10 @@ impl Promises {
     }
 
     /// Files that the program said it reads where they are.
-    pub(super) fn lend(&mut self, folder: &Path, tree: &Tree) {
-        self.lent.extend(tree.0.iter().map(|(path, data)| (folder.join(path), *data)));
+    pub(super) fn lend(&mut self, folder: &Path, tree: &Tree, chunker: Chunker) {
+        for (path, data) in &tree.0 {
+            self.lent.entry(folder.join(path)).or_default().insert((*data, chunker));
+        }
     }
 
     /// The user does with his folder as he likes: what held `before` is to hold `after`.
@@ -125,8 +146,8 @@ impl Promises {
     }
 
     /// The program said that it has the bytes of these itself.
-    pub(super) fn copied(&mut self, data: impl IntoIterator<Item = Data>) {
-        self.copied.extend(data);
+    pub(super) fn copied(&mut self, data: impl IntoIterator<Item = Data>, chunker: Chunker) {
+        self.copied.extend(data.into_iter().map(|data| (data, chunker)));
     }
 
     /// CIDs of pins.
@@ -142,12 +163,24 @@ impl Promises {
 
     /// CIDs of which every block must be here.
     pub(super) fn whole(&self) -> Vec<String> {
-        let lent: BTreeSet<Data> = self.lent.values().copied().collect();
-        let is_held = |data: &Data| self.copied.contains(data) || lent.contains(data);
-        let whole = |cid: &&String| {
-            self.contents.get(*cid).is_some_and(|tree| tree.0.values().all(is_held))
-        };
+        let lent: BTreeSet<&Cut> = self.lent.values().flatten().collect();
+        let is_held = |cut: Cut| self.copied.contains(&cut) || lent.contains(&cut);
+        let whole = |cid: &&String| self.contents.get(*cid).is_some_and(|content| content.cuts().all(is_held));
         self.acknowledged.iter().filter(whole).cloned().collect()
+    }
+
+    /// How the files of a root are held, for who looks for what was lost.
+    pub(super) fn held(&self, cid: &str) -> String {
+        let mut lines = String::new();
+        let Some(Content { tree, chunker }) = self.contents.get(cid) else { return lines };
+        for (path, data) in &tree.0 {
+            let cut = (*data, *chunker);
+            let copied = if self.copied.contains(&cut) { " copied" } else { "" };
+            let lent = self.lent.iter().filter(|(_, lent)| lent.contains(&cut));
+            let lent: Vec<String> = lent.map(|(path, _)| path.display().to_string()).collect();
+            lines.push_str(&format!("\n{path}: {cut:?}{copied} {}", lent.join(" ")));
+        }
+        lines
     }
 
     /// Compares the roots that there are after a kill with what was told. What is found
@@ -176,9 +209,9 @@ impl Promises {
         self.present.clone_from(&listed.roots);
         self.acknowledged.retain(|cid| listed.roots.contains(cid));
         // A collection may take what no root has.
-        let needed: BTreeSet<Data> =
-            self.present.iter().filter_map(|cid| self.contents.get(cid)).flat_map(Tree::data).collect();
-        self.copied.retain(|data| needed.contains(data));
+        let needed: BTreeSet<Cut> =
+            self.present.iter().filter_map(|cid| self.contents.get(cid)).flat_map(Content::cuts).collect();
+        self.copied.retain(|cut| needed.contains(cut));
         Ok(())
     }
 }

@@ -72,7 +72,7 @@ impl<'a> World<'a> {
             let cid = field(&other.run(&["add", text(&path)])?.with_status(0)?.event("added")?, "cid")?;
             other.run(&["car", "export", "--offline", &cid, "-o", text(&car)])?.with_status(0)?;
             let nodes = nodes(&other, &cid, &tree)?;
-            promises.name(&cid, &tree);
+            promises.name(&cid, &tree, None);
             offers.push(Offer { cid, tree, car, nodes });
         }
         let other = other.up()?;
@@ -173,15 +173,6 @@ impl<'a> World<'a> {
         self.fetching.insert((dest, offer));
     }
 
-    /// The program said that it has a folder, in itself or where it is.
-    pub(super) fn hold(&mut self, copied: bool, path: &std::path::Path, tree: &Tree) {
-        if copied {
-            self.promises.copied(tree.data());
-        } else {
-            self.promises.lend(path, tree);
-        }
-    }
-
     /// Data that the program may read from files of the user's.
     pub(super) fn at_hand(&self) -> BTreeSet<Data> {
         let staged = self.fetching.iter().map(|(_, offer)| &self.offers[*offer].tree);
@@ -191,10 +182,10 @@ impl<'a> World<'a> {
     /// Names what an operation made that was killed before it said the CID.
     pub(super) fn name_unknown(&mut self, operation: &Operation, listed: &Listed) {
         match operation {
-            Operation::Add { folder, name, .. } => {
+            Operation::Add { folder, name, chunker, .. } => {
                 let found = listed.pins.iter().filter(|(_, found)| *found == name);
                 for (cid, name) in found {
-                    self.promises.name(cid, &self.folders[*folder]);
+                    self.promises.name(cid, &self.folders[*folder], *chunker);
                     self.promises.try_pin(cid, Some(name));
                 }
             }
@@ -203,7 +194,7 @@ impl<'a> World<'a> {
                 for cid in listed.kept.get(&path).into_iter().flatten() {
                     let tree = &self.folders[*folder];
                     if self.promises.content(cid).is_none_or(|known| known == tree) {
-                        self.promises.name(cid, tree);
+                        self.promises.name(cid, tree, None);
                         self.promises.try_keep(&path, Some(cid));
                     }
                 }
