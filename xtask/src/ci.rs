@@ -73,9 +73,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Every test of the workspace; `args` go to `cargo test`.
 pub(crate) fn test(root: &Path, args: &[String]) -> Result<()> {
-    // The system tests run the program, which `cargo test` alone may not build.
+    // These run the program, which `cargo test` alone may not build.
     // The whole workspace's tests do, with the same features: see `crates/node/tests`.
-    if args.iter().any(|arg| arg.contains("peerage-tests")) {
+    let of_the_program = ["peerage-tests", "peerage-torture"];
+    if args.iter().any(|arg| of_the_program.iter().any(|package| arg.contains(package))) {
         execute(cargo(root).args(["build", "--locked", "--package", "peerage-node"]))?;
     }
     let mut command = cargo(root);

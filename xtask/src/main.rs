@@ -63,7 +63,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Try to make a store break its word: `store --rounds N`, `doubles --seeds N`
+    /// Try to make a store or the program break its word: `store --rounds N`, `program --rounds N`,
+    /// `doubles --seeds N`
     #[command(disable_help_flag = true)]
     Torture {
         /// What is done, and how often

@@ -88,7 +88,7 @@ impl Plan {
             Duration::from_micros(rng.below(u64::try_from(most.as_micros()).unwrap_or(u64::MAX)))
         };
         // Some while the repository is being opened.
-        let most = if rng.below(6) == 0 { expected / 6 } else { expected + expected / 4 };
+        let most = if rng.below(6) == 0 { expected / 6 } else { expected };
         let lines = if rng.below(6) == 0 { 1 + usize::try_from(rng.below(2)).unwrap_or(0) } else { LINES };
         Self { attached, victim, after: within(rng, most), lines, again: within(rng, expected), slowdown }
     }
