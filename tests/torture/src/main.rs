@@ -120,7 +120,7 @@ fn program(rounds: u64, seed: u64) -> Result<()> {
     };
     println!(
         "{rounds} rounds in {:.1} s: {} kills, {} of them before a command had said anything, {} after damage; {} \
-         commands said that they are done; {} fetches went on after a kill with just what was missing; {} times a \
+         commands said that they are done; {} fetches went on after a kill with just what was missing, {:.1} MB less than all; {} times a \
          root had to be whole and was, {} times one need not be and was not; {} blocks verified: nothing lost, \
          nothing wrong. Slowest opening: {:.3} s; slowest `pin ls` after a kill: {:.3} s",
         started.elapsed().as_secs_f64(),
@@ -129,6 +129,7 @@ fn program(rounds: u64, seed: u64) -> Result<()> {
         report.damaged,
         report.acknowledged,
         report.resumed,
+        report.spared as f64 / 1e6,
         report.whole,
         report.partial,
         report.blocks,

@@ -118,6 +118,7 @@ pub(super) fn destinations(world: &mut World<'_>, operation: &Operation, acknowl
 /// A CAR has its name once it is whole.
 pub(super) fn exported(world: &World<'_>, operation: &Operation, acknowledged: bool) -> Result<()> {
     let Operation::Export { cid, to } = operation else { return Ok(()) };
+    world.remove_left(".exported.car.")?;
     if !to.exists() {
         ensure!(!acknowledged, "{} was exported and is not there", to.display());
         return Ok(());

@@ -56,20 +56,22 @@ pub(super) struct Outcome {
     pub(super) fetched: u64,
 }
 
-/// How long commands take, by their kind.
+/// How long commands take, by their kind, who does them, and how slow he is.
 #[derive(Debug, Default)]
-pub(super) struct Times(BTreeMap<&'static str, Duration>);
+pub(super) struct Times(BTreeMap<Slot, Duration>);
+
+type Slot = (&'static str, bool, Option<&'static str>);
 
 impl Times {
-    fn of(&self, operation: &Operation) -> Duration {
-        self.0.get(operation.kind()).copied().unwrap_or(FIRST)
+    fn of(&self, slot: Slot) -> Duration {
+        self.0.get(&slot).copied().unwrap_or(FIRST)
     }
 
     /// One ended by itself after so long, or did not within it.
-    fn learn(&mut self, operation: &Operation, took: Duration, ended: bool) {
-        let known = self.of(operation);
+    fn learn(&mut self, slot: Slot, took: Duration, ended: bool) {
+        let known = self.of(slot);
         let now = if ended { (known * 3 + took) / 4 } else { known.max((known + took) / 2) };
-        self.0.insert(operation.kind(), now);
+        self.0.insert(slot, now);
     }
 }
 
@@ -83,7 +85,7 @@ impl Plan {
             _ => Victim::Command,
         };
         let slowdown = [None, None, Some("3"), Some("20")][usize::try_from(rng.below(4)).unwrap_or(0)];
-        let expected = times.of(operation);
+        let expected = times.of((operation.kind(), attached, slowdown));
         let within = |rng: &mut Rng, most: Duration| {
             Duration::from_micros(rng.below(u64::try_from(most.as_micros()).unwrap_or(u64::MAX)))
         };
@@ -163,8 +165,9 @@ impl Plan {
         if let Some(status) = ended.status.code() {
             self.check_end(operation, status, outcome, ended).context("it ended by itself")?;
         }
-        if self.slowdown.is_none() && !self.attached {
-            times.learn(operation, took, outcome.acknowledged && !operation.stays());
+        if !matches!(self.victim, Victim::Owner | Victim::Both) {
+            let slot = (operation.kind(), self.attached, self.slowdown);
+            times.learn(slot, took, outcome.acknowledged && !operation.stays());
         }
         if let Some(owner) = owner {
             owner.close().context("the owner, whose client was killed or ended")?;

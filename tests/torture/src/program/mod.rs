@@ -46,6 +46,8 @@ pub struct Report {
     pub acknowledged: u64,
     /// Fetches that were killed, and then went on with just what was missing.
     pub resumed: u64,
+    /// Bytes that these did not fetch again.
+    pub spared: u64,
     /// Times that something was damaged.
     pub damaged: u64,
     /// Roots that had to be whole and were, summed over all rounds.
@@ -98,6 +100,7 @@ pub fn play(place: &Place, rounds: u64, seed: u64, show: &mut dyn FnMut(&Report)
             let fetched = outcome.fetched;
             ensure!(fetched <= missing, "{}: {fetched} bytes came, {missing} were missing", what());
             report.resumed += 1;
+            report.spared += size(&world, &operation).saturating_sub(missing);
         }
         writeln!(history, "{}: {outcome:?}", what())?;
         report.note(outcome);
@@ -137,9 +140,15 @@ fn look(
 /// Bytes of blocks that a fetch lacks, at most.
 fn missing(world: &World<'_>, operation: &Operation) -> Option<u64> {
     let Operation::Get { offer, dest } = operation else { return None };
-    let staging = world.staging_path(*dest, *offer).join(format!("dest{dest}"));
     let offer = &world.offers[*offer];
+    let staging = world.staging_path(*dest, &offer.cid).join(format!("dest{dest}"));
     Some(offer.nodes + offer.tree.missing(&[world.dest_path(*dest), staging]))
+}
+
+/// Bytes of blocks of all that a fetch brings.
+fn size(world: &World<'_>, operation: &Operation) -> u64 {
+    let Operation::Get { offer, .. } = operation else { return 0 };
+    world.offers[*offer].nodes + world.offers[*offer].tree.len()
 }
 
 impl Report {

@@ -76,6 +76,9 @@ impl Operation {
             }
             32..54 => {
                 let dest = pick(rng, world.dests.len());
+                if rng.below(2) == 0 {
+                    world.renew(offer, rng)?;
+                }
                 world.prepare_dest(dest, offer, rng)?;
                 Self::Get { offer, dest }
             }
@@ -192,7 +195,7 @@ impl Operation {
                 world.promises.kept(&path, Some(&field(line, "cid")?));
                 // What of another fetch is there as well is no part of it.
                 world.promises.lend(&path, &tree, None);
-                world.fetching.remove(&(*dest, *offer));
+                world.fetching.remove(&(*dest, world.offers[*offer].cid.clone()));
             }
             (Self::Pin { offer, name } | Self::Import { offer, name }, "pinned") => {
                 world.promises.pinned(&world.offers[*offer].cid, Some(name));

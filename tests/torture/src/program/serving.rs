@@ -39,11 +39,6 @@ pub(super) fn round(world: &mut World<'_>, rng: &mut Rng) -> Result<u64> {
     }
     // The next one begins anew.
     fs::remove_dir_all(getter.repo())?;
-    for entry in fs::read_dir(world.place.path(""))? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(".got.") {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
+    world.remove_left(".got.")?;
     Ok(1)
 }

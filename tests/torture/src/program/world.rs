@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use peerage_base::Rng;
-use peerage_tests::peer::{field, number, text};
-use peerage_tests::{Peer, Place, Sharing};
+use peerage_tests::peer::{field, number as number_of, text};
+use peerage_tests::{MIB, Peer, Place, Sharing};
 
 use super::content::{Data, Tree};
 use super::operation::Operation;
@@ -20,6 +20,9 @@ const FOLDERS: usize = 3;
 const DESTS: usize = 4;
 /// Folders of the other peer.
 const OFFERS: usize = 5;
+
+/// Bytes of a file that is long enough for a kill to find it half fetched.
+const LARGE: u64 = 10 * MIB + 5;
 
 /// A folder of another peer.
 #[derive(Debug)]
@@ -40,53 +43,67 @@ pub(super) struct World<'a> {
     /// Where the other peer can be asked.
     pub(super) from: String,
     /// Runs until the end.
-    _other: Sharing,
+    other: (Peer, Sharing),
     pub(super) offers: Vec<Offer>,
     /// What the user's folders hold.
     pub(super) folders: Vec<Tree>,
     /// What the places hold to which he fetches.
     pub(super) dests: Vec<Tree>,
     /// Places and what was begun to be fetched to them.
-    pub(super) fetching: BTreeSet<(usize, usize)>,
+    pub(super) fetching: BTreeSet<(usize, String)>,
     pub(super) promises: Promises,
 }
 
 impl<'a> World<'a> {
     pub(super) fn new(place: &'a Place, rng: &mut Rng) -> Result<Self> {
         let other = place.peer("other");
-        let mut trees: Vec<Tree> = Vec::new();
-        for number in 0..OFFERS {
-            // Some are nearly the same.
-            let tree = match trees.last() {
-                Some(last) if number % 2 == 1 => last.changed(rng),
-                _ => Tree::draw(rng),
-            };
-            trees.push(tree);
-        }
-        let mut promises = Promises::default();
-        let mut offers = Vec::new();
-        for (number, tree) in trees.into_iter().enumerate() {
-            let (path, car) =
-                (place.path(&format!("offer{number}")), place.path(&format!("offer{number}.car")));
-            tree.write(&path, &Tree::default())?;
-            let cid = field(&other.run(&["add", text(&path)])?.with_status(0)?.event("added")?, "cid")?;
-            other.run(&["car", "export", "--offline", &cid, "-o", text(&car)])?.with_status(0)?;
-            let nodes = nodes(&other, &cid, &tree)?;
-            promises.name(&cid, &tree, None);
-            offers.push(Offer { cid, tree, car, nodes });
-        }
-        let other = other.up()?;
-        Ok(Self {
+        let owner = other.up()?;
+        let mut world = Self {
             place,
             peer: place.peer("repository"),
-            from: other.addr()?,
-            _other: other,
-            offers,
+            from: owner.addr()?,
+            other: (other, owner),
+            offers: Vec::new(),
             folders: vec![Tree::default(); FOLDERS],
             dests: vec![Tree::default(); DESTS],
             fetching: BTreeSet::new(),
-            promises,
-        })
+            promises: Promises::default(),
+        };
+        for number in 0..OFFERS {
+            // Some are nearly the same.
+            let tree = match world.offers.last() {
+                Some(last) if number % 2 == 1 => last.tree.changed(rng),
+                _ => Tree::draw(rng),
+            };
+            let offer = world.offer(number, tree, &Tree::default())?;
+            world.offers.push(offer);
+        }
+        Ok(world)
+    }
+
+    /// The other peer has something new, which takes a while to fetch.
+    pub(super) fn renew(&mut self, number: usize, rng: &mut Rng) -> Result<()> {
+        let before = self.offers[number].tree.clone();
+        let mut tree = if rng.below(2) == 0 { Tree::draw(rng) } else { before.changed(rng) };
+        tree.0.insert("large".to_owned(), Data::of_len(rng, LARGE));
+        self.offers[number] = self.offer(number, tree, &before)?;
+        Ok(())
+    }
+
+    fn offer(&mut self, number: usize, tree: Tree, before: &Tree) -> Result<Offer> {
+        let (path, car) =
+            (self.place.path(&format!("offer{number}")), self.place.path(&format!("offer{number}.car")));
+        tree.write(&path, before)?;
+        let run = |args: &[&str]| self.other.0.run_attached(args)?.with_status(0);
+        let cid = field(&run(&["add", text(&path)])?.event("added")?, "cid")?;
+        if car.exists() {
+            fs::remove_file(&car)?;
+        }
+        run(&["car", "export", "--offline", &cid, "-o", text(&car)])?;
+        let all = number_of(&run(&["stat", "--offline", &cid])?.event("stat")?, "dag_size")?;
+        let nodes = all.checked_sub(tree.len()).context("a DAG that is smaller than its files")?;
+        self.promises.name(&cid, &tree, None);
+        Ok(Offer { cid, tree, car, nodes })
     }
 
     pub(super) fn folder_path(&self, folder: usize) -> PathBuf {
@@ -98,8 +115,7 @@ impl<'a> World<'a> {
     }
 
     /// Where `get` keeps what it has not finished.
-    pub(super) fn staging_path(&self, dest: usize, offer: usize) -> PathBuf {
-        let cid = &self.offers[offer].cid;
+    pub(super) fn staging_path(&self, dest: usize, cid: &str) -> PathBuf {
         self.place.path(&format!(".dest{dest}.{}.peerage-part", &cid[cid.len().saturating_sub(8)..]))
     }
 
@@ -152,10 +168,24 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Removes what a killed command left under a name of its own.
+    pub(super) fn remove_left(&self, prefix: &str) -> Result<()> {
+        for entry in fs::read_dir(self.place.path(""))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                match entry.file_type()?.is_dir() {
+                    true => fs::remove_dir_all(entry.path())?,
+                    false => fs::remove_file(entry.path())?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn remove_staging(&mut self, dest: usize) -> Result<()> {
-        for (of, offer) in self.fetching.clone() {
-            let staging = self.staging_path(dest, offer);
-            if of == dest && staging.exists() {
+        for (of, cid) in &self.fetching {
+            let staging = self.staging_path(dest, cid);
+            if *of == dest && staging.exists() {
                 fs::remove_dir_all(staging)?;
             }
         }
@@ -170,12 +200,12 @@ impl<'a> World<'a> {
         after.0.extend(offered.tree.0.clone());
         self.promises.take_back(&path, &self.dests[dest], &after);
         self.promises.try_keep(&path, Some(&offered.cid));
-        self.fetching.insert((dest, offer));
+        self.fetching.insert((dest, offered.cid.clone()));
     }
 
     /// Data that the program may read from files of the user's.
     pub(super) fn at_hand(&self) -> BTreeSet<Data> {
-        let staged = self.fetching.iter().map(|(_, offer)| &self.offers[*offer].tree);
+        let staged = self.fetching.iter().filter_map(|(_, cid)| self.promises.content(cid));
         self.folders.iter().chain(&self.dests).chain(staged).flat_map(Tree::data).collect()
     }
 
@@ -202,11 +232,4 @@ impl<'a> World<'a> {
             _ => {}
         }
     }
-}
-
-/// Bytes of a folder's blocks that hold nothing of its files.
-fn nodes(peer: &Peer, cid: &str, tree: &Tree) -> Result<u64> {
-    let stat = peer.run(&["stat", "--offline", cid])?.with_status(0)?.event("stat")?;
-    let all = number(&stat, "dag_size")?;
-    all.checked_sub(tree.len()).context("a DAG that is smaller than its files")
 }
