@@ -116,7 +116,8 @@ fn who_only_has_to_do_with_the_store_meets_nobody() -> Result<()> {
     let dest = place.path("elsewhere");
     let get = peer.start(&["get", nowhere, "-o", text(&dest), "--bootstrap", &addr])?;
     while trap.accept().is_err() {}
-    get.kill()
+    get.kill()?;
+    Ok(())
 }
 
 #[test]

@@ -123,7 +123,8 @@ pub(super) fn exported(world: &World<'_>, operation: &Operation, acknowledged: b
         ensure!(!acknowledged, "{} was exported and is not there", to.display());
         return Ok(());
     }
-    let verified = world.place.peer("nobody").run(&["car", "verify", text(to)])?.with_status(0)?.event("car")?;
+    let verified =
+        world.place.peer("nobody").run(&["car", "verify", text(to)])?.with_status(0)?.event("car")?;
     ensure!(verified["roots"][0] == cid.as_str(), "{verified}");
     Ok(fs::remove_file(to)?)
 }

@@ -228,13 +228,13 @@ mod tests {
             next.check(&folder).unwrap();
             now = next;
         }
-        assert_eq!(now.missing(&[folder.clone()]), 0);
+        assert_eq!(now.missing(std::slice::from_ref(&folder)), 0);
         let (path, data) = now.0.iter().find(|(_, data)| data.len > 0).map(|(p, d)| (p.clone(), *d)).unwrap();
         let mut bytes = data.bytes();
         bytes[0] ^= 1;
         fs::write(folder.join(&path), bytes).unwrap();
         assert!(now.check(&folder).is_err() && now.check_part(&folder, &now).is_err());
-        assert!(now.missing(&[folder.clone()]) > 0);
+        assert!(now.missing(std::slice::from_ref(&folder)) > 0);
         fs::remove_file(folder.join(&path)).unwrap();
         assert!(now.check(&folder).is_err() && now.check_part(&folder, &now).is_err());
         assert!(now.check_part(&folder, &Tree::default()).is_ok(), "it has not come yet");

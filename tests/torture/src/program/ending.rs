@@ -90,9 +90,14 @@ impl Plan {
             Duration::from_micros(rng.below(u64::try_from(most.as_micros()).unwrap_or(u64::MAX)))
         };
         // Some while the repository is being opened.
-        let most = if rng.below(6) == 0 { expected / 6 } else { expected };
-        let lines = if rng.below(6) == 0 { 1 + usize::try_from(rng.below(2)).unwrap_or(0) } else { LINES };
-        Self { attached, victim, after: within(rng, most), lines, again: within(rng, expected), slowdown }
+        let (after, lines) = match rng.below(12) {
+            // While the repository is being opened.
+            0..2 => (within(rng, expected / 6), LINES),
+            // Just when it has said that it is done, which nothing may take back.
+            2..5 => (expected * 10, 1),
+            _ => (within(rng, expected), LINES),
+        };
+        Self { attached, victim, after, lines, again: within(rng, expected), slowdown }
     }
 
     /// Of one that goes on from where it was killed, alone and to its end.
@@ -102,7 +107,12 @@ impl Plan {
     }
 
     /// Runs the command, and takes down what it promised.
-    pub(super) fn run(self, operation: &Operation, world: &mut World<'_>, times: &mut Times) -> Result<Outcome> {
+    pub(super) fn run(
+        self,
+        operation: &Operation,
+        world: &mut World<'_>,
+        times: &mut Times,
+    ) -> Result<Outcome> {
         let args = operation.args(world);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let slowed = |mut command: std::process::Command| {
@@ -185,7 +195,11 @@ impl Plan {
         );
         match (operation, status) {
             (_, 0) => {
-                ensure!(outcome.acknowledged, "status 0, but it did not say that it is done: {:?}", ended.lines);
+                ensure!(
+                    outcome.acknowledged,
+                    "status 0, but it did not say that it is done: {:?}",
+                    ended.lines
+                );
                 Ok(())
             }
             // Files of the user's that are no longer what they were.

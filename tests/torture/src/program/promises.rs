@@ -165,7 +165,8 @@ impl Promises {
     pub(super) fn whole(&self) -> Vec<String> {
         let lent: BTreeSet<&Cut> = self.lent.values().flatten().collect();
         let is_held = |cut: Cut| self.copied.contains(&cut) || lent.contains(&cut);
-        let whole = |cid: &&String| self.contents.get(*cid).is_some_and(|content| content.cuts().all(is_held));
+        let whole =
+            |cid: &&String| self.contents.get(*cid).is_some_and(|content| content.cuts().all(is_held));
         self.acknowledged.iter().filter(whole).cloned().collect()
     }
 
@@ -188,7 +189,10 @@ impl Promises {
     pub(super) fn check(&mut self, listed: &Listed) -> Result<()> {
         for (cid, possible) in &mut self.pins {
             let (found, expected) = (listed.pins.get(cid).cloned(), format!("{possible:?}"));
-            ensure!(possible.found(found.clone(), End::Kill), "the pin of {cid} is {found:?}, not {expected}");
+            ensure!(
+                possible.found(found.clone(), End::Kill),
+                "the pin of {cid} is {found:?}, not {expected}"
+            );
         }
         for cid in listed.pins.keys() {
             ensure!(self.pins.contains_key(cid), "a pin that nobody added: {cid}");
