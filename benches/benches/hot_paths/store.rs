@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use peerage_content::{Cid, Leaf, Profile};
-use peerage_store::{Config, Store};
+use peerage_store::{Config, Durability, Store};
 use tempfile::TempDir;
 
 use crate::payload;
@@ -49,5 +49,5 @@ fn put(store: &Store, blocks: &[(Cid, bytes::Bytes)]) {
     for (cid, block) in blocks {
         store.put_block(cid.hash(), block).expect("a working disk");
     }
-    store.flush().expect("a working disk");
+    store.commit(Durability::Buffered).expect("a working disk");
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use peerage_sim::{Chart, Row};
-use peerage_store::{Config, Multihash, Store};
+use peerage_store::{Config, Durability, Multihash, Store};
 
 /// Bytes of large blocks, and of plain writes and reads.
 const LARGE: usize = 1 << 20;
@@ -82,7 +82,7 @@ fn speed(dir: &Path, mib: u64) -> Result<()> {
         for n in 0..count {
             store.put_block(&hash(n), &large)?;
         }
-        Ok(store.sync()?)
+        Ok(store.commit(Durability::Durable)?)
     })?;
     let mut buffer = vec![0; LARGE];
     told("plain_read", || {
@@ -105,7 +105,7 @@ fn speed(dir: &Path, mib: u64) -> Result<()> {
         for n in 0..count {
             store.put_block(&hash(n), &small)?;
         }
-        Ok(store.sync()?)
+        Ok(store.commit(Durability::Durable)?)
     })?;
     while store.maintain()? {}
     told("get_4kib", || {
@@ -134,13 +134,13 @@ fn fill(dir: &Path, count: u64) -> Result<()> {
         for n in 0..count {
             store.put_block(&hash(n), &block(n, TINY))?;
             if n % FLUSH_EACH == 0 {
-                store.flush()?;
+                store.commit(Durability::Buffered)?;
                 // As the upkeep of a peer does.
                 store.maintain()?;
             }
         }
         while store.maintain()? {}
-        Ok(store.sync()?)
+        Ok(store.commit(Durability::Durable)?)
     })?;
     println!("packs {}", store.sizes().packs);
     println!("index_bytes {}", store.sizes().index_bytes);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use peerage_content::Cid;
 use peerage_engine::{JobError, JobProgress, Sources};
-use peerage_store::{Root, RootKind};
+use peerage_store::{Durability, Root, RootKind};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, interval, sleep};
 
@@ -248,7 +248,7 @@ impl Drop for Get {
         let (store, export) = (self.peer.inner().store.clone(), Arc::clone(&self.export));
         self.peer.inner().pool.post(move || {
             drop(export);
-            drop(store.flush());
+            drop(store.commit(Durability::Buffered));
         });
     }
 }

@@ -5,7 +5,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use peerage_content::{Cid, Walk, hash};
-use peerage_store::{Pin, PinKind, Root, RootEntry, RootId, RootKind, RootSetBuilder, Store, WriteError};
+use peerage_store::{
+    Durability, Pin, PinKind, Root, RootEntry, RootId, RootKind, RootSetBuilder, Store, WriteError,
+};
 
 use tokio::sync::watch;
 
@@ -246,7 +248,7 @@ impl Peer {
     pub async fn forget(&self, id: RootId) -> Result<bool, WriteError> {
         self.with_roots(move |store| {
             let removed = store.remove_root(id)?;
-            store.sync()?;
+            store.commit(Durability::Durable)?;
             Ok(removed)
         })
         .await
@@ -315,7 +317,7 @@ impl Peer {
             walk.enter(&visit, &block)?;
         }
         let name = self.note_pin(cid, options, size, set).await?;
-        self.sync().await?;
+        self.commit(Durability::Durable).await?;
         Ok(name)
     }
 
@@ -399,7 +401,7 @@ impl Peer {
             for entry in roots.iter().filter(pinned) {
                 store.remove_root(entry.id)?;
             }
-            store.sync()?;
+            store.commit(Durability::Durable)?;
             Ok(removed)
         })
         .await

@@ -11,7 +11,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use peerage_store::{Candidate, FileId, LostFile, RootId, Seen, Stat, Store, TreeId};
+use peerage_store::{Candidate, Durability, FileId, LostFile, RootId, Seen, Stat, Store, TreeId};
 use walkdir::WalkDir;
 
 use crate::files::claims::{Claim, Claims};
@@ -93,7 +93,7 @@ impl Peer {
             roots.into_iter().try_for_each(|(id, path)| changes.move_root(id, path))
         };
         self.with_roots(moved).await?;
-        self.sync().await?;
+        self.commit(Durability::Durable).await?;
         Ok(sum)
     }
 }

@@ -12,7 +12,7 @@ use peerage_engine::{Engine, JobId};
 use peerage_exchange::PeerStats;
 use peerage_identity::keyfile::{self, KeyFileError};
 use peerage_identity::{Multiaddr, PeerId, Scope};
-use peerage_store::{LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
+use peerage_store::{Durability, LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
 use peerage_transport::tcp::{ListenError, Listener};
 use peerage_transport::{Clock, Control, perf, ping, portmap};
 use tokio::sync::{mpsc, oneshot};
@@ -340,12 +340,12 @@ impl Peer {
         answer.await.ok()
     }
 
-    /// Makes what was done durable.
+    /// Makes what was done durable to a degree; see [`Store::commit`].
     ///
     /// # Errors
     /// The disk's.
-    pub async fn sync(&self) -> Result<(), WriteError> {
-        self.with_store(Store::sync).await
+    pub async fn commit(&self, durability: Durability) -> Result<(), WriteError> {
+        self.with_store(move |store| store.commit(durability)).await
     }
 
     /// Notes whom to begin with the next time, takes back what others were
@@ -370,7 +370,7 @@ impl Peer {
         // Nothing of ours writes to the repository once it is another's.
         self.0.pool.close().await;
         let store = self.0.store.clone();
-        let synced = tokio::task::spawn_blocking(move || store.sync()).await;
+        let synced = tokio::task::spawn_blocking(move || store.commit(Durability::Durable)).await;
         if let Ok(Err(error)) = synced {
             tracing::error!(%error, "the store could not be synced");
         }
@@ -386,7 +386,7 @@ impl Drop for Inner {
         if let Some(brain) = self.brain.lock().unwrap_or_else(PoisonError::into_inner).take() {
             brain.abort();
         }
-        drop(self.store.flush());
+        drop(self.store.commit(Durability::Buffered));
     }
 }
 

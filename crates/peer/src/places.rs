@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use peerage_content::Cid;
-use peerage_store::{Root, RootId, RootKind, RootSetBuilder, Store, WriteError};
+use peerage_store::{Durability, Root, RootId, RootKind, RootSetBuilder, Store, WriteError};
 
 /// Roots of one place say the same, or of one path what is no longer there. The
 /// CID counts only where there is no path.
@@ -83,7 +83,7 @@ pub(crate) fn replace_roots(
     let old = placed.filter_map(|((root, _), id)| by_place.insert(place(root), vec![*id]));
     let old: Vec<RootId> = old.flatten().collect();
     store.remove_roots(&old)?;
-    store.flush()?;
+    store.commit(Durability::Buffered)?;
     places.0 = Some(by_place);
     Ok(ids)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use peerage_content::{Cid, Profile};
 use peerage_engine::Share as Progress;
 use peerage_identity::PeerId;
-use peerage_store::{Root, RootKind, WriteError};
+use peerage_store::{Durability, Root, RootKind, WriteError};
 use tokio::sync::mpsc;
 
 use crate::cancel::CancelOnDrop;
@@ -176,7 +176,7 @@ impl Peer {
             }
             all.push(added);
         }
-        self.sync().await?;
+        self.commit(Durability::Durable).await?;
         Ok(all)
     }
 
@@ -220,7 +220,7 @@ impl Peer {
             served.push(self.serve(added.cid, blocks, added.dag_size, Some(watcher.clone())));
             roots.push(added);
         }
-        self.sync().await?;
+        self.commit(Durability::Durable).await?;
         Ok(Share { roots, sends_nothing, progress, _served: served })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peerage_store::Store;
+use peerage_store::{Durability, Store};
 
 use crate::pool::Pool;
 
@@ -36,7 +36,7 @@ pub(crate) async fn upkeep(store: Store, pool: Pool) {
         tokio::time::sleep(pace.0).await;
         let store = store.clone();
         let done = pool.run(move || {
-            store.flush()?;
+            store.commit(Durability::Buffered)?;
             store.maintain().map(drop)
         });
         match done.await {

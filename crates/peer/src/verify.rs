@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use peerage_content::Cid;
 use peerage_engine::Sources;
-use peerage_store::{Checked, Multihash, RootEntry, Store, WriteError};
+use peerage_store::{Checked, Durability, Multihash, RootEntry, Store, WriteError};
 
 use crate::keep::{Missing, PinError, walk_held_naming};
 use crate::peer::Peer;
@@ -207,7 +207,7 @@ impl Peer {
             let wanted: Vec<Cid> =
                 held.missing.first.into_iter().filter(|cid| !refused.contains(cid)).collect();
             if wanted.is_empty() || refused.len() >= REFUSED_MAX {
-                self.sync().await?;
+                self.commit(Durability::Durable).await?;
                 return Ok(done);
             }
             let mut query = self.query(root, sources.clone());

@@ -20,6 +20,7 @@ use peerage_exchange::Version;
 use peerage_exchange::codec::encode_blocks;
 use peerage_identity::{Keypair, PeerId};
 use peerage_peer::{GetError, JobError};
+use peerage_store::Durability;
 use peerage_transport::{Connection, Role, tcp, upgrade};
 use tokio::net::TcpStream;
 
@@ -61,7 +62,7 @@ async fn serve(host: &Host, root: Cid, blocks: &[Block]) {
         added: 0,
     };
     host.peer.store().add_root(&root, &set).unwrap();
-    host.peer.store().flush().unwrap();
+    host.peer.store().commit(Durability::Buffered).unwrap();
     std::mem::forget(host.peer.serve_kept());
 }
 

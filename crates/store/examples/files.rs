@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use peerage_content::Cid;
-use peerage_store::{Config, Multihash, Reference, Root, RootKind, Seen, Stat, Store};
+use peerage_store::{Config, Durability, Multihash, Reference, Root, RootKind, Seen, Stat, Store};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -81,7 +81,7 @@ fn add(dir: &Path, count: u64) -> Result {
     };
     timed("root", || Ok(store.add_root(&root, &set)?))?;
     drop(set);
-    timed("sync", || Ok(store.sync()?))?;
+    timed("sync", || Ok(store.commit(Durability::Durable)?))?;
     timed("maintain", || {
         while store.maintain()? {}
         Ok(())
@@ -116,7 +116,7 @@ fn open(dir: &Path, count: u64) -> Result {
             let file = file?.id;
             store.set_seen(file, seen(0, 1)?)?;
         }
-        Ok(store.flush()?)
+        Ok(store.commit(Durability::Buffered)?)
     })?;
     drop(timed("open again", || Ok(Store::open(dir, Config::default())?))?);
     timed("journal rewritten", || {

@@ -12,6 +12,16 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use crate::error::WriteError;
 use crate::pack::set::lock;
 
+/// What a change survives once it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// A kill of the process: the kernel has it. For what can be had again, such as
+    /// the blocks of a fetch that goes on.
+    Buffered,
+    /// A power cut: the disk has it. Before anybody is told that it is done.
+    Durable,
+}
+
 /// The syncs of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Commits {

@@ -52,6 +52,7 @@ pub use peerage_content::Multihash;
 
 pub use check::{Checked, Sizes, Verified};
 pub use collect::{Collection, CollectionStep};
+pub use commit::Durability;
 pub use config::{
     Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, MAX_NOTE_BYTES,
     MAX_PATH_BYTES, MAX_TABLE_VALUE, VerifyFn,

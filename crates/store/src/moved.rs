@@ -148,7 +148,7 @@ impl Store {
     }
 
     /// Says that a file is elsewhere now, in this tree by this path relative to its
-    /// base. Buffered until [`flush`](Self::flush).
+    /// base. Buffered until [`commit`](Self::commit).
     ///
     /// # Errors
     /// An unknown file or tree, a path over 4,096 bytes, or the disk's.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::commit::Durability;
 use crate::config::ROOTS_AT_ONCE;
 use crate::disk::{self, Disk};
 use crate::error::WriteError;
@@ -300,7 +301,7 @@ impl Store {
         files.values().for_each(|id| roots.open.forget(*id));
         // The sets go once the records cannot come back: they would be told as lost.
         // If the disk cannot do that, the next process removes them.
-        self.sync()?;
+        self.commit(Durability::Durable)?;
         for path in files.keys() {
             disk::remove_if_there(&*self.inner.config.disk, path)?;
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::Multihash;
 use crate::cache::{Cache, PAGE_ENTRIES};
 use crate::collect::Touched;
-use crate::commit::{Commits, Failure};
+use crate::commit::{Commits, Durability, Failure};
 use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS};
 use crate::disk;
 use crate::error::{OpenError, ReadError, WriteError};
@@ -150,8 +150,8 @@ impl Store {
     }
 
     /// Keeps a block whose hash the caller has checked. True if it was not
-    /// there as a copy before. Visible at once; see [`flush`](Self::flush) and
-    /// [`sync`](Self::sync) for when it survives what.
+    /// there as a copy before. Visible at once; see [`commit`](Self::commit) for when
+    /// it survives what.
     ///
     /// # Errors
     /// A block over 4 MiB, or the disk's; then nothing was added.
@@ -292,26 +292,27 @@ impl Store {
         self.inner.notices.drain()
     }
 
-    /// Hands everything to the kernel: a killed process loses nothing of it.
+    /// Makes everything that was put before this durable to a degree. Who asks for
+    /// [`Durability::Durable`] while others sync shares the next sync with them.
     ///
     /// # Errors
-    /// The disk's; nothing is lost while the process lives.
-    pub fn flush(&self) -> Result<(), WriteError> {
-        // The journal first: a reference means nothing without its file.
-        lock(&self.inner.ledger).flush()?;
-        Ok(self.inner.packs.flush()?)
-    }
-
-    /// Makes everything that was put before survive power loss. Who asks while
-    /// others sync shares the next sync with them.
-    ///
-    /// # Errors
-    /// The disk's: [`WriteError::Unsynced`] if it may have lost what it had taken,
-    /// and then for every later sync, too.
-    pub fn sync(&self) -> Result<(), WriteError> {
-        self.inner.commit()?;
-        self.inner.write_checkpoint();
-        Ok(())
+    /// The disk's; nothing is lost while the process lives, but with
+    /// [`WriteError::Unsynced`] the disk may have lost what it had taken, and then so
+    /// says every later commit that is to be durable.
+    pub fn commit(&self, durability: Durability) -> Result<(), WriteError> {
+        let inner = &*self.inner;
+        match durability {
+            Durability::Buffered => {
+                // The journal first: a reference means nothing without its file.
+                lock(&inner.ledger).flush()?;
+                Ok(inner.packs.flush()?)
+            }
+            Durability::Durable => {
+                inner.commit()?;
+                inner.write_checkpoint();
+                Ok(())
+            }
+        }
     }
 }
 

@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// Adds a file of a tree by its path relative to the tree's base (empty if
-    /// the base is the file). Buffered until [`flush`](Self::flush).
+    /// the base is the file). Buffered until [`commit`](Self::commit).
     ///
     /// # Errors
     /// An unknown tree, a path over 4,096 bytes, or the disk's.
@@ -96,7 +96,7 @@ impl Store {
     /// Records what a file looks like now that its blocks are known to be
     /// right: after a share hashed it, or after a download's final rename.
     /// Nothing, if no more than that is recorded already. Buffered until
-    /// [`flush`](Self::flush).
+    /// [`commit`](Self::commit).
     ///
     /// # Errors
     /// An unknown file, or the disk's.
@@ -235,7 +235,7 @@ impl Store {
         self.inner.users.detach(file);
     }
 
-    /// Adds a pin, or renames it. In the kernel on return; [`sync`](Self::sync)
+    /// Adds a pin, or renames it. In the kernel on return; [`commit`](Self::commit)
     /// before success is reported to a user.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use peerage_store::{
-    Candidate, Change, Compared, Config, FileId, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, Multihash, Notice,
-    Reference, Seen, Stat, Store, TreeId,
+    Candidate, Change, Compared, Config, Durability, FileId, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, Multihash,
+    Notice, Reference, Seen, Stat, Store, TreeId,
 };
 
 fn hash(bytes: &[u8]) -> Multihash {
@@ -96,7 +96,7 @@ fn settle(path: &Path) {
 fn an_untouched_file_is_served_and_survives_reopening() {
     let w = world();
     assert_all_right(&w);
-    w.store.flush().unwrap();
+    w.store.commit(Durability::Buffered).unwrap();
     let dir = w.store.dir().to_path_buf();
     let World { store, blocks, _temp, .. } = w;
     drop(store);
@@ -265,7 +265,7 @@ fn what_was_seen_of_a_file_survives_reopening_and_compaction() {
         store.set_seen(w.file, seen).unwrap();
         store.set_seen(w.file, Seen { root: None, ..seen }).unwrap();
         assert_eq!(store.sizes().journal_bytes, bytes, "said twice");
-        store.flush().unwrap();
+        store.commit(Durability::Buffered).unwrap();
         drop(store);
         store = Store::open(&dir, Config::default()).unwrap().0;
         assert_eq!(store.seen(w.file), Some(seen));
@@ -425,7 +425,7 @@ fn a_removed_tree_is_gone_and_its_ids_are_not_given_again() {
         assert_eq!(w.store.read(mh).unwrap(), None);
     }
     assert_eq!(w.store.drain_notices(), []);
-    w.store.flush().unwrap();
+    w.store.commit(Durability::Buffered).unwrap();
     let dir = w.store.dir().to_path_buf();
     let World { store, blocks, file, base, _temp, .. } = w;
     drop(store);

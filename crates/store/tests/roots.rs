@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use peerage_content::Cid;
 use peerage_store::disk::{Access, Disk, DiskFile, File, SystemDisk};
-use peerage_store::{Config, Multihash, OpenReport, Root, RootId, RootKind, Store};
+use peerage_store::{Config, Durability, Multihash, OpenReport, Root, RootId, RootKind, Store};
 
 fn mh(n: u32) -> Multihash {
     peerage_content::hash::digest(0x12, &n.to_le_bytes()).unwrap()
@@ -67,7 +67,7 @@ fn roots_that_are_added_together_come_and_go_as_others_do() {
     };
     let all: Vec<usize> = [0].into_iter().chain(0..20).chain([0]).collect();
     check(&store, &all);
-    store.sync().unwrap();
+    store.commit(Durability::Durable).unwrap();
     drop(store);
     let (store, report) = Store::open(&dir, Config::default()).unwrap();
     assert_eq!(report, OpenReport::default());

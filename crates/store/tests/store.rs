@@ -16,8 +16,8 @@ use std::time::Duration;
 use peerage_content::Cid;
 use peerage_store::disk::{Access, Disk, File, SystemDisk};
 use peerage_store::{
-    Checked, CollectionStep, Config, Download, Multihash, Notice, Pin, PinKind, Reference, Root, RootKind,
-    Seen, Store, WriteError,
+    Checked, CollectionStep, Config, Download, Durability, Multihash, Notice, Pin, PinKind, Reference, Root,
+    RootKind, Seen, Store, WriteError,
 };
 use proptest::prelude::*;
 
@@ -121,7 +121,7 @@ proptest! {
                     store.put_reference(&hash(&block(n)), &reference).unwrap();
                     model.insert(n, block(n));
                 }
-                Op::Sync => store.sync().unwrap(),
+                Op::Sync => store.commit(Durability::Durable).unwrap(),
                 Op::Reopen => {
                     drop(store);
                     store = open(&dir);
@@ -285,7 +285,7 @@ fn damage_to_the_index_cache_loses_nothing() {
     let store = open(&dir);
     put_all(&store, 0..10);
     store.table_put("peers", b"a", b"b").unwrap();
-    store.sync().unwrap();
+    store.commit(Durability::Durable).unwrap();
     drop(store);
     let db = dir.join("index/db");
     let good = fs::read(&db).unwrap();
@@ -331,7 +331,7 @@ fn a_flipped_byte_in_a_block_is_found_and_only_that_block() {
     let dir = temp.path().join("repo");
     let store = open(&dir);
     put_all(&store, 0..30);
-    store.flush().unwrap();
+    store.commit(Durability::Buffered).unwrap();
     let pack = dir.join("packs/00000001.pack");
     let mut bytes = fs::read(&pack).unwrap();
     let at = bytes.windows(8).position(|w| w == &block(5)[..8]).unwrap();
@@ -358,7 +358,7 @@ fn a_flipped_byte_in_a_block_is_found_and_only_that_block() {
         assert_eq!(store.read(&hash(&block(n))).unwrap().is_some(), n != 5, "block {n}");
     }
     // It is remembered, and mended by putting the block again.
-    store.flush().unwrap();
+    store.commit(Durability::Buffered).unwrap();
     drop(store);
     let store = open(&dir);
     assert_eq!(store.len_of(&hash(&block(5))).unwrap(), None);
@@ -373,7 +373,7 @@ fn a_damaged_index_is_told_and_got_around() {
     let dir = temp.path().join("repo");
     let store = open(&dir);
     put_all(&store, 0..30);
-    store.flush().unwrap();
+    store.commit(Durability::Buffered).unwrap();
     let pack = dir.join("packs/00000001.pack");
     let mut bytes = fs::read(&pack).unwrap();
     // The one page stands before a fence, a line of filter, the footer.
@@ -403,7 +403,7 @@ fn a_read_reports_a_flipped_byte_too() {
     let dir = temp.path().join("repo");
     let store = open(&dir);
     store.put_block(&hash(&block(5)), &block(5)).unwrap();
-    store.flush().unwrap();
+    store.commit(Durability::Buffered).unwrap();
     let pack = dir.join("packs/00000001.active");
     let mut bytes = fs::read(&pack).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -546,7 +546,7 @@ fn many_syncs_leave_a_small_index_cache() {
     let (store, _) = Store::open(&temp.path().join("repo"), Config::default()).unwrap();
     for n in 0..300 {
         put_all(&store, n * 10..n * 10 + 10);
-        store.sync().unwrap();
+        store.commit(Durability::Durable).unwrap();
     }
     let bytes = store.sizes().index_bytes;
     assert!(bytes < 1 << 20, "{bytes} bytes");
@@ -558,7 +558,7 @@ fn small_repositories_are_small() {
     let dir = temp.path().join("repo");
     let (store, _) = Store::open(&dir, Config::default()).unwrap();
     store.table_put("peers", b"a", b"b").unwrap();
-    store.sync().unwrap();
+    store.commit(Durability::Durable).unwrap();
     let disk = |path: &Path| disk_bytes(path);
     let fresh = disk(&dir);
     assert!(fresh < 1 << 20, "{fresh} bytes of a fresh repository");
@@ -576,7 +576,7 @@ fn small_repositories_are_small() {
         store.set_seen(file, Seen { stat, root: Some(Cid::new_v1(0x55, hash(&block(n)))) }).unwrap();
     }
     store.add_root(&root(Cid::new_v1(0x55, hash(b"root"))), &set).unwrap();
-    store.sync().unwrap();
+    store.commit(Durability::Durable).unwrap();
     let each = (disk(&dir) - fresh) / u64::from(FILES);
     // The journal, of which there are two, takes most of it.
     assert!(each < 400, "{each} bytes a file");
@@ -717,14 +717,14 @@ fn a_checkpoint_that_was_of_no_use_is_written_anew() {
     let dir = temp.path().join("repo");
     let (store, _) = Store::open(&dir, patient()).unwrap();
     put_all(&store, 0..1500);
-    store.sync().unwrap();
+    store.commit(Durability::Durable).unwrap();
     drop(store);
     let active = fs::read_dir(dir.join("packs")).unwrap().map(|entry| entry.unwrap().path());
     let active = active.filter(|path| path.extension().is_some_and(|e| e == "active")).max().unwrap();
     fs::File::options().write(true).open(&active).unwrap().set_len(10_000).unwrap();
     let (store, _) = Store::open(&dir, patient()).unwrap();
     put_all(&store, 10_000..14_000);
-    store.sync().unwrap();
+    store.commit(Durability::Durable).unwrap();
     drop(store);
     let (store, report) = Store::open(&dir, patient()).unwrap();
     assert_eq!(report.scanned_records, 0, "the checkpoint was not used");

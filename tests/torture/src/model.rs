@@ -1,6 +1,6 @@
 //! What a store promised: for each fact, what survives a kill and what a power cut.
 //!
-//! - What [`Store::flush`] returned after survives a kill, [`Store::sync`] a power cut.
+//! - What was committed as `Buffered` survives a kill, as `Durable` a power cut.
 //! - A pin or root is as it was after some of the calls since it was promised last:
 //!   one that failed may have been done.
 //! - Nothing else than what was put is ever read.

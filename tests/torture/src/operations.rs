@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use peerage_base::Rng;
 use peerage_content::Cid;
-use peerage_store::{Reference, Root, RootKind, Store, TreeId, WriteError};
+use peerage_store::{Durability, Reference, Root, RootKind, Store, TreeId, WriteError};
 
 use crate::model::{Level, block, is_right, multihash, pin, root_name};
 use crate::record::{Doomed, Facts, Record};
@@ -83,8 +83,8 @@ impl Operator {
             0..12 => self.put(store, record),
             12..15 => self.share(store, record),
             15 => self.remove_tree(store, record),
-            16..19 => commit(store.flush(), Level::Flushed, store, record),
-            19..23 => commit(store.sync(), Level::Synced, store, record),
+            16..19 => commit(store.commit(Durability::Buffered), Level::Flushed, store, record),
+            19..23 => commit(store.commit(Durability::Durable), Level::Synced, store, record),
             23..27 => self.pin(store, record),
             27 | 28 => self.add_roots(store, record),
             29 => self.remove_roots(store, record),

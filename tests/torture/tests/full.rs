@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use peerage_content::Cid;
-use peerage_store::{CollectionStep, Config, Root, RootKind, Store};
+use peerage_store::{CollectionStep, Config, Durability, Root, RootKind, Store};
 use peerage_torture::disk::FaultyDisk;
 use peerage_torture::index::FaultyIndex;
 use peerage_torture::model::{block, multihash};
@@ -42,7 +42,7 @@ fn a_collection_gives_back_what_is_wholly_dead_though_the_disk_is_full() {
     };
     store.add_root(&root, &set).expect("room");
     drop(set);
-    store.sync().expect("a working disk");
+    store.commit(Durability::Durable).expect("a working disk");
     disk.set_room(Some(0));
     let before: u64 = disk.files().iter().map(|(_, len)| len).sum();
     let mut collection = store.collect().expect("a collection").expect("only one");

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use peerage_content::car::{Header, Options};
 use peerage_content::{Cid, VerifyError, hash};
-use peerage_store::{RootSetBuilder, Store, WriteError};
+use peerage_store::{Durability, RootSetBuilder, Store, WriteError};
 
 use super::fault::TOLD_MAX;
 use super::read::{CarReadError, Checked, Listener, Reading};
@@ -154,7 +154,7 @@ fn put(store: &Store, meanwhile: &RootSetBuilder, cid: &Cid, data: &[u8]) -> Kep
 impl Peer {
     /// Puts the blocks of a CAR into the store, in memory that does not depend
     /// on its size. On return they survive the end of the process, and a power
-    /// cut after [`sync`](Self::sync). `on_progress` is told the bytes of the
+    /// cut after [`commit`](Self::commit). `on_progress` is told the bytes of the
     /// file that were read. Dropped, it stops. While `meanwhile` lives, no collection
     /// takes what was imported: that is until the roots are pinned.
     ///
@@ -186,7 +186,7 @@ impl Peer {
                 (None, Err(error)) => Err(error.into()),
                 (None, Ok(())) => Ok(()),
             };
-            let flushed = store.flush().map_err(CarImportError::from);
+            let flushed = store.commit(Durability::Buffered).map_err(CarImportError::from);
             (import.imported, result.and(flushed))
         };
         let done = tokio::task::spawn_blocking(work).await;
@@ -210,7 +210,7 @@ impl Peer {
     }
 
     /// Pins DAGs that are here. The pins survive the end of the process on return,
-    /// and a power cut after [`sync`](Self::sync). Many together take hardly longer
+    /// and a power cut after [`commit`](Self::commit). Many together take hardly longer
     /// than one.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use peerage_content::{Cid, WalkError, cid_text, name};
 use peerage_peer::{CarImportError, CarReadError, Missing, Peer, PinError, PinOptions, WholeDag};
-use peerage_store::{PinKind, RootSetBuilder};
+use peerage_store::{Durability, PinKind, RootSetBuilder};
 
 use super::super::failure::Fails as _;
 use super::{bad, input, progress, read_kind};
@@ -51,7 +51,7 @@ pub(in crate::local) async fn import(
     if request.pin {
         import.pin(request.name.as_deref()).await?;
     }
-    peer.sync().await.map_err(|error| error.failure())?;
+    peer.commit(Durability::Durable).await.map_err(|error| error.failure())?;
     import.worst.map_or(Ok(()), Err)
 }
 
@@ -193,7 +193,7 @@ impl Import<'_> {
         }
         let roots: Vec<Cid> = dags.iter().map(WholeDag::cid).collect();
         self.peer.pin_whole(dags, options).await.map_err(|error| error.failure())?;
-        self.peer.sync().await.map_err(|error| error.failure())?;
+        self.peer.commit(Durability::Durable).await.map_err(|error| error.failure())?;
         // A pin that was there may have a name.
         let names: BTreeMap<Cid, String> = self
             .peer

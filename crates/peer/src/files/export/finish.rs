@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use cap_std::fs::{Dir, MetadataExt as _};
 use peerage_content::unixfs::Metadata;
-use peerage_store::{FileId, Stat};
+use peerage_store::{Durability, FileId, Stat};
 use rustix::fs::{Timespec, Timestamps, futimens};
 
 use super::error::ExportError;
@@ -43,7 +43,7 @@ impl Export {
         self.check_same()?;
         self.prune()?;
         self.finish_files(&files)?;
-        self.store.flush()?;
+        self.store.commit(Durability::Buffered)?;
         let root = Path::new(&self.staging.name);
         sync(&self.staging).map_err(|error| self.io("sync", root, error))?;
         self.rename(&folders)?;
@@ -57,7 +57,7 @@ impl Export {
         }
         self.claims.trees_changed();
         self.store.end_download(self.staging.download)?;
-        self.store.sync()?;
+        self.store.commit(Durability::Durable)?;
         self.staging.remove().map_err(|error| self.io("remove the staging folder of", root, error))?;
         Ok(Finished { unsafe_links, tree })
     }

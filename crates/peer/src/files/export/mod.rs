@@ -26,7 +26,7 @@ use cap_std::fs::{Dir, MetadataExt as _};
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, hash};
 use peerage_engine::FileKey;
-use peerage_store::{FileId, RootSetBuilder, Stat, Store};
+use peerage_store::{Durability, FileId, RootSetBuilder, Stat, Store};
 use rustix::fs::{fstat, stat};
 
 pub use error::ExportError;
@@ -297,7 +297,7 @@ impl Export {
     fn added(&self, bytes: u64) -> Result<(), ExportError> {
         if self.unflushed.fetch_add(bytes, Ordering::Relaxed) + bytes >= FLUSH_EVERY {
             self.unflushed.store(0, Ordering::Relaxed);
-            self.store.flush()?;
+            self.store.commit(Durability::Buffered)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use peerage_content::hash;
 use peerage_content::limits::BLOCK_MAX;
 use peerage_content::unixfs::Mtime;
 use peerage_engine::At;
-use peerage_store::Config;
+use peerage_store::{Config, Durability};
 
 use super::*;
 
@@ -506,7 +506,7 @@ fn a_run_that_goes_on_finds_the_names_of_the_files_that_were_staged_or_says_why_
     assert_eq!(files(), [Path::new("dest/a"), Path::new("dest/b")]);
 
     let export = begin();
-    bench.store.flush().unwrap();
+    bench.store.commit(Durability::Buffered).unwrap();
     // One of the two would be enough.
     for name in ["journal", "journal.mirror"] {
         let journal = bench.store.dir().join(name);

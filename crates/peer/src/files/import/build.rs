@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use peerage_content::shard::ShardBuilder;
 use peerage_content::{Cid, DirectoryBuilder, FileBuilder, Leaf};
-use peerage_store::{FileId, RootSetBuilder, Store, TreeId};
+use peerage_store::{Durability, FileId, RootSetBuilder, Store, TreeId};
 
 use super::cut::{Piece, Pieces};
 use super::entries::FolderEntry;
@@ -391,7 +391,7 @@ impl<'a> Builder<'a> {
         self.shared.abandoned.store(true, Ordering::Relaxed);
         let Some(store) = &self.store else { return result };
         let result = result.and_then(|value| {
-            store.flush()?;
+            store.commit(Durability::Buffered)?;
             Ok(value)
         });
         if result.is_ok() {
@@ -399,7 +399,7 @@ impl<'a> Builder<'a> {
         } else {
             drop(self.claim);
             // The first error is the one to tell.
-            drop(store.flush());
+            drop(store.commit(Durability::Buffered));
         }
         result
     }

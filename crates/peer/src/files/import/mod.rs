@@ -246,7 +246,7 @@ pub(crate) struct Imported {
 ///
 /// Blocks the calling thread, which should be one of its own: not a worker.
 /// On return the blocks are in the
-/// kernel ([`Store::flush`]); the caller adds root or pin, and syncs before it
+/// kernel ([`Store::commit`]); the caller adds root or pin, and syncs before it
 /// reports success of something that must outlive a power cut. `progress` is
 /// called on this thread after each piece of work; `cancelled` is looked at at
 /// least ten times a second.
