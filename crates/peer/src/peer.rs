@@ -165,7 +165,7 @@ impl Peer {
         let mut tasks: Vec<JoinHandle<()>> =
             listeners.iter().map(|listener| tokio::spawn(accept(Arc::clone(listener)))).collect();
         tasks.push(tokio::spawn(interfaces::follow(Arc::clone(&net), listeners)));
-        tasks.push(tokio::spawn(upkeep(store.clone(), pool.clone())));
+        tasks.push(tokio::spawn(upkeep(store.clone())));
         net.tell(Input::Listen { addrs: net.local.listen() });
         let meeting = Meeting::new(ahead);
         if !config.quiet {
@@ -351,8 +351,8 @@ impl Peer {
     /// Notes whom to begin with the next time, takes back what others were
     /// told of us (the local network, the router), says goodbye to everyone,
     /// does what was begun on the disk, makes the store durable and lets go of
-    /// the repository. Takes well under a second, unless packs are being merged
-    /// or the router is slow, which is given a second.
+    /// the repository. Takes well under a second, unless the router is slow, which
+    /// is given a second.
     pub async fn shutdown(&self) {
         for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
@@ -370,7 +370,11 @@ impl Peer {
         // Nothing of ours writes to the repository once it is another's.
         self.0.pool.close().await;
         let store = self.0.store.clone();
-        let synced = tokio::task::spawn_blocking(move || store.commit(Durability::Durable)).await;
+        let end = move || {
+            store.stop_upkeep();
+            store.commit(Durability::Durable)
+        };
+        let synced = tokio::task::spawn_blocking(end).await;
         if let Ok(Err(error)) = synced {
             tracing::error!(%error, "the store could not be synced");
         }
@@ -386,6 +390,7 @@ impl Drop for Inner {
         if let Some(brain) = self.brain.lock().unwrap_or_else(PoisonError::into_inner).take() {
             brain.abort();
         }
+        self.store.stop_upkeep();
         drop(self.store.commit(Durability::Buffered));
     }
 }

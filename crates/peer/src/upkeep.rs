@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use peerage_store::{Durability, Store};
 
-use crate::pool::Pool;
-
 /// How often the store does its upkeep and hands buffers to the kernel.
 const USUAL: Duration = Duration::from_millis(500);
 
@@ -29,20 +27,22 @@ impl Pace {
     }
 }
 
-/// Hands buffers to the kernel and merges small packs, until it is aborted.
-pub(crate) async fn upkeep(store: Store, pool: Pool) {
+/// Hands buffers to the kernel and merges small packs, until it is aborted; a step
+/// that runs then ends with [`Store::stop_upkeep`]. On a thread of its own: a merge takes
+/// seconds, for which no worker is to be wanting.
+pub(crate) async fn upkeep(store: Store) {
     let mut pace = Pace(USUAL);
     loop {
         tokio::time::sleep(pace.0).await;
         let store = store.clone();
-        let done = pool.run(move || {
+        let done = tokio::task::spawn_blocking(move || {
             store.commit(Durability::Buffered)?;
             store.maintain().map(drop)
         });
         match done.await {
-            Some(Err(error)) if pace.failed() => tracing::warn!(%error, "upkeep of the store failed"),
-            Some(Err(_)) => {}
-            Some(Ok(())) | None => pace.worked(),
+            Ok(Err(error)) if pace.failed() => tracing::warn!(%error, "upkeep of the store failed"),
+            Ok(Err(_)) => {}
+            Ok(Ok(())) | Err(_) => pace.worked(),
         }
     }
 }

@@ -170,6 +170,12 @@ impl Store {
         Ok(collection)
     }
 
+    /// Ends upkeep and collections for good, before the repository is left to another.
+    /// When it returns, no pack is being written anew.
+    pub fn stop_upkeep(&self) {
+        self.inner.packs.stop_rewriting();
+    }
+
     /// One step of upkeep: seals what could not be sealed, rebuilds one damaged
     /// index, merges one group of small packs, rewrites one that holds many wrong
     /// records, or rewrites the journal. True if
@@ -198,8 +204,11 @@ impl Store {
         }
         let useful = |record: &Record<'_>| inner.is_useful(record);
         let selection = Selection { useful: &useful, ..Selection::all() };
-        let rewritten = inner.packs.rewrite(&group, selection)?;
-        inner.after_rewrite(&rewritten);
+        match inner.packs.rewrite(&group, selection) {
+            Ok(rewritten) => inner.after_rewrite(&rewritten),
+            Err(_) if inner.packs.is_stopped() => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
         Ok(true)
     }
 }

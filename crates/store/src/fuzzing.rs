@@ -259,6 +259,28 @@ pub fn reseal_root_set(bytes: &mut [u8]) {
     pages.chunks_exact_mut(PAGE_BYTES).for_each(|page| seal(page, PAGE_BYTES - 4, 0));
 }
 
+/// The head of a file of several root sets, once its sum is right.
+#[must_use]
+pub fn root_sets(bytes: &[u8]) -> bool {
+    use rootset::pack::{decode, encode_head};
+    // As one that says how many there are, and has that many.
+    let mut head = bytes.to_vec();
+    if let Some(count) = head.get_mut(12..16) {
+        let sets = bytes.len().saturating_sub(20) / 16;
+        count.copy_from_slice(&u32::try_from(sets).unwrap_or(u32::MAX).to_le_bytes());
+        head.truncate(20 + sets * 16);
+        let at = head.len().saturating_sub(4);
+        seal(&mut head, at, 0);
+    }
+    for bytes in [bytes, &head] {
+        if let Some(sets) = decode(bytes) {
+            let places: Vec<_> = sets.iter().map(|(id, at)| (*id, *at)).collect();
+            assert_eq!(decode(&encode_head(&places)), Some(sets));
+        }
+    }
+    decode(&head).is_some()
+}
+
 /// A value of the cache, once its sum is right; as what stands beside a checkpoint.
 #[must_use]
 pub fn cache_value(bytes: &[u8]) -> bool {

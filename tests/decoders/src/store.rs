@@ -16,6 +16,7 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder { name: "pack", run: pack, seeds: pack_seeds },
     Decoder { name: "pack-index", run: index, seeds: index_seeds },
     Decoder { name: "root-set", run: root_set, seeds: root_set_seeds },
+    Decoder { name: "root-sets", run: fuzzing::root_sets, seeds: root_sets_seeds },
     Decoder {
         name: "cache-value",
         run: fuzzing::cache_value,
@@ -233,6 +234,19 @@ fn root_set(input: &[u8]) -> bool {
     assert_eq!(places.count(), held);
     assert!(bytes != before || held == blocks.len().div_ceil(37));
     true
+}
+
+/// Heads of files of several.
+fn root_sets_seeds() -> Vec<Vec<u8>> {
+    let head = |ids: &[u64]| {
+        let mut head = b"PRGSETS\n\x01\0\0\0\0\0\0\0".to_vec();
+        for id in ids {
+            head.extend_from_slice(&id.to_le_bytes());
+            head.extend_from_slice(&(id * 4096).to_le_bytes());
+        }
+        [head, vec![0; 4]].concat()
+    };
+    vec![head(&[]), head(&[7]), head(&[7, 8, 12]), head(&[1])[..15].to_vec()]
 }
 
 fn root_set_seeds() -> Vec<Vec<u8>> {

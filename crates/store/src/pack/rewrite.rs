@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::dropped::is_dropped;
 use super::file::{Pack, path_of};
@@ -53,6 +54,7 @@ struct Output<'a> {
     at: u64,
     chunk: Vec<u8>,
     entries: Sorter<'a>,
+    stopped: &'a AtomicBool,
 }
 
 impl Output<'_> {
@@ -64,6 +66,7 @@ impl Output<'_> {
     }
 
     fn write(&mut self) -> io::Result<()> {
+        go_on(self.stopped)?;
         self.file.write_at(self.at, &self.chunk)?;
         self.at += self.chunk.len() as u64;
         self.chunk.clear();
@@ -71,11 +74,29 @@ impl Output<'_> {
     }
 }
 
+/// An error once no rewrite is to go on.
+fn go_on(stopped: &AtomicBool) -> io::Result<()> {
+    let interrupted = || io::Error::new(io::ErrorKind::Interrupted, "the store is being closed");
+    if stopped.load(Ordering::Relaxed) { Err(interrupted()) } else { Ok(()) }
+}
+
 impl PackSet {
+    /// Ends rewrites for good. When it returns, none runs, and what one had written
+    /// is gone.
+    pub(crate) fn stop_rewriting(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        drop(lock(&self.rewriting));
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     /// Rewrites `inputs` into one pack with those records that are selected; into
     /// none, if that is nothing.
     pub(crate) fn rewrite(&self, inputs: &[Arc<Pack>], selection: Selection<'_>) -> io::Result<Rewritten> {
         let _one_at_a_time = lock(&self.rewriting);
+        go_on(&self.stopped)?;
         let current = self.packs();
         if !inputs.iter().all(|input| current.iter().any(|pack| Arc::ptr_eq(pack, input))) {
             return Ok(Rewritten::default());
@@ -102,6 +123,7 @@ impl PackSet {
             at: 0,
             chunk: encode_head(id, self.key),
             entries: Sorter::new(&self.scratch, SORTED_ENTRIES),
+            stopped: &self.stopped,
         };
         let mut done = Rewritten::default();
         let mut left: Vec<(usize, Entry)> = Vec::new();

@@ -42,6 +42,8 @@ pub(crate) struct PackSet {
     pub(crate) scratch: ScratchRoom,
     sealing: Mutex<()>,
     pub(super) rewriting: Mutex<()>,
+    /// No rewrite is begun any more, and one that runs ends.
+    pub(super) stopped: AtomicBool,
 }
 
 fn bytes_of(packs: &[Arc<Pack>]) -> u64 {
@@ -77,6 +79,7 @@ impl PackSet {
             scratch: ScratchRoom::new(&config.disk, &dir.join("entries.tmp")),
             sealing: Mutex::new(()),
             rewriting: Mutex::new(()),
+            stopped: AtomicBool::new(false),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Packs against cuts and flipped bytes, at every byte.
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use super::active::Source;
 use super::file::path_of;
@@ -153,6 +155,27 @@ fn merging_keeps_the_number_of_packs_small_and_every_block() {
     check(&set);
     drop(set);
     check(&open_at(temp.path(), &small()).0);
+}
+
+#[test]
+fn a_rewrite_that_is_stopped_leaves_everything_as_it_was() {
+    let temp = tempfile::tempdir().unwrap();
+    let (set, _) = open_at(temp.path(), &small());
+    (0..20).for_each(|n| put(&set, n));
+    let group = set.packs().to_vec();
+    assert!(group.len() > 1);
+    // Somebody closes the store while records are copied.
+    let stopping = |_: &Record<'_>| {
+        set.stopped.store(true, Ordering::Relaxed);
+        true
+    };
+    let selection = Selection { useful: &stopping, ..Selection::all() };
+    assert_eq!(set.rewrite(&group, selection).unwrap_err().kind(), io::ErrorKind::Interrupted);
+    set.stop_rewriting();
+    assert!(set.rewrite(&group, Selection::all()).is_err(), "it is for good");
+    let files = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert!(files.into_iter().all(|path| path.extension().is_some_and(|extension| extension != "tmp")));
+    assert!((0..20).all(|n| get(&set, &block(n).0).is_some()));
 }
 
 #[test]

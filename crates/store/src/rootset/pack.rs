@@ -27,7 +27,7 @@ fn head_len(sets: usize) -> usize {
     FIXED_LEN + sets * ENTRY_LEN + 4
 }
 
-fn encode_head(sets: &[(RootId, u64)]) -> Vec<u8> {
+pub(crate) fn encode_head(sets: &[(RootId, u64)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(head_len(sets.len()));
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&FORMAT.to_le_bytes());
@@ -75,13 +75,19 @@ pub(crate) fn write(
     Ok(written?.into_iter().map(named).collect())
 }
 
+/// Whose sets a file that begins like this has, and where they begin.
+pub(crate) fn decode(bytes: &[u8]) -> Option<BTreeMap<RootId, u64>> {
+    let sets = decode_fixed(bytes)?;
+    decode_head(bytes.get(..head_len(sets))?)
+}
+
 /// Whose sets are in the file at `path`, and where they begin; none if that is
 /// damaged, and then nobody knows.
 pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<BTreeMap<RootId, u64>> {
     let file = disk.open(path, Access::Read)?;
     let fixed = disk::read_up_to(&*file, 0, FIXED_LEN)?;
     let Some(sets) = decode_fixed(&fixed) else { return Ok(BTreeMap::new()) };
-    Ok(decode_head(&disk::read_up_to(&*file, 0, head_len(sets))?).unwrap_or_default())
+    Ok(decode(&disk::read_up_to(&*file, 0, head_len(sets))?).unwrap_or_default())
 }
 
 fn decode_fixed(bytes: &[u8]) -> Option<usize> {
