@@ -143,9 +143,9 @@ impl Bench {
         let done = events.iter().find(|event| event["event"] == "done").context("no `done`")?;
         let fetched = done["sources"].as_object().context("no sources")?.values().filter_map(Value::as_u64);
         if dest.is_dir() {
-            fs::remove_dir_all(dest)?
+            fs::remove_dir_all(dest)?;
         } else {
-            fs::remove_file(dest)?
+            fs::remove_file(dest)?;
         }
         Ok(fetched.sum())
     }
