@@ -20,6 +20,9 @@ const PIECES: u32 = 12;
 const PIECE_BYTES: u32 = 200;
 /// Blocks that may be pinned.
 const PINNED: u32 = 40;
+/// Roots beyond which some are removed before others are added. 30: with more of them
+/// they would need every block, and nothing would ever be collected.
+const ROOTS: usize = 30;
 
 /// Writes the files of a user's that pieces are of; they never change.
 ///
@@ -156,6 +159,9 @@ impl Operator {
     /// One root, or several at once.
     fn add_roots(&mut self, store: &Store, record: &mut impl Record) -> Result<(), WriteError> {
         let mut taken: BTreeSet<String> = store.roots().into_iter().map(|entry| entry.root.name).collect();
+        if taken.len() >= ROOTS {
+            return self.remove_roots(store, record);
+        }
         let mut roots = Vec::new();
         for _ in 0..=self.below(4) {
             let all = number(FILES, 0);
