@@ -23,9 +23,9 @@ pub(crate) struct Node {
 }
 
 /// What others learn of a peer by identify.
-pub(crate) fn protocols(serves: bool, bitswap: bool) -> Protocols {
-    let bitswap = bitswap.then_some(Version::V1_2);
-    Protocols { bitswap, wan_dht: serves, lan_dht: serves, ..Protocols::default() }
+pub(crate) fn protocols(serves: bool, blocks: bool) -> Protocols {
+    let bitswap = blocks.then_some(Version::V1_2);
+    Protocols { bitswap, swarm: blocks, wan_dht: serves, lan_dht: serves, ..Protocols::default() }
 }
 
 impl Node {

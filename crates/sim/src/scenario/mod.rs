@@ -1,5 +1,6 @@
 //! What is played, and what must come of it.
 
+mod crowd;
 mod eclipse;
 mod faults;
 mod fetch;
@@ -44,6 +45,7 @@ pub const SCENARIOS: &[Scenario] = &[
         play: eclipse::play,
     },
     Scenario { name: "fetch", about: "24 MiB by CID from liars, slow disks and leavers", play: fetch::play },
+    Scenario { name: "crowd", about: "one seeder, and everyone gets its file at once", play: crowd::play },
     Scenario {
         name: "nat",
         about: "as many hosts behind NATs as others, who know it or find out",

@@ -15,6 +15,9 @@ use super::{Event, World};
 use crate::host::{HostId, number};
 use crate::hostile::Behaviour;
 
+/// What reading or writing a block takes where the page cache has it.
+pub(crate) const CACHED: Duration = Duration::from_micros(500);
+
 const RAW: u64 = 0x55;
 const DAG_PB: u64 = 0x70;
 
@@ -42,6 +45,8 @@ pub(crate) struct Shelf {
     disk: Duration,
     /// Blocks served, to make every so-manieth wrong.
     served: u64,
+    /// Bytes of blocks sent.
+    pub(crate) sent: u64,
     /// Fetches begun.
     pub(crate) begun: u64,
     /// How they ended.
@@ -118,6 +123,17 @@ impl World {
         shelf.disk = disk;
         shelf.begun += 1;
         let sources = Sources { find: true, ..Sources::default() };
+        self.act(host, |node, now| node.engine.start_fetch(job, root, sources, true, now));
+    }
+
+    /// Has a host fetch a root by a link that names `from` alone.
+    pub(crate) fn fetch_from(&mut self, host: HostId, job: JobId, root: Cid, from: HostId) {
+        let shelf = self.host_mut(host).shelf.get_or_insert_default();
+        shelf.disk = CACHED;
+        shelf.begun += 1;
+        let named = self.host(from);
+        let hints = vec![named.addr.with_peer(named.peer)];
+        let sources = Sources { hints, ..Sources::default() };
         self.act(host, |node, now| node.engine.start_fetch(job, root, sources, true, now));
     }
 
@@ -241,7 +257,7 @@ impl World {
             Output::JobFailed { job, error } => {
                 self.host_mut(host).shelf.get_or_insert_default().ended.insert(job, Err(error));
             }
-            // Files are not kept as such; nobody speaks the swarm's protocol.
+            // Files are not kept as such.
             _ => {}
         }
     }
@@ -256,6 +272,7 @@ impl World {
         let shelf = self.host_mut(host).shelf.get_or_insert_default();
         let (disk, has) = (shelf.disk, shelf.stored.contains(cid.hash()));
         shelf.served += 1;
+        shelf.sent += u64::from(len);
         let served = shelf.served;
         let to = number(peer).filter(|_| has);
         let sent = to.and_then(|to| Some((to, self.arrival(host, to, u64::from(len) + 60)?)));

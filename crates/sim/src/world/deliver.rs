@@ -82,6 +82,18 @@ impl World {
                 self.trace.event(15, at, [host.into(), by.into()]);
                 self.probed(host, session, by, id, &answer);
             }
+            Event::SwarmAsked { from, to, generation, root, share } => {
+                self.trace.event(16, at, [from.into(), to.into()]);
+                if self.is_linked(to, from, generation) {
+                    self.swarm_asked(from, to, root, share);
+                }
+            }
+            Event::SwarmAnswered { from, to, generation, root, hosts } => {
+                self.trace.event(17, at, [from.into(), to.into()]);
+                if self.is_linked(to, from, generation) {
+                    self.swarm_answered(from, to, root, &hosts);
+                }
+            }
             Event::Leave { host, session } => {
                 self.trace.event(8, at, [host.into(), session.into()]);
                 if self.host(host).session == session {
@@ -226,6 +238,8 @@ impl World {
             Output::ServeDht { wan, .. } => self.serves(host, wan),
             Output::ReachChanged { .. } => self.push_identify(host),
             Output::Probe(probe) => self.probe(host, probe),
+            Output::AskSwarm { peer, root, share } => self.ask_swarm(host, &peer, root, share),
+            Output::AnswerSwarm { request, records, .. } => self.answer_swarm(host, request, &records),
             // Nobody has routers.
             Output::ListKeys { .. } | Output::AskRouters { .. } | Output::CancelRouters { .. } => {}
             output => self.perform_blocks(host, output),

@@ -32,6 +32,10 @@ const RETRANSMIT_MICROS: u64 = 200_000;
 /// `peerage_peer::Limits`); it takes no more.
 pub(super) const CONNECTIONS: usize = 512;
 
+/// What is no longer than so many bytes does not wait in the sender's line for what
+/// is: connections share it, and wants have streams of their own. A judgement.
+const SMALL: u64 = 16 << 10;
+
 /// The other end is gone without a word: keepalives notice after this and up
 /// to half of it more.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -66,8 +70,9 @@ impl World {
         let trip = self.trip(from, to);
         let sender = self.host_mut(from);
         // 8 bits are 8,000,000 nanoseconds at a kilobit a second.
-        let sent = sender.up_free.max(now) + Duration::from_nanos(bytes * 8_000_000 / sender.up_kbps.max(1));
-        sender.up_free = sent;
+        let takes = Duration::from_nanos(bytes * 8_000_000 / sender.up_kbps.max(1));
+        sender.up_free = sender.up_free.max(now) + takes;
+        let sent = if bytes <= SMALL { now + takes } else { sender.up_free };
         let receiver = self.host_mut(to);
         let through = Duration::from_nanos(bytes * 8_000_000 / receiver.down_kbps.max(1));
         // What waits in the sender's line does not hold up what comes from elsewhere

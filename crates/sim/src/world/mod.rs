@@ -10,6 +10,7 @@ mod link;
 mod query;
 mod reach;
 mod setup;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::oracle::Oracle;
 use crate::queue::Queue;
 use crate::trace::Trace;
 
-pub(crate) use blocks::Shelf;
+pub(crate) use blocks::{CACHED, Shelf};
 pub(crate) use life::BOOTSTRAP;
 pub(crate) use query::{Done, KEEPERS, Kind, Outcome};
 pub(crate) use setup::Setup;
@@ -127,6 +128,22 @@ pub(crate) enum Event {
         id: peerage_engine::ProbeId,
         answer: peerage_engine::ProbeAnswer,
     },
+    /// A host asks another about a root, by the swarm protocol.
+    SwarmAsked {
+        from: HostId,
+        to: HostId,
+        generation: u32,
+        root: Cid,
+        share: peerage_engine::Share,
+    },
+    /// The hosts that fetch it, too.
+    SwarmAnswered {
+        from: HostId,
+        to: HostId,
+        generation: u32,
+        root: Cid,
+        hosts: Vec<HostId>,
+    },
     /// A session ends.
     Leave {
         host: HostId,
@@ -197,6 +214,10 @@ pub(crate) struct World {
     /// Provides that have ended, until it is counted who keeps their records.
     settling: BTreeMap<(HostId, u64), Done>,
     done: Vec<Done>,
+    /// Requests of the swarm protocol so far, and the one that is being handled:
+    /// its number, who asks, and about which root.
+    swarm_requests: u64,
+    swarm_open: Option<(peerage_engine::RequestId, HostId, Cid)>,
     pub(crate) counts: Counts,
     pub(crate) largest: check::Largest,
     /// Hosts that are there.

@@ -97,6 +97,8 @@ impl World {
             replayed: std::collections::BTreeMap::new(),
             acted: 0,
             done: Vec::new(),
+            swarm_requests: 0,
+            swarm_open: None,
             counts: Counts::default(),
             largest: super::check::Largest::default(),
             alive: 0,
