@@ -17,7 +17,7 @@ pub use dht::DhtStatus;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use peerage_base::{Budget, Instant, Now, Rng, Timers};
+use peerage_base::{Instant, Now, Rng, Timers};
 use peerage_exchange::{Exchange, SessionId};
 use peerage_identity::{Multiaddr, PeerId};
 
@@ -91,8 +91,6 @@ pub struct Engine {
     peers: Peers,
     jobs: BTreeMap<JobId, Job>,
     swarms: Swarms,
-    /// Bytes that all fetches may have under way.
-    credit: Budget,
     dials: Dials,
     scores: Scores,
     rng: Rng,
@@ -132,7 +130,6 @@ impl Engine {
             jobs: BTreeMap::new(),
             rng: Rng::new(rng.next_u64()),
             swarms: Swarms::default(),
-            credit: Budget::new(config.fetch_credit),
             dials: Dials::default(),
             scores: Scores::default(),
             routing: Routing::new(&config, local, rng.next_u64(), now),
@@ -228,8 +225,8 @@ impl Engine {
     /// Bytes of the fetch credit that are taken: wanted, arriving, unverified or
     /// unwritten. 0 when no fetch runs.
     #[must_use]
-    pub const fn credit_used(&self) -> u64 {
-        self.credit.used()
+    pub fn credit_used(&self) -> u64 {
+        self.jobs.iter().map(|(job, entry)| self.credit_of(*job, entry)).sum()
     }
 
     /// True if there is a connection with the peer.
@@ -254,9 +251,9 @@ impl Engine {
     fn route(&mut self, now: Now) {
         loop {
             let mut moved = false;
-            let allowance = self.allowance();
+            let share = self.credit_share();
             for job in self.jobs.keys().copied().collect::<Vec<_>>() {
-                moved |= self.route_job(job, allowance, now);
+                moved |= self.route_job(job, share, now);
             }
             while let Some(output) = self.exchange.poll_output() {
                 moved = true;

@@ -54,9 +54,6 @@ pub struct Config {
     /// What an inner node is taken to weigh before it has come, in bytes. A
     /// full file node of 1,024 links is 52 KiB, a folder's shard less.
     pub inner_node_estimate: u64,
-    /// Bytes that fetches may hold beyond `fetch_credit`, shared out among them,
-    /// so that one whose source is slow or gone does not stop the others.
-    pub fetch_credit_spare: u64,
     /// The DHTs, and what else is asked for peers.
     pub routing: Routing,
     /// Whether others can dial us, and whom we dial for them.
@@ -211,7 +208,6 @@ impl Default for Config {
             local_items: 32,
             dag_depth: 512,
             inner_node_estimate: 64 << 10,
-            fetch_credit_spare: 8 << 20,
             routing: Routing::default(),
             reachability: ReachabilityConfig::default(),
             dials_per_job: 8,

@@ -1,6 +1,8 @@
 //! The hub: routes each input to the asking and the serving half and collects
 //! what they want done.
 
+use std::num::NonZeroU64;
+
 use peerage_base::{Instant, Now, Rng};
 use peerage_content::Cid;
 use peerage_identity::PeerId;
@@ -11,8 +13,8 @@ use crate::limits::Config;
 use crate::message::{Incoming, Version};
 use crate::outbox::Outbox;
 use crate::output::{
-    BlockOutcome, Output, PeerStats, Served, SessionConfig, SessionId, SessionStats, SourceError, Timer,
-    Verdict, WantError,
+    BlockOutcome, Holding, Output, PeerStats, Room, Served, SessionConfig, SessionId, SessionStats,
+    SourceError, Timer, Verdict, WantError,
 };
 use crate::server::Server;
 
@@ -49,7 +51,7 @@ impl Exchange {
     /// new connection: all that was asked of it or by it is void, and it is a
     /// source of the same sessions as before.
     pub fn add_peer(&mut self, peer: PeerId, version: Version, now: Now) {
-        self.server.remove_peer(peer, &self.ledgers, &mut self.out);
+        self.server.remove_peer(peer, &self.ledgers, now.instant, &mut self.out);
         self.out.close(&peer);
         self.ledgers.connected(peer);
         self.server.add_peer(peer, version);
@@ -72,7 +74,7 @@ impl Exchange {
         self.client.add_peer(peer, version, now.instant);
         for session in sessions {
             // It was a source before and there is as much room as then.
-            let _ = self.client.add_source(session, peer);
+            let _ = self.client.add_source(session, peer, Holding::Unknown);
         }
         self.want_flush(now);
     }
@@ -80,7 +82,7 @@ impl Exchange {
     /// The connection ended. What was asked of the peer is asked elsewhere.
     pub fn remove_peer(&mut self, peer: PeerId, now: Now) {
         self.client.remove_peer(peer, &mut self.out);
-        self.server.remove_peer(peer, &self.ledgers, &mut self.out);
+        self.server.remove_peer(peer, &self.ledgers, now.instant, &mut self.out);
         self.ledgers.disconnected(peer, now.instant);
         self.out.close(&peer);
         self.want_flush(now);
@@ -109,8 +111,14 @@ impl Exchange {
     ///
     /// # Errors
     /// There is no such session or peer, it is banned, or there are too many.
-    pub fn add_source(&mut self, session: SessionId, peer: PeerId, now: Now) -> Result<(), SourceError> {
-        self.client.add_source(session, peer)?;
+    pub fn add_source(
+        &mut self,
+        session: SessionId,
+        peer: PeerId,
+        holding: Holding,
+        now: Now,
+    ) -> Result<(), SourceError> {
+        self.client.add_source(session, peer, holding)?;
         self.want_flush(now);
         Ok(())
     }
@@ -145,6 +153,14 @@ impl Exchange {
     pub fn set_ending(&mut self, session: SessionId, ending: bool, now: Now) {
         self.client.set_ending(session, ending);
         self.want_flush(now);
+    }
+
+    /// Says how much the session may have asked for and not got; without this,
+    /// that is bounded by the windows of its sources alone. One block always may be.
+    pub fn set_room(&mut self, session: SessionId, room: Room, now: Now) {
+        if self.client.set_room(session, room) {
+            self.want_flush(now);
+        }
     }
 
     /// Schedules, and puts what was noted into messages. Only needed after
@@ -197,16 +213,23 @@ impl Exchange {
         verdict
     }
 
+    /// Bounds how fast blocks are handed out to be sent, in bytes a second; `None` is
+    /// as fast as they are taken. The owner smooths what lies within a block.
+    pub fn limit_sending(&mut self, rate: Option<NonZeroU64>, now: Now) {
+        self.server.limit(rate, &self.ledgers, now.instant, &mut self.out);
+        self.want_flush(now);
+    }
+
     /// The answer to [`Output::Lookup`]: the block's length if it may be
     /// served to this peer, `None` if it is not here or not for it.
     pub fn handle_lookup(&mut self, peer: PeerId, cid: &Cid, len: Option<u32>, now: Now) {
-        self.server.handle_lookup(peer, cid, len, &self.ledgers, &mut self.out);
+        self.server.handle_lookup(peer, cid, len, &self.ledgers, now.instant, &mut self.out);
         self.want_flush(now);
     }
 
     /// The answer to [`Output::ServeBlock`].
     pub fn handle_served(&mut self, peer: PeerId, cid: &Cid, served: Served, now: Now) {
-        self.server.handle_served(peer, cid, served, &mut self.ledgers, &mut self.out);
+        self.server.handle_served(peer, cid, served, &mut self.ledgers, now.instant, &mut self.out);
         self.want_flush(now);
     }
 
@@ -214,7 +237,7 @@ impl Exchange {
     /// root: peers that asked for it before are answered now. A burst of these
     /// ends with [`Exchange::flush`].
     pub fn block_available(&mut self, cid: &Cid, len: u32, now: Now) {
-        self.server.block_available(cid, len, &self.ledgers, &mut self.out);
+        self.server.block_available(cid, len, &self.ledgers, now.instant, &mut self.out);
         self.want_flush(now);
     }
 
@@ -239,6 +262,7 @@ impl Exchange {
                 Timer::Unanswered(peer) => self.client.handle_unanswered(peer, now, &mut self.out),
                 Timer::Retry(session, peer) => self.client.handle_retry(session, peer, now, &mut self.out),
                 Timer::Balance(session) => self.client.handle_balance(session),
+                Timer::Uplink => self.server.handle_uplink(&self.ledgers, now.instant, &mut self.out),
             }
         }
         if any {

@@ -21,6 +21,6 @@ pub use exchange::Exchange;
 pub use limits::Config;
 pub use message::{Incoming, Outgoing, Presence, Version, WantEntry, WantKind};
 pub use output::{
-    BlockOutcome, Order, Output, PeerStats, Served, SessionConfig, SessionId, SessionStats, SourceError,
-    Timer, Verdict, WantError,
+    BlockOutcome, Holding, Order, Output, PeerStats, Room, Served, SessionConfig, SessionId, SessionStats,
+    SourceError, Timer, Verdict, WantError,
 };

@@ -73,6 +73,9 @@ pub struct Config {
     /// Wants that are asked about ahead (want-have) of a source that has only
     /// a part.
     pub look_ahead: usize,
+    /// Wants that a source has not and keeps, so that it says when it has: below what
+    /// we keep of a peer (`held_absent`), and with the rest below `live_wants`.
+    pub promised: usize,
     /// Answers "don't have" in a row, without a block between, after which a
     /// source is reported as useless (boxo drops it after 16).
     pub useless_after: u32,
@@ -101,9 +104,6 @@ pub struct Config {
     /// nothing on the way is sent one block beyond that, so that those who
     /// read slowly hold up nobody else.
     pub send_credit_total: u64,
-    /// Bytes that a peer may send in its turn when several wait; multiplied by
-    /// up to 8 for those that gave to us.
-    pub quantum: u64,
 }
 
 impl Default for Config {
@@ -122,6 +122,7 @@ impl Default for Config {
             retry_first: Duration::from_secs(3),
             retry_max: Duration::from_secs(60),
             look_ahead: 256,
+            promised: 448,
             useless_after: 16,
             session_wants: 32_768,
             sessions: 1024,
@@ -134,7 +135,6 @@ impl Default for Config {
             send_credit: 2 << 20,
             send_blocks: 512,
             send_credit_total: 16 << 20,
-            quantum: 256 << 10,
         }
     }
 }

@@ -31,6 +31,32 @@ pub struct SessionConfig {
     pub order: Order,
 }
 
+/// What is known of what a source has before it has said anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Holding {
+    /// It may have everything: it is asked for blocks.
+    #[default]
+    Unknown,
+    /// It fetches the same itself: it is asked what it has, and says what comes later.
+    Part,
+}
+
+/// How much a session may have asked for and not got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of blocks, each counted once, however many are asked for it.
+    pub bytes: u64,
+    /// What any block is taken to weigh at least, in bytes, whatever the owner said
+    /// of it: hints may come from strangers.
+    pub least: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: u64::MAX, least: 0 }
+    }
+}
+
 /// Something to do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -97,6 +123,8 @@ pub enum Timer {
     Unanswered(PeerId),
     /// Sources that said "don't have" may be asked again.
     Retry(SessionId, PeerId),
+    /// The uplink has room for the next block.
+    Uplink,
     /// Idle sources may take over what slow ones have.
     Balance(SessionId),
 }
@@ -185,6 +213,8 @@ pub struct SessionStats {
     pub wants: usize,
     /// Of those, asked of someone.
     pub asked: usize,
+    /// Bytes of the blocks that are asked for, each counted once.
+    pub asked_bytes: u64,
     /// Sources now.
     pub sources: usize,
 }

@@ -229,7 +229,7 @@ fn large_and_small_blocks_get_the_same_bytes() {
             held_wants: 1 << 20,
             ..Config::default()
         };
-        let bound = credit + config.quantum + u64::from(large);
+        let bound = credit + u64::from(large);
         let mut shell = Shell::new(config, 2);
         let len = |cid: &Cid| Some(if *cid < self::cid(1 << 32) { large } else { small });
         let mut sent = [0_u64; 2];

@@ -1,5 +1,7 @@
 //! What the shell reports of blocks: found here, come from a peer, written, served.
 
+use std::num::NonZeroU64;
+
 use peerage_base::Now;
 use peerage_content::Cid;
 use peerage_exchange::{BlockOutcome, Incoming, Served};
@@ -45,8 +47,8 @@ impl Engine {
                             entry.search.handle_progress(&peer, now.instant);
                         }
                     }
-                    let allowance = self.allowance();
-                    self.route_job(job, allowance, now);
+                    let share = self.credit_share();
+                    self.route_job(job, share, now);
                 }
                 if !used {
                     // The right bytes under a codec that was not asked for.
@@ -108,7 +110,7 @@ impl Engine {
     /// The shell's answer to [`Output::TakeLocal`].
     pub fn handle_local(&mut self, job: JobId, item: ItemId, cid: Cid, found: Option<&Arrived>, now: Now) {
         match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
-            Some(Kind::Fetch(fetch)) => fetch.handle_local(item, found, &mut self.credit),
+            Some(Kind::Fetch(fetch)) => fetch.handle_local(item, found),
             Some(Kind::Query(query)) => match found {
                 Some(arrived) => drop(self.deliver(job, cid, arrived, now)),
                 None => {
@@ -118,8 +120,8 @@ impl Engine {
             },
             None => {}
         }
-        let allowance = self.allowance();
-        self.route_job(job, allowance, now);
+        let share = self.credit_share();
+        self.route_job(job, share, now);
         if let Some(arrived) = found {
             self.outputs.push_back(Output::Release { token: arrived.token });
         }
@@ -131,7 +133,7 @@ impl Engine {
     pub fn handle_written(&mut self, job: JobId, item: ItemId, cid: Cid, bytes: u64, len: u32, now: Now) {
         if let Some(entry) = self.jobs.get_mut(&job) {
             if let Kind::Fetch(fetch) = &mut entry.kind {
-                fetch.handle_written(item, bytes, &mut self.credit);
+                fetch.handle_written(item, bytes);
             }
             if entry.swarm {
                 let share = entry.share();
@@ -153,6 +155,13 @@ impl Engine {
     /// The shell's answer to [`Output::Lookup`]: the block's length if it is held and served.
     pub fn handle_lookup(&mut self, peer: PeerId, cid: &Cid, len: Option<u32>, now: Now) {
         self.exchange.handle_lookup(peer, cid, len, now);
+        self.route(now);
+    }
+
+    /// Bounds how fast blocks are handed out to be sent to all peers together, in bytes
+    /// a second; `None` is as fast as they are taken.
+    pub fn limit_sending(&mut self, rate: Option<NonZeroU64>, now: Now) {
+        self.exchange.limit_sending(rate, now);
         self.route(now);
     }
 

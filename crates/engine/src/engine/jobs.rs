@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use peerage_base::{Instant, Now};
 use peerage_content::Cid;
-use peerage_exchange::SessionConfig;
+use peerage_exchange::{Room, SessionConfig};
 use peerage_identity::PeerId;
 
 use super::query::Query;
 use super::{Engine, Timer, session};
 use crate::dials::Caller;
 use crate::error::JobError;
-use crate::fetch::{Allowance, Arrived, Fetch, ItemId, Progress, Step};
+use crate::fetch::{Arrived, Fetch, ItemId, Progress, Step};
 use crate::output::{JobId, Output};
 use crate::routing::Seek;
 use crate::search::{Search, Sources, Verdict};
@@ -140,15 +140,12 @@ impl Engine {
     }
 
     pub(super) fn end(&mut self, job: JobId, now: Now) {
-        let Some(mut entry) = self.jobs.remove(&job) else { return };
+        let Some(entry) = self.jobs.remove(&job) else { return };
         self.exchange.close_session(session(job), now);
         self.timers.cancel(&Timer::Review(job));
         self.timers.cancel(&Timer::AskSwarm(job));
         self.end_seek(job);
         self.dials.leave_all(job, now.instant, &self.config, &mut self.outputs);
-        if let Kind::Fetch(fetch) = &mut entry.kind {
-            fetch.release_credit(&mut self.credit);
-        }
         if entry.listed {
             self.swarms.unserve(&entry.root);
         }
@@ -161,13 +158,14 @@ impl Engine {
         }
     }
 
-    /// Starts what credit allows, and moves the job's steps on; true if there were any.
-    pub(super) fn route_job(&mut self, job: JobId, allowance: Allowance, now: Now) -> bool {
+    /// Starts items of a job, of whose blocks `share` bytes may be under way, and moves
+    /// its steps on; true if there were any.
+    pub(super) fn route_job(&mut self, job: JobId, share: u64, now: Now) -> bool {
         let mut moved = false;
         loop {
             let Some(entry) = self.jobs.get_mut(&job) else { return moved };
             let Kind::Fetch(fetch) = &mut entry.kind else { return moved };
-            fetch.pump(&mut self.credit, allowance);
+            fetch.pump(share);
             let Some(step) = fetch.poll_step() else { break };
             moved = true;
             match step {
@@ -177,23 +175,30 @@ impl Engine {
                 Step::Failed(error) => self.fail(job, error, now),
             }
         }
-        if let Some(Job { kind: Kind::Fetch(fetch), ending, .. }) = self.jobs.get_mut(&job)
-            && *ending != fetch.is_ending()
-        {
-            *ending = !*ending;
-            self.exchange.set_ending(session(job), *ending, now);
+        if let Some(Job { kind: Kind::Fetch(fetch), ending, .. }) = self.jobs.get_mut(&job) {
+            let room = Room { bytes: share.saturating_sub(fetch.unwritten()), least: fetch.floor() };
+            self.exchange.set_room(session(job), room, now);
+            if *ending != fetch.is_ending() {
+                *ending = !*ending;
+                self.exchange.set_ending(session(job), *ending, now);
+            }
         }
         moved
     }
 
-    /// The share of the credit that each fetch may have. Those that have
+    /// The share of the credit that each fetch may have, in bytes. Those that have
     /// nobody to ask do not count.
-    pub(super) fn allowance(&self) -> Allowance {
+    pub(super) fn credit_share(&self) -> u64 {
         let fetches = self.jobs.values().filter(|entry| matches!(entry.kind, Kind::Fetch(_)));
-        let (all, active) = fetches
-            .fold((0, 0), |(all, active), entry| (all + 1, active + u64::from(!entry.search.is_fruitless())));
-        let spare = if all > 1 { self.config.fetch_credit_spare / all } else { 0 };
-        Allowance { most: self.config.fetch_credit / active.max(1), least: spare }
+        let active = fetches.filter(|entry| !entry.search.is_fruitless()).count() as u64;
+        self.config.fetch_credit / active.max(1)
+    }
+
+    /// Bytes of blocks that a fetch has asked for, or that are here and unwritten.
+    pub(super) fn credit_of(&self, job: JobId, entry: &Job) -> u64 {
+        let Kind::Fetch(fetch) = &entry.kind else { return 0 };
+        let asked = self.exchange.session_stats(session(job)).map_or(0, |stats| stats.asked_bytes);
+        asked + fetch.unwritten()
     }
 
     /// Asks the sources for a block; a CID that nobody may ask for ends the job.
@@ -229,7 +234,7 @@ impl Engine {
     /// else than was asked for; then it is asked for again.
     pub(super) fn deliver(&mut self, job: JobId, came: Cid, arrived: &Arrived, now: Now) -> bool {
         match self.jobs.get_mut(&job).map(|entry| &mut entry.kind) {
-            Some(Kind::Fetch(fetch)) => fetch.handle_block(came, arrived, &mut self.credit),
+            Some(Kind::Fetch(fetch)) => fetch.handle_block(came, arrived),
             Some(Kind::Query(query)) => {
                 query.weigh(&came, arrived.len);
                 let wanted = query.waiting.remove(came.hash()).unwrap_or_default();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use peerage_base::Now;
 use peerage_content::Cid;
 use peerage_dht::{Failure, Network};
-use peerage_exchange::Version;
+use peerage_exchange::{Holding, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 
 use super::jobs::Kind;
@@ -210,6 +210,23 @@ impl Engine {
         if progressed {
             self.outputs.push_back(Output::PeerProgressed { root, peer, share });
         }
+        // Who gets the same is a source of what it has, and would else find nobody who
+        // asked before it.
+        for job in self.jobs_of(&root) {
+            if let Some(entry) = self.jobs.get_mut(&job)
+                && entry.search.learned(Origin::Swarm) < 2 * self.config.neighbours
+            {
+                entry.search.add(Some(peer), Vec::new(), Origin::Swarm, now.instant, &self.config);
+                self.adopt(job, peer, now);
+            }
+        }
+        self.route(now);
+    }
+
+    /// Jobs whose getters find each other, of a root.
+    fn jobs_of(&self, root: &Cid) -> Vec<JobId> {
+        let jobs = self.jobs.iter().filter(|(_, entry)| entry.swarm && entry.root == *root);
+        jobs.map(|(id, _)| *id).collect()
     }
 
     /// A source's answer to [`Output::AskSwarm`], empty if it gave none; the
@@ -217,12 +234,7 @@ impl Engine {
     /// one has asked for this answer.
     #[expect(clippy::needless_pass_by_value, reason = "the shell made them for this call")]
     pub fn handle_swarm_answer(&mut self, peer: &PeerId, root: &Cid, records: Vec<Record>, now: Now) {
-        let jobs: Vec<JobId> = self
-            .jobs
-            .iter()
-            .filter(|(_, entry)| entry.swarm && entry.root == *root)
-            .map(|(id, _)| *id)
-            .collect();
+        let jobs = self.jobs_of(root);
         let mut awaited = false;
         for job in jobs {
             if let Some(entry) = self.jobs.get_mut(&job).filter(|_| !awaited) {
@@ -298,7 +310,9 @@ impl Engine {
             entry.search.handle_useless(peer, "does not say that it speaks Bitswap", now.instant);
             return;
         }
-        if self.exchange.add_source(session(job), peer, now).is_err() {
+        let gets = entry.search.origin(&peer) == Some(Origin::Swarm);
+        let holding = if gets { Holding::Part } else { Holding::Unknown };
+        if self.exchange.add_source(session(job), peer, holding, now).is_err() {
             entry.search.handle_useless(peer, "was not taken as a source", now.instant);
             return;
         }

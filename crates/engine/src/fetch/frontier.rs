@@ -87,8 +87,8 @@ pub(crate) struct Item {
     pub(crate) cid: Cid,
     pub(crate) place: Place,
     pub(crate) state: State,
-    /// Fetch credit that this item holds, in bytes.
-    pub(crate) credit: u64,
+    /// Bytes of its block that are in memory.
+    pub(crate) unwritten: u64,
     /// What the block is taken to weigh, in bytes.
     pub(crate) estimate: u64,
     /// Content bytes that its parent claims for it; 0 for a piece of a file,
@@ -174,7 +174,7 @@ impl Frontier {
             cid,
             place,
             state: State::Waiting,
-            credit: 0,
+            unwritten: 0,
             estimate,
             claimed,
             file: None,

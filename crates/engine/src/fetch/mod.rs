@@ -12,7 +12,6 @@ mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use peerage_base::Budget;
 use peerage_content::limits::BLOCK_MADE_MAX;
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, DecodeError, Multihash, Node, codec};
@@ -39,7 +38,7 @@ const CONFIRMED: u32 = 64;
 pub(crate) enum Step {
     /// Something for the shell.
     Shell(Output),
-    /// Ask the sources for a block of about so many bytes.
+    /// Ask the sources for a block of about so many bytes, when there is credit for that.
     Want(Cid, u64),
     /// Everything is in place.
     Done,
@@ -87,15 +86,6 @@ pub struct Progress {
     pub files: u64,
 }
 
-/// How much of the credit of all fetches one of them may hold, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Allowance {
-    /// As long as there is credit.
-    pub(crate) most: u64,
-    /// Even if others hold it all, so that none waits for another's source.
-    pub(crate) least: u64,
-}
-
 /// Items that need the same block.
 #[derive(Debug, Default)]
 struct Pending {
@@ -125,8 +115,8 @@ pub(crate) struct Fetch {
     pending: BTreeMap<Multihash, Pending>,
     steps: VecDeque<Step>,
     progress: Progress,
-    /// Credit that the items hold together.
-    own: u64,
+    /// Bytes of blocks that are here and not written.
+    unwritten: u64,
     over: bool,
     /// A block weighed more than its parent said.
     doubtful: bool,
@@ -159,7 +149,7 @@ impl Fetch {
             pending: BTreeMap::new(),
             steps: VecDeque::new(),
             progress: Progress::default(),
-            own: 0,
+            unwritten: 0,
             over: false,
             doubtful: false,
             confirmed: 0,
@@ -188,15 +178,17 @@ impl Fetch {
         self.steps.pop_front()
     }
 
-    /// Starts items while credit lasts.
-    pub(crate) fn pump(&mut self, credit: &mut Budget, allowance: Allowance) {
+    /// Starts items. Those whose blocks are not here are wanted, which costs little
+    /// before the exchange asks for them, and it has the choice among all; those
+    /// that are here are read while no more than `allowance` bytes are unwritten.
+    pub(crate) fn pump(&mut self, allowance: u64) {
         while !self.over
             && self.frontier.live() < self.config.live_items
             && self.looking < self.config.local_items
+            && (self.unwritten < allowance || self.unwritten == 0)
         {
             let full = self.frontier.weight() >= self.config.frontier_items;
             let Some(id) = self.frontier.next_waiting(full) else { break };
-            let floor = self.floor();
             let Some(item) = self.frontier.get_mut(id) else { break };
             let cid = item.cid;
             if let Some(pending) = self.pending.get_mut(cid.hash()) {
@@ -204,26 +196,14 @@ impl Fetch {
                 self.frontier.start(id, State::Wanted, full);
                 continue;
             }
-            item.estimate = item.estimate.max(floor);
-            let estimate = item.estimate;
-            let after = self.own.saturating_add(estimate);
-            if after > allowance.most || !credit.take(estimate) {
-                // One item always goes ahead, or a block above the credit would never come.
-                if after > allowance.least && self.own > 0 {
-                    break;
-                }
-                credit.force(estimate);
-            }
-            item.credit = estimate;
-            self.own = after;
             self.frontier.start(id, State::Checking, full);
             self.pending.insert(*cid.hash(), Pending { items: vec![id], keeper: None });
             self.look_here(id);
         }
     }
 
-    /// What a block is taken to weigh at least, whatever is claimed.
-    fn floor(&self) -> u64 {
+    /// What a block is taken to weigh at least, in bytes, whatever is claimed.
+    pub(crate) fn floor(&self) -> u64 {
         match self.confirmed {
             _ if self.doubtful => BLOCK_MADE_MAX as u64,
             ..CONFIRMED => OVERRUN,
@@ -249,7 +229,7 @@ impl Fetch {
     }
 
     /// The shell's answer to [`Output::TakeLocal`].
-    pub(crate) fn handle_local(&mut self, id: ItemId, found: Option<&Arrived>, credit: &mut Budget) {
+    pub(crate) fn handle_local(&mut self, id: ItemId, found: Option<&Arrived>) {
         let Some(item) = self.frontier.get_mut(id).filter(|item| item.state == State::Checking) else {
             return;
         };
@@ -257,18 +237,18 @@ impl Fetch {
         self.looking -= 1;
         let (cid, estimate) = (item.cid, item.estimate);
         match found {
-            Some(arrived) => drop(self.take(cid, arrived, true, credit)),
+            Some(arrived) => drop(self.take(cid, arrived, true)),
             None => self.steps.push_back(Step::Want(cid, estimate)),
         }
     }
 
     /// A block that was wanted has come from a source. False if nobody here can
     /// use it: its hash is right, but it came as something else than was asked for.
-    pub(crate) fn handle_block(&mut self, cid: Cid, arrived: &Arrived, credit: &mut Budget) -> bool {
-        self.take(cid, arrived, false, credit)
+    pub(crate) fn handle_block(&mut self, cid: Cid, arrived: &Arrived) -> bool {
+        self.take(cid, arrived, false)
     }
 
-    fn take(&mut self, cid: Cid, arrived: &Arrived, held: bool, credit: &mut Budget) -> bool {
+    fn take(&mut self, cid: Cid, arrived: &Arrived, held: bool) -> bool {
         let Some(pending) = self.pending.get_mut(cid.hash()).filter(|pending| pending.keeper.is_none())
         else {
             return true;
@@ -287,14 +267,14 @@ impl Fetch {
         if used {
             self.progress.held = self.progress.held.saturating_add(u64::from(arrived.len));
         }
-        // The block holds credit once, until it is written the first time.
         let estimated = items.first().and_then(|id| self.frontier.get(*id)).map_or(0, |item| item.estimate);
+        let estimated = estimated.max(self.floor());
         self.doubtful |= used && u64::from(arrived.len) > estimated.saturating_add(OVERRUN);
         self.confirmed = self.confirmed.saturating_add(u32::from(used));
         let mut keeper = None;
         for (nth, id) in items.into_iter().enumerate() {
-            let len = if nth == 0 { u64::from(arrived.len) } else { 0 };
-            self.set_credit(id, len, credit);
+            // The block is in memory once, until it is written the first time.
+            self.hold(id, if nth == 0 { u64::from(arrived.len) } else { 0 });
             if let Err(error) = self.place(id, &cid, arrived, held, nth > 0) {
                 self.fail(*error);
                 return true;
@@ -302,14 +282,14 @@ impl Fetch {
             if self.frontier.get(id).is_some_and(|item| matches!(item.state, State::Writing(1..))) {
                 keeper = keeper.or(Some(id));
             }
-            self.settle(id, credit);
+            self.settle(id);
         }
         if let Some(pending) = self.pending.get_mut(cid.hash()) {
             pending.items = others;
             pending.keeper = keeper;
         }
         if keeper.is_none() {
-            self.resume(cid.hash(), credit);
+            self.resume(cid.hash());
         }
         self.finish_if_done();
         used
@@ -317,35 +297,32 @@ impl Fetch {
 
     /// The block is written, or nobody here could use it: whoever still waits
     /// for it looks for it here.
-    fn resume(&mut self, hash: &Multihash, credit: &mut Budget) {
+    fn resume(&mut self, hash: &Multihash) {
         let Some(pending) = self.pending.get_mut(hash) else { return };
         pending.keeper = None;
         let Some(&first) = pending.items.first() else {
             self.pending.remove(hash);
             return;
         };
-        if let Some(estimate) = self.frontier.get(first).map(|item| item.estimate) {
-            self.set_credit(first, estimate, credit);
-        }
         self.look_here(first);
     }
 
     /// A write of the item has succeeded; `bytes` of content are in place.
-    pub(crate) fn handle_written(&mut self, id: ItemId, bytes: u64, credit: &mut Budget) {
+    pub(crate) fn handle_written(&mut self, id: ItemId, bytes: u64) {
         if let Some(Item { state: State::Writing(count), .. }) = self.frontier.get_mut(id) {
             *count = count.saturating_sub(1);
             self.progress.bytes = self.progress.bytes.saturating_add(bytes);
         }
-        self.settle(id, credit);
+        self.settle(id);
         self.finish_if_done();
     }
 
     /// Lets go of an item that has nothing more to write.
-    fn settle(&mut self, id: ItemId, credit: &mut Budget) {
+    fn settle(&mut self, id: ItemId) {
         let Some(item) = self.frontier.get(id).filter(|item| item.state == State::Writing(0)) else { return };
         let hash = *item.cid.hash();
         let postpone = item.postpone;
-        self.set_credit(id, 0, credit);
+        self.hold(id, 0);
         if postpone {
             self.frontier.postpone(id);
         } else if let Some(item) = self.frontier.remove(id) {
@@ -359,16 +336,20 @@ impl Fetch {
             }
         }
         if self.pending.get(&hash).is_some_and(|pending| pending.keeper == Some(id)) && !self.over {
-            self.resume(&hash, credit);
+            self.resume(&hash);
         }
     }
 
-    fn set_credit(&mut self, id: ItemId, amount: u64, credit: &mut Budget) {
+    /// So many bytes of the item's block are in memory.
+    fn hold(&mut self, id: ItemId, bytes: u64) {
         let Some(item) = self.frontier.get_mut(id) else { return };
-        let before = std::mem::replace(&mut item.credit, amount);
-        credit.give(before);
-        credit.force(amount);
-        self.own = self.own - before + amount;
+        let before = std::mem::replace(&mut item.unwritten, bytes);
+        self.unwritten = self.unwritten - before + bytes;
+    }
+
+    /// Bytes of blocks that are here and not written.
+    pub(crate) const fn unwritten(&self) -> u64 {
+        self.unwritten
     }
 
     /// A folder is made, or a file finished.
@@ -385,16 +366,11 @@ impl Fetch {
         }
     }
 
-    /// Ends the fetch for good; what it holds of the credit goes back.
+    /// Ends the fetch for good.
     pub(crate) fn fail(&mut self, error: JobError) {
         if !std::mem::replace(&mut self.over, true) {
             self.steps.push_back(Step::Failed(error));
         }
-    }
-
-    /// Gives back whatever credit is still held.
-    pub(crate) fn release_credit(&mut self, credit: &mut Budget) {
-        credit.give(std::mem::take(&mut self.own));
     }
 
     /// Known items, live items, and folders and files that are remembered.

@@ -200,6 +200,11 @@ impl Search {
         self.candidates.iter().filter(|c| c.origin == origin && c.state != CandidateState::Hopeless).count()
     }
 
+    /// By which way a peer was first heard of.
+    pub(crate) fn origin(&self, peer: &PeerId) -> Option<Origin> {
+        self.candidates.iter().find(|c| c.peer.as_ref() == Some(peer)).map(|c| c.origin)
+    }
+
     /// True if this job wants to use `peer`.
     pub(crate) fn wants(&self, peer: &PeerId) -> bool {
         !self.liars.contains(peer) && self.candidates.iter().any(|c| c.peer.as_ref() == Some(peer))

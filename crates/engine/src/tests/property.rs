@@ -17,7 +17,6 @@ fn check(seed: u64) {
     let dag = build(&tree, &profile);
     let config = Config {
         fetch_credit: 200 + rng.below(20_000),
-        fetch_credit_spare: rng.below(2_000),
         frontier_items: 1 + usize::try_from(rng.below(60)).unwrap(),
         live_items: 1 + usize::try_from(rng.below(60)).unwrap(),
         ..Config::default()

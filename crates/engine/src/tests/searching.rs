@@ -215,7 +215,7 @@ fn an_old_peer_without_presences_serves_too() {
 #[test]
 fn one_who_waits_for_a_lost_source_does_not_stop_the_other() {
     let (lost, other) = (some_dag(), build(&Tree::File(vec![5; 4_000]), &small()));
-    let config = Config { fetch_credit: 2_000, fetch_credit_spare: 500, ..Config::default() };
+    let config = Config { fetch_credit: 2_000, ..Config::default() };
     let mut world = World::with(1, 3, config);
     world.share(0, &lost);
     world.share(2, &other);

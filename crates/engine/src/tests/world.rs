@@ -416,8 +416,7 @@ impl World {
     fn check(&self) {
         for peer in &self.peers {
             let weights = peer.engine.weights();
-            let most =
-                self.config.fetch_credit + self.config.fetch_credit_spare + weights.len() as u64 * (2 << 21);
+            let most = self.config.fetch_credit + weights.len() as u64 * (2 << 21);
             assert!(peer.engine.credit_used() <= most, "{} bytes of credit", peer.engine.credit_used());
             if weights.is_empty() {
                 assert_eq!(peer.engine.credit_used(), 0, "credit that nobody gives back");

@@ -76,8 +76,11 @@ impl Flow {
         if self.lapsed {
             return self.blocks == 0;
         }
-        // A few blocks whatever their size, but not a few huge ones at once.
-        let few = self.blocks < config.window_blocks && self.outstanding + len <= config.window_max;
+        // A few blocks whatever their size, but not a few huge ones at once, and of a slow
+        // source only the next one: what it has not begun another may have sooner.
+        let soon =
+            self.blocks < 2 || self.rate.is_none_or(|rate| time_for(self.outstanding, rate) < WINDOW_SLACK);
+        let few = soon && self.blocks < config.window_blocks && self.outstanding + len <= config.window_max;
         self.blocks == 0 || few || self.outstanding + len <= self.window(config)
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod flow;
 mod memory;
 mod schedule;
 pub(crate) mod state;
+mod take_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +15,13 @@ use peerage_identity::PeerId;
 
 use crate::client::flow::Flow;
 use crate::client::memory::{Histories, Remembered};
-use crate::client::state::{Board, ClientPeer, Session, WantId};
+use crate::client::state::{Board, ClientPeer, Session, Source, WantId};
 use crate::limits::{BLOCK_LEN_MAX, Config};
 use crate::message::{Presence, Version, WantKind};
 use crate::outbox::Outbox;
 use crate::output::{
-    BlockOutcome, Output, PeerStats, SessionConfig, SessionId, SessionStats, SourceError, Timer, Verdict,
-    WantError,
+    BlockOutcome, Holding, Output, PeerStats, Room, SessionConfig, SessionId, SessionStats, SourceError,
+    Timer, Verdict, WantError,
 };
 
 /// Wants that are asked again of a source that refused them, at one time.
@@ -63,6 +64,7 @@ impl Client {
             flow: Flow::new(now),
             asks: BTreeMap::new(),
             haves: 0,
+            promised: BTreeMap::new(),
             sessions: BTreeSet::new(),
             turn: None,
         };
@@ -106,7 +108,12 @@ impl Client {
         out.timers.cancel(&Timer::Balance(id));
     }
 
-    pub(crate) fn add_source(&mut self, session: SessionId, peer: PeerId) -> Result<(), SourceError> {
+    pub(crate) fn add_source(
+        &mut self,
+        session: SessionId,
+        peer: PeerId,
+        holding: Holding,
+    ) -> Result<(), SourceError> {
         let state = self.board.sessions.get_mut(&session).ok_or(SourceError::NoSession)?;
         let connected = self.peers.get_mut(&peer).ok_or(SourceError::NotConnected)?;
         if state.banned.contains(&peer) {
@@ -120,7 +127,7 @@ impl Client {
         }
         state.stalled_told = false;
         connected.sessions.insert(session);
-        self.board.add_source(session, peer, self.config.retry_first);
+        self.board.add_source(session, peer, Source::new(holding, self.config.retry_first));
         self.dirty.insert(peer);
         Ok(())
     }
@@ -134,11 +141,22 @@ impl Client {
         }
         let sessions = state.sessions.clone();
         let asks: Vec<(u64, WantId)> = state.asks.iter().map(|(&seq, ask)| (seq, ask.want)).collect();
+        let promised: Vec<WantId> = state.promised.keys().copied().collect();
         self.board.remove_source(session, peer);
+        let is_shared = |board: &Board, id| {
+            board.wants.get(&id).is_some_and(|want| !want.sessions.is_disjoint(&sessions))
+        };
         for (seq, id) in asks {
-            let shared = self.board.wants.get(&id).is_some_and(|want| !want.sessions.is_disjoint(&sessions));
-            if !shared {
+            if !is_shared(&self.board, id) {
                 self.end_ask(peer, seq, true, out);
+            }
+        }
+        for id in promised {
+            if !is_shared(&self.board, id)
+                && let Some(seq) = self.end_promise(peer, id)
+                && let Some(want) = self.board.wants.get(&id)
+            {
+                out.cancel(peer, seq, want.cid);
             }
         }
         out.timers.cancel(&Timer::Retry(session, peer));
@@ -188,10 +206,34 @@ impl Client {
     /// Ends all asks of a want; the peer `had` needs no cancel, it has answered.
     fn end_asks_of(&mut self, id: WantId, had: Option<PeerId>, out: &mut Outbox) {
         let Some(want) = self.board.wants.get(&id) else { return };
-        for (peer, (kind, seq)) in want.asks.clone() {
+        let (cid, asks, promised) = (want.cid, want.asks.clone(), want.promised.clone());
+        for (peer, (kind, seq)) in asks {
             let answered = had == Some(peer) && kind == WantKind::Block;
             self.end_ask(peer, seq, !answered, out);
         }
+        for peer in promised {
+            if let Some(seq) = self.end_promise(peer, id) {
+                out.cancel(peer, seq, cid);
+            }
+        }
+    }
+
+    /// How much a session may have asked for; true if more may be asked for now.
+    pub(crate) fn set_room(&mut self, session: SessionId, room: Room) -> bool {
+        let Some(state) = self.board.sessions.get_mut(&session) else { return false };
+        let grown = room.bytes > state.room.bytes || room.least < state.room.least;
+        state.room = room;
+        let more = grown && std::mem::take(&mut state.held_back);
+        if more {
+            self.touch(session);
+        }
+        more
+    }
+
+    /// What a block is taken to weigh when it is asked for.
+    pub(crate) fn weight(&self, want: &state::Want) -> u64 {
+        let rooms = want.sessions.iter().filter_map(|session| self.board.sessions.get(session));
+        rooms.map(|state| state.room.least).fold(want.len, u64::max)
     }
 
     /// Marks the session and its sources for the scheduler.
@@ -234,11 +276,14 @@ impl Client {
             {
                 state.flow.answered(now.instant - ask.at, 0);
             }
-            // Either way it keeps a want that is of no more use to us, and its
-            // list has room for so many only.
-            if !had_it || kind == WantKind::Have {
+            // Else it keeps a want that is of no more use to us, and its list has
+            // room for so many only.
+            let promised = !had_it && self.let_promise(peer, seq, out);
+            if !promised && (!had_it || kind == WantKind::Have) {
                 self.end_ask(peer, seq, true, out);
             }
+        } else if let Some(seq) = self.end_promise(peer, id) {
+            out.cancel(peer, seq, *cid);
         }
         if had_it {
             self.board.absolve(id, peer, true);
@@ -412,11 +457,16 @@ impl Client {
             return;
         };
         let answers = source.partial && self.peers.get(&peer).is_some_and(|p| p.version.has_presences());
+        // One that has said nothing for long may have forgotten what it was to tell.
+        let doubted = source.retry >= self.config.retry_max / 4;
         let again: Vec<WantId> = source
             .refused
             .iter()
             .copied()
             .filter(|&id| self.board.wants.get(&id).is_some_and(state::Want::is_listed))
+            .filter(|id| {
+                doubted || !self.peers.get(&peer).is_some_and(|state| state.promised.contains_key(id))
+            })
             .filter(|&id| answers || !self.board.may_be_elsewhere(id, None))
             .take(RETRY_BATCH)
             .collect();
@@ -428,10 +478,13 @@ impl Client {
             return;
         };
         if !again.is_empty() {
-            source.retry = (source.retry * 2).min(self.config.retry_max);
             self.dirty.insert(peer);
         }
-        if !source.refused.is_empty() {
+        let waits = !source.refused.is_empty();
+        if waits || !again.is_empty() {
+            source.retry = (source.retry * 2).min(self.config.retry_max);
+        }
+        if waits {
             out.timers.set(Timer::Retry(session, peer), now.instant + source.retry);
         }
     }
@@ -446,6 +499,7 @@ impl Client {
         Some(SessionStats {
             wants: state.wants.len(),
             asked: state.asked,
+            asked_bytes: state.asked_bytes,
             sources: state.sources.len(),
             ..state.stats
         })
@@ -472,7 +526,7 @@ impl Client {
             rate: state.flow.rate(),
             rtt: state.flow.rtt(),
             outstanding_bytes: state.flow.outstanding(),
-            live_wants: state.asks.len(),
+            live_wants: state.live_wants(),
             ..PeerStats::default()
         }
     }

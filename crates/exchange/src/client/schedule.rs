@@ -15,16 +15,9 @@ use crate::output::{Order, Output, SessionId, Timer};
 
 /// How often idle sources look at what slow ones have.
 const BALANCE_EVERY: Duration = Duration::from_millis(500);
-/// A want is taken over from a source that has this much more to do than the
-/// taker would need, while further wants may still come.
-const TAKE_OVER_LEAD: Duration = Duration::from_secs(1);
-/// How often one want may change hands.
-const MOVES_MAX: u32 = 4;
-/// How many of a slow source's newest wants an idle one looks at.
-const TAKE_OVER_SCAN: usize = 32;
 
 /// A want and how it would be asked.
-type Pick = (SessionId, WantId, WantKind);
+pub(super) type Pick = (SessionId, WantId, WantKind);
 
 impl Client {
     /// Gives wants to sources until no source that changed has room or no want
@@ -72,7 +65,7 @@ impl Client {
     /// The next want for `peer`, its sessions in turn.
     fn pick(&mut self, peer: &PeerId) -> Option<Pick> {
         let state = self.peers.get(peer)?;
-        if state.asks.len() >= self.config.live_wants {
+        if state.live_wants() >= self.config.live_wants {
             return None;
         }
         let turn = state.turn;
@@ -91,21 +84,20 @@ impl Client {
     }
 
     fn pick_in(&mut self, session: SessionId, peer: &PeerId) -> Option<(WantId, WantKind)> {
+        let random = self.rng.next_u64();
+        let board = self.board.sessions.get_mut(&session)?;
+        let scattered = board.sources.len() > 1 && board.sources.values().any(|source| source.partial);
+        let clean = board.next_clean(scattered, random);
         let state = self.peers.get(peer)?;
         let board = self.board.sessions.get(&session)?;
         let source = board.sources.get(peer)?;
         let presences = state.version.has_presences();
         let has = source.has.first().copied();
         let may = source.may.first().copied();
-        let clean = match board.order {
-            Order::RarestFirst if board.sources.values().any(|s| s.partial) && board.sources.len() > 1 => {
-                random_of(&board.clean, self.rng.next_u64())
-            }
-            _ => board.clean.first().copied(),
-        };
         // A source that lacks most things is asked for blocks only when it
         // said that it has them, unless it would have nothing to do.
         let probe_first = source.is_sparse() && presences && !state.asks.is_empty();
+        let mut held_back = false;
         let block = match board.order {
             _ if probe_first => has.map(|(_, id)| id),
             Order::InOrder => {
@@ -115,77 +107,33 @@ impl Client {
         };
         if let Some(id) = block
             && let Some(want) = self.board.wants.get(&id)
-            && state.flow.has_room(want.len, &self.config)
+            && state.flow.has_room(self.weight(want), &self.config)
         {
-            return Some((id, WantKind::Block));
+            if board.has_room(self.weight(want)) {
+                return Some((id, WantKind::Block));
+            }
+            held_back = true;
         }
         let ahead = presences && source.partial && state.haves < self.config.look_ahead;
-        let next = may.map(|(_, id)| id).or(board.clean.first().copied());
+        let next = may.map(|(_, id)| id).or(clean);
         // One look-ahead at a time for a want: the others are asked as blocks.
-        next.filter(|id| {
+        let next = next.filter(|id| {
             ahead && self.board.wants.get(id).is_some_and(|want| want.asks.is_empty() || source.is_sparse())
-        })
-        .map(|id| (id, WantKind::Have))
-    }
-
-    /// A want that a slow source has and `peer`, which is idle, would have
-    /// sooner. Taken from the end of the other's queue it is cancelled there;
-    /// only what the other is probably sending already is asked twice, and
-    /// that only at the very end.
-    fn take_over(&mut self, peer: &PeerId, now: Instant, out: &mut Outbox) -> Option<Pick> {
-        let state = self.peers.get(peer)?;
-        if state.asks.len() >= self.config.live_wants || state.flow.is_lapsed() {
-            return None;
+        });
+        if held_back && let Some(board) = self.board.sessions.get_mut(&session) {
+            board.held_back = true;
         }
-        let mut best: Option<(Duration, PeerId, SessionId)> = None;
-        for &session in &state.sessions {
-            let board = self.board.sessions.get(&session)?;
-            for other in board.sources.keys().filter(|other| *other != peer) {
-                let Some(slow) = self.peers.get(other) else { continue };
-                if slow.flow.outstanding() == 0 {
-                    continue;
-                }
-                let remaining = slow.flow.remaining(now, &self.config);
-                if best.is_none_or(|(most, ..)| remaining > most) {
-                    best = Some((remaining, *other, session));
-                }
-            }
-        }
-        let (remaining, other, session) = best?;
-        let ending = self.board.sessions.get(&session)?.ending;
-        let slow = self.peers.get(&other)?;
-        let head = slow.asks.values().filter(|ask| ask.kind == WantKind::Block).take(2).map(|ask| ask.want);
-        let head: Vec<WantId> = head.collect();
-        let (id, seq) = slow.asks.iter().rev().take(TAKE_OVER_SCAN).find_map(|(&seq, ask)| {
-            let want = self.board.wants.get(&ask.want)?;
-            let needs = state.flow.estimate(want.len, &self.config);
-            let sooner = if ending { remaining > needs * 2 } else { remaining > needs * 4 + TAKE_OVER_LEAD };
-            let fits = sooner
-                && ask.kind == WantKind::Block
-                && want.moves < MOVES_MAX
-                && want.sessions.contains(&session)
-                && !want.refused.contains(peer)
-                && !want.asks.contains_key(peer)
-                && (!head.contains(&ask.want) || ending || remaining > needs * 8 + TAKE_OVER_LEAD)
-                && state.flow.has_room(want.len, &self.config);
-            fits.then_some((ask.want, seq))
-        })?;
-        if let Some(want) = self.board.wants.get_mut(&id) {
-            want.moves += 1;
-        }
-        if !head.contains(&id) {
-            self.end_ask(other, seq, true, out);
-        }
-        Some((session, id, WantKind::Block))
+        Some((next?, WantKind::Have))
     }
 
     pub(crate) fn ask(&mut self, peer: PeerId, id: WantId, kind: WantKind, now: Instant, out: &mut Outbox) {
         let Some(want) = self.board.wants.get(&id) else { return };
-        let (cid, len) = (want.cid, want.len);
+        let (cid, len) = (want.cid, self.weight(want));
         if let Some(&(_, seq)) = want.asks.get(&peer) {
             // The new want replaces the old one at the peer.
             self.end_ask(peer, seq, false, out);
         }
+        self.end_promise(peer, id);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let seq = self.next_ask;
         self.next_ask += 1;
@@ -201,7 +149,35 @@ impl Client {
         let low = i32::try_from(seq % (1 << 30)).unwrap_or(0);
         let send_dont_have = state.version.has_presences();
         out.want(peer, seq, WantEntry { cid, priority: i32::MAX - low, kind, send_dont_have });
-        self.board.set_ask(id, peer, Some((kind, seq)));
+        self.board.set_ask(id, peer, Some((kind, seq)), len);
+    }
+
+    /// The peer has not the block of an ask, and keeps the want until it has, as long
+    /// as it keeps few enough of them: false if it is to be told to forget it.
+    pub(crate) fn let_promise(&mut self, peer: PeerId, seq: u64, out: &mut Outbox) -> bool {
+        let Some(state) = self.peers.get(&peer) else { return false };
+        let Some(ask) = state.asks.get(&seq).filter(|ask| ask.kind == WantKind::Have) else { return false };
+        let id = ask.want;
+        if state.promised.len() >= self.config.promised {
+            return false;
+        }
+        self.end_ask(peer, seq, false, out);
+        if let Some(state) = self.peers.get_mut(&peer)
+            && let Some(want) = self.board.wants.get_mut(&id)
+        {
+            state.promised.insert(id, seq);
+            want.promised.insert(peer);
+        }
+        true
+    }
+
+    /// The peer is not to say any more when it has a block; the number of the want if
+    /// it was.
+    pub(crate) fn end_promise(&mut self, peer: PeerId, id: WantId) -> Option<u64> {
+        if let Some(want) = self.board.wants.get_mut(&id) {
+            want.promised.remove(&peer);
+        }
+        self.peers.get_mut(&peer)?.promised.remove(&id)
     }
 
     /// Ends an ask; with `cancel`, tells the peer.
@@ -215,7 +191,7 @@ impl Client {
         if cancel && let Some(want) = self.board.wants.get(&ask.want) {
             out.cancel(peer, seq, want.cid);
         }
-        self.board.set_ask(ask.want, peer, None);
+        self.board.set_ask(ask.want, peer, None, 0);
         self.dirty.insert(peer);
         Some(ask)
     }
@@ -246,11 +222,4 @@ impl Client {
             out.push(Output::Stalled { session });
         }
     }
-}
-
-/// An element of `set`, by a random number.
-fn random_of(set: &BTreeSet<WantId>, random: u64) -> Option<WantId> {
-    let (first, last) = (set.first()?.0, set.last()?.0);
-    let at = first + random % (last - first + 1);
-    set.range(WantId(at)..).next().copied()
 }

@@ -16,7 +16,7 @@ use peerage_identity::PeerId;
 
 use crate::client::flow::Flow;
 use crate::message::{Version, WantKind};
-use crate::output::{Order, SessionConfig, SessionId, SessionStats};
+use crate::output::{Holding, Order, Room, SessionConfig, SessionId, SessionStats};
 
 /// A want, numbered in the order in which the owner gave them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +34,12 @@ pub(crate) struct Want {
     pub(crate) asks: BTreeMap<PeerId, (WantKind, u64)>,
     pub(crate) refused: BTreeSet<PeerId>,
     pub(crate) has: BTreeSet<PeerId>,
+    /// Those who said that they have not, and will say so when they have.
+    pub(crate) promised: BTreeSet<PeerId>,
     /// How often it was taken from a slow source.
     pub(crate) moves: u32,
+    /// Bytes that its sessions count as asked for, while it is asked for as a block.
+    counted: u64,
     listed: Option<Listing>,
 }
 
@@ -74,6 +78,14 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// One of which is known what it holds, and which is asked again after `retry`.
+    pub(crate) fn new(holding: Holding, retry: Duration) -> Self {
+        let partial = holding == Holding::Part;
+        // As if it had said so.
+        let refusals = if partial { u16::MAX } else { 0 };
+        Self { partial, refusals, retry, ..Self::default() }
+    }
+
     pub(crate) fn note_answer(&mut self, had_it: bool) {
         self.refusals = self.refusals << 1 | u16::from(!had_it);
         self.refused_in_row = if had_it { 0 } else { self.refused_in_row.saturating_add(1) };
@@ -99,9 +111,16 @@ pub(crate) struct Session {
     pub(crate) banned: BTreeSet<PeerId>,
     pub(crate) wants: BTreeSet<WantId>,
     pub(crate) clean: BTreeSet<WantId>,
+    /// Where in `clean` the next want is taken from.
+    cursor: Option<WantId>,
     pub(crate) contested: BTreeSet<WantId>,
     /// Wants that someone is asked, for a block or for word.
     pub(crate) asked: usize,
+    /// Bytes of the blocks that are asked for, each counted once, and how many these may be.
+    pub(crate) asked_bytes: u64,
+    pub(crate) room: Room,
+    /// A block was not asked for since there was no room.
+    pub(crate) held_back: bool,
     /// No further wants will come: copies may be asked for.
     pub(crate) ending: bool,
     pub(crate) stalled_told: bool,
@@ -109,6 +128,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Whether a block of `len` bytes may be asked for. One always may, or a block
+    /// larger than the room would never come.
+    pub(crate) const fn has_room(&self, len: u64) -> bool {
+        self.asked_bytes == 0 || self.asked_bytes.saturating_add(len) <= self.room.bytes
+    }
+
     pub(crate) fn new(config: SessionConfig, salt: u64) -> Self {
         Self {
             salt,
@@ -117,12 +142,35 @@ impl Session {
             banned: BTreeSet::new(),
             wants: BTreeSet::new(),
             clean: BTreeSet::new(),
+            cursor: None,
             contested: BTreeSet::new(),
             asked: 0,
+            asked_bytes: 0,
+            room: Room::default(),
+            held_back: false,
             ending: false,
             stalled_told: false,
             stats: SessionStats::default(),
         }
+    }
+
+    /// Everything that will ever be wanted is asked of someone.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.ending && self.clean.is_empty() && self.contested.is_empty()
+    }
+
+    /// The next want of which nothing is known. In order, but from a place by chance
+    /// on: many who begin to fetch the same at once ask one source for different
+    /// things, and each for what lies together. With `scattered`, each by chance.
+    pub(crate) fn next_clean(&mut self, scattered: bool, random: u64) -> Option<WantId> {
+        if self.order == Order::InOrder {
+            return self.clean.first().copied();
+        }
+        if scattered || (self.cursor.is_none() && self.clean.len() > 1) {
+            self.cursor = random_of(&self.clean, random);
+        }
+        let after = self.cursor.and_then(|at| self.clean.range(at..).next());
+        after.or(self.clean.first()).copied()
     }
 
     /// Where a contested want stands: the rarest first, and among equals at
@@ -162,9 +210,18 @@ pub(crate) struct ClientPeer {
     pub(crate) asks: BTreeMap<u64, Ask>,
     /// How many of those only ask whether it has the block.
     pub(crate) haves: usize,
+    /// Wants that it has not, and keeps until it has, by which number.
+    pub(crate) promised: BTreeMap<WantId, u64>,
     pub(crate) sessions: BTreeSet<SessionId>,
     /// The session whose turn was last.
     pub(crate) turn: Option<SessionId>,
+}
+
+impl ClientPeer {
+    /// Wants that it keeps of ours.
+    pub(crate) fn live_wants(&self) -> usize {
+        self.asks.len() + self.promised.len()
+    }
 }
 
 /// All wants and where they stand.
@@ -196,7 +253,9 @@ impl Board {
                     asks: BTreeMap::new(),
                     refused: BTreeSet::new(),
                     has: BTreeSet::new(),
+                    promised: BTreeSet::new(),
                     moves: 0,
+                    counted: 0,
                     listed: None,
                 };
                 self.wants.insert(id, want);
@@ -209,6 +268,7 @@ impl Board {
         {
             state.wants.insert(id);
             state.asked += usize::from(!want.asks.is_empty());
+            state.asked_bytes += want.counted;
             for peer in &want.refused {
                 if let Some(source) = state.sources.get_mut(peer) {
                     source.refused.insert(id);
@@ -229,6 +289,7 @@ impl Board {
         {
             state.wants.remove(&id);
             state.asked -= usize::from(!want.asks.is_empty());
+            state.asked_bytes -= want.counted;
             for peer in &want.refused {
                 if let Some(source) = state.sources.get_mut(peer) {
                     source.refused.remove(&id);
@@ -261,8 +322,8 @@ impl Board {
         Some(want)
     }
 
-    /// Notes that `peer` is asked, or with `None` that it no longer is.
-    pub(crate) fn set_ask(&mut self, id: WantId, peer: PeerId, ask: Option<(WantKind, u64)>) {
+    /// Notes that `peer` is asked for so many bytes, or with `None` that it no longer is.
+    pub(crate) fn set_ask(&mut self, id: WantId, peer: PeerId, ask: Option<(WantKind, u64)>, len: u64) {
         self.unlist(id);
         if let Some(want) = self.wants.get_mut(&id) {
             let before = want.asks.is_empty();
@@ -271,9 +332,16 @@ impl Board {
                 None => drop(want.asks.remove(&peer)),
             }
             let after = want.asks.is_empty();
+            let counts = match (want.is_asked(), want.counted) {
+                (true, 0) => len,
+                (true, counted) => counted,
+                (false, _) => 0,
+            };
+            let counted = std::mem::replace(&mut want.counted, counts);
             for session in &want.sessions {
                 if let Some(state) = self.sessions.get_mut(session) {
                     state.asked = state.asked + usize::from(!after) - usize::from(!before);
+                    state.asked_bytes = state.asked_bytes + counts - counted;
                 }
             }
         }
@@ -320,9 +388,9 @@ impl Board {
     }
 
     /// Makes `peer` a source of `session`, which exists.
-    pub(crate) fn add_source(&mut self, session: SessionId, peer: PeerId, retry: Duration) {
+    pub(crate) fn add_source(&mut self, session: SessionId, peer: PeerId, source: Source) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.sources.insert(peer, Source { retry, ..Source::default() });
+        state.sources.insert(peer, source);
         let contested: Vec<WantId> = state.contested.iter().copied().collect();
         for id in contested {
             self.relist(id);
@@ -425,4 +493,11 @@ impl Board {
             }
         }
     }
+}
+
+/// An element of `set`, by a random number.
+fn random_of(set: &BTreeSet<WantId>, random: u64) -> Option<WantId> {
+    let (first, last) = (set.first()?.0, set.last()?.0);
+    let at = first + random % (last - first + 1);
+    set.range(WantId(at)..).next().copied()
 }

@@ -14,8 +14,13 @@ pub(crate) enum Stage {
     New,
     /// Is being looked up.
     Looking,
-    /// Waits for credit to be sent; length in bytes.
-    Ready(u32),
+    /// Waits for credit to be sent.
+    Ready {
+        /// Bytes.
+        len: u32,
+        /// How often it was sent to anyone.
+        sent: u32,
+    },
     /// Not here.
     Absent,
 }
@@ -32,12 +37,23 @@ pub(crate) struct Held {
 /// Most urgent first, then in order of arrival.
 type Key = (Reverse<i32>, u64);
 
+/// A block that can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) cid: Cid,
+    /// Bytes.
+    pub(crate) len: u32,
+    /// How often it was sent to anyone.
+    pub(crate) sent: u32,
+}
+
 /// All wants of one peer. The number is bounded by its owner.
 #[derive(Debug, Default)]
 pub(crate) struct HeldWants {
     by_cid: BTreeMap<Cid, (u64, Held)>,
     new: BTreeMap<Key, Cid>,
-    ready: BTreeMap<Key, (Cid, u32)>,
+    /// What was sent least often first: others may give it the rest.
+    ready: BTreeMap<(u32, Key), (Cid, u32)>,
     absent: BTreeMap<u64, Cid>,
     /// Lookups in flight, also those of wants that were cancelled meanwhile.
     looking: BTreeSet<Cid>,
@@ -59,6 +75,10 @@ impl HeldWants {
 
     pub(crate) fn oldest_absent(&self) -> Option<Cid> {
         self.absent.first_key_value().map(|(_, &cid)| cid)
+    }
+
+    pub(crate) fn ready_cids(&self) -> impl Iterator<Item = &Cid> {
+        self.ready.values().map(|(cid, _)| cid)
     }
 
     pub(crate) fn ready(&self) -> usize {
@@ -122,9 +142,10 @@ impl HeldWants {
         self.looking.remove(cid) && self.get(cid).is_some_and(|held| held.stage == Stage::Looking)
     }
 
-    /// The most urgent block that can be sent.
-    pub(crate) fn first_ready(&self) -> Option<(Cid, u32)> {
-        self.ready.first_key_value().map(|(_, &ready)| ready)
+    /// The block to send first: which was sent least often, and of these the most urgent.
+    pub(crate) fn first_ready(&self) -> Option<Ready> {
+        let (&(sent, _), &(cid, len)) = self.ready.first_key_value()?;
+        Some(Ready { cid, len, sent })
     }
 
     fn place(&mut self, cid: &Cid) {
@@ -133,7 +154,7 @@ impl HeldWants {
         match held.stage {
             Stage::New => drop(self.new.insert(key, *cid)),
             Stage::Looking => {}
-            Stage::Ready(len) => drop(self.ready.insert(key, (*cid, len))),
+            Stage::Ready { len, sent } => drop(self.ready.insert((sent, key), (*cid, len))),
             Stage::Absent => drop(self.absent.insert(seq, *cid)),
         }
     }
@@ -144,7 +165,7 @@ impl HeldWants {
         match held.stage {
             Stage::New => drop(self.new.remove(&key)),
             Stage::Looking => {}
-            Stage::Ready(_) => drop(self.ready.remove(&key)),
+            Stage::Ready { sent, .. } => drop(self.ready.remove(&(sent, key))),
             Stage::Absent => drop(self.absent.remove(&seq)),
         }
     }

@@ -2,15 +2,17 @@
 //! next.
 //!
 //! A want waits for a lookup; then it is answered with word, kept because the
-//! block is not here, or waits for credit to be sent. Bytes are lent to peers
-//! in turn (deficit round-robin), more at a time to those that gave to us.
+//! block is not here, or waits for credit to be sent: whose turn that is, `turns`
+//! decides.
 
 mod held;
+mod sent;
+mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use peerage_base::Budget;
+use peerage_base::{Budget, Instant};
 use peerage_content::{Cid, Multihash};
 use peerage_identity::PeerId;
 
@@ -20,9 +22,8 @@ use crate::message::{Presence, Version, WantEntry, WantKind};
 use crate::outbox::Outbox;
 use crate::output::{Output, Served};
 use crate::server::held::{Held, HeldWants, Stage};
-
-/// Blocks that a peer may always have on the way, whatever their size.
-const BLOCKS_AHEAD: usize = 2;
+use crate::server::sent::Sent;
+use crate::server::turns::Uplink;
 
 /// A connected peer, as one to serve.
 #[derive(Debug)]
@@ -33,9 +34,11 @@ struct ServerPeer {
     /// "don't have" is to be said if that fails.
     serving: BTreeMap<Cid, (u32, bool)>,
     serving_bytes: u64,
-    /// Bytes that it may still be sent in this turn.
-    deficit: u64,
+    /// Bytes that it was lent, divided by its weight.
+    lent: u64,
     in_turn: bool,
+    /// Blocks that others were sent before their turn since it was last sent one.
+    passed: usize,
 }
 
 /// The serving half of the machine.
@@ -44,6 +47,10 @@ pub(crate) struct Server {
     config: Config,
     peers: BTreeMap<PeerId, ServerPeer>,
     credit: Budget,
+    sent: Sent,
+    uplink: Uplink,
+    /// What the peer was lent who is being served.
+    lent: u64,
     /// Peers with blocks ready and credit of their own, in turn.
     turns: VecDeque<PeerId>,
     /// Wants for blocks that are not here.
@@ -54,6 +61,9 @@ impl Server {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             credit: Budget::new(config.send_credit_total),
+            sent: Sent::default(),
+            uplink: Uplink::default(),
+            lent: 0,
             config,
             peers: BTreeMap::new(),
             turns: VecDeque::new(),
@@ -67,21 +77,25 @@ impl Server {
             held: HeldWants::default(),
             serving: BTreeMap::new(),
             serving_bytes: 0,
-            deficit: 0,
+            lent: 0,
             in_turn: false,
+            passed: 0,
         };
         self.peers.insert(peer, state);
     }
 
-    pub(crate) fn remove_peer(&mut self, peer: PeerId, ledgers: &Ledgers, out: &mut Outbox) {
+    pub(crate) fn remove_peer(&mut self, peer: PeerId, ledgers: &Ledgers, now: Instant, out: &mut Outbox) {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.credit.give(state.serving_bytes);
         for cid in state.held.absent() {
             forget_absent(&mut self.absent, peer, cid);
         }
+        for cid in state.held.ready_cids() {
+            self.sent.stop_waiting(peer, cid);
+        }
         self.turns.retain(|other| *other != peer);
         // What it held of the credit is for others now.
-        self.serve(ledgers, out);
+        self.serve(ledgers, now, out);
     }
 
     pub(crate) fn held_wants(&self, peer: &PeerId) -> usize {
@@ -128,10 +142,10 @@ impl Server {
 
     fn drop_want(&mut self, peer: PeerId, cid: &Cid) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if let Some(held) = state.held.remove(cid)
-            && held.stage == Stage::Absent
-        {
-            forget_absent(&mut self.absent, peer, cid);
+        match state.held.remove(cid).map(|held| held.stage) {
+            Some(Stage::Absent) => forget_absent(&mut self.absent, peer, cid),
+            Some(Stage::Ready { .. }) => self.sent.stop_waiting(peer, cid),
+            Some(Stage::New | Stage::Looking) | None => {}
         }
     }
 
@@ -184,6 +198,7 @@ impl Server {
         cid: &Cid,
         len: Option<u32>,
         ledgers: &Ledgers,
+        now: Instant,
         out: &mut Outbox,
     ) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
@@ -194,7 +209,7 @@ impl Server {
             }
         }
         self.look_up(peer, out);
-        self.serve(ledgers, out);
+        self.serve(ledgers, now, out);
     }
 
     /// The block of a held want is here.
@@ -206,7 +221,8 @@ impl Server {
             out.presence(peer, *cid, Presence::Have);
             return;
         }
-        state.held.set_stage(cid, Stage::Ready(len));
+        state.held.set_stage(cid, Stage::Ready { len, sent: self.sent.times(cid, len) });
+        self.sent.wait(peer, *cid);
         self.enter(peer);
     }
 
@@ -229,7 +245,14 @@ impl Server {
     }
 
     /// A block came to be here: whoever waits for it is answered.
-    pub(crate) fn block_available(&mut self, cid: &Cid, len: u32, ledgers: &Ledgers, out: &mut Outbox) {
+    pub(crate) fn block_available(
+        &mut self,
+        cid: &Cid,
+        len: u32,
+        ledgers: &Ledgers,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
         for (peer, cid) in self.absent.remove(cid.hash()).unwrap_or_default() {
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.held.set_stage(&cid, Stage::Looking);
@@ -242,7 +265,7 @@ impl Server {
         for peer in self.peers.iter().filter_map(looking).collect::<Vec<_>>() {
             self.found(peer, cid, len, out);
         }
-        self.serve(ledgers, out);
+        self.serve(ledgers, now, out);
     }
 
     pub(crate) fn handle_served(
@@ -251,6 +274,7 @@ impl Server {
         cid: &Cid,
         served: Served,
         ledgers: &mut Ledgers,
+        now: Instant,
         out: &mut Outbox,
     ) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
@@ -263,72 +287,7 @@ impl Server {
             Served::Missing | Served::Failed => {}
         }
         self.enter(peer);
-        self.serve(ledgers, out);
-    }
-
-    /// Puts a peer in turn if it has something ready and credit for it.
-    fn enter(&mut self, peer: PeerId) {
-        if let Some(state) = self.peers.get_mut(&peer)
-            && !state.in_turn
-            && state.next_ready(&self.config).is_some()
-        {
-            state.in_turn = true;
-            self.turns.push_back(peer);
-        }
-    }
-
-    /// Lends bytes to peers in turn until nobody may have more.
-    fn serve(&mut self, ledgers: &Ledgers, out: &mut Outbox) {
-        while let Some(&peer) = self.turns.front() {
-            let Some(state) = self.peers.get_mut(&peer) else {
-                self.turns.pop_front();
-                continue;
-            };
-            let Some((cid, len)) = state.next_ready(&self.config) else {
-                // Nothing to send, or enough on the way: its turn is over.
-                state.in_turn = false;
-                state.deficit = 0;
-                self.turns.pop_front();
-                continue;
-            };
-            let bytes = u64::from(len);
-            if state.deficit < bytes {
-                state.deficit += self.config.quantum.max(1) * ledgers.weight(&peer);
-                if state.deficit < bytes {
-                    self.turns.rotate_left(1);
-                    continue;
-                }
-            }
-            // One block is sent to each whatever others hold, and however large.
-            if state.serving.is_empty() {
-                self.credit.force(bytes);
-            } else if !self.credit.take(bytes) {
-                let idle = |peer: &PeerId| self.peers.get(peer).is_some_and(|state| state.serving.is_empty());
-                let Some(next) = self.turns.iter().position(idle) else { return };
-                let next = self.turns.remove(next);
-                self.turns.extend(next);
-                self.turns.rotate_right(1);
-                continue;
-            }
-            state.deficit -= bytes;
-            let send_dont_have = state.held.remove(&cid).is_some_and(|held| held.send_dont_have);
-            state.serving.insert(cid, (len, send_dont_have));
-            state.serving_bytes += bytes;
-            out.push(Output::ServeBlock { peer, cid, len });
-            if state.next_ready(&self.config).is_some_and(|(_, next)| u64::from(next) > state.deficit) {
-                self.turns.rotate_left(1);
-            }
-        }
-    }
-}
-
-impl ServerPeer {
-    /// The block to send it next, if it has credit for that.
-    fn next_ready(&self, config: &Config) -> Option<(Cid, u32)> {
-        let (cid, len) = self.held.first_ready()?;
-        let fits = self.serving_bytes + u64::from(len) <= config.send_credit;
-        let few = self.serving.len() < BLOCKS_AHEAD;
-        (few || (fits && self.serving.len() < config.send_blocks)).then_some((cid, len))
+        self.serve(ledgers, now, out);
     }
 }
 

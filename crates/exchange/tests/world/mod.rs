@@ -8,8 +8,8 @@ use std::time::Duration;
 use peerage_base::{Instant, Now, Rng, UnixTime};
 use peerage_content::{Cid, Multihash};
 use peerage_exchange::{
-    BlockOutcome, Config, Exchange, Incoming, Order, Outgoing, Output, Served, SessionConfig, SessionId,
-    Version,
+    BlockOutcome, Config, Exchange, Holding, Incoming, Order, Outgoing, Output, Served, SessionConfig,
+    SessionId, Version,
 };
 use peerage_identity::PeerId;
 
@@ -153,7 +153,7 @@ impl World {
         let exchange = &mut self.nodes[node].exchange;
         exchange.open_session(SESSION, SessionConfig { order }, now).unwrap();
         for &source in sources {
-            exchange.add_source(SESSION, peer(source), now).unwrap();
+            exchange.add_source(SESSION, peer(source), Holding::Unknown, now).unwrap();
         }
         for (cid, len) in wants {
             exchange.want(SESSION, cid, u64::from(*len), now).unwrap();
@@ -164,7 +164,7 @@ impl World {
 
     pub(crate) fn add_source(&mut self, node: usize, source: usize) {
         let now = self.clock();
-        self.nodes[node].exchange.add_source(SESSION, peer(source), now).unwrap();
+        self.nodes[node].exchange.add_source(SESSION, peer(source), Holding::Unknown, now).unwrap();
         self.flush(node);
     }
 

@@ -5,6 +5,7 @@
 //! file distribution: the minimum distribution time, 2006): max(F / u_seed,
 //! F / d_min, N F / (u_seed + sum of u_i)).
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use peerage_engine::{Config, JobId};
@@ -37,6 +38,11 @@ pub(super) fn play(peers: u32, seed: u64) -> Figures {
     for host in 0..=peers {
         let host = world.host_mut(host);
         (host.up_kbps, host.down_kbps) = (UP_KBPS, DOWN_TIMES * UP_KBPS);
+    }
+    // As `--max-up` says it.
+    let rate = NonZeroU64::new(UP_KBPS * 1_000 / 8);
+    for host in 0..=peers {
+        world.act(host, |node, now| node.engine.limit_sending(rate, now));
     }
     world.run_for(Duration::from_secs(5));
     let (root, hashes) = world.add_file(LEAVES, LEAF);

@@ -54,7 +54,7 @@ impl World {
         assert!(dials <= self.config.dials, "host {host}: {dials} dials");
         if credit > 0 {
             let jobs = at.shelf.as_ref().map_or(0, |shelf| shelf.begun);
-            let most = self.config.fetch_credit + self.config.fetch_credit_spare + jobs * BLOCK_MAX;
+            let most = self.config.fetch_credit + jobs * BLOCK_MAX;
             assert!(credit <= most, "host {host}: {credit} bytes of fetch credit");
         }
         let largest = &mut self.largest;

@@ -39,7 +39,8 @@ impl World {
     /// A host answers the request that it is handling.
     pub(super) fn answer_swarm(&mut self, host: HostId, request: RequestId, records: &[Bytes]) {
         let Some((_, to, root)) = self.swarm_open.filter(|(open, ..)| *open == request) else { return };
-        let hosts = records.iter().filter_map(|record| Some(HostId::from_be_bytes(record[..].try_into().ok()?)));
+        let hosts =
+            records.iter().filter_map(|record| Some(HostId::from_be_bytes(record[..].try_into().ok()?)));
         let hosts: Vec<HostId> = hosts.collect();
         let bytes = 60 + RECORD_BYTES * hosts.len() as u64;
         if let Some((at, generation)) = self.arrival(host, to, bytes) {
