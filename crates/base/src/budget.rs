@@ -46,11 +46,6 @@ impl Budget {
         self.used = self.used.saturating_sub(amount);
     }
 
-    /// Another limit; what is taken stays taken, even beyond it.
-    pub const fn set_limit(&mut self, limit: u64) {
-        self.limit = limit;
-    }
-
     /// Units taken.
     #[must_use]
     pub const fn used(&self) -> u64 {
@@ -81,9 +76,5 @@ mod tests {
         assert_eq!((budget.free(), budget.take(1)), (0, false));
         budget.give(9);
         assert!(budget.take(5));
-        budget.set_limit(3);
-        assert_eq!((budget.free(), budget.used()), (0, 5));
-        budget.set_limit(7);
-        assert!(budget.take(2));
     }
 }

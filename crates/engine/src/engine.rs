@@ -7,6 +7,7 @@ mod dht;
 mod finding;
 mod io;
 mod jobs;
+mod limiting;
 mod net;
 mod query;
 mod reaching;
@@ -91,6 +92,8 @@ pub struct Engine {
     peers: Peers,
     jobs: BTreeMap<JobId, Job>,
     swarms: Swarms,
+    /// Bytes that all fetches may have under way, now.
+    fetch_credit: u64,
     dials: Dials,
     scores: Scores,
     rng: Rng,
@@ -130,6 +133,7 @@ impl Engine {
             jobs: BTreeMap::new(),
             rng: Rng::new(rng.next_u64()),
             swarms: Swarms::default(),
+            fetch_credit: config.fetch_credit,
             dials: Dials::default(),
             scores: Scores::default(),
             routing: Routing::new(&config, local, rng.next_u64(), now),

@@ -2,6 +2,7 @@
 //! what they want done.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use peerage_base::{Instant, Now, Rng};
 use peerage_content::Cid;
@@ -218,6 +219,12 @@ impl Exchange {
     pub fn limit_sending(&mut self, rate: Option<NonZeroU64>, now: Now) {
         self.server.limit(rate, &self.ledgers, now.instant, &mut self.out);
         self.want_flush(now);
+    }
+
+    /// The owner takes in what comes at a rate of its own, which may hold up what was
+    /// asked for this long: no source is blamed for that time.
+    pub fn set_receiving_hold(&mut self, hold: Duration) {
+        self.client.set_hold(hold, &mut self.out);
     }
 
     /// The answer to [`Output::Lookup`]: the block's length if it may be

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use peerage_base::{Instant, Now, UnixTime};
 use peerage_content::{Cid, Multihash};
@@ -65,4 +66,20 @@ fn what_was_lost_with_one_connection_is_asked_anew_by_another() {
     // What it asked of us goes on.
     exchange.handle_served(peer(), &cid(9), Served::Sent(100), now());
     assert_eq!(exchange.peer_stats(&peer()).sent_blocks, 1);
+}
+
+#[test]
+fn what_our_own_limit_holds_up_is_waited_for_longer() {
+    let deadline = |hold| {
+        let mut exchange = Exchange::new(Config::default(), 1, now());
+        exchange.add_peer(peer(), Version::V1_2, now());
+        exchange.open_session(SESSION, SessionConfig::default(), now()).unwrap();
+        exchange.add_source(SESSION, peer(), Holding::Unknown, now()).unwrap();
+        exchange.want(SESSION, &cid(1), 100, now()).unwrap();
+        message(&mut exchange);
+        exchange.set_receiving_hold(hold);
+        exchange.poll_timeout().unwrap().0
+    };
+    let hold = Duration::from_secs(60);
+    assert_eq!(deadline(hold), deadline(Duration::ZERO) + hold);
 }

@@ -30,6 +30,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::files::export::{Export, ExportError};
 use crate::net::Net;
 use crate::net::bitswap_in::Block;
+use crate::net::pace::Turn;
 use crate::net::swarm;
 use crate::net::told::Told;
 use crate::served::ServedRoots;
@@ -109,6 +110,8 @@ pub(crate) struct Brain {
     /// Payloads that the engine knows by token: those of the input being handled.
     payloads: HashMap<Token, Bytes>,
     next_token: u64,
+    /// Of the block that is handed out next.
+    next_turn: Turn,
     requests: HashMap<RequestId, oneshot::Sender<swarm::Answer>>,
     next_request: u64,
     watchers: HashMap<Cid, Vec<Watcher>>,
@@ -139,6 +142,7 @@ impl Brain {
             jobs: HashMap::new(),
             payloads: HashMap::new(),
             next_token: 0,
+            next_turn: 0,
             requests: HashMap::new(),
             next_request: 0,
             watchers: HashMap::new(),
@@ -337,6 +341,10 @@ impl Brain {
             Input::Peers { reply } => drop(reply.send(self.registry.list(&self.engine, self.now()))),
             Input::Stats { peer, reply } => drop(reply.send(self.engine.exchange().peer_stats(&peer))),
             Input::Control { peer, reply } => drop(reply.send(self.registry.control(&peer).cloned())),
+            Input::Rates(rates) => {
+                self.engine.limit_sending(rates.up, now);
+                self.engine.limit_receiving(rates.down, rates.down_per_peer, now);
+            }
             Input::Totals { reply } => drop(reply.send(self.totals)),
             Input::Stop { reply } => self.stopping = Some(reply),
             other => self.hear_of_peers(other, now),

@@ -1,8 +1,10 @@
 //! How a peer is set up, and the limits of the shell.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use peerage_exchange::limits::MESSAGE_MAX;
 use peerage_identity::Multiaddr;
 
 use crate::router::Router;
@@ -38,6 +40,8 @@ pub struct Config {
     pub routers: Vec<Router>,
     /// What identify calls this program.
     pub agent: String,
+    /// What the user lets through; see [`Peer::set_rates`](crate::Peer::set_rates).
+    pub rates: Rates,
     /// Limits of the shell.
     pub limits: Limits,
     /// The engine's.
@@ -71,6 +75,7 @@ impl Config {
             portmap: false,
             routers: Vec::new(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
+            rates: Rates::default(),
             limits: Limits::default(),
             engine: peerage_engine::Config::default(),
             exchange: peerage_exchange::Config::default(),
@@ -80,6 +85,61 @@ impl Config {
             worker_slowdown: 1,
         }
     }
+}
+
+/// Least memory that [`Config::fit_memory`] fits into, in bytes. 32 MiB: below it, what
+/// the program takes without any budget leaves no room for a largest message each way.
+pub const MEMORY_MIN: u64 = 32 << 20;
+
+/// What a process takes without what its budgets allow, in bytes: code, stacks of
+/// threads, tables of the store and of the DHTs. A judgement, from measurements.
+const MEMORY_BASE: u64 = 20 << 20;
+
+impl Config {
+    /// Shrinks the budgets of payload (see the table of credits in ARCHITECTURE.md) so
+    /// that the process stays within about so many bytes of memory, which are
+    /// [`MEMORY_MIN`] at the least. They never grow.
+    pub fn fit_memory(&mut self, bytes: u64) {
+        let (engine, exchange, limits) = (&mut self.engine, &mut self.exchange, &mut self.limits);
+        let all = engine.fetch_credit + limits.inbound + exchange.send_credit_total + limits.pool;
+        let room = bytes.max(MEMORY_MIN) - MEMORY_BASE;
+        let part = |budget: u64, least: u64| {
+            let scaled = u128::from(budget) * u128::from(room) / u128::from(all.max(1));
+            u64::try_from(scaled).unwrap_or(u64::MAX).max(least).min(budget)
+        };
+        engine.fetch_credit = part(engine.fetch_credit, 2 << 20);
+        limits.inbound = part(limits.inbound, 4 << 20);
+        exchange.send_credit_total = part(exchange.send_credit_total, 2 << 20);
+        exchange.send_credit = exchange.send_credit.min(exchange.send_credit_total / 2);
+        exchange.window_max = exchange.window_max.min(engine.fetch_credit);
+        exchange.window_min = exchange.window_min.min(exchange.window_max);
+        exchange.window_initial = exchange.window_initial.min(exchange.window_max);
+        // A message of the largest size has to find room.
+        limits.pool = part(limits.pool, MESSAGE_MAX as u64);
+    }
+
+    /// Keeps to so many connections, those of the DHTs among them.
+    pub fn limit_connections(&mut self, most: usize) {
+        self.limits.connections = most;
+        // Those that nobody needs leave a quarter to those who come.
+        let high = most - most / 4;
+        self.engine.connections_high = self.engine.connections_high.min(high);
+        self.engine.connections_low = self.engine.connections_low.min(high / 2);
+    }
+}
+
+/// Rates that the user sets, in bytes of blocks a second; `None` is as fast as it goes.
+/// They hold within 3 % over any 2 s.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Sent to all peers together.
+    pub up: Option<NonZeroU64>,
+    /// Received from all peers together.
+    pub down: Option<NonZeroU64>,
+    /// Sent to each peer.
+    pub up_per_peer: Option<NonZeroU64>,
+    /// Received from each peer.
+    pub down_per_peer: Option<NonZeroU64>,
 }
 
 /// Limits of the shell. Those of the machines are in their own configurations.
@@ -96,6 +156,9 @@ pub struct Limits {
     pub handshakes: usize,
     /// Unread stream bytes and messages in assembly of all connections, in bytes.
     pub inbound: u64,
+    /// Payload that may wait for a worker or be under one, in bytes: 16 MiB keeps two
+    /// cores of 1.5 GB/s busy for ten milliseconds.
+    pub pool: u64,
     /// Slowest pace at which a message may arrive or be taken, in bytes a second
     /// (boxo assumes 100 kbit/s), after a grace of `message_grace`.
     pub message_pace: u64,
@@ -120,6 +183,7 @@ impl Default for Limits {
             connections_per_address: 8,
             handshakes: 64,
             inbound: 32 << 20,
+            pool: 16 << 20,
             message_pace: 12_500,
             message_grace: Duration::from_secs(10),
             stream_idle: Duration::from_secs(20),
@@ -135,5 +199,45 @@ impl Limits {
     /// The time that so many bytes of a message may take on their way.
     pub(crate) fn time_for(&self, bytes: u64) -> Duration {
         self.message_grace + Duration::from_secs(bytes / self.message_pace.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_fit_into_the_memory_and_let_the_largest_message_through() {
+        let sum = |config: &Config| {
+            let credit = config.engine.fetch_credit + config.exchange.send_credit_total;
+            credit + config.limits.inbound + config.limits.pool
+        };
+        let with = |mib: u64| {
+            let mut config = Config::new("unused");
+            config.fit_memory(mib << 20);
+            config
+        };
+        assert_eq!(sum(&with(4096)), sum(&Config::new("unused")));
+        let mut before = 0;
+        for mib in [0, 32, 40, 64, 100, 1000] {
+            let config = with(mib);
+            let sum = sum(&config);
+            assert!(sum >= before && sum <= (mib.max(32) - 18) << 20, "{sum} of {mib} MiB");
+            assert!(
+                config.limits.pool >= 4 << 20 && config.exchange.window_min <= config.engine.fetch_credit
+            );
+            before = sum;
+        }
+    }
+
+    #[test]
+    fn few_connections_leave_some_to_who_comes() {
+        for most in [1, 2, 8, 1000] {
+            let mut config = Config::new("unused");
+            config.limit_connections(most);
+            let engine = &config.engine;
+            assert!(engine.connections_low <= engine.connections_high && engine.connections_high <= most);
+            assert_eq!(config.limits.connections, most);
+        }
     }
 }

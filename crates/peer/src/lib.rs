@@ -68,7 +68,7 @@ pub use car::fault::{CarFault, CarProblem};
 pub use car::import::{BadSection, CarImportError, CarImported, WholeDag};
 pub use car::read::CarReadError;
 pub use collect::{CollectError, Collected, Collecting};
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, MEMORY_MIN, Rates};
 pub use entries::Entries;
 pub use files::export::ExportError;
 pub use files::import::{IgnoreError, Ignored, ImportError, ImportProgress, Preserve, Remark, Remarks};

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::brain::{Brain, Input, PeerInfo, Totals, Watcher};
 use crate::collect::collect_when_full;
-use crate::config::Config;
+use crate::config::{Config, Rates};
 use crate::files::claims::Claims;
 use crate::join::{Ahead, Meeting};
 use crate::keep::KeptRoots;
@@ -135,7 +135,7 @@ impl Peer {
         let opened = tokio::task::spawn_blocking(open).await;
         let (store, report, remembered) = opened.map_err(io::Error::other)??;
         let threads = if config.workers > 0 { config.workers } else { cores() };
-        let pool = Pool::start(threads, config.worker_slowdown)?;
+        let pool = Pool::start(threads, config.limits.pool, config.worker_slowdown)?;
         let (inbox, inputs) = mpsc::unbounded_channel();
         let id = keypair.peer_id();
         let net = Net::new(&config, keypair, pool.clone(), inbox);
@@ -166,6 +166,7 @@ impl Peer {
             listeners.iter().map(|listener| tokio::spawn(accept(Arc::clone(listener)))).collect();
         tasks.push(tokio::spawn(interfaces::follow(Arc::clone(&net), listeners)));
         tasks.push(tokio::spawn(upkeep(store.clone())));
+        net.tell(Input::Rates(config.rates));
         net.tell(Input::Listen { addrs: net.local.listen() });
         let meeting = Meeting::new(ahead);
         if !config.quiet {
@@ -270,6 +271,18 @@ impl Peer {
     /// Payload bytes since the start.
     pub async fn totals(&self) -> Totals {
         self.ask(|reply| Input::Totals { reply }).await.unwrap_or_default()
+    }
+
+    /// The rates that hold now.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        self.0.net.paced.rates()
+    }
+
+    /// Other rates from now on, also for what is under way.
+    pub fn set_rates(&self, rates: Rates) {
+        self.0.net.paced.set(rates);
+        self.tell(Input::Rates(rates));
     }
 
     /// Opens one stream for pings with a peer that is connected, or is at `addr`.

@@ -13,10 +13,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Payload that may wait for a worker or be under one, in KiB: 16 MiB keeps
-/// two cores of 1.5 GB/s busy for ten milliseconds.
-const ROOM_KIB: u32 = 16 * 1024;
-
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A handle to the workers; they end when the last one is dropped.
@@ -26,6 +22,8 @@ pub(crate) struct Pool(Arc<Inner>);
 struct Inner {
     queue: Arc<Queue>,
     room: Arc<Semaphore>,
+    /// All the room that there is, in KiB.
+    kib: u32,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -46,9 +44,9 @@ pub(crate) struct Room {
 }
 
 impl Pool {
-    /// Starts `threads` workers. With `slowdown` above 1 each piece of work is
+    /// Starts `threads` workers, with room for so many bytes of payload. With `slowdown` above 1 each piece of work is
     /// stretched to that many times its length: for tests of slow machines.
-    pub(crate) fn start(threads: usize, slowdown: u32) -> std::io::Result<Self> {
+    pub(crate) fn start(threads: usize, room: u64, slowdown: u32) -> std::io::Result<Self> {
         let queue = Arc::new(Queue { state: Mutex::default(), wake: Condvar::new() });
         let mut handles = Vec::new();
         for number in 0..threads.max(1) {
@@ -56,13 +54,14 @@ impl Pool {
             let name = format!("peerage-worker-{number}");
             handles.push(thread::Builder::new().name(name).spawn(move || queue.run(slowdown))?);
         }
-        let room = Arc::new(Semaphore::new(ROOM_KIB as usize));
-        Ok(Self(Arc::new(Inner { queue, room, threads: Mutex::new(handles) })))
+        let kib = u32::try_from(room / 1024).unwrap_or(u32::MAX).max(1);
+        let room = Arc::new(Semaphore::new(kib as usize));
+        Ok(Self(Arc::new(Inner { queue, room, kib, threads: Mutex::new(handles) })))
     }
 
     /// Waits for room for a payload of `len` bytes.
     pub(crate) async fn room(&self, len: usize) -> Room {
-        let kib = u32::try_from(len.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, ROOM_KIB);
+        let kib = u32::try_from(len.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.0.kib);
         // Never closed, so this only fails when the process is going down.
         Room { _permit: Arc::clone(&self.0.room).acquire_many_owned(kib).await.ok() }
     }
@@ -152,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_returns_and_a_panic_does_not_end_the_worker() {
-        let pool = Pool::start(1, 1).unwrap();
+        let pool = Pool::start(1, 16 << 10, 1).unwrap();
         assert_eq!(pool.run(|| 2 + 2).await, Some(4));
         assert_eq!(pool.run(|| -> u8 { panic!("on purpose") }).await, None);
         assert_eq!(pool.run(|| 5).await, Some(5));
@@ -160,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_waits_for_what_was_posted_and_takes_no_more() {
-        let pool = Pool::start(1, 1).unwrap();
+        let pool = Pool::start(1, 16 << 10, 1).unwrap();
         let (open, gate) = std::sync::mpsc::channel::<()>();
         let done = Arc::new(Mutex::new(0));
         pool.post(move || gate.recv().unwrap());
@@ -180,11 +179,11 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_bounded_and_comes_back() {
-        let pool = Pool::start(1, 1).unwrap();
+        let pool = Pool::start(1, 16 << 10, 1).unwrap();
         let all = pool.room(usize::MAX).await;
         assert_eq!(pool.0.room.available_permits(), 0);
         drop(all);
         drop(pool.room(1).await);
-        assert_eq!(pool.0.room.available_permits(), ROOM_KIB as usize);
+        assert_eq!(pool.0.room.available_permits(), 16);
     }
 }

@@ -11,6 +11,7 @@ use peerage_store::{Durability, Root, RootKind, WriteError};
 use tokio::sync::mpsc;
 
 use crate::cancel::CancelOnDrop;
+use crate::config::Limits;
 use crate::files::import::{
     self, Ignored, ImportError, ImportOptions, ImportProgress, Imported, Preserve, Remarks, Target, Workers,
 };
@@ -98,7 +99,7 @@ pub async fn only_hash(
     on_progress: impl Fn(ImportProgress) + Send + 'static,
 ) -> Result<Vec<Added>, AddError> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let pool = Pool::start(threads, 1).map_err(|_| AddError::Stopped)?;
+    let pool = Pool::start(threads, Limits::default().pool, 1).map_err(|_| AddError::Stopped)?;
     let imported = run(pool, Input::Paths(paths), &options, Target::OnlyHash, on_progress).await?;
     Ok(imported.into_iter().map(|(added, _)| added).collect())
 }
@@ -113,7 +114,7 @@ pub async fn only_hash_stream(
     on_progress: impl Fn(ImportProgress) + Send + 'static,
 ) -> Result<Vec<Added>, AddError> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let pool = Pool::start(threads, 1).map_err(|_| AddError::Stopped)?;
+    let pool = Pool::start(threads, Limits::default().pool, 1).map_err(|_| AddError::Stopped)?;
     let input = Input::Stream { file, name: None };
     let imported = run(pool, input, &options, Target::OnlyHash, on_progress).await?;
     Ok(imported.into_iter().map(|(added, _)| added).collect())

@@ -191,7 +191,7 @@ impl Engine {
     pub(super) fn credit_share(&self) -> u64 {
         let fetches = self.jobs.values().filter(|entry| matches!(entry.kind, Kind::Fetch(_)));
         let active = fetches.filter(|entry| !entry.search.is_fruitless()).count() as u64;
-        self.config.fetch_credit / active.max(1)
+        self.fetch_credit / active.max(1)
     }
 
     /// Bytes of blocks that a fetch has asked for, or that are here and unwritten.

@@ -1,7 +1,9 @@
 //! What a stranger's DAG can cost, and that credit is a bound and never a dead end.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
+use peerage_base::{Now, UnixTime};
 use peerage_content::{Chunker, Profile};
 use peerage_exchange::SessionId;
 
@@ -255,4 +257,29 @@ fn twenty_thousand_files_take_steps_in_proportion() {
     };
     let (some, many) = (steps(2_000), steps(20_000));
     assert!(many < some * 12, "{some} for 2,000, {many} for 20,000");
+}
+
+/// What a getter has asked for at most, of 20 MB, at such a rate of its own.
+fn asked_ahead_of(rate: u64) -> u64 {
+    let bytes: Vec<u8> = (0..5_000_000u32).flat_map(u32::to_le_bytes).collect();
+    let dag = build(&Tree::File(bytes), &Profile { chunker: Chunker::Size(1 << 20), ..small() });
+    let mut world = World::new(1, 2);
+    world.share(0, &dag);
+    let now = Now::new(world.now, UnixTime(0));
+    world.peers[1].engine.limit_receiving(NonZeroU64::new(rate), None, now);
+    world.fetch(1, 1, dag.root, hints([0]));
+    let mut most = 0;
+    while world.outcome(1, 1).is_none() && world.seconds() < 3_000 {
+        world.step(peerage_base::Instant::from_nanos(u64::MAX / 2));
+        most = most.max(world.peers[1].engine.credit_used());
+    }
+    world.outcome(1, 1).expect("it ends").as_ref().unwrap();
+    most
+}
+
+#[test]
+fn little_is_asked_for_ahead_of_a_rate_of_ours() {
+    let (slow, faster, free) = (asked_ahead_of(16_000), asked_ahead_of(3 << 20), asked_ahead_of(0));
+    assert!(slow <= 5 << 20 && slow < faster, "{slow} bytes were asked for, or unwritten");
+    assert!(faster <= 7 << 20 && faster < free, "{faster} bytes, and {free} without a rate");
 }

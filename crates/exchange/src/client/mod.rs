@@ -7,6 +7,7 @@ pub(crate) mod state;
 mod take_over;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use peerage_base::{Instant, Now, Rng};
 use peerage_content::Cid;
@@ -41,6 +42,8 @@ pub(crate) struct Client {
     dirty: BTreeSet<PeerId>,
     touched: BTreeSet<SessionId>,
     next_ask: u64,
+    /// How long our own limit may hold up what was asked for.
+    pub(crate) hold: Duration,
 }
 
 impl Client {
@@ -55,6 +58,7 @@ impl Client {
             dirty: BTreeSet::new(),
             touched: BTreeSet::new(),
             next_ask: 0,
+            hold: Duration::ZERO,
         }
     }
 
@@ -425,7 +429,15 @@ impl Client {
     fn deadline(&self, state: &ClientPeer) -> Option<Instant> {
         let (_, ask) = state.asks.first_key_value()?;
         let len = if ask.kind == WantKind::Block { ask.len } else { 0 };
-        Some(state.flow.deadline(ask.at, ask.ahead, len, ask.delivered, &self.config))
+        Some(state.flow.deadline(ask.at, ask.ahead, len, ask.delivered, &self.config) + self.hold)
+    }
+
+    /// Wants are waited for longer, or no longer.
+    pub(crate) fn set_hold(&mut self, hold: Duration, out: &mut Outbox) {
+        self.hold = hold;
+        for peer in self.peers.keys() {
+            self.arm(peer, out);
+        }
     }
 
     /// The oldest ask of `peer` is past patience, or the timer was early.

@@ -80,10 +80,11 @@ impl Client {
             let weight = self.weight(want);
             let needs = state.flow.estimate(weight, &self.config);
             let sending = head.contains(&seq);
+            // What our own limit holds up is no fault of the source's.
             let sooner = match (ending, sending) {
-                (true, _) => remaining > needs * 2,
-                (false, false) => remaining > needs * 2 + LEAD,
-                (false, true) => remaining > needs * 8 + HEAD_LEAD,
+                (true, _) => remaining > needs * 2 + self.hold,
+                (false, false) => remaining > needs * 2 + LEAD + self.hold,
+                (false, true) => remaining > needs * 8 + HEAD_LEAD + self.hold,
             };
             let fits = sooner
                 && ask.kind == WantKind::Block

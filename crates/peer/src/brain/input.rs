@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::listers::Listed;
 use super::{JobEvents, PeerInfo, Totals, Watcher};
+use crate::config::Rates;
 use crate::files::export::{Export, ExportError};
 use crate::listing::KeysWanted;
 use crate::net::bitswap_in::Block;
@@ -306,6 +307,8 @@ pub(crate) enum Input {
         peer: PeerId,
         reply: oneshot::Sender<Option<Control>>,
     },
+    /// The rates are these from now on.
+    Rates(Rates),
     Totals {
         reply: oneshot::Sender<Totals>,
     },

@@ -174,8 +174,10 @@ impl Brain {
         });
     }
 
-    fn serve_block(&self, peer: PeerId, cid: Cid) {
+    fn serve_block(&mut self, peer: PeerId, cid: Cid) {
         let net = Arc::clone(&self.net);
+        let turn = self.next_turn;
+        self.next_turn += 1;
         let Some(queue) = self.registry.blocks(&peer) else {
             return net.tell(Input::Served { peer, cid, served: Served::Failed });
         };
@@ -185,7 +187,7 @@ impl Brain {
         self.net.pool.post(move || match read() {
             Ok(data) if data.is_some() || is_empty(&cid) => {
                 let data = data.unwrap_or_default();
-                if queue.send(Queued::Block(BlockOut { cid, data })).is_err() {
+                if queue.send(Queued::Block(BlockOut { cid, data, turn })).is_err() {
                     net.tell(Input::Served { peer, cid, served: Served::Failed });
                 }
             }

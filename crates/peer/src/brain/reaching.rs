@@ -88,6 +88,7 @@ impl Brain {
             | Input::Peers { .. }
             | Input::Stats { .. }
             | Input::Control { .. }
+            | Input::Rates(_)
             | Input::Totals { .. }
             | Input::Stop { .. } => {}
         }

@@ -17,6 +17,7 @@ use super::links::Links;
 use super::marks::Marks;
 use super::read::{CarReadError, Checked, Listener, Reading};
 use crate::cancel::CancelOnDrop;
+use crate::config::Limits;
 use crate::pool::Pool;
 
 /// Kinds of blocks that are counted apart. 64: nobody uses more codecs or hash
@@ -275,7 +276,7 @@ pub async fn check_car(
     let verifies = how == CarCheck::Verify;
     let work = move || {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let pool = match Pool::start(threads, 1) {
+        let pool = match Pool::start(threads, Limits::default().pool, 1) {
             Ok(pool) => pool,
             Err(error) => return (CarSummary::default(), Err(error.into())),
         };

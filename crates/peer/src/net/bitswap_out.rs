@@ -1,6 +1,7 @@
 //! Writes Bitswap to one peer: wants, cancels and presences on one stream,
 //! blocks on another, so that a want never waits behind a block. Both streams
-//! are opened when there is something to say and closed when idle.
+//! are opened when there is something to say and closed when idle. Blocks go at the
+//! rates that the user sets, piece by piece.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::Net;
+use super::pace::{PeerLines, Turn, Way};
 use crate::brain::Input;
 use crate::served::SentAll;
 
@@ -45,6 +47,41 @@ const STEP: usize = 256 * 1024;
 pub(crate) struct BlockOut {
     pub(crate) cid: Cid,
     pub(crate) data: Bytes,
+    /// Whose turn it is under a rate of ours: in the order in which blocks were handed
+    /// out, so that one goes after the other.
+    pub(crate) turn: Turn,
+}
+
+/// The bytes of blocks in a message, as far as they wait for a rate of ours.
+struct Fare<'a> {
+    lines: &'a PeerLines,
+    turn: Turn,
+    /// Bytes that nothing was waited for yet.
+    unpaid: usize,
+    /// Bytes that may go.
+    paid: usize,
+}
+
+impl Fare<'_> {
+    /// Waits until some of it may go; how much.
+    async fn pay(&mut self) -> usize {
+        let Some(piece) = self.lines.piece(Way::Up) else { return usize::MAX };
+        if self.paid == 0 && self.unpaid > 0 {
+            let bytes = piece.min(self.unpaid);
+            self.lines.wait(Way::Up, self.turn, bytes).await;
+            self.unpaid -= bytes;
+            self.paid = bytes;
+        }
+        // What is around the blocks costs nothing.
+        if self.paid > 0 { self.paid } else { usize::MAX }
+    }
+
+    /// So many bytes went.
+    fn went(&mut self, bytes: usize) {
+        let unpaid = bytes.saturating_sub(self.paid);
+        self.paid = self.paid.saturating_sub(bytes);
+        self.unpaid = self.unpaid.saturating_sub(unpaid);
+    }
 }
 
 /// What the writer of blocks is to do.
@@ -112,23 +149,43 @@ impl Writer {
     /// Writes chunks that belong together; once more on a new stream if the
     /// old one turns out to be closed.
     async fn write(&mut self, chunks: &[Bytes]) -> Result<(), WriteError> {
+        self.write_at(chunks, None).await
+    }
+
+    /// The same at the rates of ours. The last chunk has so many bytes of blocks.
+    async fn write_at(
+        &mut self,
+        chunks: &[Bytes],
+        payload: Option<(&PeerLines, Turn, usize)>,
+    ) -> Result<(), WriteError> {
         let reused = self.stream.is_some();
-        match self.try_write(chunks).await {
-            Err(WriteError::Io(_)) if reused => self.try_write(chunks).await,
+        let fare = || payload.map(|(lines, turn, unpaid)| Fare { lines, turn, unpaid, paid: 0 });
+        match self.try_write(chunks, fare()).await {
+            Err(WriteError::Io(_)) if reused => self.try_write(chunks, fare()).await,
             result => result,
         }
     }
 
-    async fn try_write(&mut self, chunks: &[Bytes]) -> Result<(), WriteError> {
+    async fn try_write(&mut self, chunks: &[Bytes], mut fare: Option<Fare<'_>>) -> Result<(), WriteError> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => self.in_time(0, self.control.open(self.version.protocol())).await?,
         };
-        for chunk in chunks {
+        for (nth, chunk) in chunks.iter().enumerate() {
             let mut rest = chunk.clone();
             while !rest.is_empty() {
-                let step = rest.split_to(rest.len().min(STEP));
-                self.in_time(step.len(), stream.write_chunk(step)).await?;
+                let mut most = STEP;
+                if let Some(fare) = &mut fare {
+                    // Before the header, too: from then on the peer counts the time.
+                    let paid = fare.pay().await;
+                    most = if nth + 1 < chunks.len() { STEP } else { paid.min(STEP) };
+                }
+                let step = rest.split_to(rest.len().min(most));
+                let len = step.len();
+                self.in_time(len, stream.write_chunk(step)).await?;
+                if let Some(fare) = fare.as_mut().filter(|_| nth + 1 == chunks.len()) {
+                    fare.went(len);
+                }
             }
         }
         self.stream = Some(stream);
@@ -207,6 +264,7 @@ async fn write_messages(mut writer: Writer, mut outgoing: mpsc::UnboundedReceive
 async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Queued>) {
     let idle = writer.net.limits.stream_idle;
     let peer = writer.control.peer();
+    let lines = writer.net.paced.of(peer);
     let mut batch = Vec::new();
     let mut ahead: Option<Queued> = None;
     loop {
@@ -232,7 +290,9 @@ async fn write_blocks(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Que
             None => return writer.idle(),
         };
         ahead = pack(first, &mut batch, &mut queue);
-        let written = writer.write(&chunks(&batch, writer.version)).await;
+        let payload = batch.iter().map(|block| block.data.len()).sum();
+        let payload = batch.first().map(|first| (&*lines, first.turn, payload));
+        let written = writer.write_at(&chunks(&batch, writer.version), payload).await;
         for block in batch.drain(..) {
             let served = match &written {
                 Ok(()) => Served::Sent(u32::try_from(block.data.len()).unwrap_or(u32::MAX)),

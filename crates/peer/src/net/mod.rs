@@ -15,6 +15,8 @@ pub(crate) mod identity;
 pub(crate) mod interfaces;
 pub(crate) mod mapping;
 pub(crate) mod nearby;
+pub(crate) mod pace;
+mod payload;
 pub(crate) mod routers;
 pub(crate) mod streams;
 pub(crate) mod swarm;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 
 use peerage_base::SharedBudget;
 use peerage_identity::Keypair;
+use peerage_transport::Clock;
 use peerage_transport::autonat::v2::DialBacks;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -32,6 +35,7 @@ use crate::config::{Config, Limits};
 use crate::pool::Pool;
 use crate::router::Router;
 use identity::LocalInfo;
+use pace::Paced;
 
 /// What every network task needs.
 pub(crate) struct Net {
@@ -40,6 +44,7 @@ pub(crate) struct Net {
     pub(crate) pool: Pool,
     pub(crate) inbound: SharedBudget,
     pub(crate) limits: Limits,
+    pub(crate) paced: Arc<Paced>,
     pub(crate) transport: peerage_transport::Config,
     pub(crate) perf: bool,
     pub(crate) local: LocalInfo,
@@ -65,6 +70,7 @@ impl Net {
             pool,
             inbound: SharedBudget::new(config.limits.inbound),
             limits: config.limits.clone(),
+            paced: Paced::new(config.rates, Clock::start()),
             transport: config.transport.clone(),
             perf: config.perf,
             routers: config.routers.clone(),

@@ -1,5 +1,6 @@
 //! Writers over in-memory pipes in virtual time: slow readers, silent ones, floods.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use peerage_base::SharedBudget;
@@ -11,13 +12,13 @@ use peerage_transport::{Connection, Role, upgrade};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Rates};
 use crate::pool::Pool;
 
 fn net() -> (Arc<Net>, mpsc::UnboundedReceiver<Input>) {
     let (inbox, inputs) = mpsc::unbounded_channel();
     let keypair = Keypair::from_seed([1; 32]);
-    (Net::new(&Config::new("unused"), keypair, Pool::start(1, 1).unwrap(), inbox), inputs)
+    (Net::new(&Config::new("unused"), keypair, Pool::start(1, 1 << 20, 1).unwrap(), inbox), inputs)
 }
 
 /// Two sides of a connection. What the first sends arrives at `pace` bytes a second.
@@ -50,7 +51,7 @@ async fn pair(pace: u64) -> (Control, Connection<DuplexStream>) {
 
 fn block(len: usize, seed: u8) -> BlockOut {
     let data = Bytes::from(vec![seed; len]);
-    BlockOut { cid: Cid::new_v1(0x55, hash::digest(0x12, &data).unwrap()), data }
+    BlockOut { cid: Cid::new_v1(0x55, hash::digest(0x12, &data).unwrap()), data, turn: u64::from(seed) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,4 +139,54 @@ fn small_blocks_fill_a_message_and_no_more() {
         batches.push(batch.len());
     }
     assert_eq!(batches, [16, 16, 8, 1, 2]);
+}
+
+/// A pair over a pipe that is fast, and the time at which each piece of what the first
+/// sends on its first stream comes to the second, to the end.
+async fn arrivals(up: u64, blocks: &[usize]) -> Vec<(Duration, usize)> {
+    let (net, _inputs) = net();
+    net.paced.set(Rates { up: NonZeroU64::new(up), ..Rates::default() });
+    let (control, theirs) = pair(50_000_000).await;
+    tokio::spawn(theirs.driver);
+    let mut incoming = theirs.incoming;
+    let writers = PeerWriters::start(&net, &control, 1, Version::V1_2);
+    for (seed, &len) in (0..=u8::MAX).cycle().zip(blocks) {
+        assert!(writers.blocks.send(Queued::Block(block(len, seed))).is_ok());
+    }
+    let start = tokio::time::Instant::now();
+    let mut stream = incoming.next().await.unwrap();
+    stream.accept(|name| (name == Version::V1_2.protocol()).then_some(())).await.unwrap();
+    stream.classify(StreamClass::Bitswap).unwrap();
+    drop(writers);
+    let mut came = Vec::new();
+    while let Some(chunk) = stream.read_chunk(usize::MAX).await.unwrap() {
+        came.push((start.elapsed(), chunk.len()));
+    }
+    came
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_holds_within_a_block_and_across_small_ones() {
+    let small = [500; 2_000];
+    for blocks in [&[1_000_000][..], &small] {
+        let came = arrivals(100_000, blocks).await;
+        let whole = came.last().unwrap().0.as_secs_f64();
+        // Headers cost nothing: 45 bytes for each of the small blocks.
+        assert!((9.7..10.1).contains(&whole), "{whole} s of virtual time");
+        let extra = if blocks.len() > 1 { 1.1 } else { 1.0 };
+        for second in 1..7 {
+            let span = Duration::from_secs(second)..Duration::from_secs(second + 2);
+            let sum: usize = came.iter().filter(|(at, _)| span.contains(at)).map(|(_, len)| len).sum();
+            // The pipe moves what there is every 50 ms.
+            let most = 211_000.0 * extra;
+            assert!(sum >= 189_000 && (sum as f64) < most, "{sum} bytes in {span:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_our_own_rate_is_not_the_peers_fault() {
+    // 100 s for one block, of which a piece is written every second or so.
+    let came = arrivals(1_000, &[100_000]).await;
+    assert!(came.last().unwrap().0 > Duration::from_secs(95), "{came:?}");
 }
