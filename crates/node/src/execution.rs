@@ -127,7 +127,7 @@ impl<O: Opener> Execution<'_, O> {
     async fn own(&self, owned: O::Owned, mut story: Story) -> Result<(), Failure> {
         // Opened just to say how it stands, it listens nowhere: whoever comes waits until it is gone.
         #[cfg(unix)]
-        let server = if *story.request() == Request::Status { None } else { self.serve(&owned) };
+        let server = if story.request().is_about_owner() { None } else { self.serve(&owned) };
         let (sink, events) = Sink::new();
         let backend = owned.backend();
         let result = {

@@ -80,7 +80,14 @@ pub fn main() -> ExitCode {
     }
     let style = action.as_ref().map_or_else(|_| render::Style::default(), style);
     let prepared = action.and_then(|action| Ok((action, cli::repository(cli.globals.repo)?)));
-    let flags = cli.globals.network.into_network();
+    let mut flags = cli.globals.network.into_network();
+    let prepared = prepared.map(|(mut action, repo)| {
+        if let Action::Request(api::Request::Limit(rates)) = &mut action {
+            // What it sets, and not how a peer of this process would be.
+            *rates = std::mem::take(&mut flags.rates);
+        }
+        (action, repo)
+    });
     #[cfg(unix)]
     allow_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

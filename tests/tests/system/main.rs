@@ -12,6 +12,7 @@ mod finding;
 mod identical;
 mod inside;
 mod kept;
+mod limits;
 mod links;
 mod once;
 mod ownership;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::CarSummary;
+use super::limits::Limits;
 use super::network::{DhtPeer, Finished, Located, Place, Provided, Status};
 
 /// One thing that happened.
@@ -85,6 +86,8 @@ pub(crate) enum Event {
     DhtPeer(DhtPeer),
     /// `status`.
     Status(Box<Status>),
+    /// `limit`: what holds now.
+    Limits(Limits),
     /// `share`: servers of this DHT were told of a root, by now.
     Announced {
         cid: String,

@@ -8,6 +8,7 @@ mod car;
 mod event;
 mod failure;
 mod handle;
+mod limits;
 mod network;
 mod request;
 
@@ -18,6 +19,7 @@ pub(crate) use event::{
 };
 pub(crate) use failure::{Failure, Kind};
 pub(crate) use handle::{HANDLES_MAX, Handle};
+pub(crate) use limits::{DAY, Hours, Limits, RATE_MIN, Rate, RateFlags, hours_at, until_change};
 pub(crate) use network::{
     Announcements, BucketState, Connections, DhtPeer, DhtState, Finished, Located, LookupReport,
     MappingState, MdnsState, Place, Provided, Status, StoreState,

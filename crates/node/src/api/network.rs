@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
+
 /// Who told of a peer, or keeps a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +116,9 @@ pub(crate) struct Status {
     #[serde(default)]
     pub(crate) announcements: Vec<Announcements>,
     pub(crate) store: StoreState,
+    /// None if nobody runs a peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<Limits>,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
 }

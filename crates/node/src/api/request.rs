@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Add, CarExport, CarImport, Handle};
+use super::{Add, CarExport, CarImport, Handle, Hours, RateFlags};
 
 /// One command, with all its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub(crate) enum Request {
         cid: String,
     },
     Status,
+    /// Limits to set, and to show.
+    Limit(RateFlags),
     PinAdd(Pin),
     PinRm(Unpin),
     PinLs(Pins),
@@ -76,6 +78,7 @@ impl Request {
             Self::FindPeer { .. } => "find-peer",
             Self::Provide { .. } => "provide",
             Self::Status => "status",
+            Self::Limit(_) => "limit",
             Self::PinAdd(_) => "pin add",
             Self::PinRm(_) => "pin rm",
             Self::PinLs(_) => "pin ls",
@@ -121,6 +124,11 @@ impl Request {
         matches!(self, Self::Share(_) | Self::Up { .. })
     }
 
+    /// Whether it is about a peer that runs. Opened for it alone, a repository has none.
+    pub(crate) const fn is_about_owner(&self) -> bool {
+        matches!(self, Self::Status | Self::Limit(_))
+    }
+
     /// Whether it is done for when nobody reads what it prints.
     pub(crate) const fn is_for_reading(&self) -> bool {
         matches!(
@@ -133,6 +141,7 @@ impl Request {
                 | Self::Find(_)
                 | Self::FindPeer { .. }
                 | Self::Status
+                | Self::Limit(_)
                 | Self::Shares
                 | Self::PinLs(_)
         ) || self.is_read_to_its_end()
@@ -167,6 +176,7 @@ impl Request {
             | Self::CarImport(_)
             | Self::Id
             | Self::Status
+            | Self::Limit(_)
             | Self::PinRm(_)
             | Self::PinLs(_)
             | Self::Gc { .. } => false,
@@ -318,6 +328,16 @@ pub(crate) struct Network {
     /// Bytes that the repository may take.
     #[serde(default)]
     pub(crate) max_store: Option<u64>,
+    #[serde(default)]
+    pub(crate) rates: RateFlags,
+    #[serde(default)]
+    pub(crate) schedule: Vec<Hours>,
+    /// Connections at once.
+    #[serde(default)]
+    pub(crate) max_peers: Option<u64>,
+    /// Bytes of memory.
+    #[serde(default)]
+    pub(crate) max_memory: Option<u64>,
 }
 
 /// The part that a peer takes in the DHTs.
@@ -401,7 +421,7 @@ mod millis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::CarFile;
+    use crate::api::{CarFile, Rate};
 
     #[test]
     fn requests_survive_the_socket() {
@@ -437,6 +457,7 @@ mod tests {
                 again: false,
             }),
             Request::Status,
+            Request::Limit(RateFlags { up: Some(Rate(0)), ..RateFlags::default() }),
         ] {
             let json = serde_json::to_string(&request).unwrap();
             assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request, "{json}");

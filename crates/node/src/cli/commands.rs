@@ -51,6 +51,12 @@ pub(crate) enum Command {
     Provide(ProvideArgs),
     /// Say how this peer stands: addresses, connections, DHTs, announcements, store
     Status,
+    /// Show the limits of the peer that runs on this repository, or set the rates that are given
+    ///
+    /// What is set holds at once, also for what is under way, until the peer ends; where its
+    /// --schedule says something else, until those hours next begin or end.
+    #[command(after_help = "Examples:\n  peerage limit\n  peerage limit --max-up 500kB/s --max-down none")]
+    Limit,
     #[command(subcommand)]
     Pin(PinCommand),
     Verify(VerifyArgs),

@@ -4,6 +4,7 @@
 mod add;
 mod car;
 mod commands;
+mod rates;
 mod request;
 pub(crate) mod values;
 
@@ -14,7 +15,7 @@ use clap::{Args, Command as ClapCommand, CommandFactory as _, FromArgMatches as 
 pub(crate) use commands::Command;
 pub(crate) use request::{Action, Terminal, link_from_input};
 
-use crate::api::{Dht, Network};
+use crate::api::{Dht, Hours, Network, Rate, RateFlags};
 
 /// Share files and folders directly between peers.
 #[derive(Debug, Parser)]
@@ -97,6 +98,35 @@ pub(crate) struct NetworkFlags {
     )]
     max_store: Option<u64>,
 
+    /// Send at most so much of blocks, as 4MB/s, 500kB/s, 2MiB/s or none
+    #[arg(long, global = true, value_name = "RATE", value_parser = rates::rate)]
+    max_up: Option<Rate>,
+
+    /// Receive at most so much of blocks
+    #[arg(long, global = true, value_name = "RATE", value_parser = rates::rate)]
+    max_down: Option<Rate>,
+
+    /// Send at most so much to each peer
+    #[arg(long, global = true, value_name = "RATE", value_parser = rates::rate)]
+    max_up_per_peer: Option<Rate>,
+
+    /// Receive at most so much from each peer
+    #[arg(long, global = true, value_name = "RATE", value_parser = rates::rate)]
+    max_down_per_peer: Option<Rate>,
+
+    /// Other rates at some hours of the day, as '22:00-06:00 up=none down=8MB/s', repeatable; local
+    /// time, and of several the later one counts
+    #[arg(long, global = true, value_name = "HOURS", value_parser = rates::hours)]
+    schedule: Vec<Hours>,
+
+    /// Keep at most so many connections
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_peers: Option<u64>,
+
+    /// Use about so much memory, as 64MiB: less is read ahead and kept under way
+    #[arg(long, global = true, value_name = "SIZE", value_parser = values::memory)]
+    max_memory: Option<u64>,
+
     /// Answer /perf/1.0.0, which lets others measure this peer's speed
     #[arg(long, global = true)]
     perf: bool,
@@ -115,6 +145,15 @@ impl NetworkFlags {
             no_mdns: self.no_mdns,
             perf: self.perf,
             max_store: self.max_store,
+            rates: RateFlags {
+                up: self.max_up,
+                down: self.max_down,
+                up_per_peer: self.max_up_per_peer,
+                down_per_peer: self.max_down_per_peer,
+            },
+            schedule: self.schedule,
+            max_peers: self.max_peers,
+            max_memory: self.max_memory,
         }
     }
 }
@@ -215,6 +254,7 @@ mod tests {
                 "find-peer",
                 "provide",
                 "status",
+                "limit",
                 "pin",
                 "verify",
                 "gc",
@@ -315,8 +355,33 @@ mod tests {
 
     #[test]
     fn flags_of_later_work_are_not_offered() {
-        for flag in ["--max-up", "--max-down", "--relay"] {
-            assert!(Cli::try_parse_from(["peerage", "share", "x", flag]).is_err(), "{flag}");
+        assert!(Cli::try_parse_from(["peerage", "share", "x", "--relay"]).is_err());
+    }
+
+    #[test]
+    fn limits() {
+        let line = [
+            "peerage",
+            "--max-up=4MB/s",
+            "up",
+            "--max-down",
+            "none",
+            "--max-up-per-peer=1MB/s",
+            "--max-down-per-peer=2MB/s",
+            "--schedule=1:00-2:00 up=none",
+            "--schedule",
+            "22:00-6:00 down=50kB/s",
+            "--max-peers=9",
+            "--max-memory=64MiB",
+        ];
+        let network = Cli::try_parse_from(line).unwrap().globals.network.into_network();
+        let rate = |bytes| Some(Rate(bytes));
+        let (up, down) = (rate(4_000_000), rate(0));
+        let rates = RateFlags { up, down, up_per_peer: rate(1_000_000), down_per_peer: rate(2_000_000) };
+        assert_eq!((network.rates, network.schedule.len()), (rates, 2));
+        assert_eq!((network.max_peers, network.max_memory), (Some(9), Some(64 << 20)));
+        for wrong in ["--max-up=1kB/s", "--schedule=1:00-2:00", "--max-peers=0", "--max-memory=31MiB"] {
+            assert!(Cli::try_parse_from(["peerage", "up", wrong]).is_err(), "{wrong}");
         }
     }
 }

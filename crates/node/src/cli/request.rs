@@ -11,7 +11,7 @@ use peerage_identity::{Multiaddr, PeerId};
 use super::commands::{Command, PinCommand, SharesCommand, SourceArgs, VerifyArgs};
 use crate::api::{
     Add, CarLook, Cat, Event, Failure, Find, Get, Handle, Kind, NoticeKind, PathText, Pin, Ping, Pins,
-    Request, Share, Source, StatTarget, Unpin, Unshare, Verify,
+    RateFlags, Request, Share, Source, StatTarget, Unpin, Unshare, Verify,
 };
 use peerage_peer::{LINK_MAX, Link};
 
@@ -113,6 +113,8 @@ impl Command {
             Self::FindPeer(args) => Request::FindPeer { peer: peer_id(&args.peer)? },
             Self::Provide(args) => Request::Provide { cid: findable(&args.cid)? },
             Self::Status => Request::Status,
+            // Its flags are those of the network.
+            Self::Limit => Request::Limit(RateFlags::default()),
             Self::Pin(PinCommand::Add { links, name, source: args }) => {
                 let sources = links
                     .iter()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use peerage_content::name::escape;
 use peerage_identity::Multiaddr;
+use peerage_peer::MEMORY_MIN;
 
 /// `--bootstrap none`.
 const NONE: &str = "none";
@@ -71,6 +72,15 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     let size: Result<bytesize::ByteSize, _> = text.trim().parse();
     let bytes = size.map(|size| size.as_u64()).ok().filter(|bytes| *bytes > 0);
     bytes.ok_or_else(|| "write it as 500MB, 10GB or 1TiB".to_owned())
+}
+
+/// Bytes of memory that the program can do with.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes < MEMORY_MIN {
+        return Err(format!("{} MiB is the least", MEMORY_MIN >> 20));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -104,6 +104,23 @@ impl Welcome {
         if flags.max_store.is_some() && flags.max_store != self.network.max_store {
             return differs("--max-store");
         }
+        if flags.max_peers.is_some() && flags.max_peers != self.network.max_peers {
+            return differs("--max-peers");
+        }
+        if flags.max_memory.is_some() && flags.max_memory != self.network.max_memory {
+            return differs("--max-memory");
+        }
+        if !flags.schedule.is_empty() && flags.schedule != self.network.schedule {
+            return differs("--schedule");
+        }
+        if let Some(flag) = flags.rates.first()
+            && flags.rates != self.network.rates
+        {
+            return Err(Failure::usage(format!(
+                "process {pid} owns this repository, and its rates hold for all that it does: leave {flag} out, \
+                 or set it for all with `peerage limit {flag} RATE`"
+            )));
+        }
         let switches = [
             ("--dht-private-addresses", flags.dht_private_addresses, self.network.dht_private_addresses),
             ("--no-mdns", flags.no_mdns, self.network.no_mdns),

@@ -8,6 +8,7 @@ mod files;
 mod find;
 mod gc;
 mod get;
+mod limits;
 mod look;
 mod moved;
 mod network;
@@ -27,6 +28,7 @@ use crate::api::{Failure, Network, Request};
 use crate::backend::{Backend, Cancel, Sink};
 use crate::execution::{OpenError, Opener, Owned};
 use crate::render::Output;
+use limits::Limiter;
 
 pub(crate) use car::look as look_at_car;
 pub(crate) use files::only_hash;
@@ -59,6 +61,7 @@ pub(crate) struct Repositories;
 pub(crate) struct Local {
     peer: Peer,
     network: Network,
+    limiter: Limiter,
     /// Its port, if another program has that.
     taken: Option<u16>,
     /// It was not opened just to say how it stands.
@@ -76,7 +79,8 @@ impl Opener for Repositories {
     ) -> Result<Local, OpenError> {
         let network = open::network(repo, flags)?;
         let (peer, taken) = open::peer(repo, &network, request).await?;
-        Ok(Local { peer, network, taken, running: *request != Request::Status })
+        let limiter = Limiter::new(peer.clone(), network.clone());
+        Ok(Local { peer, network, limiter, taken, running: !request.is_about_owner() })
     }
 }
 
@@ -136,7 +140,9 @@ impl Backend for Local {
                 Request::Find(find) => find::find(peer, find, &out).await,
                 Request::FindPeer { peer: id } => find::find_peer(peer, &id, &out).await,
                 Request::Provide { cid } => find::provide(peer, &cid, &out).await,
-                Request::Status if self.running => status::status(peer, &out).await,
+                Request::Status if self.running => status::status(peer, self.limiter.limits(), &out).await,
+                Request::Limit(flags) if self.running => self.limiter.limit(&flags, &out).await,
+                Request::Limit(_) => Err(limits::idle()),
                 Request::Status => status::idle(peer, &out).await,
                 Request::PinAdd(pin) => pins::add(peer, pin, &out).await,
                 Request::PinRm(unpin) => pins::remove(peer, unpin, &out).await,
@@ -172,7 +178,8 @@ mod tests {
     async fn ports_are_mapped_as_long_as_something_serves_for_long() {
         let dir = tempfile::tempdir().unwrap();
         let peer = Peer::start(Config::new(dir.path().join("repo"))).await.unwrap();
-        let local = Local { peer: peer.clone(), network: Network::default(), taken: None, running: true };
+        let (network, limiter) = (Network::default(), Limiter::new(peer.clone(), Network::default()));
+        let local = Local { peer: peer.clone(), network, limiter, taken: None, running: true };
         let begin = async || {
             let local = local.clone();
             let ((canceller, cancel), (sink, mut events)) = (Canceller::new(), Sink::new());

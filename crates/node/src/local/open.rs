@@ -109,7 +109,7 @@ pub(super) async fn peer(
     if !request.needs_network() {
         choices.push(Vec::new());
     }
-    if *request == Request::Status {
+    if request.is_about_owner() {
         // It says that nobody listens.
         choices = vec![Vec::new()];
     }
@@ -137,6 +137,13 @@ fn configuration(repo: &Path, network: &Network) -> Result<Config, OpenError> {
     let mut config = Config::new(repo);
     config.perf = network.perf;
     config.store.max_bytes = network.max_store;
+    config.rates = super::limits::at_start(network);
+    if let Some(most) = network.max_peers {
+        config.limit_connections(usize::try_from(most).unwrap_or(usize::MAX));
+    }
+    if let Some(bytes) = network.max_memory {
+        config.fit_memory(bytes);
+    }
     match &network.bootstrap {
         Some(peers) => config.bootstrap = parse(peers)?,
         None if is_alone(network) => {}

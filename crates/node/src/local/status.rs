@@ -10,14 +10,14 @@ use super::find::{LookUp, place_of};
 use super::reach::Standing;
 use super::share::strings;
 use crate::api::{
-    Announcements, BucketState, Connections, DhtPeer, DhtState, Event, Failure, Kind, MappingState,
+    Announcements, BucketState, Connections, DhtPeer, DhtState, Event, Failure, Kind, Limits, MappingState,
     MdnsState, NoticeKind, Status, StoreState,
 };
 use crate::backend::Sink;
 
 const AGENT: &str = concat!("peerage/", env!("CARGO_PKG_VERSION"));
 
-pub(super) async fn status(peer: &Peer, out: &Sink) -> Result<(), Failure> {
+pub(super) async fn status(peer: &Peer, limits: Limits, out: &Sink) -> Result<(), Failure> {
     let peers = peer.peers().await;
     let outbound = peers.iter().filter(|info| info.outbound).count() as u64;
     let totals = peer.totals().await;
@@ -41,6 +41,7 @@ pub(super) async fn status(peer: &Peer, out: &Sink) -> Result<(), Failure> {
         }),
         announcements: peer.announcements().await.iter().map(announcing).collect(),
         store: store(peer).await?,
+        limits: Some(limits),
         sent_bytes: totals.sent_bytes,
         received_bytes: totals.received_bytes,
     };

@@ -186,6 +186,7 @@ impl Human {
             Event::Located(peer) => network::print_located(&peer, out)?,
             Event::Provided(provided) => network::print_provided(&provided, out)?,
             Event::Status(status) => network::print_status(&status, out)?,
+            Event::Limits(limits) => network::print_limits(&limits, out)?,
             Event::Bad(bad) => self.bads.print(&bad, out)?,
             Event::Unchecked(block) => verify::print_one("unchecked", &block, out)?,
             Event::Moved { .. } | Event::Looked { .. } | Event::Verified { .. } | Event::Repaired { .. } => {

@@ -7,7 +7,8 @@ use peerage_content::name::escape;
 use super::table::Align;
 use super::text::{bytes, millis, plural, seconds, tame};
 use crate::api::{
-    Announcements, DhtPeer, DhtState, Finished, Located, PeerLine, Place, Provided, Status, StoreState,
+    Announcements, DhtPeer, DhtState, Finished, Limits, Located, PeerLine, Place, Provided, Status,
+    StoreState,
 };
 
 /// A place as people call it.
@@ -167,7 +168,44 @@ pub(super) fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<(
         )?,
         None => writeln!(out, "mDNS           silent")?,
     }
+    if let Some(limits) = &status.limits {
+        writeln!(out, "limits         {}", limits_text(limits))?;
+    }
     print_store(&status.store, out)
+}
+
+/// One line a limit.
+pub(super) fn print_limits(limits: &Limits, out: &mut dyn Write) -> io::Result<()> {
+    let rate = |rate: Option<u64>| rate.map_or("no limit".to_owned(), |rate| format!("{}/s", bytes(rate)));
+    writeln!(out, "up             {}", rate(limits.up))?;
+    writeln!(out, "down           {}", rate(limits.down))?;
+    writeln!(out, "up per peer    {}", rate(limits.up_per_peer))?;
+    writeln!(out, "down per peer  {}", rate(limits.down_per_peer))?;
+    for hours in &limits.schedule {
+        writeln!(out, "schedule       {}", tame(hours))?;
+    }
+    if let Some(most) = limits.max_peers {
+        writeln!(out, "connections    {most}")?;
+    }
+    if let Some(most) = limits.max_memory {
+        writeln!(out, "memory         {}", bytes(most))?;
+    }
+    Ok(())
+}
+
+/// The limits that there are, on one line.
+fn limits_text(limits: &Limits) -> String {
+    let rates = [
+        ("up", limits.up),
+        ("down", limits.down),
+        ("up per peer", limits.up_per_peer),
+        ("down per peer", limits.down_per_peer),
+    ];
+    let rates = rates.iter().filter_map(|(name, rate)| Some(format!("{name} {}/s", bytes((*rate)?))));
+    let peers = limits.max_peers.map(|most| plural(most, "connection", "connections"));
+    let memory = limits.max_memory.map(|most| format!("memory {}", bytes(most)));
+    let all: Vec<String> = rates.chain(peers).chain(memory).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
 fn print_store(store: &StoreState, out: &mut dyn Write) -> io::Result<()> {
@@ -304,6 +342,7 @@ mod tests {
                 max_bytes: Some(5000),
                 dead_bytes: Some(1000),
             },
+            limits: Some(Limits { up: Some(4_000_000), max_peers: Some(9), ..Limits::default() }),
             sent_bytes: 5,
             received_bytes: 6000,
         };
@@ -316,10 +355,27 @@ mod tests {
              kept         1 provider record, 0 values (0 B)\n  under way    0 look-ups, 2 requests\n\
              WAN DHT        announces 4 blocks, 1 to be told, the next in 1 min 30 s; nobody to tell yet; \
              60 records sent, 2 failed\n\
-             mDNS           silent\n\
+             mDNS           silent\nlimits         up 4.0 MB/s, 9 connections\n\
              store          1 pin, 2 kept shares; 3 blocks and 1 piece of your files, 4.0 kB on disk of 5.0 kB allowed\n  \
              of no use    1.0 kB: `peerage gc` gives them back\n"
         );
+    }
+
+    #[test]
+    fn limits_are_a_line_each() {
+        let limits = Limits {
+            down: Some(500_000),
+            schedule: vec!["22:00-06:00 up=none\u{1b}".into()],
+            max_memory: Some(64_000_000),
+            ..Limits::default()
+        };
+        let lines = text(|out| print_limits(&limits, out));
+        assert_eq!(
+            lines,
+            "up             no limit\ndown           500.0 kB/s\nup per peer    no limit\n\
+             down per peer  no limit\nschedule       22:00-06:00 up=none\\u{1b}\nmemory         64.0 MB\n"
+        );
+        assert_eq!(limits_text(&Limits::default()), "none");
     }
 
     #[test]
