@@ -19,10 +19,11 @@ use crate::outbox::Outbox;
 use crate::output::SessionId;
 
 /// A want is taken over from a source that has this much more to do than twice what the
-/// taker would need. A judgement: a cancel has to arrive before the block is sent.
-const LEAD: Duration = Duration::from_millis(250);
-/// The same for what the source is probably sending already.
-const HEAD_LEAD: Duration = Duration::from_secs(1);
+/// taker would need. A judgement: a cancel has to arrive before the block is handed out,
+/// and who sends as fast as it can hands out some blocks at once.
+const LEAD: Duration = Duration::from_secs(1);
+/// The same at the very end, when nobody has anything else to do.
+const END_LEAD: Duration = Duration::from_millis(500);
 /// Wants of a source, the oldest ones, that it is probably sending.
 const HEAD: usize = 1;
 /// How often one want may change hands.
@@ -82,9 +83,9 @@ impl Client {
             let sending = head.contains(&seq);
             // What our own limit holds up is no fault of the source's.
             let sooner = match (ending, sending) {
-                (true, _) => remaining > needs * 2 + self.hold,
+                (true, _) => remaining > needs * 2 + END_LEAD + self.hold,
                 (false, false) => remaining > needs * 2 + LEAD + self.hold,
-                (false, true) => remaining > needs * 8 + HEAD_LEAD + self.hold,
+                (false, true) => remaining > needs * 8 + LEAD + self.hold,
             };
             let fits = sooner
                 && ask.kind == WantKind::Block
