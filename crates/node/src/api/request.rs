@@ -2,6 +2,8 @@
 //! once by the command, so that a mistake is found before any work, and is
 //! parsed again by whoever executes it.
 
+mod millis;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -401,21 +403,6 @@ fn os_string(bytes: Vec<u8>) -> Result<OsString, String> {
 #[cfg(not(unix))]
 fn os_string(bytes: Vec<u8>) -> Result<OsString, String> {
     String::from_utf8(bytes).map(OsString::from).map_err(|e| e.to_string())
-}
-
-/// Durations as whole milliseconds.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        value.map(|value| u64::try_from(value.as_millis()).unwrap_or(u64::MAX)).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
-    }
 }
 
 #[cfg(test)]
