@@ -1,32 +1,32 @@
 //! The asking side: sessions of wants, their sources, and what came of each ask.
 
+mod answers;
 pub(crate) mod flow;
 mod memory;
 mod schedule;
+mod session;
+mod silence;
 pub(crate) mod state;
 mod take_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use peerage_base::{Instant, Now, Rng};
+use peerage_base::{Instant, Rng};
 use peerage_content::Cid;
 use peerage_content::hash::wire_allowed;
 use peerage_identity::PeerId;
 
 use crate::client::flow::Flow;
 use crate::client::memory::{Histories, Remembered};
-use crate::client::state::{Board, ClientPeer, Session, Source, WantId};
+use crate::client::session::{Session, Source};
+use crate::client::state::{Board, ClientPeer, WantId};
 use crate::limits::{BLOCK_LEN_MAX, Config};
-use crate::message::{Presence, Version, WantKind};
+use crate::message::{Version, WantKind};
 use crate::outbox::Outbox;
 use crate::output::{
-    BlockOutcome, Holding, Output, PeerStats, Room, SessionConfig, SessionId, SessionStats, SourceError,
-    Timer, Verdict, WantError,
+    Holding, PeerStats, Room, SessionConfig, SessionId, SessionStats, SourceError, Timer, WantError,
 };
-
-/// Wants that are asked again of a source that refused them, at one time.
-const RETRY_BATCH: usize = 256;
 
 /// The asking half of the machine.
 #[derive(Debug)]
@@ -253,251 +253,6 @@ impl Client {
         let Some(want) = self.board.wants.get(&id) else { return };
         for session in want.sessions.clone() {
             self.touch(session);
-        }
-    }
-
-    pub(crate) fn handle_presence(
-        &mut self,
-        peer: PeerId,
-        cid: &Cid,
-        presence: Presence,
-        now: Now,
-        out: &mut Outbox,
-    ) {
-        let Some(id) = self.board.find(cid) else { return };
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        let Some(want) = self.board.wants.get(&id) else { return };
-        let ask = want.asks.get(&peer).copied();
-        let known: Vec<SessionId> = want.sessions.intersection(&state.sessions).copied().collect();
-        if known.is_empty() || (ask.is_none() && presence == Presence::DontHave) {
-            return;
-        }
-        state.flow.progressed(now.instant);
-        let had_it = presence == Presence::Have;
-        if let Some((kind, seq)) = ask {
-            if let Some(ask) = state.asks.get(&seq)
-                && ask.first
-            {
-                state.flow.answered(now.instant - ask.at, 0);
-            }
-            // Else it keeps a want that is of no more use to us, and its list has
-            // room for so many only.
-            let promised = !had_it && self.let_promise(peer, seq, out);
-            if !promised && (!had_it || kind == WantKind::Have) {
-                self.end_ask(peer, seq, true, out);
-            }
-        } else if let Some(seq) = self.end_promise(peer, id) {
-            out.cancel(peer, seq, *cid);
-        }
-        if had_it {
-            self.board.absolve(id, peer, true);
-        } else {
-            self.board.refuse(id, peer);
-        }
-        for session in known {
-            self.note_answer(session, peer, had_it, now.instant, out);
-        }
-        self.touch_want(id);
-    }
-
-    fn note_answer(
-        &mut self,
-        session: SessionId,
-        peer: PeerId,
-        had_it: bool,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        let Some(state) = self.board.sessions.get_mut(&session) else { return };
-        let Some(source) = state.sources.get_mut(&peer) else { return };
-        source.note_answer(had_it);
-        if had_it {
-            state.stalled_told = false;
-            source.retry = self.config.retry_first;
-            return;
-        }
-        if source.refused_in_row >= self.config.useless_after && !source.useless_told {
-            source.useless_told = true;
-            out.push(Output::SourceUseless { session, peer });
-        }
-        out.timers.set_earlier(Timer::Retry(session, peer), now + source.retry);
-    }
-
-    pub(crate) fn handle_block(
-        &mut self,
-        peer: PeerId,
-        cid: &Cid,
-        len: u32,
-        now: Now,
-        out: &mut Outbox,
-    ) -> BlockOutcome {
-        let found = self.board.find(cid);
-        let mut ask = None;
-        if let Some(id) = found
-            && let Some((_, seq)) = self.board.wants.get(&id).and_then(|want| want.asks.get(&peer)).copied()
-        {
-            ask = self.end_ask(peer, seq, false, out);
-        }
-        let bytes = u64::from(len);
-        if let Some(state) = self.peers.get_mut(&peer) {
-            if let Some(ask) = ask.filter(|ask| ask.first) {
-                state.flow.answered(now.instant - ask.at, bytes);
-            }
-            state.flow.arrived(bytes, now.instant);
-            self.dirty.insert(peer);
-        }
-        let Some(id) = found else {
-            return if self.remembered.contains(cid) {
-                BlockOutcome::Duplicate
-            } else {
-                BlockOutcome::Unknown
-            };
-        };
-        self.end_asks_of(id, None, out);
-        let Some(want) = self.board.remove(id) else { return BlockOutcome::Unknown };
-        self.remembered.insert(&want.cid);
-        for session in &want.sessions {
-            self.touched.insert(*session);
-            if let Some(state) = self.board.sessions.get_mut(session) {
-                state.stats.blocks += 1;
-                state.stats.bytes += bytes;
-                state.stalled_told = false;
-            }
-            if self.board.sessions.get(session).is_some_and(|state| state.sources.contains_key(&peer)) {
-                self.note_answer(*session, peer, true, now.instant, out);
-            }
-        }
-        BlockOutcome::Wanted { sessions: want.sessions.into_iter().collect() }
-    }
-
-    /// Counts a second copy for the sessions that have this peer as a source.
-    pub(crate) fn count_duplicate(&mut self, peer: PeerId, len: u32) {
-        let Some(state) = self.peers.get(&peer) else { return };
-        for session in &state.sessions {
-            if let Some(state) = self.board.sessions.get_mut(session) {
-                state.stats.duplicates += 1;
-                state.stats.duplicate_bytes += u64::from(len);
-            }
-        }
-    }
-
-    pub(crate) fn charge_bad_block(&mut self, peer: PeerId, now: Now, out: &mut Outbox) -> Verdict {
-        let left = self.histories.charge(peer, now.instant);
-        self.drop_asks(peer, Some(now.instant), out);
-        if left > 0 {
-            return Verdict::Charged { left };
-        }
-        let sessions: Vec<SessionId> =
-            self.peers.get(&peer).map(|state| state.sessions.iter().copied().collect()).unwrap_or_default();
-        for &session in &sessions {
-            self.remove_source(session, peer, out);
-            if let Some(state) = self.board.sessions.get_mut(&session) {
-                state.banned.insert(peer);
-            }
-        }
-        out.push(Output::Ban { peer, sessions });
-        Verdict::Banned
-    }
-
-    /// Ends all that is asked of a peer; others are asked if there are any
-    /// that may have it, else the same again. `connected` is the time if the
-    /// peer still is, and so can be told.
-    fn drop_asks(&mut self, peer: PeerId, connected: Option<Instant>, out: &mut Outbox) {
-        let Some(state) = self.peers.get(&peer) else { return };
-        for seq in state.asks.keys().copied().collect::<Vec<u64>>() {
-            self.give_up(peer, seq, connected, out);
-        }
-    }
-
-    /// Ends an ask without an answer.
-    fn give_up(&mut self, peer: PeerId, seq: u64, connected: Option<Instant>, out: &mut Outbox) {
-        let Some(ask) = self.end_ask(peer, seq, connected.is_some(), out) else { return };
-        if let Some(now) = connected
-            && self.board.may_be_elsewhere(ask.want, Some(peer))
-        {
-            self.board.refuse(ask.want, peer);
-            for session in self.board.wants.get(&ask.want).iter().flat_map(|want| &want.sessions) {
-                let source = self.board.sessions.get(session).and_then(|state| state.sources.get(&peer));
-                if let Some(source) = source {
-                    out.timers.set_earlier(Timer::Retry(*session, peer), now + source.retry);
-                }
-            }
-        }
-        self.touch_want(ask.want);
-    }
-
-    fn deadline(&self, state: &ClientPeer) -> Option<Instant> {
-        let (_, ask) = state.asks.first_key_value()?;
-        let len = if ask.kind == WantKind::Block { ask.len } else { 0 };
-        Some(state.flow.deadline(ask.at, ask.ahead, len, ask.delivered, &self.config) + self.hold)
-    }
-
-    /// Wants are waited for longer, or no longer.
-    pub(crate) fn set_hold(&mut self, hold: Duration, out: &mut Outbox) {
-        self.hold = hold;
-        for peer in self.peers.keys() {
-            self.arm(peer, out);
-        }
-    }
-
-    /// The oldest ask of `peer` is past patience, or the timer was early.
-    pub(crate) fn handle_unanswered(&mut self, peer: PeerId, now: Now, out: &mut Outbox) {
-        while let Some(state) = self.peers.get(&peer)
-            && self.deadline(state).is_some_and(|at| at <= now.instant)
-            && let Some((&seq, ask)) = state.asks.first_key_value()
-        {
-            // Nothing at all came since: what was asked later waits in vain too.
-            let silent = state.flow.is_silent_since(ask.at);
-            if let Some(state) = self.peers.get_mut(&peer) {
-                state.flow.lapse();
-            }
-            if silent {
-                self.drop_asks(peer, Some(now.instant), out);
-            } else {
-                self.give_up(peer, seq, Some(now.instant), out);
-            }
-        }
-        self.arm(&peer, out);
-    }
-
-    /// Asks a source again for what it refused: what nobody else may have,
-    /// and if it does answer, all that waits, since it may be fetching the
-    /// same and is then a better source than one that all others ask too.
-    pub(crate) fn handle_retry(&mut self, session: SessionId, peer: PeerId, now: Now, out: &mut Outbox) {
-        let Some(source) = self.board.sessions.get(&session).and_then(|state| state.sources.get(&peer))
-        else {
-            return;
-        };
-        let answers = source.partial && self.peers.get(&peer).is_some_and(|p| p.version.has_presences());
-        // One that has said nothing for long may have forgotten what it was to tell.
-        let doubted = source.retry >= self.config.retry_max / 4;
-        let again: Vec<WantId> = source
-            .refused
-            .iter()
-            .copied()
-            .filter(|&id| self.board.wants.get(&id).is_some_and(state::Want::is_listed))
-            .filter(|id| {
-                doubted || !self.peers.get(&peer).is_some_and(|state| state.promised.contains_key(id))
-            })
-            .filter(|&id| answers || !self.board.may_be_elsewhere(id, None))
-            .take(RETRY_BATCH)
-            .collect();
-        for &id in &again {
-            self.board.absolve(id, peer, false);
-        }
-        let Some(source) = self.board.sessions.get_mut(&session).and_then(|s| s.sources.get_mut(&peer))
-        else {
-            return;
-        };
-        if !again.is_empty() {
-            self.dirty.insert(peer);
-        }
-        let waits = !source.refused.is_empty();
-        if waits || !again.is_empty() {
-            source.retry = (source.retry * 2).min(self.config.retry_max);
-        }
-        if waits {
-            out.timers.set(Timer::Retry(session, peer), now.instant + source.retry);
         }
     }
 
