@@ -76,7 +76,7 @@ impl Server {
         now: Instant,
         out: &mut Outbox,
     ) {
-        // What was handed out at the old rate counts no longer than it would at once.
+        // What was handed out at the old rate is not held against the new one.
         self.uplink = Uplink { rate, next: None };
         self.serve(ledgers, now, out);
     }
