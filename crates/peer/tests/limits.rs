@@ -66,9 +66,15 @@ async fn each_rate_is_kept_and_lifted_while_a_transfer_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_memory_moves_the_largest_blocks() {
     let small = || Host::with(|config| config.fit_memory(0));
-    let (sharer, getter) = (small().await, small().await);
-    let done = get_all(&sharer, &getter, 20 * MIB).await;
-    assert_eq!(done.progress.fetch.bytes, 20 * MIB as u64);
+    // Also to and from one that takes what it likes.
+    for (sharer, getter) in [
+        (small().await, small().await),
+        (Host::start().await, small().await),
+        (small().await, Host::start().await),
+    ] {
+        let done = get_all(&sharer, &getter, 20 * MIB).await;
+        assert_eq!(done.progress.fetch.bytes, 20 * MIB as u64);
+    }
 }
 
 async fn get_all(sharer: &Host, getter: &Host, len: usize) -> Done {
