@@ -300,4 +300,13 @@ impl Engine {
         };
         self.jobs.values().filter_map(fetch).collect()
     }
+
+    /// Files that fetches have begun and not finished.
+    pub(crate) fn open_files(&self) -> usize {
+        let open = |job: &Job| match &job.kind {
+            jobs::Kind::Fetch(fetch) => fetch.open_files(),
+            jobs::Kind::Query(_) => 0,
+        };
+        self.jobs.values().map(open).sum()
+    }
 }

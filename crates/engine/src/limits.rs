@@ -39,9 +39,14 @@ pub struct Config {
     /// one fetch: of symlinks, and of folders with mode or time, 64 more for
     /// each. Some 400,000 usual ones.
     pub noted_max: u64,
-    /// Blocks asked for and not yet written, of one fetch: 960 wants is what a
-    /// deployed peer holds for sure, and a few sources share them.
+    /// Blocks wanted, looked for here, or not yet written, of one fetch. Sources are
+    /// asked for some of these: a deployed peer holds 960 wants for sure, and getters
+    /// that choose among 2 GiB have something to give each other.
     pub live_items: usize,
+    /// Files of several blocks that one fetch has begun and not finished, and entries
+    /// whose block is on its way and may be such a file: the shell holds each open. 256:
+    /// with all connections they are below the usual 1,024 open files.
+    pub open_files: usize,
     /// Blocks that are looked for here at once, of one fetch: each found is in
     /// memory until it is placed, 2 MiB at most, whatever its parent claims.
     /// Enough to keep several disks busy.
@@ -205,6 +210,7 @@ impl Default for Config {
             entries_max: 1 << 22,
             noted_max: 64 << 20,
             live_items: 2_048,
+            open_files: 256,
             local_items: 32,
             dag_depth: 512,
             inner_node_estimate: 64 << 10,

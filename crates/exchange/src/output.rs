@@ -17,9 +17,10 @@ pub struct SessionId(pub u64);
 pub enum Order {
     /// In the order in which they were given to [`crate::Exchange::want`].
     InOrder,
-    /// In that order while every source has everything; once a source lacks
-    /// something, what the fewest have first, then at random, so that those
-    /// who fetch the same have something to give each other.
+    /// In that order from a place by chance on, and then from the start, while every
+    /// source has everything; once a source lacks something, what the fewest have
+    /// first, then at random. So those who fetch the same have something to give each
+    /// other.
     #[default]
     RarestFirst,
 }

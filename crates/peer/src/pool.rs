@@ -44,8 +44,9 @@ pub(crate) struct Room {
 }
 
 impl Pool {
-    /// Starts `threads` workers, with room for so many bytes of payload. With `slowdown` above 1 each piece of work is
-    /// stretched to that many times its length: for tests of slow machines.
+    /// Starts `threads` workers, with room for so many bytes of payload. With
+    /// `slowdown` above 1 each piece of work is stretched to that many times its length:
+    /// for tests of slow machines.
     pub(crate) fn start(threads: usize, room: u64, slowdown: u32) -> std::io::Result<Self> {
         let queue = Arc::new(Queue { state: Mutex::default(), wake: Condvar::new() });
         let mut handles = Vec::new();

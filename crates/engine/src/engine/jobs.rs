@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peerage_base::{Instant, Now};
 use peerage_content::Cid;
-use peerage_exchange::{Room, SessionConfig};
+use peerage_exchange::{Order, Room, SessionConfig};
 use peerage_identity::PeerId;
 
 use super::query::Query;
@@ -89,7 +89,12 @@ impl Engine {
     }
 
     fn start(&mut self, job: JobId, root: Cid, kind: Kind, sources: Sources, swarm: bool, now: Now) {
-        if self.exchange.open_session(session(job), SessionConfig::default(), now).is_err() {
+        let order = match kind {
+            Kind::Fetch(_) => Order::RarestFirst,
+            // What is asked for first is needed first.
+            Kind::Query(_) => Order::InOrder,
+        };
+        if self.exchange.open_session(session(job), SessionConfig { order }, now).is_err() {
             self.outputs.push_back(Output::JobFailed { job, error: JobError::TooManyJobs });
             return;
         }

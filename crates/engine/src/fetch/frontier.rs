@@ -106,6 +106,11 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// Started and not put off.
+    const fn is_live(&self) -> bool {
+        !matches!(self.state, State::Waiting | State::Postponed)
+    }
+
     /// Levels below the root.
     pub(crate) fn depth(&self) -> u32 {
         u32::try_from(self.order.len()).unwrap_or(u32::MAX)
@@ -137,6 +142,8 @@ pub(crate) struct Frontier {
     hashes: BTreeMap<Multihash, usize>,
     /// Items that may unfold, started or not.
     unfolding: usize,
+    /// Of those, started.
+    live_unfolding: usize,
     /// Levels of all items together.
     levels: usize,
     next: u64,
@@ -202,12 +209,23 @@ impl Frontier {
         self.waiting_leaves.first_key_value().or(first).or_else(idle).map(|(_, id)| *id)
     }
 
+    /// The next item to start that does not unfold.
+    pub(crate) fn next_leaf(&self) -> Option<ItemId> {
+        self.waiting_leaves.first_key_value().map(|(_, id)| *id)
+    }
+
+    /// Items started and not done that may unfold.
+    pub(crate) const fn live_unfolding(&self) -> usize {
+        self.live_unfolding
+    }
+
     /// Marks an item as started; `full` as it was said to [`next_waiting`](Self::next_waiting).
     pub(crate) fn start(&mut self, id: ItemId, state: State, full: bool) {
         if let Some(item) = self.items.get_mut(&id) {
             self.waiting.remove(&item.order);
             self.waiting_leaves.remove(&item.order);
             item.must_unfold = self.postponed.remove(&item.order).is_some() && full;
+            self.live_unfolding += usize::from(item.may_unfold && !item.is_live());
             item.state = state;
         }
     }
@@ -215,6 +233,7 @@ impl Frontier {
     /// Puts a started item off until there is room for its children.
     pub(crate) fn postpone(&mut self, id: ItemId) {
         if let Some(item) = self.items.get_mut(&id) {
+            self.live_unfolding -= usize::from(item.may_unfold && item.is_live());
             item.state = State::Postponed;
             item.postpone = false;
             self.postponed.insert(item.order.clone(), id);
@@ -238,6 +257,7 @@ impl Frontier {
         self.waiting_leaves.remove(&item.order);
         self.postponed.remove(&item.order);
         self.unfolding -= usize::from(item.may_unfold);
+        self.live_unfolding -= usize::from(item.may_unfold && item.is_live());
         self.levels -= item.order.len();
         if let Entry::Occupied(mut count) = self.hashes.entry(*item.cid.hash()) {
             *count.get_mut() -= 1;

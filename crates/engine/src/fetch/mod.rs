@@ -188,7 +188,7 @@ impl Fetch {
             && (self.unwritten < allowance || self.unwritten == 0)
         {
             let full = self.frontier.weight() >= self.config.frontier_items;
-            let Some(id) = self.frontier.next_waiting(full) else { break };
+            let Some(id) = self.next_startable(full) else { break };
             let Some(item) = self.frontier.get_mut(id) else { break };
             let cid = item.cid;
             if let Some(pending) = self.pending.get_mut(cid.hash()) {
@@ -200,6 +200,21 @@ impl Fetch {
             self.pending.insert(*cid.hash(), Pending { items: vec![id], keeper: None });
             self.look_here(id);
         }
+    }
+
+    /// The next item, if it may be started. What may turn out to be one more file of
+    /// several blocks waits while there are many, and leaves go before it.
+    fn next_startable(&self, full: bool) -> Option<ItemId> {
+        let next = self.frontier.next_waiting(full)?;
+        let opens = self
+            .frontier
+            .get(next)
+            .is_some_and(|item| item.may_unfold && matches!(item.place, Place::Entry { .. }));
+        let open = self.tree.open_files() + self.frontier.live_unfolding();
+        if opens && open >= self.config.open_files && self.frontier.live() > 0 {
+            return self.frontier.next_leaf();
+        }
+        Some(next)
     }
 
     /// What a block is taken to weigh at least, in bytes, whatever is claimed.
@@ -371,6 +386,12 @@ impl Fetch {
         if !std::mem::replace(&mut self.over, true) {
             self.steps.push_back(Step::Failed(error));
         }
+    }
+
+    /// Files that have begun and are not done.
+    #[cfg(test)]
+    pub(crate) fn open_files(&self) -> usize {
+        self.tree.open_files()
     }
 
     /// Known items, live items, and folders and files that are remembered.

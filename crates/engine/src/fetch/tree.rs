@@ -92,6 +92,11 @@ impl Tree {
         self.dirs.len() + self.files.len()
     }
 
+    /// Files that have begun and are not done.
+    pub(crate) fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
     /// A file whose first block has come.
     pub(crate) fn open_file(&mut self) -> FileKey {
         let key = FileKey(self.next_file);

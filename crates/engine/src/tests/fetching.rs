@@ -238,6 +238,35 @@ fn queries_bring_single_blocks_under_every_name_they_were_asked_by() {
 }
 
 #[test]
+fn queries_bring_first_what_was_asked_for_first() {
+    let leaves: Vec<Dag> = (0..40).map(|n| build(&noise(50, 100 + n), &small())).collect();
+    let dag = Dag::folder(leaves.iter().enumerate().map(|(n, dag)| (n.to_string(), dag)));
+    let asked: Vec<Cid> = leaves.iter().map(|dag| dag.root).collect();
+    for seed in 0..5 {
+        let mut world = World::new(seed, 2);
+        world.share(0, &dag);
+        let now = world.clock();
+        world.peers[1].engine.start_query(JobId(1), dag.root, hints([0]), now);
+        for cid in &asked {
+            let now = world.clock();
+            world.peers[1].engine.query(JobId(1), *cid, now);
+            world.perform_all(1);
+            // It is looked for here, and then wanted.
+            while world.looking(1) > 0 {
+                world.step(peerage_base::Instant::from_nanos(u64::MAX / 2));
+            }
+        }
+        world.run_for(60);
+        let came: Vec<Cid> = world.peers[1].answers.iter().map(|(_, cid, _)| *cid).collect();
+        assert_eq!(came.len(), asked.len());
+        // Lookups at the sharer end in any order, of a window at a time.
+        let place = |cid| asked.iter().position(|asked| asked == cid).unwrap();
+        let late = came.iter().enumerate().map(|(nth, cid)| place(cid).abs_diff(nth)).max();
+        assert!(late < Some(8), "{late:?}");
+    }
+}
+
+#[test]
 fn blocks_asked_for_by_an_earlier_process_are_no_crime() {
     let blocks = |seed| (0..3_u64).map(move |n| noise(50, seed + n));
     let send = |world: &mut World, tree: &Tree| {

@@ -283,3 +283,34 @@ fn little_is_asked_for_ahead_of_a_rate_of_ours() {
     assert!(slow <= 5 << 20 && slow < faster, "{slow} bytes were asked for, or unwritten");
     assert!(faster <= 7 << 20 && faster < free, "{faster} bytes, and {free} without a rate");
 }
+
+/// How many files are open at most while 60 of them come from two peers, one of which
+/// has a part: blocks then come in any order.
+fn open_at_most(open_files: usize) -> usize {
+    let file = |n: u8| (format!("{n}"), Tree::File((0..180).map(|byte| byte ^ n.wrapping_mul(71)).collect()));
+    let dag = build(&Tree::dir((0..60).map(file)), &small());
+    let mut world = World::with(1, 3, Config { open_files, ..Config::default() });
+    world.share(0, &dag);
+    world.share(2, &dag);
+    let mut nth = 0;
+    world.peers[2].store.retain(|_, block| {
+        nth += 1;
+        block.len() != 64 || nth % 2 == 0
+    });
+    world.fetch(1, 1, dag.root, hints([0, 2]));
+    let mut most = 0;
+    while world.outcome(1, 1).is_none() && world.seconds() < 3_000 {
+        world.step(peerage_base::Instant::from_nanos(u64::MAX / 2));
+        most = most.max(world.peers[1].engine.open_files());
+    }
+    world.outcome(1, 1).expect("it ends").as_ref().unwrap();
+    assert_eq!(world.export(1, 1).flat().len(), 61);
+    most
+}
+
+#[test]
+fn few_files_are_open_in_whichever_order_blocks_come() {
+    let (few, more) = (open_at_most(4), open_at_most(256));
+    assert!((1..=4).contains(&few), "{few}");
+    assert!(more > 10, "{more}");
+}
