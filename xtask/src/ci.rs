@@ -22,7 +22,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", repeat: "cargo fmt --all --check", run: fmt },
     Step {
         name: "lock",
-        repeat: "(cd tests/interop && cargo fetch --locked) && (cd fuzz && cargo fetch --locked)",
+        repeat: "for dir in tests/interop fuzz; do (cd $dir && cargo fetch --locked); done",
         run: locks,
     },
     Step { name: "tidy", repeat: "cargo xtask tidy", run: tidy::check },
@@ -92,7 +92,8 @@ fn fmt(root: &Path) -> Result<()> {
     // Not `--all` here: that would go on into the crates outside of this workspace.
     let packages = ["--package", "peerage-interop", "--package", "peerage-interop-rust"];
     execute(cargo(&root.join("tests/interop")).args(["fmt", "--check"]).args(packages))?;
-    execute(cargo(&root.join("fuzz")).args(["fmt", "--check", "--package", "peerage-fuzz"]))
+    execute(cargo(&root.join("fuzz")).args(["fmt", "--check", "--package", "peerage-fuzz"]))?;
+    execute(cargo(&root.join("benches/libp2p-perf")).args(["fmt", "--check"]))
 }
 
 /// That the other workspaces' lock files have followed the crates here: long before

@@ -13,7 +13,7 @@ use super::torrent::{self, Tracker};
 use super::workspace::Payload;
 
 /// One connection, no discovery but the tracker, nothing preallocated.
-const COMMON: &[&str] = &[
+pub(crate) const COMMON: &[&str] = &[
     "--no-conf=true",
     "--enable-dht=false",
     "--enable-dht6=false",
@@ -29,6 +29,11 @@ const COMMON: &[&str] = &[
 /// `aria2c` as found on PATH.
 pub(crate) struct Aria2;
 
+/// Why it cannot be measured at all, if so.
+pub(crate) fn absent() -> Option<String> {
+    (!installed("aria2c")).then(|| "aria2c is not on PATH; `apt install aria2` installs it".to_owned())
+}
+
 impl Contender for Aria2 {
     fn name(&self) -> &'static str {
         "aria2"
@@ -38,10 +43,10 @@ impl Contender for Aria2 {
         if matches!(payload, Payload::Folder(..)) {
             return Some("its torrent is of a single file here".to_owned());
         }
-        (!installed("aria2c")).then(|| "aria2c is not on PATH; `apt install aria2` installs it".to_owned())
+        absent()
     }
 
-    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, PathBuf)> {
+    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, Option<PathBuf>)> {
         let tracker = Tracker::start()?;
         let file = dir.join("payload.torrent");
         fs::write(&file, torrent::describe(source, &tracker.announce_url())?)?;
@@ -62,6 +67,6 @@ impl Contender for Aria2 {
         get.args(COMMON).args(["--seed-time=0", "--dir", utf8(&to)?]).arg(&file);
         let getter = Measured::spawn("aria2c, getting", &mut get)?.finish()?;
         let name = source.file_name().context("the payload has a name")?;
-        Ok((Run { ready_seconds, sender: sender.interrupt()?, getter }, to.join(name)))
+        Ok((Run { ready_seconds, sender: sender.interrupt()?, getter }, Some(to.join(name))))
     }
 }

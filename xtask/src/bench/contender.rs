@@ -29,8 +29,13 @@ pub(crate) trait Contender {
     fn absent(&self, payload: Payload) -> Option<String>;
 
     /// Sends `source` once, with everything it writes below the empty folder
-    /// `dir`, and returns where the result lies.
-    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, PathBuf)>;
+    /// `dir`, and returns where the result lies, if it writes one.
+    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, Option<PathBuf>)>;
+
+    /// True if it is measured beside us, and not as a bound of what is possible.
+    fn is_rival(&self) -> bool {
+        true
+    }
 }
 
 /// No protocol: one thread encrypts and one decrypts, hashes and writes.
@@ -47,14 +52,18 @@ impl Contender for Ceiling {
         matches!(payload, Payload::Folder(..)).then(|| "it sends single files".to_owned())
     }
 
-    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, PathBuf)> {
+    fn is_rival(&self) -> bool {
+        false
+    }
+
+    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, Option<PathBuf>)> {
         let sender = Measured::spawn("ceiling send", Command::new(&self.bin).arg("send").arg(source))?;
         let (port, ready_seconds) = sender.line("its port", |line| line.parse::<u16>().ok())?;
         let dest = dir.join("got");
         let mut receive = Command::new(&self.bin);
         receive.args(["recv", &format!("127.0.0.1:{port}")]).arg(&dest);
         let getter = Measured::spawn("ceiling recv", &mut receive)?.finish()?;
-        Ok((Run { ready_seconds, sender: sender.finish()?, getter }, dest))
+        Ok((Run { ready_seconds, sender: sender.finish()?, getter }, Some(dest)))
     }
 }
 

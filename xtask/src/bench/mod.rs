@@ -6,11 +6,13 @@ mod aria2;
 mod collect;
 mod contender;
 mod find;
+mod libp2p;
 mod peerage;
 mod process;
 mod report;
 mod sendme;
 mod store;
+mod swarm;
 mod torrent;
 mod transfer;
 mod workspace;
@@ -37,6 +39,8 @@ pub(crate) struct Options {
 enum What {
     /// Measure transfers between processes over loopback, beside other programs
     Transfer(transfer::Options),
+    /// Measure a file between some who have it and some who fetch it at once
+    Swarm(swarm::Options),
     /// Measure `add --only-hash`, beside a program that only reads and hashes
     Add(add::Options),
     /// Measure the store beside plain files, and how it opens with up to millions of blocks
@@ -51,6 +55,7 @@ enum What {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Transfer(transfer)) => transfer::run(root, transfer),
+        Some(What::Swarm(swarm)) => swarm::run(root, swarm),
         Some(What::Add(add)) => add::run(root, add),
         Some(What::Store(store)) => store::run(root, store),
         Some(What::Collect(collect)) => collect::run(root, collect),

@@ -15,17 +15,16 @@ pub(crate) struct Peerage {
     pub(crate) bin: PathBuf,
 }
 
-impl Peerage {
-    fn command(&self, repo: &Path) -> Command {
-        let mut command = Command::new(&self.bin);
-        command
-            .arg("--repo")
-            .arg(repo)
-            .args(["--json", "--listen", "/ip4/127.0.0.1/tcp/0"])
-            .env("PEERAGE_BOOTSTRAP", "none")
-            .env("PEERAGE_MDNS", "off");
-        command
-    }
+/// The program with a repository of its own, for itself on loopback.
+pub(crate) fn command(bin: &Path, repo: &Path) -> Command {
+    let mut command = Command::new(bin);
+    command
+        .arg("--repo")
+        .arg(repo)
+        .args(["--json", "--listen", "/ip4/127.0.0.1/tcp/0"])
+        .env("PEERAGE_BOOTSTRAP", "none")
+        .env("PEERAGE_MDNS", "off");
+    command
 }
 
 impl Contender for Peerage {
@@ -33,20 +32,24 @@ impl Contender for Peerage {
         "peerage"
     }
 
+    fn is_rival(&self) -> bool {
+        false
+    }
+
     fn absent(&self, _: Payload) -> Option<String> {
         None
     }
 
-    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, PathBuf)> {
+    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, Option<PathBuf>)> {
         let dest = dir.join("got");
-        let mut share = self.command(&dir.join("sharer"));
+        let mut share = command(&self.bin, &dir.join("sharer"));
         let sender = Measured::spawn("peerage share", share.arg("share").arg(source))?;
         let (link, ready_seconds) = sender.line("`ready`", |line| {
             let line: Value = serde_json::from_str(line).ok()?;
             (line["event"] == "ready").then(|| line["link"].as_str().map(str::to_owned))?
         })?;
-        let mut get = self.command(&dir.join("getter"));
+        let mut get = command(&self.bin, &dir.join("getter"));
         let getter = Measured::spawn("peerage get", get.args(["get", &link, "-o"]).arg(&dest))?.finish()?;
-        Ok((Run { ready_seconds, sender: sender.interrupt()?, getter }, dest))
+        Ok((Run { ready_seconds, sender: sender.interrupt()?, getter }, Some(dest)))
     }
 }

@@ -42,7 +42,8 @@ pub(crate) struct Measured {
     /// Held so that a process that reads it does not see its end.
     stdin: Option<ChildStdin>,
     start: Instant,
-    lines: Receiver<String>,
+    /// Each with when it came, which may be long before anybody reads it here.
+    lines: Receiver<(Instant, String)>,
     peak: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
     sampler: Option<JoinHandle<()>>,
@@ -72,20 +73,25 @@ impl Measured {
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 // Read on though nobody listens: the process must not stall.
-                sender.send(line).ok();
+                sender.send((Instant::now(), line)).ok();
             }
         });
         let stdin = child.stdin.take();
         Ok(Self { name: name.to_owned(), child, stdin, start, lines, peak, ended, sampler: Some(sampler) })
     }
 
-    /// The first line that `pick` accepts, with the seconds since the start.
+    /// When it was started.
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// The first line that `pick` accepts, with the seconds from the start until it came.
     pub(crate) fn line<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> Result<(T, f64)> {
         loop {
             match self.lines.recv_timeout(STUCK_AFTER) {
-                Ok(line) => {
+                Ok((at, line)) => {
                     if let Some(picked) = pick(&line) {
-                        return Ok((picked, self.start.elapsed().as_secs_f64()));
+                        return Ok((picked, (at - self.start).as_secs_f64()));
                     }
                 }
                 Err(_) => bail!("{} ended or was stuck before it printed {what}", self.name),

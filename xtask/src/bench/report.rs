@@ -9,10 +9,17 @@ use super::contender::Run;
 /// All runs of one contender.
 pub(crate) struct Series {
     pub(crate) name: &'static str,
+    /// False for our own and for the ceiling.
+    rival: bool,
     pub(crate) runs: Vec<Run>,
 }
 
 impl Series {
+    /// One without runs.
+    pub(crate) fn new(name: &'static str, rival: bool) -> Self {
+        Self { name, rival, runs: Vec::new() }
+    }
+
     fn median(&self, of: impl Fn(&Run) -> f64) -> f64 {
         median(self.runs.iter().map(of).collect())
     }
@@ -86,6 +93,21 @@ pub(crate) fn table(bytes: u64, all: &[Series]) -> String {
     aligned(&rows)
 }
 
+/// How we stand beside the best rival, in one line; empty if either is missing.
+pub(crate) fn verdict(all: &[Series]) -> String {
+    let ours = all.iter().find(|series| series.name == "peerage");
+    let best = all
+        .iter()
+        .filter(|series| series.rival)
+        .min_by(|one, other| one.seconds().total_cmp(&other.seconds()));
+    let (Some(ours), Some(best)) = (ours, best) else { return String::new() };
+    format!(
+        "peerage takes {:.2} of the time of {}, the best rival\n",
+        ours.seconds() / best.seconds(),
+        best.name
+    )
+}
+
 /// Rows of as many cells each, in columns: names to the left, numbers to the right.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
@@ -132,7 +154,7 @@ mod tests {
             let usage = Usage { seconds, cpu_seconds: 1.0, peak_rss: 20_000_000 };
             Run { ready_seconds: 0.5, sender: usage, getter: usage }
         };
-        Series { name, runs: seconds.iter().map(run).collect() }
+        Series { name, rival: name == "other", runs: seconds.iter().map(run).collect() }
     }
 
     #[test]
@@ -148,5 +170,8 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{table}");
         assert!(lines[2].contains("0.25") && lines[2].contains("20.0"), "{table}");
+        assert_eq!(verdict(&all), "", "we did not take part");
+        let all = [series("peerage", &[5.0]), series("other", &[30.0]), series("other", &[10.0])];
+        assert_eq!(verdict(&all), "peerage takes 0.50 of the time of other, the best rival\n");
     }
 }

@@ -24,7 +24,7 @@ impl Contender for Sendme {
         (!installed("sendme")).then(|| "not on PATH; `cargo install sendme --locked` installs it".to_owned())
     }
 
-    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, PathBuf)> {
+    fn run(&self, source: &Path, dir: &Path) -> Result<(Run, Option<PathBuf>)> {
         let (from, to) = (dir.join("sender"), dir.join("getter"));
         std::fs::create_dir(&from)?;
         std::fs::create_dir(&to)?;
@@ -38,6 +38,6 @@ impl Contender for Sendme {
         receive.current_dir(&to).arg("receive").args(LOCAL).arg(ticket);
         let getter = Measured::spawn("sendme receive", &mut receive)?.finish()?;
         let name = source.file_name().context("the payload has a name")?;
-        Ok((Run { ready_seconds, sender: sender.interrupt()?, getter }, to.join(name)))
+        Ok((Run { ready_seconds, sender: sender.interrupt()?, getter }, Some(to.join(name))))
     }
 }

@@ -1,7 +1,7 @@
-//! A BitTorrent description of one file, and a tracker for two peers.
+//! A BitTorrent description of one file, and a tracker for its peers.
 //!
 //! BEP 3 and, for the compact peer list, BEP 23; just what `aria2c` needs to
-//! find its seeder on loopback.
+//! find others on loopback.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use sha1::{Digest as _, Sha1};
@@ -22,6 +22,9 @@ const PIECE_LEN: usize = 1 << 20;
 
 /// How long a seeder may check its file before it announces itself.
 const SEEDER_READY: Duration = Duration::from_secs(300);
+
+/// How long a getter may take.
+const GETTER_DONE: Duration = Duration::from_secs(900);
 
 /// The `.torrent` file of `source`, whose keys are sorted as BEP 3 demands.
 pub(crate) fn describe(source: &Path, announce: &str) -> Result<Vec<u8>> {
@@ -70,6 +73,8 @@ fn integer(out: &mut Vec<u8>, value: usize) {
 pub(crate) struct Tracker {
     port: u16,
     seeders: Receiver<()>,
+    /// When each of the others said that it had everything.
+    done: Receiver<Instant>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -79,7 +84,8 @@ impl Tracker {
     pub(crate) fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
-        let (sender, seeders) = channel();
+        let (tell_seeder, seeders) = channel();
+        let (tell_done, done) = channel();
         let ended = Arc::new(AtomicBool::new(false));
         let thread = {
             let ended = Arc::clone(&ended);
@@ -90,11 +96,11 @@ impl Tracker {
                         break;
                     }
                     // A client that breaks off is no concern of the next one.
-                    answer(&client, &mut ports, &sender).ok();
+                    answer(&client, &mut ports, &tell_seeder, &tell_done).ok();
                 }
             })
         };
-        Ok(Self { port, seeders, ended, thread: Some(thread) })
+        Ok(Self { port, seeders, done, ended, thread: Some(thread) })
     }
 
     /// What a `.torrent` file names.
@@ -102,9 +108,14 @@ impl Tracker {
         format!("http://127.0.0.1:{}/announce", self.port)
     }
 
-    /// Waits until a peer announced that it has everything.
+    /// Waits until one more peer announced that it has everything from the start.
     pub(crate) fn wait_for_seeder(&self) -> Result<()> {
         self.seeders.recv_timeout(SEEDER_READY).context("no seeder announced itself")
+    }
+
+    /// Waits until one more peer announced that it has got everything; when that was.
+    pub(crate) fn wait_for_getter(&self) -> Result<Instant> {
+        self.done.recv_timeout(GETTER_DONE).context("a getter did not finish")
     }
 }
 
@@ -119,7 +130,12 @@ impl Drop for Tracker {
     }
 }
 
-fn answer(mut client: &TcpStream, ports: &mut BTreeSet<u16>, seeders: &Sender<()>) -> Result<()> {
+fn answer(
+    mut client: &TcpStream,
+    ports: &mut BTreeSet<u16>,
+    seeders: &Sender<()>,
+    done: &Sender<Instant>,
+) -> Result<()> {
     client.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut lines = BufReader::new(client).take(16 << 10).lines();
     let request = lines.next().context("an empty request")??;
@@ -148,8 +164,10 @@ fn answer(mut client: &TcpStream, ports: &mut BTreeSet<u16>, seeders: &Sender<()
     body.push(b'e');
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     client.write_all(&[head.as_bytes(), &body].concat())?;
-    if number("left") == Some(0) {
-        seeders.send(())?;
+    match parameter(&request, "event") {
+        Some("completed") => done.send(Instant::now())?,
+        Some("started") if number("left") == Some(0) => seeders.send(())?,
+        _ => {}
     }
     Ok(())
 }
@@ -190,9 +208,11 @@ mod tests {
             client.read_to_end(&mut answer).unwrap();
             answer
         };
-        assert!(announce("port=258&left=0").ends_with(b"5:peers0:e"));
+        assert!(announce("port=258&event=started&left=0").ends_with(b"5:peers0:e"));
         tracker.wait_for_seeder().unwrap();
         assert!(announce("port=772&left=9").ends_with(b"5:peers6:\x7f\0\0\x01\x01\x02e"));
+        announce("port=772&event=completed&left=0");
+        tracker.wait_for_getter().unwrap();
         announce("port=258&event=stopped");
         assert!(announce("port=1&left=9").ends_with(b"5:peers6:\x7f\0\0\x01\x03\x04e"));
     }

@@ -9,8 +9,9 @@ use clap::Args;
 
 use super::aria2::Aria2;
 use super::contender::{Ceiling, Contender};
+use super::libp2p::{self, Libp2p};
 use super::peerage::Peerage;
-use super::report::{Series, json, table};
+use super::report::{Series, json, table, verdict};
 use super::sendme::Sendme;
 use super::workspace::{self, Payload};
 use crate::command::build_bin;
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     /// How often each program is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only these programs: peerage, ceiling, aria2, sendme
+    /// Only these programs: peerage, ceiling, aria2, sendme, libp2p
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Also write every run to this file
@@ -51,14 +52,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let dir = workspace::folder(payload)?;
     let source = workspace::make(payload, dir.path())?;
     let mut all: Vec<Series> =
-        contenders.iter().map(|contender| Series { name: contender.name(), runs: Vec::new() }).collect();
+        contenders.iter().map(|contender| Series::new(contender.name(), contender.is_rival())).collect();
     for round in 1..=options.runs {
         for (contender, series) in contenders.iter().zip(&mut all) {
             let name = contender.name();
-            let place = tempfile::Builder::new().prefix(name).tempdir_in(dir.path())?;
+            let place = tempfile::tempdir_in(dir.path())?;
             let (run, dest) =
                 contender.run(&source, place.path()).with_context(|| format!("{name}, run {round}"))?;
-            workspace::assert_same(&source, &dest).with_context(|| format!("{name} sent something else"))?;
+            if let Some(dest) = dest {
+                workspace::assert_same(&source, &dest)
+                    .with_context(|| format!("{name} sent something else"))?;
+            }
             eprintln!("run {round} of {}: {name} {:.2} s", options.runs, run.getter.seconds);
             series.runs.push(run);
         }
@@ -66,6 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 
     println!("{}", headline(payload, options.runs));
     print!("{}", table(payload.bytes(), &all));
+    print!("{}", verdict(&all));
     for (name, why) in &absent {
         println!("{name}: not measured, {why}");
     }
@@ -92,6 +97,10 @@ fn contenders(root: &Path, options: &Options, payload: Payload) -> Result<(Vec<B
     }
     if wanted("sendme") {
         all.push(Box::new(Sendme));
+    }
+    if wanted("libp2p") && matches!(payload, Payload::File(_)) {
+        let bin = libp2p::build(root)?;
+        all.extend(Libp2p::all(&bin).map(|one| Box::new(one) as Box<dyn Contender>));
     }
     let mut absent = Vec::new();
     all.retain(|contender| match contender.absent(payload) {
