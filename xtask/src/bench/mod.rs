@@ -6,14 +6,14 @@ mod aria2;
 mod collect;
 mod contender;
 mod find;
-mod peerage;
-mod process;
-mod report;
+pub(crate) mod peerage;
+pub(crate) mod process;
+pub(crate) mod report;
 mod sendme;
 mod store;
 mod torrent;
 mod transfer;
-mod workspace;
+pub(crate) mod workspace;
 
 use std::path::Path;
 
