@@ -126,5 +126,5 @@ fn sizes(root: &Path, program: &Path, options: &Options) -> Result<()> {
         "unit": 1,
         "rows": points,
     });
-    plot::draw(&build_bin(root, "peerage-benches", "plot", true)?, &picture, file)
+    plot::draw(&build_bin(root, "peerage-benches", "plot", false)?, &picture, file)
 }

@@ -110,7 +110,7 @@ fn enter(root: &Path, options: &Options) -> Result<()> {
     inside.args(std::env::args_os().skip(1));
     inside.arg("--inside").arg(build_bin(root, "peerage-node", "peerage", true)?);
     if options.svg.is_some() {
-        inside.arg("--plotter").arg(build_bin(root, "peerage-benches", "plot", true)?);
+        inside.arg("--plotter").arg(build_bin(root, "peerage-benches", "plot", false)?);
     }
     Err(inside.exec()).context("starting `unshare`")
 }
