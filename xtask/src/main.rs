@@ -13,6 +13,8 @@ mod command;
 mod fuzz;
 mod interop;
 mod layers;
+mod netlab;
+mod plot;
 mod proof;
 mod sim;
 mod tidy;
@@ -75,6 +77,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Run the criterion benchmarks, or `transfer`
     Bench(bench::Options),
+    /// Measure transfers over lines with delay, rate and loss, beside plain TCP on the same
+    Netlab(netlab::Options),
 }
 
 fn main() -> Result<()> {
@@ -91,6 +95,7 @@ fn main() -> Result<()> {
         Task::Torture { args } => torture::run(&root, &args),
         Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
+        Task::Netlab(options) => netlab::run(&root, &options),
     }
 }
 

@@ -3,17 +3,14 @@
 //!
 //! `store speed DIR MIB` prints `NAME SECONDS` of each way, in turns;
 //! `store fill DIR COUNT` puts blocks of 128 bytes; `store open DIR` prints how long
-//! opening took, and the memory of a process that does nothing else;
-//! `store plot FILE` draws lines from stdin: blocks, milliseconds, megabytes.
+//! opening took, and the memory of a process that does nothing else.
 
 use std::fs::File;
-use std::io::{BufRead as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use peerage_sim::{Chart, Row};
 use peerage_store::{Config, Durability, Multihash, Store};
 
 /// Bytes of large blocks, and of plain writes and reads.
@@ -32,8 +29,7 @@ fn main() -> Result<()> {
         ["speed", dir, mib] => speed(Path::new(dir), mib.parse()?),
         ["fill", dir, count] => fill(Path::new(dir), count.parse()?),
         ["open", dir] => open(Path::new(dir)),
-        ["plot", file] => draw(Path::new(file)),
-        _ => bail!("usage: store speed DIR MIB | fill DIR COUNT | open DIR | plot FILE"),
+        _ => bail!("usage: store speed DIR MIB | fill DIR COUNT | open DIR"),
     }
 }
 
@@ -169,29 +165,4 @@ fn resident() -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib << 10)
-}
-
-fn draw(path: &Path) -> Result<()> {
-    let mut rows = Vec::new();
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-        let [blocks, open, rss] = numbers[..] else { bail!("not three numbers: {line}") };
-        rows.push(Row::from([
-            ("blocks".to_owned(), blocks),
-            ("open, ms".to_owned(), open),
-            ("memory, MB".to_owned(), rss),
-        ]));
-    }
-    let chart = Chart {
-        title: "A store of blocks of 128 bytes: opening, and memory when idle".to_owned(),
-        x: "blocks".to_owned(),
-        log_x: true,
-        lines: vec!["open, ms".to_owned(), "memory, MB".to_owned()],
-        unit: 1,
-        ..Chart::default()
-    };
-    peerage_sim::draw(&chart, &rows, path)?;
-    std::io::stdout().flush()?;
-    Ok(())
 }

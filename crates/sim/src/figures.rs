@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One row of a curve.
 pub type Row = BTreeMap<String, u64>;
@@ -38,7 +38,8 @@ pub struct Figures {
 }
 
 /// A picture of a curve.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub struct Chart {
     /// Above it.
     pub title: String,

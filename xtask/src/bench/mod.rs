@@ -7,15 +7,15 @@ mod collect;
 mod contender;
 mod find;
 mod libp2p;
-mod peerage;
-mod process;
-mod report;
+pub(crate) mod peerage;
+pub(crate) mod process;
+pub(crate) mod report;
 mod sendme;
 mod store;
 mod swarm;
 mod torrent;
 mod transfer;
-mod workspace;
+pub(crate) mod workspace;
 
 use std::path::Path;
 

@@ -2,15 +2,16 @@
 //! writes and reads of a file in the same run, and how it opens with many blocks.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
+use serde_json::json;
 
 use super::report::{aligned, median};
 use crate::command::build_bin;
+use crate::plot;
 
 /// How much, and how often.
 #[derive(Debug, Args)]
@@ -29,6 +30,10 @@ pub(crate) struct Options {
     plot: Option<PathBuf>,
 }
 
+/// The lines of the picture.
+const OPENING: &str = "open, ms";
+const MEMORY: &str = "memory, MB";
+
 /// What a run of the program printed: numbers by their names.
 type Printed = BTreeMap<String, f64>;
 
@@ -45,7 +50,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let program = build_bin(root, "peerage-benches", "store", true)?;
     speeds(&program, options)?;
     println!();
-    sizes(&program, options)
+    sizes(root, &program, options)
 }
 
 fn speeds(program: &Path, options: &Options) -> Result<()> {
@@ -84,10 +89,10 @@ fn speeds(program: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn sizes(program: &Path, options: &Options) -> Result<()> {
+fn sizes(root: &Path, program: &Path, options: &Options) -> Result<()> {
     let head = ["blocks", "fill s", "packs", "disk MB", "sled MB", "open s", "idle MB", "index B/block"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let mut points = String::new();
+    let mut points = Vec::new();
     for blocks in &options.blocks {
         let dir = tempfile::tempdir()?;
         let path = dir.path().to_string_lossy().into_owned();
@@ -107,13 +112,19 @@ fn sizes(program: &Path, options: &Options) -> Result<()> {
             format!("{:.1}", rss / 1e6),
             format!("{each:.2}"),
         ]);
-        points += &format!("{blocks} {:.0} {:.0}\n", open * 1e3, rss / 1e6);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a picture's points")]
+        points.push(json!({"blocks": blocks, OPENING: (open * 1e3) as u64, MEMORY: (rss / 1e6) as u64}));
     }
     println!("Blocks of 128 bytes, after a clean close");
     print!("{}", aligned(&rows));
-    let Some(plot) = &options.plot else { return Ok(()) };
-    let mut drawing = Command::new(program).arg("plot").arg(plot).stdin(Stdio::piped()).spawn()?;
-    drawing.stdin.take().context("its input is not piped")?.write_all(points.as_bytes())?;
-    ensure!(drawing.wait()?.success(), "the picture could not be drawn");
-    Ok(())
+    let Some(file) = &options.plot else { return Ok(()) };
+    let picture = json!({
+        "title": "A store of blocks of 128 bytes: opening, and memory when idle",
+        "x": "blocks",
+        "log_x": true,
+        "lines": [OPENING, MEMORY],
+        "unit": 1,
+        "rows": points,
+    });
+    plot::draw(&build_bin(root, "peerage-benches", "plot", false)?, &picture, file)
 }

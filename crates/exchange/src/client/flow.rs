@@ -24,6 +24,8 @@ pub(crate) struct Flow {
     /// Start of the stretch that is being measured, and what came in it.
     since: Instant,
     bytes: u64,
+    /// It began with a want, so that nothing could come for a round trip.
+    fresh: bool,
     /// All bytes that came.
     delivered: u64,
     progress: Instant,
@@ -40,6 +42,7 @@ impl Flow {
             blocks: 0,
             since: now,
             bytes: 0,
+            fresh: false,
             delivered: 0,
             progress: now,
             lapsed: false,
@@ -101,6 +104,7 @@ impl Flow {
         if self.blocks == 0 {
             self.since = now;
             self.bytes = 0;
+            self.fresh = true;
             self.progress = now;
         }
         self.blocks += 1;
@@ -118,9 +122,14 @@ impl Flow {
         self.progress = now;
     }
 
-    /// An answer to a want that found nothing queued before it.
+    /// An answer to a want that found nothing queued before it. If its bytes took most
+    /// of the time, it says nothing about the round trip: the rate is known too roughly.
     pub(crate) fn answered(&mut self, after: Duration, len: u64) {
-        let sample = after.saturating_sub(time_for(len, self.rate.unwrap_or(u64::MAX)));
+        let sending = time_for(len, self.rate.unwrap_or(u64::MAX));
+        if sending > after / 2 {
+            return;
+        }
+        let sample = after - sending;
         self.rtt = Some(match self.rtt {
             Some(rtt) if rtt < sample => rtt + (sample - rtt) / 8,
             _ => sample,
@@ -133,10 +142,11 @@ impl Flow {
         self.lapsed = false;
         self.delivered += len;
         self.bytes += len;
-        let span = now - self.since;
+        let rtt = self.rtt.unwrap_or_default();
+        let span = (now - self.since).saturating_sub(if self.fresh { rtt } else { Duration::ZERO });
         let idle = self.blocks == 0;
-        let long_enough = span >= INTERVAL_MIN.max(self.rtt.unwrap_or_default());
-        if (!long_enough && !idle) || span.is_zero() {
+        // A shorter stretch, as of a lone small block, says more about the round trip.
+        if span < INTERVAL_MIN.max(rtt) {
             return;
         }
         let sample =
@@ -144,12 +154,13 @@ impl Flow {
         self.rate = Some(match self.rate {
             Some(rate) if sample >= rate => sample,
             // It ran out of wants: the sample says nothing about its speed.
-            Some(rate) if idle || !long_enough => rate,
+            Some(rate) if idle => rate,
             Some(rate) => rate - (rate - sample) / 4,
             None => sample,
         });
         self.since = now;
         self.bytes = 0;
+        self.fresh = false;
     }
 
     pub(crate) fn is_lapsed(&self) -> bool {
@@ -193,4 +204,89 @@ fn time_for(bytes: u64, rate: u64) -> Duration {
     let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
     // An hour is for ever here, and what is multiplied later does not overflow.
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(Duration::from_secs(3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const BLOCK: u64 = 1 << 20;
+
+    /// Fetches blocks over a line of so many bytes a second, for so many round trips,
+    /// after one of 5 kB, as a root is; what then is outstanding at most.
+    fn most_outstanding(rate: u64, rtt: Duration, round_trips: u32) -> u64 {
+        let config = Config::default();
+        let start = Instant::default();
+        let mut flow = Flow::new(start);
+        let mut now = start + rtt + time_for(5_000, rate);
+        flow.asked(5_000, start);
+        flow.ended(5_000);
+        flow.answered(now - start, 5_000);
+        flow.arrived(5_000, now);
+
+        let mut due: VecDeque<Instant> = VecDeque::new();
+        let (began, mut sent, mut most) = (now, now, 0);
+        let mut first = true;
+        while now < start + rtt * round_trips {
+            while flow.has_room(BLOCK, &config) {
+                flow.asked(BLOCK, now);
+                sent = sent.max(now + rtt) + time_for(BLOCK, rate);
+                due.push_back(sent);
+            }
+            most = most.max(flow.outstanding());
+            now = due.pop_front().unwrap();
+            flow.ended(BLOCK);
+            if std::mem::take(&mut first) {
+                flow.answered(now - began, BLOCK);
+            }
+            flow.arrived(BLOCK, now);
+        }
+        most
+    }
+
+    #[test]
+    fn a_window_covers_what_a_long_line_holds() {
+        for (rate, rtt) in
+            [(10_000_000, 200 * MS), (30_000_000, 200 * MS), (50_000_000, 60 * MS), (10_000_000, 600 * MS)]
+        {
+            let held = bytes_in(rate, rtt);
+            let most = most_outstanding(rate, rtt, 20);
+            assert!(most >= held + BLOCK, "{most} bytes are out on a line that holds {held}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_took_its_time_says_nothing_about_the_round_trip() {
+        let start = Instant::default();
+        let mut flow = Flow::new(start);
+        flow.answered(200 * MS, 5_000);
+        flow.asked(BLOCK, start);
+        flow.ended(BLOCK);
+        // A rate of 100 kB/s, as of a line that has just begun.
+        flow.arrived(BLOCK, start + 10_686 * MS);
+        flow.answered(1_500 * MS, BLOCK);
+        assert_eq!(flow.rtt(), Some(200 * MS));
+        flow.answered(170 * MS, 1_000);
+        assert!(flow.rtt() < Some(170 * MS), "a short one does");
+    }
+
+    #[test]
+    fn a_lone_small_block_says_nothing_about_the_rate() {
+        let start = Instant::default();
+        let mut flow = Flow::new(start);
+        flow.asked(5_000, start);
+        flow.ended(5_000);
+        flow.answered(200 * MS, 5_000);
+        flow.arrived(5_000, start + 200 * MS);
+        assert_eq!(flow.rate(), None);
+        // A megabyte a second, once the round trip is over.
+        let asked = start + 300 * MS;
+        flow.asked(1_000_000, asked);
+        flow.ended(1_000_000);
+        flow.arrived(1_000_000, asked + 1_200 * MS);
+        assert_eq!(flow.rate(), Some(1_000_000));
+    }
 }

@@ -56,6 +56,17 @@ fn a_window_grows_to_what_the_path_carries_and_is_given_back() {
 }
 
 #[test]
+fn a_window_that_may_not_grow_is_used_whole() {
+    let window = 4 * MIB;
+    let max_window = u32::try_from(window).unwrap();
+    let mut pair = long_fat(Config { max_window, send_buffer: 16 * MIB, ..Config::default() });
+    let (_, took) = transfer(&mut pair, 100 * MIB);
+    // At best a window each round trip of 100 ms.
+    let ideal = Duration::from_millis(100) * 100 / 4;
+    assert!(took < ideal * 5 / 4, "took {took:?} of {ideal:?}");
+}
+
+#[test]
 fn an_idle_window_shrinks_back() {
     let mut pair = long_fat(Config { send_buffer: 16 * MIB, ..Config::default() });
     let (id, _) = transfer(&mut pair, 50 * MIB);
