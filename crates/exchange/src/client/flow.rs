@@ -26,7 +26,9 @@ pub(crate) struct Flow {
     bytes: u64,
     /// All bytes that came.
     delivered: u64,
+    /// When it last said or sent anything of use, and when any part of a block came.
     progress: Instant,
+    received: Instant,
     /// It let a want lapse and has sent nothing since: one block at a time.
     lapsed: bool,
 }
@@ -42,6 +44,7 @@ impl Flow {
             bytes: 0,
             delivered: 0,
             progress: now,
+            received: now,
             lapsed: false,
         }
     }
@@ -101,7 +104,7 @@ impl Flow {
         if self.blocks == 0 {
             self.since = now;
             self.bytes = 0;
-            self.progress = now;
+            (self.progress, self.received) = (now, now);
         }
         self.blocks += 1;
         self.outstanding += len;
@@ -113,9 +116,14 @@ impl Flow {
         self.outstanding = self.outstanding.saturating_sub(len);
     }
 
-    /// Something useful came: the peer lives.
+    /// Word of something came: the peer lives, which is not yet to say that it sends.
     pub(crate) fn progressed(&mut self, now: Instant) {
         self.progress = now;
+    }
+
+    /// Part of a block came.
+    pub(crate) fn received(&mut self, now: Instant) {
+        (self.progress, self.received) = (now, now);
     }
 
     /// An answer to a want that found nothing queued before it.
@@ -129,7 +137,7 @@ impl Flow {
 
     /// A block came; call after [`Flow::ended`].
     pub(crate) fn arrived(&mut self, len: u64, now: Instant) {
-        self.progress = now;
+        self.received(now);
         self.lapsed = false;
         self.delivered += len;
         self.bytes += len;
@@ -166,7 +174,7 @@ impl Flow {
     }
 
     /// When a want is past patience: `ahead` bytes were outstanding with it
-    /// when it was asked, `delivered` had come by then.
+    /// when it was asked, `delivered` had come by then. A `len` of 0 is word alone.
     pub(crate) fn deadline(
         &self,
         asked: Instant,
@@ -181,7 +189,8 @@ impl Flow {
         let own = asked + patience(ahead);
         // As long as others that were asked before it come, it waits its turn.
         let overtaken = self.delivered.saturating_sub(delivered) >= ahead.saturating_mul(2);
-        if overtaken { own } else { own.max(self.progress + patience(len)) }
+        let last = if len == 0 { self.progress } else { self.received };
+        if overtaken { own } else { own.max(last + patience(len)) }
     }
 }
 
