@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use peerage_base::Rng;
 use peerage_content::Cid;
-use peerage_exchange::{Order, Version};
+use peerage_exchange::{Holding, Order, Version};
 use world::{Kind, SESSION, World, cid, peer};
 
 const MIB: u64 = 1 << 20;
@@ -125,6 +125,45 @@ fn silence_costs_time_and_nothing_else() {
         world.fetch(getter, Order::InOrder, &[silent, honest], &blocks);
         let took = world.run_until(getter, 32, seconds(60));
         assert!(took < seconds(20), "took {took:?}");
+    }
+}
+
+/// A getter of 12 blocks that has eight sources of this kind beside an honest one of
+/// 1 MiB/s, which sends nothing for a while when so many blocks have come: how long the
+/// rest takes from then on.
+fn rest_beside(kind: Kind, holding: Holding, came: usize, pause: Duration) -> Duration {
+    let mut world = World::new(11);
+    let blocks = file(12, 1 << 20);
+    let honest = world.node(Kind::Honest, MIB, blocks.clone());
+    let getter = world.node(Kind::Honest, MIB, []);
+    world.connect(honest, getter, Version::V1_2);
+    world.fetch(getter, Order::RarestFirst, &[honest], &blocks);
+    for _ in 0..8 {
+        let other = world.node(kind, MIB, blocks.clone());
+        world.connect(other, getter, Version::V1_2);
+        world.add_holder(getter, other, holding);
+    }
+    world.run_until(getter, came, seconds(60));
+    world.hold_up(honest, pause);
+    world.run_until(getter, blocks.len(), seconds(1_000))
+}
+
+#[test]
+fn one_that_is_late_is_not_given_up_for_those_that_are_silent() {
+    for holding in [Holding::Unknown, Holding::Part] {
+        let took = rest_beside(Kind::Silent, holding, 8, seconds(30));
+        assert!(took < seconds(30 + 4 + 10), "{holding:?}: {took:?}");
+    }
+}
+
+#[test]
+fn what_is_promised_and_not_sent_comes_from_others() {
+    for holding in [Holding::Unknown, Holding::Part] {
+        let took = rest_beside(Kind::Promising, holding, 0, seconds(0));
+        assert!(took < seconds(12 + 20), "{holding:?}: {took:?}");
+        // The last block is not kept by those who have nothing but promised it.
+        let took = rest_beside(Kind::Promising, holding, 11, seconds(5));
+        assert!(took < seconds(5 + 1 + 5), "{holding:?}: {took:?}");
     }
 }
 

@@ -20,11 +20,18 @@ pub(crate) enum Behaviour {
     Corrupter(u32),
     /// It repeats what it answered first to whatever it is asked.
     Replayer,
+    /// It runs the machines, and hears nothing of what others want: it only takes.
+    FreeRider,
+    /// It runs the machines, says truthfully what it has, and sends no block.
+    Promiser,
 }
 
 impl Behaviour {
     /// Runs the machines.
     pub(crate) const fn has_node(self) -> bool {
-        matches!(self, Self::Honest | Self::Slow(_) | Self::Corrupter(_))
+        match self {
+            Self::Honest | Self::Slow(_) | Self::Corrupter(_) | Self::FreeRider | Self::Promiser => true,
+            Self::Silent | Self::Liar | Self::Inventor | Self::Replayer => false,
+        }
     }
 }

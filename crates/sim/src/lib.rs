@@ -17,4 +17,4 @@ mod world;
 
 pub use figures::{Chart, Figures, Row};
 pub use plot::draw;
-pub use scenario::{SCENARIOS, Scenario};
+pub use scenario::{Play, SCENARIOS, Scenario};

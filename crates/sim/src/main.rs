@@ -34,9 +34,12 @@ struct Options {
     /// What to play; see `--list`
     #[arg(required_unless_present = "list")]
     scenario: Option<String>,
-    /// Servers that are there at a time, on average
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
+    /// Servers that are there at a time, on average; of a crowd, those who get the file
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     peers: u32,
+    /// In which of its ways, if it has several; see `--list`
+    #[arg(long, requires = "scenario")]
+    play: Option<String>,
     /// What everything that is drawn comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -91,6 +94,9 @@ fn run(options: &Options) -> Result<bool> {
     if options.list {
         for scenario in SCENARIOS {
             println!("{:<14} {}", scenario.name, scenario.about);
+            for play in scenario.plays {
+                println!("  --play {:<14} {}", play.name, play.about);
+            }
         }
         return Ok(true);
     }
@@ -98,6 +104,19 @@ fn run(options: &Options) -> Result<bool> {
     let Some(scenario) = Scenario::named(name) else {
         let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         bail!("no scenario `{name}`; there are {}", names.join(", "));
+    };
+    if options.peers < scenario.least {
+        bail!("`{name}` is played by {} peers at least", scenario.least);
+    }
+    let scenario = match &options.play {
+        Some(play) => &scenario.played(play).with_context(|| {
+            let plays: Vec<&str> = scenario.plays.iter().map(|play| play.name).collect();
+            match &plays[..] {
+                [] => format!("`{name}` is played in one way only"),
+                plays => format!("`{name}` has no play `{play}`; there are {}", plays.join(", ")),
+            }
+        })?,
+        None => scenario,
     };
     let Seeds(first, last) = options.seeds.unwrap_or(Seeds(options.seed, options.seed));
     let next = Mutex::new(first..=last);
@@ -150,7 +169,8 @@ fn play(scenario: &Scenario, options: &Options, seed: u64) -> Option<Figures> {
     let begun = busy_seconds();
     let (name, peers) = (scenario.name, options.peers);
     let profile = if cfg!(debug_assertions) { "--debug " } else { "" };
-    let repeat = format!("cargo xtask sim {profile}{name} --peers {peers} --seed {seed}");
+    let way = options.play.as_ref().map(|play| format!(" --play {play}")).unwrap_or_default();
+    let repeat = format!("cargo xtask sim {profile}{name}{way} --peers {peers} --seed {seed}");
     let Ok(figures) = catch_unwind(AssertUnwindSafe(|| scenario.play(peers, seed))) else {
         println!("{name} {peers} {seed}: an invariant is broken; to repeat: {repeat}");
         return None;

@@ -97,6 +97,12 @@ impl Client {
             if let Some(ask) = ask.filter(|ask| ask.first) {
                 state.flow.answered(now.instant - ask.at, bytes);
             }
+            if state.flow.is_lapsed() {
+                // It was late and no more: what it let lapse may be asked of it again.
+                for &session in &state.sessions {
+                    out.timers.set_earlier(Timer::Retry(session, peer), now.instant);
+                }
+            }
             state.flow.arrived(bytes, now.instant);
             self.dirty.insert(peer);
         }

@@ -28,7 +28,9 @@ pub(crate) struct Flow {
     fresh: bool,
     /// All bytes that came.
     delivered: u64,
+    /// When it last said or sent anything of use, and when any part of a block came.
     progress: Instant,
+    received: Instant,
     /// It let a want lapse and has sent nothing since: one block at a time.
     lapsed: bool,
 }
@@ -45,6 +47,7 @@ impl Flow {
             fresh: false,
             delivered: 0,
             progress: now,
+            received: now,
             lapsed: false,
         }
     }
@@ -105,7 +108,7 @@ impl Flow {
             self.since = now;
             self.bytes = 0;
             self.fresh = true;
-            self.progress = now;
+            (self.progress, self.received) = (now, now);
         }
         self.blocks += 1;
         self.outstanding += len;
@@ -117,9 +120,14 @@ impl Flow {
         self.outstanding = self.outstanding.saturating_sub(len);
     }
 
-    /// Something useful came: the peer lives.
+    /// Word of something came: the peer lives, which is not yet to say that it sends.
     pub(crate) fn progressed(&mut self, now: Instant) {
         self.progress = now;
+    }
+
+    /// Part of a block came.
+    pub(crate) fn received(&mut self, now: Instant) {
+        (self.progress, self.received) = (now, now);
     }
 
     /// An answer to a want that found nothing queued before it. If its bytes took most
@@ -138,7 +146,7 @@ impl Flow {
 
     /// A block came; call after [`Flow::ended`].
     pub(crate) fn arrived(&mut self, len: u64, now: Instant) {
-        self.progress = now;
+        self.received(now);
         self.lapsed = false;
         self.delivered += len;
         self.bytes += len;
@@ -177,7 +185,7 @@ impl Flow {
     }
 
     /// When a want is past patience: `ahead` bytes were outstanding with it
-    /// when it was asked, `delivered` had come by then.
+    /// when it was asked, `delivered` had come by then. A `len` of 0 is word alone.
     pub(crate) fn deadline(
         &self,
         asked: Instant,
@@ -192,7 +200,8 @@ impl Flow {
         let own = asked + patience(ahead);
         // As long as others that were asked before it come, it waits its turn.
         let overtaken = self.delivered.saturating_sub(delivered) >= ahead.saturating_mul(2);
-        if overtaken { own } else { own.max(self.progress + patience(len)) }
+        let last = if len == 0 { self.progress } else { self.received };
+        if overtaken { own } else { own.max(last + patience(len)) }
     }
 }
 

@@ -282,7 +282,7 @@ impl Client {
 
     pub(crate) fn handle_progress(&mut self, peer: &PeerId, now: Instant, out: &mut Outbox) {
         if let Some(state) = self.peers.get_mut(peer) {
-            state.flow.progressed(now);
+            state.flow.received(now);
             self.arm(peer, out);
         }
     }

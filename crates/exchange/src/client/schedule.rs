@@ -97,6 +97,11 @@ impl Client {
         // A source that lacks most things is asked for blocks only when it
         // said that it has them, unless it would have nothing to do.
         let probe_first = source.is_sparse() && presences && !state.asks.is_empty();
+        // Of one that answers nothing only what nobody else may give: whoever it keeps
+        // waiting has it later.
+        let lapsed = state.flow.is_lapsed();
+        let likely = |id: &WantId| !lapsed || !self.may_be_elsewhere(*id, Some(*peer));
+        let (may, clean) = (may.filter(|(_, id)| likely(id)), clean.filter(likely));
         let mut held_back = false;
         let block = match board.order {
             _ if probe_first => has.map(|(_, id)| id),

@@ -48,7 +48,7 @@ impl Client {
     fn give_up(&mut self, peer: PeerId, seq: u64, connected: Option<Instant>, out: &mut Outbox) {
         let Some(ask) = self.end_ask(peer, seq, connected.is_some(), out) else { return };
         if let Some(now) = connected
-            && self.board.may_be_elsewhere(ask.want, Some(peer))
+            && self.may_be_elsewhere(ask.want, Some(peer))
         {
             self.board.refuse(ask.want, peer);
             for session in self.board.wants.get(&ask.want).iter().flat_map(|want| &want.sessions) {
@@ -59,6 +59,23 @@ impl Client {
             }
         }
         self.touch_want(ask.want);
+    }
+
+    /// Asked of nobody, or only of those that are not counted on.
+    fn is_open(&self, want: &Want) -> bool {
+        let gives = |peer: &PeerId| self.peers.get(peer).is_some_and(|state| !state.flow.is_lapsed());
+        want.is_listed() || !want.asks.keys().any(gives)
+    }
+
+    /// Whether a source of any session of the want, other than `but`, may have it and
+    /// give it: one that let a want lapse and has sent no block since is not counted on,
+    /// or a few that answer nothing would keep a want from the one who has it.
+    pub(super) fn may_be_elsewhere(&self, id: WantId, but: Option<PeerId>) -> bool {
+        let Some(want) = self.board.wants.get(&id) else { return false };
+        let sessions = want.sessions.iter().filter_map(|s| self.board.sessions.get(s));
+        let mut sources = sessions.flat_map(|s| s.sources.keys());
+        let gives = |peer: &PeerId| self.peers.get(peer).is_some_and(|state| !state.flow.is_lapsed());
+        sources.any(|peer| Some(*peer) != but && !want.refused.contains(peer) && gives(peer))
     }
 
     pub(super) fn deadline(&self, state: &ClientPeer) -> Option<Instant> {
@@ -103,18 +120,21 @@ impl Client {
         else {
             return;
         };
-        let answers = source.partial && self.peers.get(&peer).is_some_and(|p| p.version.has_presences());
+        // Who says when it has not a block, and gave one since, was late and no more.
+        let gives =
+            |state: &ClientPeer| state.version.has_presences() && (source.partial || !state.flow.is_lapsed());
+        let answers = self.peers.get(&peer).is_some_and(gives);
         // One that has said nothing for long may have forgotten what it was to tell.
         let doubted = source.retry >= self.config.retry_max / 4;
         let again: Vec<WantId> = source
             .refused
             .iter()
             .copied()
-            .filter(|&id| self.board.wants.get(&id).is_some_and(Want::is_listed))
+            .filter(|&id| self.board.wants.get(&id).is_some_and(|want| self.is_open(want)))
             .filter(|id| {
                 doubted || !self.peers.get(&peer).is_some_and(|state| state.promised.contains_key(id))
             })
-            .filter(|&id| answers || !self.board.may_be_elsewhere(id, None))
+            .filter(|&id| answers || !self.may_be_elsewhere(id, None))
             .take(RETRY_BATCH)
             .collect();
         for &id in &again {

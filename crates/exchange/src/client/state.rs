@@ -36,8 +36,9 @@ pub(crate) struct Want {
     pub(crate) has: BTreeSet<PeerId>,
     /// Those who said that they have not, and will say so when they have.
     pub(crate) promised: BTreeSet<PeerId>,
-    /// How often it was taken from a slow source.
+    /// How often it was taken from a slow source, and when last.
     pub(crate) moves: u32,
+    pub(crate) moved: Instant,
     /// Bytes that its sessions count as asked for, while it is asked for as a block.
     counted: u64,
     listed: Option<Listing>,
@@ -128,6 +129,7 @@ impl Board {
                     has: BTreeSet::new(),
                     promised: BTreeSet::new(),
                     moves: 0,
+                    moved: Instant::START,
                     counted: 0,
                     listed: None,
                 };
@@ -296,14 +298,6 @@ impl Board {
         for id in contested {
             self.list(id);
         }
-    }
-
-    /// Whether a source of any session of the want, other than `but`, may have it.
-    pub(crate) fn may_be_elsewhere(&self, id: WantId, but: Option<PeerId>) -> bool {
-        let Some(want) = self.wants.get(&id) else { return false };
-        let mut sources =
-            want.sessions.iter().filter_map(|s| self.sessions.get(s)).flat_map(|s| s.sources.keys());
-        sources.any(|peer| Some(*peer) != but && !want.refused.contains(peer))
     }
 
     fn relist(&mut self, id: WantId) {

@@ -26,8 +26,11 @@ const LEAD: Duration = Duration::from_secs(1);
 const END_LEAD: Duration = Duration::from_millis(500);
 /// Wants of a source, the oldest ones, that it is probably sending.
 const HEAD: usize = 1;
-/// How often one want may change hands.
+/// How often one want may change hands at once.
 const MOVES_MAX: u32 = 4;
+/// How long after that it may change hands once more: who has it may give nothing at
+/// all. A judgement: the time of a block at the tenth part of a usual line.
+const MOVES_PAUSE: Duration = Duration::from_secs(2);
 /// How many of a slow source's newest wants an idle one looks at.
 const SCAN: usize = 32;
 
@@ -48,12 +51,13 @@ impl Client {
         }
         slow.sort_unstable_by_key(|slow| Reverse(*slow));
         let taken = slow.into_iter().find_map(|(remaining, other, session)| {
-            let (id, seq, sending) = self.movable(peer, state, remaining, &other, session)?;
+            let (id, seq, sending) = self.movable(peer, state, remaining, &other, session, now)?;
             Some((id, seq, sending, other, session))
         });
         let (id, seq, sending, other, session) = taken?;
         if let Some(want) = self.board.wants.get_mut(&id) {
             want.moves += 1;
+            want.moved = now;
         }
         if !sending {
             self.end_ask(other, seq, true, out);
@@ -70,6 +74,7 @@ impl Client {
         remaining: Duration,
         other: &PeerId,
         session: SessionId,
+        now: Instant,
     ) -> Option<(WantId, u64, bool)> {
         let ending = self.board.sessions.get(&session)?.is_at_end();
         let asks = || self.peers.get(other).into_iter().flat_map(|slow| &slow.asks);
@@ -89,7 +94,7 @@ impl Client {
             };
             let fits = sooner
                 && ask.kind == WantKind::Block
-                && want.moves < MOVES_MAX
+                && (want.moves < MOVES_MAX || now - want.moved >= MOVES_PAUSE)
                 && want.sessions.contains(&session)
                 && !want.refused.contains(peer)
                 && !want.asks.contains_key(peer)

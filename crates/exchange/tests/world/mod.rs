@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Honest,
     /// Reads wants and answers nothing.
     Silent,
+    /// Says what it has and sends nothing.
+    Promising,
     /// Every so many blocks are not what was asked for.
     Corrupt(u64),
 }
@@ -163,9 +165,20 @@ impl World {
     }
 
     pub(crate) fn add_source(&mut self, node: usize, source: usize) {
+        self.add_holder(node, source, Holding::Unknown);
+    }
+
+    pub(crate) fn add_holder(&mut self, node: usize, source: usize, holding: Holding) {
         let now = self.clock();
-        self.nodes[node].exchange.add_source(SESSION, peer(source), Holding::Unknown, now).unwrap();
+        self.nodes[node].exchange.add_source(SESSION, peer(source), holding, now).unwrap();
         self.flush(node);
+    }
+
+    /// Nothing goes out of a node for so long.
+    pub(crate) fn hold_up(&mut self, node: usize, span: Duration) {
+        let now = self.now;
+        let node = &mut self.nodes[node];
+        node.busy_until = node.busy_until.max(now) + span;
     }
 
     fn flush(&mut self, at: usize) {
@@ -194,6 +207,9 @@ impl World {
                     self.schedule(now + after, Event::Lookup { node: at, peer, cid });
                 }
                 Output::ServeBlock { peer, cid, len } => {
+                    if self.nodes[at].kind == Kind::Promising {
+                        continue;
+                    }
                     let to = self.index(&peer);
                     let node = &mut self.nodes[at];
                     node.serving.entry(peer).or_default().push(len);

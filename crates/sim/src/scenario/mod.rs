@@ -26,35 +26,50 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows, in a line.
     pub about: &'static str,
+    /// The fewest peers that make sense.
+    pub least: u32,
+    /// Its plays, if it has several; the first is played unless another is named.
+    pub plays: &'static [Play],
     play: fn(peers: u32, seed: u64) -> Figures,
+}
+
+/// One of several ways to play a scenario.
+#[derive(Debug, Clone, Copy)]
+pub struct Play {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What is special about it, in a line.
+    pub about: &'static str,
+    play: fn(peers: u32, seed: u64) -> Figures,
+}
+
+/// The fewest peers of a DHT whose figures say anything.
+const LEAST: u32 = 50;
+
+const fn scenario(name: &'static str, about: &'static str, play: fn(u32, u64) -> Figures) -> Scenario {
+    Scenario { name, about, least: LEAST, plays: &[], play }
 }
 
 /// All there are.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "lookup", about: "look-ups and provides among servers that stay", play: lookup::quiet },
+    scenario("lookup", "look-ups and provides among servers that stay", lookup::quiet),
+    scenario("churn", "the same among servers that come and go, with records of up to 4 h", lookup::churn),
+    scenario("partition", "a third cannot be heard for ten minutes", faults::partition),
+    scenario("liars", "30 % hostile, by disjoint paths", hostile::liars),
+    scenario("eclipse", "identities around a key, by number and prefixes", eclipse::play),
+    scenario("fetch", "24 MiB by CID from liars, slow disks and leavers", fetch::play),
     Scenario {
-        name: "churn",
-        about: "the same among servers that come and go, with records of up to 4 h",
-        play: lookup::churn,
+        name: "crowd",
+        about: "one seeder, and everyone gets its file",
+        least: crowd::LEAST,
+        plays: crowd::PLAYS,
+        play: crowd::play,
     },
-    Scenario { name: "partition", about: "a third cannot be heard for ten minutes", play: faults::partition },
-    Scenario { name: "liars", about: "30 % hostile, by disjoint paths", play: hostile::liars },
-    Scenario {
-        name: "eclipse",
-        about: "identities around a key, by number and prefixes",
-        play: eclipse::play,
-    },
-    Scenario { name: "fetch", about: "24 MiB by CID from liars, slow disks and leavers", play: fetch::play },
-    Scenario { name: "crowd", about: "one seeder, and everyone gets its file at once", play: crowd::play },
-    Scenario {
-        name: "nat",
-        about: "as many hosts behind NATs as others, who know it or find out",
-        play: faults::nat,
-    },
-    Scenario { name: "flood", about: "records and questions without end", play: hostile::flood },
-    Scenario { name: "provide-sweep", about: "ten CIDs a server, told again over a day", play: sweep::play },
-    Scenario { name: "scale", about: "hops, messages and time from 1,000 servers up", play: scale::play },
-    Scenario { name: "storm", about: "everything at once, then rest; what CI plays", play: storm::play },
+    scenario("nat", "as many hosts behind NATs as others, who know it or find out", faults::nat),
+    scenario("flood", "records and questions without end", hostile::flood),
+    scenario("provide-sweep", "ten CIDs a server, told again over a day", sweep::play),
+    scenario("scale", "hops, messages and time from 1,000 servers up", scale::play),
+    scenario("storm", "everything at once, then rest; what CI plays", storm::play),
 ];
 
 impl Scenario {
@@ -62,6 +77,13 @@ impl Scenario {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// The same scenario, to be played in this of its ways; none if it has no such one.
+    #[must_use]
+    pub fn played(&self, play: &str) -> Option<Self> {
+        let found = self.plays.iter().find(|known| known.name == play)?;
+        Some(Self { play: found.play, ..*self })
     }
 
     /// Plays it. The result depends on nothing else.

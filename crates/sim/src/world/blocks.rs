@@ -126,20 +126,33 @@ impl World {
         self.act(host, |node, now| node.engine.start_fetch(job, root, sources, true, now));
     }
 
-    /// Has a host fetch a root by a link that names `from` alone.
-    pub(crate) fn fetch_from(&mut self, host: HostId, job: JobId, root: Cid, from: HostId) {
+    /// Has a host fetch a root by a link that names the hosts `from` alone; if these
+    /// are not there it gives up, or waits for so long.
+    pub(crate) fn fetch_from(
+        &mut self,
+        host: HostId,
+        job: JobId,
+        root: Cid,
+        from: &[HostId],
+        wait: Option<Duration>,
+    ) {
         let shelf = self.host_mut(host).shelf.get_or_insert_default();
         shelf.disk = CACHED;
         shelf.begun += 1;
-        let named = self.host(from);
-        let hints = vec![named.addr.with_peer(named.peer)];
-        let sources = Sources { hints, ..Sources::default() };
+        let named = from.iter().map(|&host| self.host(host));
+        let hints = named.map(|named| named.addr.with_peer(named.peer)).collect();
+        let sources = Sources { hints, wait, ..Sources::default() };
         self.act(host, |node, now| node.engine.start_fetch(job, root, sources, true, now));
     }
 
     /// True if a host has all of these.
     pub(crate) fn holds(&self, host: HostId, hashes: &BTreeSet<Multihash>) -> bool {
         self.host(host).shelf.as_ref().is_some_and(|shelf| hashes.is_subset(&shelf.stored))
+    }
+
+    /// True if a host has this block.
+    pub(crate) fn has(&self, host: HostId, hash: &Multihash) -> bool {
+        self.host(host).shelf.as_ref().is_some_and(|shelf| shelf.stored.contains(hash))
     }
 
     /// How many blocks a host has.
@@ -149,7 +162,11 @@ impl World {
 
     pub(super) fn message(&mut self, from: HostId, to: HostId, message: &Incoming) {
         let peer = self.host(from).peer;
-        self.act(to, |node, now| node.engine.handle_message(peer, message, now));
+        let heard = match self.host(to).behaviour {
+            Behaviour::FreeRider => &Incoming { presences: message.presences.clone(), ..Incoming::default() },
+            _ => message,
+        };
+        self.act(to, |node, now| node.engine.handle_message(peer, heard, now));
     }
 
     /// A block has arrived whose bytes hash to this.
@@ -182,9 +199,7 @@ impl World {
 
     /// A disk has done something.
     pub(super) fn disk_done(&mut self, host: HostId, done: Disk) {
-        let has = |world: &Self, cid: &Cid| {
-            world.host(host).shelf.as_ref().is_some_and(|shelf| shelf.stored.contains(cid.hash()))
-        };
+        let has = |world: &Self, cid: &Cid| world.has(host, cid.hash());
         match done {
             Disk::Local { job, item, cid } => {
                 let block = self.library.blocks.get(cid.hash()).filter(|_| has(self, &cid)).cloned();
@@ -269,6 +284,9 @@ impl World {
     }
 
     fn serve(&mut self, host: HostId, peer: &PeerId, cid: Cid, len: u32) {
+        if self.host(host).behaviour == Behaviour::Promiser {
+            return;
+        }
         let shelf = self.host_mut(host).shelf.get_or_insert_default();
         let (disk, has) = (shelf.disk, shelf.stored.contains(cid.hash()));
         shelf.served += 1;

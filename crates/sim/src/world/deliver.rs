@@ -161,7 +161,7 @@ impl World {
         let behaviour = self.host(to).behaviour;
         let mut delay = Duration::ZERO;
         let answer = match behaviour {
-            Behaviour::Honest | Behaviour::Corrupter(_) => {
+            Behaviour::Honest | Behaviour::Corrupter(_) | Behaviour::FreeRider | Behaviour::Promiser => {
                 self.act(to, |node, now| node.asked(id.0, peer, request, now))
             }
             Behaviour::Slow(late) => {
