@@ -6,6 +6,7 @@ mod aria2;
 mod collect;
 mod contender;
 mod find;
+mod first;
 mod libp2p;
 pub(crate) mod peerage;
 pub(crate) mod process;
@@ -41,6 +42,8 @@ enum What {
     Transfer(transfer::Options),
     /// Measure a file between some who have it and some who fetch it at once
     Swarm(swarm::Options),
+    /// Measure how long a `get` by a link takes until its first byte is out
+    First(first::Options),
     /// Measure `add --only-hash`, beside a program that only reads and hashes
     Add(add::Options),
     /// Measure the store beside plain files, and how it opens with up to millions of blocks
@@ -56,6 +59,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Transfer(transfer)) => transfer::run(root, transfer),
         Some(What::Swarm(swarm)) => swarm::run(root, swarm),
+        Some(What::First(first)) => first::run(root, first),
         Some(What::Add(add)) => add::run(root, add),
         Some(What::Store(store)) => store::run(root, store),
         Some(What::Collect(collect)) => collect::run(root, collect),
