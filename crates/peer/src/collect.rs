@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use peerage_store::{CollectionStep, RootEntry, RootSetBuilder, Store, WriteError};
 
-use crate::keep::{PinError, walk_held};
+use crate::keep::{PinError, walk_held, walk_root};
 use crate::peer::Peer;
 
 /// How far a collection is.
@@ -50,6 +50,18 @@ pub enum CollectError {
         /// Why not.
         source: Box<PinError>,
     },
+    /// A root's set of blocks was lost, and what it needs cannot be told, as a node is
+    /// missing or cannot be read, with all that it names.
+    #[error(
+        "what {root} needs cannot be told: {node} is missing, and what is below it would be lost; \
+         `peerage verify --repair` fetches it again, or remove the pin or share"
+    )]
+    Unknown {
+        /// The root.
+        root: peerage_content::Cid,
+        /// The node.
+        node: peerage_content::Cid,
+    },
     /// The disk.
     #[error(transparent)]
     Store(#[from] WriteError),
@@ -73,7 +85,10 @@ impl Peer {
     ) -> Result<Collected, CollectError> {
         let store = self.store().clone();
         let work = move || collect(&store, count_only, &mut tell);
-        tokio::task::spawn_blocking(work).await.map_err(|_| CollectError::Stopped)?
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| CollectError::Stopped)?;
+        // Roots that have their sets again are served.
+        self.inner().kept.renew();
+        done
     }
 }
 
@@ -136,11 +151,13 @@ fn mend_roots(store: &Store) -> Result<u64, CollectError> {
             continue;
         }
         let what = root.cid;
-        let held = walk_held(store, what, &|| false)
+        let held = walk_root(store, &root, 0, &|| false)
             .map_err(|source| CollectError::Walk { what, source: Box::new(source) })?;
-        store.add_root(&root, &held.set)?;
-        store.remove_root(id)?;
-        mended += 1;
+        if let Some(node) = held.missing.inner {
+            return Err(CollectError::Unknown { root: what, node });
+        }
+        // Nothing if the root is gone by now.
+        mended += u64::from(store.remake_set(id, &held.set)?);
     }
     Ok(mended)
 }

@@ -88,7 +88,7 @@ impl KeptRoots {
     }
 
     /// Serves what the store keeps by now, and nothing else.
-    fn renew(&self) {
+    pub(crate) fn renew(&self) {
         self.follow(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
         self.changes.send_replace(());
     }
@@ -125,6 +125,8 @@ pub struct Missing {
     pub blocks: u64,
     /// The first of them, at most 10 where they are for people.
     pub first: Vec<Cid>,
+    /// The first of them that may itself name others: nobody can tell what is below it.
+    pub inner: Option<Cid>,
 }
 
 /// Missing blocks that are told by name. 10: they are printed.
@@ -183,6 +185,9 @@ pub(crate) fn walk_held_naming(
             None if is_empty_block(&cid) => {}
             None => {
                 held.missing.blocks += 1;
+                if !visit.leaf && held.missing.inner.is_none() {
+                    held.missing.inner = Some(cid);
+                }
                 if held.missing.first.len() < named {
                     held.missing.first.push(cid);
                 }
@@ -190,6 +195,36 @@ pub(crate) fn walk_held_naming(
         }
     }
     Ok(held)
+}
+
+/// What a root needs: all below it, or of a pin that is direct alone, the one block.
+pub(crate) fn walk_root(
+    store: &Store,
+    root: &Root,
+    named: usize,
+    stop: &dyn Fn() -> bool,
+) -> Result<Held, PinError> {
+    if !is_direct(store, root) {
+        return walk_held_naming(store, root.cid, named, stop);
+    }
+    let mut held = Held { set: store.root_set_builder(), blocks: 0, size: 0, missing: Missing::default() };
+    if hash::inline(&root.cid).is_some() {
+        return Ok(held);
+    }
+    held.blocks = 1;
+    held.set.insert(root.cid.hash())?;
+    match store.len_of(root.cid.hash()).ok().flatten() {
+        Some(len) => held.size = len.into(),
+        None if is_empty_block(&root.cid) => {}
+        None => held.missing = Missing { blocks: 1, first: vec![root.cid], inner: None },
+    }
+    Ok(held)
+}
+
+/// Whether a root is that of a pin which keeps one block.
+pub(crate) fn is_direct(store: &Store, root: &Root) -> bool {
+    let has = |kind| store.pin(&root.cid, kind).is_some();
+    root.kind == RootKind::Pin && has(PinKind::Direct) && !has(PinKind::Recursive)
 }
 
 /// Whether it is the block of no bytes, which nobody has to hold.

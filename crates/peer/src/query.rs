@@ -162,6 +162,11 @@ impl Query {
         self.ahead.skip(cid);
     }
 
+    /// A block that was asked for, if it is here already.
+    pub(crate) fn early(&mut self, cid: &Cid) -> Option<Bytes> {
+        self.ahead.take(cid)
+    }
+
     fn is_last(&self, cid: &Cid) -> bool {
         self.last.as_ref().is_some_and(|(last, _)| last == cid)
     }

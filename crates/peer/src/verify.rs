@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use peerage_content::Cid;
 use peerage_engine::Sources;
 use peerage_store::{Checked, Durability, Multihash, RootEntry, Store, WriteError};
 
-use crate::keep::{Missing, PinError, walk_held_naming};
+use crate::ahead::AHEAD;
+use crate::keep::{Held, Missing, PinError, is_direct, walk_held_naming, walk_root};
 use crate::peer::Peer;
 use crate::query::QueryError;
 
@@ -132,7 +134,7 @@ fn verify(
         if stopped {
             break;
         }
-        let finding = match walk_held_naming(store, root.cid, LOOKED_THROUGH, &|| false) {
+        let finding = match walk_root(store, &root, LOOKED_THROUGH, &|| false) {
             Ok(held) if held.missing.blocks == 0 => continue,
             Ok(mut held) => {
                 sum.missing += held.missing.blocks;
@@ -176,11 +178,15 @@ pub struct Repaired {
     pub missing: u64,
 }
 
-/// Blocks that are fetched between two walks. 256: a walk reads the inner nodes only.
-const FETCHED_AT_ONCE: usize = 256;
-/// Blocks that nobody has, one after another, after which nobody is asked for this root
-/// any more. 3: each may take as long as a search does.
-const REFUSED_MAX: usize = 3;
+/// Blocks that are fetched between two walks. 4,096: a walk reads all inner nodes, and
+/// these are a quarter of a mebibyte.
+const FETCHED_AT_ONCE: usize = 4096;
+/// Blocks that nobody has and that are remembered, not to be asked for again. 65,536:
+/// 6 MiB.
+const REFUSED_MAX: usize = 65_536;
+/// How often in a row nothing came of what was asked for together, after which nobody is
+/// asked for this root any more. 3: each may take as long as a search does.
+const FRUITLESS_MAX: u32 = 3;
 
 impl Peer {
     /// Fetches into the store what a root lacks, as far as the sources have it. No
@@ -197,39 +203,68 @@ impl Peer {
         // Until the end no collection takes what was fetched.
         let set = Arc::new(self.store().root_set_builder());
         let mut done = Repaired::default();
-        let mut refused = BTreeSet::new();
+        let (mut refused, mut fruitless) = (BTreeSet::new(), 0);
         loop {
             let store = self.store().clone();
             let named = FETCHED_AT_ONCE + refused.len();
-            let walk = move || walk_held_naming(&store, root, named, &|| false);
+            let walk = move || walk_kept(&store, root, named);
             let held = tokio::task::spawn_blocking(walk).await.map_err(|_| QueryError::Stopped)??;
             done.missing = held.missing.blocks;
             let wanted: Vec<Cid> =
                 held.missing.first.into_iter().filter(|cid| !refused.contains(cid)).collect();
-            if wanted.is_empty() || refused.len() >= REFUSED_MAX {
+            for some in wanted.chunks(AHEAD) {
+                if fruitless >= FRUITLESS_MAX || refused.len() >= REFUSED_MAX {
+                    break;
+                }
+                let mut came = 0;
+                for (cid, block) in self.fetch_some(root, some, &sources).await {
+                    let Some(block) = block else {
+                        refused.insert(cid);
+                        continue;
+                    };
+                    let (set, len) = (Arc::clone(&set), block.len() as u64);
+                    let keep = move |store: &Store| {
+                        set.insert(cid.hash())?;
+                        store.put_block(cid.hash(), &block)
+                    };
+                    self.with_store(keep).await?;
+                    came += 1;
+                    done.blocks += 1;
+                    done.bytes += len;
+                    done.missing = done.missing.saturating_sub(1);
+                    tell(done);
+                }
+                fruitless = if came == 0 { fruitless + 1 } else { 0 };
+            }
+            // What came may be nodes that name more.
+            if wanted.is_empty() || fruitless >= FRUITLESS_MAX || refused.len() >= REFUSED_MAX {
                 self.commit(Durability::Durable).await?;
                 return Ok(done);
             }
-            let mut query = self.query(root, sources.clone());
-            for cid in &wanted {
-                query.ask(*cid);
-            }
-            for cid in wanted {
-                let Ok(block) = query.block(cid).await else {
-                    refused.insert(cid);
-                    break;
-                };
-                let (set, len) = (Arc::clone(&set), block.len() as u64);
-                let keep = move |store: &Store| {
-                    set.insert(cid.hash())?;
-                    store.put_block(cid.hash(), &block)
-                };
-                self.with_store(keep).await?;
-                done.blocks += 1;
-                done.bytes += len;
-                done.missing = done.missing.saturating_sub(1);
-                tell(done);
-            }
         }
+    }
+
+    /// Asks for blocks together; of each what came, if anybody had it.
+    async fn fetch_some(&self, root: Cid, wanted: &[Cid], sources: &Sources) -> Vec<(Cid, Option<Bytes>)> {
+        let mut query = self.query(root, sources.clone());
+        wanted.iter().for_each(|cid| query.ask(*cid));
+        let (mut blocks, mut over) = (Vec::with_capacity(wanted.len()), false);
+        for cid in wanted {
+            // The search is over once nobody has any of the rest, so all that came is here.
+            let block = if over { query.early(cid) } else { query.block(*cid).await.ok() };
+            over |= block.is_none();
+            blocks.push((*cid, block));
+        }
+        blocks
+    }
+}
+
+/// Walks what is kept of a root: one block if each of its pins is a direct one.
+fn walk_kept(store: &Store, root: Cid, named: usize) -> Result<Held, PinError> {
+    let all: Vec<_> = store.roots().into_iter().filter(|entry| entry.root.cid == root).collect();
+    let needs = |entry: &&RootEntry| !is_direct(store, &entry.root);
+    match all.iter().find(needs).or(all.first()) {
+        Some(entry) => walk_root(store, &entry.root, named, &|| false),
+        None => walk_held_naming(store, root, named, &|| false),
     }
 }

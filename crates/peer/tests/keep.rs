@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
 use peerage_content::{Block, Cid, DirectoryBuilder, Leaf, Profile, codec};
-use peerage_peer::{AddOptions, Config, Peer, PinOptions, Sources};
+use peerage_peer::{AddOptions, CollectError, Collected, Config, Peer, PinOptions, Repaired, Sources};
 use tempfile::TempDir;
 
 /// A peer that listens nowhere.
@@ -75,4 +78,74 @@ async fn a_pin_keeps_its_name_unless_it_is_given_another() {
     assert_eq!(pin("", true).await, "");
     assert_eq!(pin("of the link", false).await, "of the link");
     assert_eq!(names(), ["of the link"]);
+}
+
+fn files(dir: &TempDir, folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.path().join("repo").join(folder)).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A folder with one of two files in it, pinned, whose set of blocks is lost, and the inner
+/// folder damaged; the peer is started anew. The inner folder, and the CIDs of all four blocks.
+async fn damaged(recursive: bool) -> (Peer, TempDir, Block, [Cid; 4]) {
+    let (peer, dir) = start().await;
+    let leaves = [Leaf::new(&Profile::default(), b"one"), Leaf::new(&Profile::default(), b"two")];
+    let inner = folder(&[("one", leaves[0].cid), ("two", leaves[1].cid)]);
+    let root = folder(&[("inner", inner.cid)]);
+    let blocks = [
+        (root.cid, &root.data[..]),
+        (inner.cid, &inner.data),
+        (leaves[0].cid, b"one"),
+        (leaves[1].cid, b"two"),
+    ];
+    for (cid, data) in blocks {
+        peer.store().put_block(cid.hash(), data).unwrap();
+    }
+    let options = PinOptions { name: "", rename: false, recursive, announce: true };
+    peer.pin(root.cid, options, Sources::default()).await.unwrap();
+    peer.shutdown().await;
+    for path in files(&dir, "roots") {
+        std::fs::remove_file(path).unwrap();
+    }
+    // A byte of the inner node is flipped, wherever it lies.
+    for path in files(&dir, "packs") {
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(inner.data.len()).position(|window| *window == *inner.data) {
+            bytes[at + 2] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let peer = Peer::start(Config::new(dir.path().join("repo"))).await.unwrap();
+    let all = blocks.map(|(cid, _)| cid);
+    (peer, dir, inner, all)
+}
+
+async fn collect(peer: &Peer) -> Result<Collected, CollectError> {
+    peer.collect(false, |_| ControlFlow::Continue(())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_without_its_set_loses_nothing_that_is_below_a_missing_node() {
+    let (peer, _dir, node, [root, inner, one, two]) = damaged(true).await;
+    let refused = collect(&peer).await.unwrap_err();
+    assert!(matches!(&refused, CollectError::Unknown { root: at, node } if (*at, *node) == (root, inner)));
+    peer.store().put_block(inner.hash(), &node.data).unwrap();
+    assert_eq!(collect(&peer).await.unwrap().mended_roots, 1);
+    for cid in [root, inner, one, two] {
+        assert!(peer.store().read(cid.hash()).unwrap().is_some(), "{cid}");
+    }
+    assert_eq!(peer.shares()[0].set.as_ref().unwrap().len(), 4);
+    assert_eq!(collect(&peer).await.unwrap().mended_roots, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_direct_pin_one_block_is_kept_verified_and_mended() {
+    let (peer, _dir, _, [root, ..]) = damaged(false).await;
+    let sum = peer.verify(|_| ControlFlow::Continue(())).await.unwrap();
+    assert_eq!((sum.missing, sum.incomplete_roots), (0, 0));
+    assert_eq!(collect(&peer).await.unwrap().mended_roots, 1);
+    assert_eq!(peer.shares()[0].set.as_ref().unwrap().len(), 1);
+    assert!(peer.store().read(root.hash()).unwrap().is_some());
+    let repaired = peer.repair(root, Sources::default(), |_| {}).await.unwrap();
+    assert_eq!(repaired, Repaired::default());
 }

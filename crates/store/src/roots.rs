@@ -1,7 +1,7 @@
 //! Roots that may be served, each with the set of its blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -54,13 +54,18 @@ impl Roots {
         disk.create_dir(dir)?;
         let living: Arc<Living> = Arc::default();
         let open = Arc::new(OpenSets::new(disk, limit, &living.filters));
-        let names = disk.list(dir)?.into_iter().map(|(name, _)| name);
-        let (mut sets, files) = (BTreeMap::new(), names.collect::<Vec<_>>());
+        let files: Vec<OsString> = disk.list(dir)?.into_iter().map(|(name, _)| name).collect();
+        let names: BTreeSet<&OsStr> = files.iter().map(OsString::as_os_str).collect();
+        let mut sets = BTreeMap::new();
         let packed = packed(&**disk, dir, &files)?;
         for (id, root) in ledger.roots() {
+            let own = path_of(dir, id);
             let opened = match packed.get(&id) {
-                Some((path, first, at)) => RootSet::open_at(path, (*first, *at), key, &open),
-                None => RootSet::open(&path_of(dir, id), id, key, &open),
+                // One of its own was made after what lies among others was lost.
+                Some((path, first, at)) if !own.file_name().is_some_and(|name| names.contains(name)) => {
+                    RootSet::open_at(path, (*first, *at), key, &open)
+                }
+                _ => RootSet::open(&own, id, key, &open),
             };
             match opened {
                 Ok(Some(set)) => drop(sets.insert(id, Arc::new(set))),
@@ -241,6 +246,27 @@ impl Store {
         drop(ledger);
         inner.roots.count_bytes();
         flushed
+    }
+
+    /// Gives a root whose set was lost a new one; false if there is no such root, or it
+    /// has its set. On disk on return.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remake_set(&self, id: RootId, blocks: &RootSetBuilder) -> Result<bool, WriteError> {
+        let roots = &self.inner.roots;
+        // Removing a root waits until its set is there, and takes it, too.
+        let ledger = lock(&self.inner.ledger);
+        let mut sets = roots.sets.write().unwrap_or_else(PoisonError::into_inner);
+        if ledger.root(id).is_none() || sets.contains_key(&id) {
+            return Ok(false);
+        }
+        let set = blocks.write(&path_of(&roots.dir, id), id, &roots.open)?;
+        self.inner.config.disk.sync_dir(&roots.dir)?;
+        sets.insert(id, Arc::new(set));
+        drop((ledger, sets));
+        roots.count_bytes();
+        Ok(true)
     }
 
     /// Changes what is said of a root; its blocks stay.
