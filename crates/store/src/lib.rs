@@ -69,4 +69,5 @@ pub use rootset::{RootSet, RootSetBuilder};
 pub use stat::Stat;
 pub use store::Store;
 pub use trees::{FileRecord, FilesIn};
+pub use userfile::append_at;
 pub use verify::verify;

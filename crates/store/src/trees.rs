@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use peerage_content::Cid;
 
+use crate::Multihash;
 use crate::config::{MAX_NOTE_BYTES, MAX_PATH_BYTES};
 use crate::error::{ReadError, WriteError};
 use crate::facts::{Download, DownloadId, Fact, FileId, Pin, PinKind, Seen, TreeId};
 use crate::ledger::check_path;
+use crate::pack::record::Reference;
 use crate::pack::set::lock;
 use crate::stat::Stat;
 use crate::store::Store;
@@ -124,6 +126,12 @@ impl Store {
     #[must_use]
     pub fn is_settled(&self, stat: &Stat) -> bool {
         self.inner.users.is_settled(stat)
+    }
+
+    /// The caller hashed the block of `reference`, which it read after the file had `stat`,
+    /// a [settled](Self::is_settled) one: it is not hashed again as long as the file has that.
+    pub fn trust_hashed(&self, mh: &Multihash, reference: &Reference, stat: &Stat) {
+        self.inner.users.trust_hashed(mh, reference, stat);
     }
 
     /// Says that a tree is elsewhere now: one record, whatever its size.

@@ -8,7 +8,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -172,6 +171,13 @@ impl UserFiles {
         }
     }
 
+    /// The caller hashed what it read after the file had `stat`, which was settled: as
+    /// long as it has that, what is read need not be hashed again.
+    pub(crate) fn trust_hashed(&self, mh: &Multihash, reference: &Reference, stat: &Stat) {
+        let hash = self.stat_hash(mh, reference, stat);
+        lock(&self.checked).insert(hash);
+    }
+
     fn attached_hash(&self, mh: &Multihash, reference: &Reference, number: u64) -> u64 {
         self.key.of_checked(mh, &[reference.file.0, reference.offset, u64::from(reference.len), number])
     }
@@ -269,14 +275,35 @@ impl UserFiles {
 
 pub(crate) fn read_block(file: &File, reference: &Reference) -> io::Result<Option<Bytes>> {
     let (head, len) = (reference.head.len(), reference.len as usize);
-    let mut block = vec![0; reference.block_len()];
-    block[..head].copy_from_slice(&reference.head);
-    block[head + len..].copy_from_slice(&reference.tail);
-    match file.read_exact_at(&mut block[head..head + len], reference.offset) {
-        Ok(()) => Ok(Some(block.into())),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
+    let mut block = Vec::with_capacity(reference.block_len());
+    block.extend_from_slice(&reference.head);
+    if !append_at(file, &mut block, len, reference.offset)? {
+        return Ok(None);
     }
+    debug_assert_eq!(block.len(), head + len);
+    block.extend_from_slice(&reference.tail);
+    Ok(Some(block.into()))
+}
+
+/// Appends `len` bytes of a file to a buffer, without filling the room for them with
+/// zeros before; false if the file ends earlier.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn append_at(file: &File, buffer: &mut Vec<u8>, len: usize, mut offset: u64) -> io::Result<bool> {
+    buffer.reserve_exact(len);
+    let end = buffer.len() + len;
+    // What is read at once may reach into the room behind these bytes.
+    while buffer.len() < end {
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), offset) {
+            Ok(0) => return Ok(false),
+            Ok(read) => offset += read as u64,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    buffer.truncate(end);
+    Ok(true)
 }
 
 /// What an error at opening says of the file; the other errors are the system's.

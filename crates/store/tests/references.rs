@@ -460,6 +460,34 @@ fn a_file_being_written_is_read_through_its_handle() {
 }
 
 #[test]
+fn what_was_hashed_while_it_was_imported_is_hashed_again_only_if_the_file_changed() {
+    let temp = tempfile::tempdir().unwrap();
+    // Nothing that is hashed passes, so what is read was not.
+    let config = Config { verify: |_, _| false, ..Config::default() };
+    let (store, _) = Store::open(&temp.path().join("repo"), config).unwrap();
+    let path = temp.path().join("file");
+    fs::write(&path, [5; 1000]).unwrap();
+    let tree = store.add_tree(&path).unwrap();
+    let file = store.add_file(tree, Path::new(""), None).unwrap();
+    let put = |offset: u64| {
+        let reference = Reference { file, offset, len: 400, head: vec![1], tail: vec![2, 3] };
+        let mh = hash(&offset.to_be_bytes());
+        store.put_reference(&mh, &reference).unwrap();
+        (mh, reference)
+    };
+    let (trusted, reference) = put(0);
+    store.trust_hashed(&trusted, &reference, &Stat::of(&fs::metadata(&path).unwrap()));
+    let block = [&[1][..], &[5; 400], &[2, 3]].concat();
+    assert_eq!(store.read(&trusted).unwrap().as_deref(), Some(&block[..]));
+    let (unknown, _) = put(500);
+    assert_eq!(store.read(&unknown).unwrap(), None);
+    let (trusted, reference) = put(600);
+    store.trust_hashed(&trusted, &reference, &Stat::of(&fs::metadata(&path).unwrap()));
+    fs::write(&path, [5; 1001]).unwrap();
+    assert_eq!(store.read(&trusted).unwrap(), None);
+}
+
+#[test]
 fn a_reference_that_was_not_put_through_the_handle_is_hashed() {
     let w = world();
     File::options().write(true).open(w.path()).unwrap().write_all_at(b"!", 10).unwrap();

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerage_content::{Block, Cid, Leaf, Metadata, Mtime, Profile};
-use peerage_store::{RootSetBuilder, Seen, Stat, Store, WriteError};
+use peerage_store::{RootSetBuilder, Seen, Stat, Store, WriteError, append_at};
 
 use super::Preserve;
 use super::cut::Piece;
@@ -111,7 +111,12 @@ pub(super) struct OpenFile {
 impl OpenFile {
     /// What to record of it, its root being `cid`.
     pub(super) fn seen(&self, cid: Cid) -> Seen {
-        Seen { stat: self.stat, root: self.settled.then_some(cid) }
+        Seen { stat: self.stat, root: self.settled().map(|_| cid) }
+    }
+
+    /// What it was before it was read, if any change since then shows.
+    pub(super) fn settled(&self) -> Option<&Stat> {
+        self.settled.then_some(&self.stat)
     }
 
     /// Whether it is still what it was.
@@ -215,8 +220,10 @@ impl Shared {
     pub(super) fn hash_piece(&self, open: &OpenFile, piece: Piece) -> Result<Vec<Leaf>, Trouble> {
         match piece {
             Piece::Span { offset, len, chunk } => {
-                let mut bytes = vec![0; len];
-                open.file.read_exact_at(&mut bytes, offset)?;
+                let mut bytes = Vec::with_capacity(len);
+                if !append_at(&open.file, &mut bytes, len, offset)? {
+                    return Err(Trouble::Changed);
+                }
                 bytes.chunks(chunk).map(|chunk| self.leaf(chunk)).collect()
             }
             Piece::Chunks { bytes, lens } => self.hash_chunks(&bytes, &lens),

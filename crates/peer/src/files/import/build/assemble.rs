@@ -10,7 +10,7 @@ use peerage_content::folder::AddError;
 use peerage_content::hash;
 use peerage_content::shard::ShardError;
 use peerage_content::{Block, Cid, DirectoryBuilder, FileBuilder, Leaf, Multihash};
-use peerage_store::{FileId, Reference, Seen, WriteError};
+use peerage_store::{FileId, Reference, Seen, Stat, WriteError};
 
 use super::{Builder, Entries, Frame, Large, failure};
 use crate::files::import::Remark;
@@ -123,7 +123,15 @@ impl Builder<'_> {
         self.set.as_ref().map_or(Ok(()), |set| set.insert(mh))
     }
 
-    fn refer(&self, id: Option<FileId>, offset: u64, leaf: &Leaf) -> Result<(), WriteError> {
+    /// Notes where a leaf lies. It was hashed after the file had the stat `under`, if that
+    /// was a settled one.
+    fn refer(
+        &self,
+        id: Option<FileId>,
+        offset: u64,
+        leaf: &Leaf,
+        under: Option<&Stat>,
+    ) -> Result<(), WriteError> {
         if leaf.is_inline() {
             return Ok(());
         }
@@ -132,7 +140,11 @@ impl Builder<'_> {
         if let (Some(store), Some(file), true) = (&self.store, id, leaf.block_len() > 0) {
             let len = u32::try_from(leaf.payload_len).unwrap_or(u32::MAX);
             let (head, tail) = (leaf.head.to_vec(), leaf.tail.to_vec());
-            store.put_reference(leaf.cid.hash(), &Reference { file, offset, len, head, tail })?;
+            let reference = Reference { file, offset, len, head, tail };
+            store.put_reference(leaf.cid.hash(), &reference)?;
+            if let Some(stat) = under {
+                store.trust_hashed(leaf.cid.hash(), &reference, stat);
+            }
         }
         Ok(())
     }
@@ -163,7 +175,7 @@ impl Builder<'_> {
         nodes.extend(built.blocks);
         let seen = Seen { root: seen.root.map(|_| built.cid), ..*seen };
         let id = self.register(at, Some(seen))?;
-        self.refer(id, 0, leaf)?;
+        self.refer(id, 0, leaf, seen.root.map(|_| &seen.stat))?;
         nodes.iter().try_for_each(|node| self.keep(node))?;
         self.so_far.bytes += seen.stat.size;
         self.file_done(at, built.cid, built.size, built.tsize, *executable)
@@ -218,7 +230,7 @@ impl Builder<'_> {
             Err(trouble) => large.trouble = large.trouble.or(Some(trouble)),
             Ok(leaves) if large.trouble.is_none() => {
                 for leaf in &leaves {
-                    self.refer(large.id, large.done, leaf)?;
+                    self.refer(large.id, large.done, leaf, large.open.settled())?;
                     large.done += leaf.payload_len as u64;
                     self.so_far.bytes += leaf.payload_len as u64;
                     for node in large.builder.push(leaf) {
