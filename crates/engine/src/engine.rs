@@ -71,6 +71,8 @@ pub struct JobProgress {
     pub seek: Option<SeekProgress>,
     /// Verified bytes of blocks, by who sent them, over the whole job.
     pub received: BTreeMap<PeerId, u64>,
+    /// The blocks that these were.
+    pub blocks: u64,
     /// Bytes of blocks that came more than once.
     pub duplicates: u64,
     /// Blocks that nobody asked for or whose bytes were wrong, by who sent them.
@@ -215,6 +217,7 @@ impl Engine {
             sources: entry.search.sources().len(),
             seek: entry.seek.as_ref().map(Seek::progress),
             received: entry.received.clone(),
+            blocks: entry.blocks,
             duplicates: entry.duplicates,
             wrong: entry.wrong.clone(),
         })

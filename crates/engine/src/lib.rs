@@ -32,6 +32,8 @@ mod score;
 mod search;
 mod swarm;
 
+pub use peerage_exchange::Order;
+
 pub use addresses::{DIAL_ADDRS_MAX, Way};
 pub use dials::DialFailure;
 pub use engine::{AnnounceError, Announcements, DhtStatus, Engine, JobProgress, Timer};

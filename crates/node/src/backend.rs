@@ -87,6 +87,7 @@ impl Cancel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Progress;
 
     #[tokio::test]
     async fn cancelling_reaches_every_clone() {
@@ -106,7 +107,7 @@ mod tests {
     async fn progress_is_dropped_rather_than_waited_for() {
         let (sink, mut events) = Sink::new();
         for bytes in 0..100 {
-            sink.send(Event::Progress { bytes, total: None, sources: 1, via: vec![] }).await;
+            sink.send(Event::Progress(Progress { bytes, ..Progress::default() })).await;
         }
         drop(sink);
         let mut count = 0;

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod interrupt;
 mod local;
 mod logging;
+mod meter;
 mod render;
 mod story;
 

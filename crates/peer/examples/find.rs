@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use peerage_peer::{AddOptions, Config, FindEvent, GetEvent, GetOptions, Network, Peer, Sources};
+use peerage_peer::{AddOptions, Config, FindEvent, GetEvent, GetOptions, Network, Order, Peer, Sources};
 
 /// On this machine alone; for the public network listen elsewhere, and begin
 /// with `peerage_peer::public_peers()`.
@@ -47,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         folder: None,
         overwrite: false,
         unsafe_symlinks: false,
+        order: Order::RarestFirst,
         serve: true,
         keep: false,
     };

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use peerage_peer::{AddOptions, Config, GetEvent, GetOptions, Peer, Sources};
+use peerage_peer::{AddOptions, Config, GetEvent, GetOptions, Order, Peer, Sources};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -29,6 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         folder: None,
         overwrite: false,
         unsafe_symlinks: false,
+        order: Order::RarestFirst,
         serve: true,
         keep: false,
     };

@@ -307,9 +307,9 @@ impl Brain {
 
     fn command(&mut self, input: Input, now: Now) {
         match input {
-            Input::Fetch { job, root, sources, export, swarm, events } => {
+            Input::Fetch { job, root, sources, export, swarm, order, events } => {
                 self.jobs.insert(job, JobSlot { events, export: Some(export) });
-                self.engine.start_fetch(job, root, sources, swarm, now);
+                self.engine.start_fetch(job, root, sources, swarm, order, now);
             }
             Input::OpenQuery { job, root, sources, events } => {
                 self.jobs.insert(job, JobSlot { events, export: None });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use peerage_content::Cid;
-use peerage_engine::{JobError, JobProgress, Sources};
+use peerage_engine::{JobError, JobProgress, Order, Sources};
 use peerage_store::{Durability, Root, RootKind};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, interval, sleep};
@@ -40,6 +40,9 @@ pub struct GetOptions {
     pub overwrite: bool,
     /// Make symlinks that leave the destination.
     pub unsafe_symlinks: bool,
+    /// In which order blocks are asked for: in order for who reads while they come,
+    /// rarest first for a swarm.
+    pub order: Order,
     /// Serve what arrives, and tell other getters of this root that we do.
     pub serve: bool,
     /// Keep the root, so that it is served later.
@@ -130,6 +133,7 @@ impl Peer {
             sources: options.sources.clone(),
             export: Arc::clone(&export),
             swarm: options.serve,
+            order: options.order,
             events: sender,
         });
         let mut tick = interval(PROGRESS);

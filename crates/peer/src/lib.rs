@@ -91,8 +91,8 @@ pub use peerage_dht::{
     End, Key, LookupError, Mode, Network, PeerInfo as FoundPeer, Progress as FindProgress, Report,
 };
 pub use peerage_engine::{
-    Announcements, DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Reach, RouterReport,
-    Share as Progress, Source, Sources, Verdict,
+    Announcements, DhtMode, DhtStatus, FindEvent, JobError, JobProgress, NotFound, Order, Reach,
+    RouterReport, Share as Progress, Source, Sources, Verdict,
 };
 pub use peerage_transport::mdns::Status as MdnsStatus;
 pub use peerage_transport::portmap::Failure as MappingFailure;

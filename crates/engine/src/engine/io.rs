@@ -44,6 +44,7 @@ impl Engine {
                         used = true;
                         if let Some(entry) = self.jobs.get_mut(&job) {
                             *entry.received.entry(peer).or_default() += u64::from(arrived.len);
+                            entry.blocks += 1;
                             entry.search.handle_progress(&peer, now.instant);
                         }
                     }

@@ -41,6 +41,7 @@ pub(super) struct Job {
     /// The exchange was told that no more wants will come.
     ending: bool,
     pub(super) received: BTreeMap<PeerId, u64>,
+    pub(super) blocks: u64,
     pub(super) duplicates: u64,
     pub(super) wrong: BTreeMap<PeerId, u64>,
     /// When each source was last asked about the root, by the swarm protocol.
@@ -77,23 +78,35 @@ impl Engine {
     ///
     /// With `swarm`, the peers who are asked may tell others that we fetch it,
     /// and what has arrived is served under this root.
-    pub fn start_fetch(&mut self, job: JobId, root: Cid, sources: Sources, swarm: bool, now: Now) {
+    pub fn start_fetch(
+        &mut self,
+        job: JobId,
+        root: Cid,
+        sources: Sources,
+        swarm: bool,
+        order: Order,
+        now: Now,
+    ) {
         let fetch = Fetch::new(job, root, &self.config);
-        self.start(job, root, Kind::Fetch(Box::new(fetch)), sources, swarm, now);
+        self.start(job, root, Kind::Fetch(Box::new(fetch)), sources, (swarm, order), now);
     }
 
     /// Prepares for single blocks to be asked for with [`query`](Self::query),
     /// `root` among them: ends with [`Output::JobFailed`] or [`cancel`](Self::cancel).
     pub fn start_query(&mut self, job: JobId, root: Cid, sources: Sources, now: Now) {
-        self.start(job, root, Kind::Query(Query::new()), sources, false, now);
+        // What is asked for first is needed first.
+        self.start(job, root, Kind::Query(Query::new()), sources, (false, Order::InOrder), now);
     }
 
-    fn start(&mut self, job: JobId, root: Cid, kind: Kind, sources: Sources, swarm: bool, now: Now) {
-        let order = match kind {
-            Kind::Fetch(_) => Order::RarestFirst,
-            // What is asked for first is needed first.
-            Kind::Query(_) => Order::InOrder,
-        };
+    fn start(
+        &mut self,
+        job: JobId,
+        root: Cid,
+        kind: Kind,
+        sources: Sources,
+        (swarm, order): (bool, Order),
+        now: Now,
+    ) {
         if self.exchange.open_session(session(job), SessionConfig { order }, now).is_err() {
             self.outputs.push_back(Output::JobFailed { job, error: JobError::TooManyJobs });
             return;
@@ -110,6 +123,7 @@ impl Engine {
             ending: false,
             received: BTreeMap::new(),
             duplicates: 0,
+            blocks: 0,
             wrong: BTreeMap::new(),
             swarm_asked: BTreeMap::new(),
             seek: None,

@@ -93,6 +93,7 @@ fn a_connection_ends_other_attempts_at_that_peer() {
         dag.root,
         Sources { hints: vec![hint(1)], ..Sources::default() },
         false,
+        Order::RarestFirst,
         alone.now,
     );
     let outputs = alone.outputs();
@@ -200,7 +201,7 @@ fn for_a_connection_of_ours_a_stranger_makes_room() {
     // Nor is it one of whom the user named.
     let dag = build(&Tree::File(vec![1; 10]), &small());
     let sources = Sources { hints: vec![hint(5)], ..Sources::default() };
-    alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
+    alone.engine.start_fetch(JobId(1), dag.root, sources, false, Order::RarestFirst, alone.now);
     for _ in 0..4 {
         let outputs = alone.outputs();
         assert!(!outputs.iter().any(|output| matches!(output, Output::JobFailed { .. })));
@@ -365,7 +366,7 @@ fn an_answer_about_a_root_is_for_the_job_that_asked() {
     alone.engine.handle_identified(peer_id(1), &Identified { protocols, ..Identified::default() }, alone.now);
     for job in [1, 2] {
         let sources = Sources { hints: vec![hint(1)], ..Sources::default() };
-        alone.engine.start_fetch(JobId(job), dag.root, sources, true, alone.now);
+        alone.engine.start_fetch(JobId(job), dag.root, sources, true, Order::RarestFirst, alone.now);
         let item = alone.outputs().into_iter().find_map(|output| match output {
             Output::TakeLocal { item, .. } => Some(item),
             _ => None,

@@ -203,7 +203,7 @@ fn what_was_found_and_cannot_be_used_is_told() {
         Engine::new(peer_id(0), config, peerage_exchange::Config::default(), 1, peerage_base::Now::default());
     let now = peerage_base::Now::default();
     let dag = file(1, 10);
-    engine.start_fetch(JobId(1), dag.root, anywhere(), false, now);
+    engine.start_fetch(JobId(1), dag.root, anywhere(), false, Order::RarestFirst, now);
     let item = loop {
         match engine.poll_output().expect("something to do") {
             Output::TakeLocal { item, .. } => break item,

@@ -41,7 +41,7 @@ fn answer(alone: &mut Alone, id: RequestId) {
 fn fetch(alone: &mut Alone, wait: Option<Duration>) -> Vec<Output> {
     let dag = build(&Tree::File(vec![1; 10]), &small());
     let sources = Sources { find: true, wait, ..Sources::default() };
-    alone.engine.start_fetch(JobId(1), dag.root, sources, false, alone.now);
+    alone.engine.start_fetch(JobId(1), dag.root, sources, false, Order::RarestFirst, alone.now);
     let mut outputs = alone.outputs();
     let taken = outputs.iter().find_map(|output| match output {
         Output::TakeLocal { item, cid, .. } => Some((*item, *cid)),

@@ -204,7 +204,7 @@ fn a_start_that_fails_serves_nothing() {
     let exchange = peerage_exchange::Config { sessions: 0, ..Default::default() };
     let mut engine = Engine::new(peer_id(0), Config::default(), exchange, 1, at(0));
     let root = build(&Tree::File(vec![1]), &small()).root;
-    engine.start_fetch(JobId(1), root, Sources::default(), true, at(0));
+    engine.start_fetch(JobId(1), root, Sources::default(), true, Order::RarestFirst, at(0));
     assert!(matches!(engine.poll_output(), Some(Output::JobFailed { error: JobError::TooManyJobs, .. })));
     let addr: Multiaddr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
     engine.handle_connected(

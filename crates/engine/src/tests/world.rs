@@ -197,7 +197,7 @@ impl World {
     pub(super) fn fetch(&mut self, n: usize, job: u64, root: Cid, sources: Sources) {
         let now = self.clock();
         self.peers[n].exports.insert(JobId(job), Export::default());
-        self.peers[n].engine.start_fetch(JobId(job), root, sources, true, now);
+        self.peers[n].engine.start_fetch(JobId(job), root, sources, true, Order::RarestFirst, now);
         self.perform_all(n);
     }
 

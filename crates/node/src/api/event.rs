@@ -50,17 +50,7 @@ pub(crate) enum Event {
         files: u64,
     },
     /// `get`, `pin add` and `verify` go on; at most two a second.
-    Progress {
-        /// Content bytes in place.
-        bytes: u64,
-        /// All content bytes, as far as known.
-        total: Option<u64>,
-        /// Peers that deliver.
-        sources: u64,
-        /// The same peers, and how they are reached.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        via: Vec<Via>,
-    },
+    Progress(Progress),
     /// A look-up goes on, of `find` and the like, or of a `get` that needs someone who has it.
     Searching {
         /// Peers of the DHTs.
@@ -273,12 +263,45 @@ pub(crate) struct SharedRoot {
     pub(crate) announced: bool,
 }
 
+/// How far something is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Content bytes in place.
+    pub(crate) bytes: u64,
+    /// All content bytes, as far as known.
+    pub(crate) total: Option<u64>,
+    /// Peers that deliver.
+    pub(crate) sources: u64,
+    /// The same peers, and how they are reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) via: Vec<Via>,
+    /// `get` only, like the rest: what of it is news to those who watch a transfer.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) transfer: Option<Transfer>,
+}
+
+/// How a transfer goes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Transfer {
+    /// Content bytes a second of late; null before that means anything.
+    pub(crate) rate: Option<u64>,
+    /// At that rate; null while nobody can say.
+    pub(crate) seconds_left: Option<u64>,
+    /// Blocks that came and were what was asked for.
+    pub(crate) blocks: u64,
+    /// Bytes of blocks that came more than once.
+    pub(crate) duplicate_bytes: u64,
+}
+
 /// A source of a `get`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Via {
     pub(crate) peer: String,
     pub(crate) addr: String,
     pub(crate) bytes: u64,
+    /// Block bytes a second of late; none before that means anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<u64>,
 }
 
 /// An entry of a folder.
@@ -464,8 +487,19 @@ mod tests {
             line(&reachable),
             r#"{"event":"reachable","addrs":["/ip4/5.6.7.8/tcp/1/p2p/12D3"],"reachability":"public","link":"ipfs://b"}"#
         );
-        let progress = Event::Progress { bytes: 1, total: Some(2), sources: 3, via: vec![] };
-        assert_eq!(line(&progress), r#"{"event":"progress","bytes":1,"total":2,"sources":3}"#);
+        let mut progress = Progress { bytes: 1, total: Some(2), sources: 3, ..Progress::default() };
+        assert_eq!(
+            line(&Event::Progress(progress.clone())),
+            r#"{"event":"progress","bytes":1,"total":2,"sources":3}"#
+        );
+        progress.transfer =
+            Some(Transfer { rate: Some(4), seconds_left: None, blocks: 5, duplicate_bytes: 6 });
+        let text = line(&Event::Progress(progress.clone()));
+        assert_eq!(
+            text,
+            r#"{"event":"progress","bytes":1,"total":2,"sources":3,"rate":4,"seconds_left":null,"blocks":5,"duplicate_bytes":6}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), Event::Progress(progress));
         let added = Event::Added { path: "/p".into(), cid: "b".into(), size: 7 };
         assert_eq!(line(&added), r#"{"event":"added","path":"/p","cid":"b","size":7}"#);
         let closed = Event::Closed { sent_bytes: 1, received_bytes: 2 };

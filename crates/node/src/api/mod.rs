@@ -15,7 +15,8 @@ mod request;
 pub(crate) use add::{Add, INLINE_LIMIT, Parameters, Profile, Stdin};
 pub(crate) use car::{CarExport, CarFile, CarFound, CarImport, CarKind, CarLook, CarSummary, CarV2};
 pub(crate) use event::{
-    BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, SharedRoot, Stat, Via,
+    BadBlock, Data, Entry, EntryKind, Event, NoticeKind, PeerLine, PinKind, Progress, SharedRoot, Stat,
+    Transfer, Via,
 };
 pub(crate) use failure::{Failure, Kind};
 pub(crate) use handle::{HANDLES_MAX, Handle};

@@ -237,6 +237,9 @@ pub(crate) struct Get {
     pub(crate) folder: Option<Handle>,
     #[serde(with = "millis")]
     pub(crate) seed_for: Option<Duration>,
+    /// In order, for who reads it while it comes.
+    #[serde(default)]
+    pub(crate) stream: bool,
     pub(crate) keep: bool,
     pub(crate) overwrite: bool,
     pub(crate) unsafe_symlinks: bool,
@@ -423,6 +426,7 @@ mod tests {
             dest: PathText("/tmp/a".into()),
             folder: None,
             seed_for: None,
+            stream: false,
             keep: true,
             overwrite: false,
             unsafe_symlinks: false,

@@ -133,6 +133,9 @@ pub(crate) struct GetArgs {
     /// Go on serving it that long (10s, 5m, 2h)
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(super) seed_for: Option<Duration>,
+    /// Fetch from the beginning on, for who reads it while it comes
+    #[arg(long)]
+    pub(super) stream: bool,
     /// Do not serve it later
     #[arg(long)]
     pub(super) no_keep: bool,

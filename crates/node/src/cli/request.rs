@@ -72,6 +72,7 @@ impl Command {
                     dest: PathText(dest),
                     source,
                     seed_for: args.seed_for,
+                    stream: args.stream,
                     keep: !args.no_keep,
                     overwrite: args.overwrite,
                     unsafe_symlinks: args.unsafe_symlinks,
@@ -313,8 +314,7 @@ mod tests {
     #[test]
     fn every_option_of_get_arrives() {
         let link = format!("ipfs://{CID}?name=a.txt&{HINT}");
-        let args =
-            "--from /ip4/127.0.0.1/tcp/2 --seed-for 5m --no-keep --overwrite --wait 1s --unsafe-symlinks";
+        let args = "--from /ip4/127.0.0.1/tcp/2 --seed-for 5m --stream --no-keep --overwrite --wait 1s --unsafe-symlinks";
         let mut line = vec!["get", &link, "-o", "/d/x"];
         line.extend(args.split(' '));
         assert_eq!(
@@ -329,6 +329,7 @@ mod tests {
                 dest: PathText("/d/x".into()),
                 folder: None,
                 seed_for: Some(Duration::from_secs(300)),
+                stream: true,
                 keep: false,
                 overwrite: true,
                 unsafe_symlinks: true,

@@ -217,6 +217,7 @@ async fn the_destination_is_reached_by_its_open_folder() {
         folder: Handle::folder_of(&dest),
         dest: PathText(dest),
         seed_for: None,
+        stream: false,
         keep: true,
         overwrite: false,
         unsafe_symlinks: false,

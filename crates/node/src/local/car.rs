@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use peerage_content::Cid;
 use peerage_peer::CarReadError;
 
-use crate::api::{BadBlock, Event, Kind};
+use crate::api::{BadBlock, Event, Kind, Progress};
 use crate::backend::Sink;
 
 pub(super) use export::export;
@@ -30,7 +30,7 @@ fn progress(out: &Sink, total: Option<u64>) -> impl Fn(u64) + Send + use<> {
     move |bytes| {
         if told.get().elapsed() >= TELL_EVERY {
             told.set(Instant::now());
-            out.try_send(Event::Progress { bytes, total, sources: 0, via: Vec::new() });
+            out.try_send(Event::Progress(Progress { bytes, total, ..Progress::default() }));
         }
     }
 }

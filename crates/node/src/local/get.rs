@@ -1,15 +1,16 @@
 //! `get`.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use peerage_content::name;
 use peerage_identity::{Multiaddr, PeerId};
-use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, Peer, Sources};
+use peerage_peer::{Get, GetEvent, GetOptions, JobProgress, Link, Order, Peer, Sources};
 
 use super::failure::Fails;
-use crate::api::{self, Event, Failure, Handle, Kind, NoticeKind, Via};
+use crate::api::{self, Event, Failure, Handle, Kind, NoticeKind, Progress, Transfer, Via};
 use crate::backend::{Cancel, Sink};
+use crate::meter::Meter;
 
 /// A link, and the peers to ask for it.
 pub(super) fn sources(source: &api::Source) -> Result<(Link, Sources), Failure> {
@@ -88,6 +89,7 @@ pub(super) async fn get(peer: &Peer, request: api::Get, out: &Sink, cancel: &Can
         overwrite: request.overwrite,
         unsafe_symlinks: request.unsafe_symlinks,
         serve: !request.source.offline,
+        order: if request.stream { Order::InOrder } else { Order::RarestFirst },
         keep: request.keep,
     };
     let mut get = peer.get(root, options).await.map_err(|error| error.failure())?;
@@ -107,7 +109,7 @@ async fn seed(time: Duration, cancel: &Cancel) -> Result<(), Failure> {
 
 /// Tells how it goes; true at the end if the path does not lead to what came.
 async fn follow(peer: &Peer, source: &api::Source, get: &mut Get, out: &Sink) -> Result<bool, Failure> {
-    let mut named = BTreeSet::new();
+    let (mut named, mut speeds) = (BTreeSet::new(), Speeds::default());
     loop {
         let event = match get.next_event().await {
             Ok(event) => event,
@@ -120,15 +122,8 @@ async fn follow(peer: &Peer, source: &api::Source, get: &mut Get, out: &Sink) ->
                     out.send(searching(&progress)).await;
                     continue;
                 }
-                let via = via(peer, &progress).await;
-                let total = (progress.fetch.total > 0).then_some(progress.fetch.total);
-                out.send(Event::Progress {
-                    bytes: progress.fetch.bytes,
-                    total,
-                    sources: progress.sources as u64,
-                    via,
-                })
-                .await;
+                let event = speeds.progress(peer, &progress).await;
+                out.send(Event::Progress(event)).await;
             }
             Some(GetEvent::Done(done)) => {
                 name_liars(&done.progress, &mut named, out).await;
@@ -185,15 +180,52 @@ async fn name_liars(progress: &JobProgress, named: &mut BTreeSet<PeerId>, out: &
     }
 }
 
-async fn via(peer: &Peer, progress: &JobProgress) -> Vec<Via> {
-    if progress.received.is_empty() {
-        return Vec::new();
+/// How fast the content and each source are.
+#[derive(Default)]
+struct Speeds {
+    content: Meter,
+    sources: BTreeMap<PeerId, Meter>,
+}
+
+impl Speeds {
+    /// How far it is, now.
+    async fn progress(&mut self, peer: &Peer, progress: &JobProgress) -> Progress {
+        let (now, fetch) = (Instant::now(), &progress.fetch);
+        self.content.count(fetch.bytes, now);
+        let total = (fetch.total > 0).then_some(fetch.total);
+        let left = total.and_then(|total| self.content.left(total));
+        Progress {
+            bytes: fetch.bytes,
+            total,
+            sources: progress.sources as u64,
+            via: self.via(peer, progress, now).await,
+            transfer: Some(Transfer {
+                rate: self.content.rate(),
+                seconds_left: left
+                    .map(|left| left.as_millis().div_ceil(1000))
+                    .and_then(|left| u64::try_from(left).ok()),
+                blocks: progress.blocks,
+                duplicate_bytes: progress.duplicates,
+            }),
+        }
     }
-    let peers = peer.peers().await;
-    let addr = |id: &PeerId| peers.iter().find(|info| info.peer == *id).and_then(|info| info.addrs.first());
-    let line = |(id, bytes): (&PeerId, &u64)| {
-        let addr = addr(id).map(ToString::to_string)?;
-        Some(Via { peer: id.to_string(), addr, bytes: *bytes })
-    };
-    progress.received.iter().filter_map(line).collect()
+
+    async fn via(&mut self, peer: &Peer, progress: &JobProgress, now: Instant) -> Vec<Via> {
+        if progress.received.is_empty() {
+            return Vec::new();
+        }
+        let peers = peer.peers().await;
+        let addr =
+            |id: &PeerId| peers.iter().find(|info| info.peer == *id).and_then(|info| info.addrs.first());
+        let mut all = Vec::new();
+        for (id, bytes) in &progress.received {
+            let meter = self.sources.entry(*id).or_default();
+            meter.count(*bytes, now);
+            if let Some(addr) = addr(id) {
+                let (peer, addr) = (id.to_string(), addr.to_string());
+                all.push(Via { peer, addr, bytes: *bytes, rate: meter.rate() });
+            }
+        }
+        all
+    }
 }

@@ -11,7 +11,7 @@ use super::failure::Fails;
 use super::get::addresses;
 use super::moved;
 use super::pace::Pace;
-use crate::api::{self, BadBlock, Event, Failure, Kind, NoticeKind};
+use crate::api::{self, BadBlock, Event, Failure, Kind, NoticeKind, Progress};
 use crate::backend::Sink;
 
 /// Findings that wait to be printed. 64: who prints slowly slows the reading.
@@ -30,8 +30,8 @@ pub(super) async fn verify(peer: &Peer, request: api::Verify, out: &Sink) -> Res
             Verifying::Progress { done, total } => {
                 // The last one is true.
                 if pace.is_due() || done == total {
-                    let via = Vec::new();
-                    progress.try_send(Event::Progress { bytes: done, total: Some(total), sources: 0, via });
+                    let now = Progress { bytes: done, total: Some(total), ..Progress::default() };
+                    progress.try_send(Event::Progress(now));
                 }
                 found.is_closed()
             }
@@ -106,7 +106,7 @@ async fn repair(peer: &Peer, request: &api::Verify, roots: &[Cid], out: &Sink) -
         let tell = move |done: Repaired| {
             if pace.is_due() {
                 let bytes = before.bytes + done.bytes;
-                progress.try_send(Event::Progress { bytes, total: None, sources: 0, via: Vec::new() });
+                progress.try_send(Event::Progress(Progress { bytes, ..Progress::default() }));
             }
         };
         match peer.repair(*root, sources, tell).await {

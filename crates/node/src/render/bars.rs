@@ -8,13 +8,10 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::text::{bytes as size, seconds};
+use crate::meter::Meter;
 
 /// Most peers with a bar of their own. 16: what fits on a screen.
 const PEERS_SHOWN: usize = 16;
-
-/// How long bytes are counted before they make a rate. A second: what came at once
-/// says nothing of how it goes on.
-const RATE_AFTER: Duration = Duration::from_secs(1);
 
 /// Columns of a terminal in which the bar itself has room beside the figures, and the
 /// message (who, and by which path) beside both.
@@ -56,48 +53,22 @@ impl Layout {
     }
 }
 
-/// How fast it goes: an average since the first bytes that are counted.
-#[derive(Debug, Clone, Copy)]
-struct Meter {
-    begun: Instant,
-    /// What was there already.
-    from: u64,
-}
-
-impl Meter {
-    /// Rate and time left, as far as they mean something.
-    fn text(self, now: Instant, bytes: u64, total: Option<u64>) -> String {
-        let time = now.saturating_duration_since(self.begun);
-        let done = bytes.saturating_sub(self.from);
-        if time < RATE_AFTER || done == 0 {
-            return String::new();
-        }
-        let rate = u128::from(done) * 1000 / time.as_millis().max(1);
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-        let left = total.map(|total| total.saturating_sub(bytes)).filter(|left| *left > 0 && rate > 0);
-        #[expect(clippy::cast_precision_loss, reason = "it is for display")]
-        let left = left.map(|left| format!(", {} left", seconds(left as f64 / rate as f64)));
-        format!("{}/s{}", size(rate), left.unwrap_or_default())
-    }
-}
-
 /// One bar.
 #[derive(Debug)]
 struct Line {
     bar: ProgressBar,
-    meter: Option<Meter>,
+    meter: Meter,
     /// The style that it has: layout, and whether the total is known.
     style: Option<(Layout, bool)>,
 }
 
 impl Line {
     fn new(all: &MultiProgress) -> Self {
-        Self { bar: all.add(ProgressBar::no_length()), meter: None, style: None }
+        Self { bar: all.add(ProgressBar::no_length()), meter: Meter::default(), style: None }
     }
 
     fn advance(&mut self, bytes: u64, total: Option<u64>, message: String) {
-        let now = Instant::now();
-        let meter = *self.meter.get_or_insert(Meter { begun: now, from: bytes });
+        self.meter.count(bytes, Instant::now());
         let style = (Layout::now(), total.is_some());
         if self.style.replace(style) != Some(style) {
             self.bar.set_style(template(style.0.template(style.1)));
@@ -105,7 +76,7 @@ impl Line {
         if let Some(total) = total.filter(|total| self.bar.length() != Some(*total)) {
             self.bar.set_length(total);
         }
-        self.bar.set_prefix(meter.text(now, bytes, total));
+        self.bar.set_prefix(speed(&self.meter, total));
         self.bar.set_message(message);
         self.bar.set_position(bytes);
     }
@@ -203,6 +174,14 @@ impl Bars {
     }
 }
 
+/// Rate and time left, as far as they mean something.
+fn speed(meter: &Meter, total: Option<u64>) -> String {
+    let Some(rate) = meter.rate() else { return String::new() };
+    let left = total.and_then(|total| meter.left(total)).filter(|left| !left.is_zero());
+    let left = left.map(|left| format!(", {} left", seconds(left.as_secs_f64())));
+    format!("{}/s{}", size(rate), left.unwrap_or_default())
+}
+
 fn template(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("a template that is part of this program")
@@ -235,23 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn rate_and_time_left_are_told_once_they_mean_something() {
+        let begun = Instant::now();
+        let mut meter = Meter::default();
+        meter.count(0, begun);
+        assert_eq!(speed(&meter, Some(10)), "");
+        meter.count(4_000_000, begun + Duration::from_secs(2));
+        assert_eq!(speed(&meter, None), "2.0 MB/s");
+        assert_eq!(speed(&meter, Some(24_000_000)), "2.0 MB/s, 10 s left");
+        assert_eq!(speed(&meter, Some(4_000_000)), "2.0 MB/s");
+    }
+
+    #[test]
     fn what_has_no_room_is_left_out() {
         let known = |columns| Layout::of(columns).template(true);
         assert!(known(80).contains("{bar") && known(80).contains("{wide_msg}"));
         assert!(!known(60).contains("{bar") && known(60).contains("{prefix}"));
         assert!(!known(30).contains("{prefix}") && known(30).contains("{percent"));
-    }
-
-    #[test]
-    fn a_rate_is_an_average_and_comes_after_a_second() {
-        let begun = Instant::now();
-        let meter = Meter { begun, from: 5_000_000 };
-        let after = |millis, bytes, total| meter.text(begun + Duration::from_millis(millis), bytes, total);
-        assert_eq!(after(0, 5_000_000, Some(9_000_000)), "");
-        assert_eq!(after(999, 900_000_000, Some(1_000_000_000)), "");
-        assert_eq!(after(2000, 9_000_000, None), "2.0 MB/s");
-        assert_eq!(after(2000, 9_000_000, Some(29_000_000)), "2.0 MB/s, 10 s left");
-        assert_eq!(after(4000, 9_000_000, Some(9_000_000)), "1.0 MB/s");
-        assert_eq!(after(9000, 5_000_000, Some(9_000_000)), "");
     }
 }

@@ -58,13 +58,13 @@ impl Human {
                     bars.advance(*bytes, *total, format!("{} read", plural(*files, "file", "files")));
                 }
             }
-            Event::Progress { bytes, total, sources, via } => {
+            Event::Progress(progress) => {
                 if let Some(bars) = bars {
-                    let message = match (sources, self.style.doing) {
+                    let message = match (progress.sources, self.style.doing) {
                         (0, Some(doing)) => doing.to_owned(),
-                        _ => transfer::sources_text(*sources, via),
+                        _ => transfer::sources_text(progress),
                     };
-                    bars.advance(*bytes, *total, message);
+                    bars.advance(progress.bytes, progress.total, message);
                 }
             }
             Event::Searching { asked, message, found, closest_bits } => {
@@ -198,7 +198,7 @@ impl Human {
             Event::Importing { .. }
             | Event::Collecting { .. }
             | Event::Looking { .. }
-            | Event::Progress { .. }
+            | Event::Progress(_)
             | Event::Searching { .. }
             | Event::Finished(_)
             | Event::Announced { .. }

@@ -206,6 +206,7 @@ pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Progress;
     use crate::api::{Data, NoticeKind};
     use crate::render::Json;
     use std::sync::mpsc;
@@ -248,7 +249,7 @@ mod tests {
     }
 
     fn progress(bytes: u64) -> Event {
-        Event::Progress { bytes, total: None, sources: 0, via: vec![] }
+        Event::Progress(Progress { bytes, ..Progress::default() })
     }
 
     #[tokio::test]

@@ -1,12 +1,16 @@
 //! What is shared, and what was fetched, for people.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use peerage_content::name::escape;
 
 use super::text::{bytes, plural, rate, seconds};
-use crate::api::{SharedRoot, Via};
+use crate::api::{Progress, SharedRoot, Via};
+
+/// Sources that are named. 3: what fits into a line.
+const SOURCES_SHOWN: usize = 3;
 
 /// What a share, or else the peer itself, begins with.
 pub(super) fn print_ready(
@@ -47,13 +51,22 @@ pub(super) fn print_done(
     writeln!(out, "  /ipfs/{cid}")
 }
 
-/// How many sources a fetch has, and by which ways.
-pub(super) fn sources_text(count: u64, via: &[Via]) -> String {
-    let mut text = plural(count, "source", "sources");
-    for via in via.iter().take(3) {
+/// How many sources a fetch has, by which ways, and how fast each is, fastest first;
+/// and what came twice.
+pub(super) fn sources_text(progress: &Progress) -> String {
+    let mut text = plural(progress.sources, "source", "sources");
+    if let Some(transfer) = progress.transfer.as_ref().filter(|transfer| transfer.duplicate_bytes > 0) {
+        text.push_str(&format!(", {} twice", bytes(transfer.duplicate_bytes)));
+    }
+    let mut via: Vec<&Via> = progress.via.iter().collect();
+    via.sort_by_key(|via| Reverse(via.rate));
+    for via in via.into_iter().take(SOURCES_SHOWN) {
         // Who it is says its id in `--json`; a line has room for the path only.
         let path = via.addr.split("/p2p/").next().unwrap_or_default();
         text.push_str(&format!(", {}", escape(path)));
+        if let Some(rate) = via.rate.filter(|_| progress.sources > 1) {
+            text.push_str(&format!(" {}/s", bytes(rate)));
+        }
     }
     text
 }

@@ -12,7 +12,7 @@ use peerage_engine::{
     ItemId, JobId, JobProgress, ProbeAnswer, ProbeId, Reach, Record, RouterQuestion, RouterReport, Sources,
     Target, Verdict,
 };
-use peerage_exchange::{Incoming, PeerStats, Served, Version};
+use peerage_exchange::{Incoming, Order, PeerStats, Served, Version};
 use peerage_identity::{Multiaddr, PeerId, Scope};
 use peerage_transport::Control;
 use tokio::sync::{mpsc, oneshot};
@@ -269,6 +269,7 @@ pub(crate) enum Input {
         sources: Sources,
         export: Arc<Export>,
         swarm: bool,
+        order: Order,
         events: JobEvents,
     },
     OpenQuery {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use peerage_content::Cid;
 use peerage_identity::Multiaddr;
-use peerage_peer::{AddOptions, Config, Done, GetError, GetEvent, GetOptions, Peer, Share, Sources};
+use peerage_peer::{AddOptions, Config, Done, GetError, GetEvent, GetOptions, Order, Peer, Share, Sources};
 use tempfile::TempDir;
 
 /// A peer that listens on loopback, and its folder.
@@ -57,6 +57,7 @@ impl Host {
             folder: None,
             overwrite: false,
             unsafe_symlinks: false,
+            order: Order::RarestFirst,
             serve: true,
             keep: false,
         }

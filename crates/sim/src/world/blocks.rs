@@ -7,7 +7,7 @@ use std::time::Duration;
 use peerage_content::node::FileChild;
 use peerage_content::unixfs::Metadata;
 use peerage_content::{Cid, Multihash, Node};
-use peerage_engine::{Arrived, ItemId, JobError, JobId, JobProgress, Output, Sources, Token};
+use peerage_engine::{Arrived, ItemId, JobError, JobId, JobProgress, Order, Output, Sources, Token};
 use peerage_exchange::{Incoming, Served};
 use peerage_identity::PeerId;
 
@@ -123,7 +123,9 @@ impl World {
         shelf.disk = disk;
         shelf.begun += 1;
         let sources = Sources { find: true, ..Sources::default() };
-        self.act(host, |node, now| node.engine.start_fetch(job, root, sources, true, now));
+        self.act(host, |node, now| {
+            node.engine.start_fetch(job, root, sources, true, Order::RarestFirst, now)
+        });
     }
 
     /// Has a host fetch a root by a link that names the hosts `from` alone; if these
@@ -142,7 +144,9 @@ impl World {
         let named = from.iter().map(|&host| self.host(host));
         let hints = named.map(|named| named.addr.with_peer(named.peer)).collect();
         let sources = Sources { hints, wait, ..Sources::default() };
-        self.act(host, |node, now| node.engine.start_fetch(job, root, sources, true, now));
+        self.act(host, |node, now| {
+            node.engine.start_fetch(job, root, sources, true, Order::RarestFirst, now)
+        });
     }
 
     /// True if a host has all of these.
