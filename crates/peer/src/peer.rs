@@ -383,11 +383,7 @@ impl Peer {
         // Nothing of ours writes to the repository once it is another's.
         self.0.pool.close().await;
         let store = self.0.store.clone();
-        let end = move || {
-            store.stop_upkeep();
-            store.commit(Durability::Durable)
-        };
-        let synced = tokio::task::spawn_blocking(end).await;
+        let synced = tokio::task::spawn_blocking(move || store.close(Durability::Durable)).await;
         if let Ok(Err(error)) = synced {
             tracing::error!(%error, "the store could not be synced");
         }
@@ -403,8 +399,7 @@ impl Drop for Inner {
         if let Some(brain) = self.brain.lock().unwrap_or_else(PoisonError::into_inner).take() {
             brain.abort();
         }
-        self.store.stop_upkeep();
-        drop(self.store.commit(Durability::Buffered));
+        drop(self.store.close(Durability::Buffered));
     }
 }
 

@@ -28,7 +28,7 @@ impl Pace {
 }
 
 /// Hands buffers to the kernel and merges small packs, until it is aborted; a step
-/// that runs then ends with [`Store::stop_upkeep`]. On a thread of its own: a merge takes
+/// that runs then ends with [`Store::close`]. On a thread of its own: a merge takes
 /// seconds, for which no worker is to be wanting.
 pub(crate) async fn upkeep(store: Store) {
     let mut pace = Pace(USUAL);

@@ -196,14 +196,21 @@ impl Cache {
     }
 }
 
-impl Drop for Cache {
-    fn drop(&mut self) {
+impl Cache {
+    /// Lets go of its folder, for good: whoever asks gets no answer.
+    pub(crate) fn close(&self) {
         let worker = lock(&self.state).worker.take();
         if let Some(Worker { jobs, done }) = worker {
             drop(jobs);
             // It never sends; the wait ends when the thread does.
             let _ended = done.recv_timeout(self.deadline);
         }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

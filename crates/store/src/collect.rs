@@ -14,7 +14,7 @@ use crate::notice::Notice;
 use crate::pack::dropped::is_dropped;
 use crate::pack::file::Pack;
 use crate::pack::record::{Kind, Record, Reference};
-use crate::pack::rewrite::{Rewritten, Selection};
+use crate::pack::rewrite::{Rewritten, Selection, SyncFailed};
 use crate::pack::set::lock;
 use crate::rootset::{Cursor, RootSet, RootSetBuilder};
 use crate::store::{Inner, Store};
@@ -170,12 +170,6 @@ impl Store {
         Ok(collection)
     }
 
-    /// Ends upkeep and collections for good, before the repository is left to another.
-    /// When it returns, no pack is being written anew.
-    pub fn stop_upkeep(&self) {
-        self.inner.packs.stop_rewriting();
-    }
-
     /// One step of upkeep: seals what could not be sealed, rebuilds one damaged
     /// index, merges one group of small packs, rewrites one that holds many wrong
     /// records, or rewrites the journal. True if
@@ -204,10 +198,9 @@ impl Store {
         }
         let useful = |record: &Record<'_>| inner.is_useful(record);
         let selection = Selection { useful: &useful, ..Selection::all() };
-        match inner.packs.rewrite(&group, selection) {
-            Ok(rewritten) => inner.after_rewrite(&rewritten),
+        match inner.rewrite(&group, selection) {
             Err(_) if inner.packs.is_stopped() => return Ok(false),
-            Err(error) => return Err(error.into()),
+            rewritten => drop(rewritten?),
         }
         Ok(true)
     }
@@ -286,8 +279,7 @@ impl Collection {
             useful: &|record| inner.is_useful(record),
             wanted: &|key| inner.touched.contains(key),
         };
-        let rewritten = inner.packs.rewrite(&[Arc::clone(pack)], selection)?;
-        inner.after_rewrite(&rewritten);
+        let rewritten = inner.rewrite(&[Arc::clone(pack)], selection)?;
         self.put_off = 0;
         Ok(Some(self.swept(dead, rewritten.freed)))
     }
@@ -387,7 +379,25 @@ impl Inner {
         self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= bytes + spare)
     }
 
-    pub(crate) fn after_rewrite(&self, rewritten: &Rewritten) {
+    /// Rewrites packs; a sync that fails is the last one.
+    pub(crate) fn rewrite(
+        &self,
+        packs: &[Arc<Pack>],
+        selection: Selection<'_>,
+    ) -> Result<Rewritten, WriteError> {
+        let rewritten = self.packs.rewrite(packs, selection).map_err(|error| {
+            if !SyncFailed::is(&error) {
+                return WriteError::from(error);
+            }
+            self.commits.break_off(error.to_string());
+            self.mark_unsynced();
+            WriteError::Unsynced(error.to_string())
+        })?;
+        self.after_rewrite(&rewritten);
+        Ok(rewritten)
+    }
+
+    fn after_rewrite(&self, rewritten: &Rewritten) {
         for (pack, offset) in &rewritten.damaged {
             let pack = self.packs.path(*pack);
             self.notices.push(Notice::RecordDamaged { pack, offset: u64::from(*offset), block: None });

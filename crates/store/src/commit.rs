@@ -50,8 +50,8 @@ pub(crate) enum Failure {
 
 impl Commits {
     /// No sync is to be trusted any more.
-    pub(crate) fn break_off(&self, cause: &WriteError) {
-        lock(&self.state).broken = Some(cause.to_string());
+    pub(crate) fn break_off(&self, cause: String) {
+        lock(&self.state).broken = Some(cause);
     }
 
     /// Returns once a sync that was begun after this call has succeeded; `sync`

@@ -12,7 +12,7 @@ use crate::cache::{Cache, PAGE_ENTRIES};
 use crate::collect::Touched;
 use crate::commit::{Commits, Durability, Failure};
 use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS};
-use crate::disk;
+use crate::disk::{self, Gate, Gated};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::facts::{Fact, FileId};
 use crate::files::Tuning;
@@ -56,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) key: RepoKey,
     pub(crate) config: Config,
+    gate: Arc<Gate>,
     pub(crate) packs: PackSet,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) users: UserFiles,
@@ -83,11 +84,13 @@ impl Store {
     ///
     /// # Errors
     /// Only what no repair helps against: permissions, a failing disk, a newer format.
-    pub fn open(dir: &Path, config: Config) -> Result<(Self, OpenReport), OpenError> {
+    pub fn open(dir: &Path, mut config: Config) -> Result<(Self, OpenReport), OpenError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |source| OpenError::Io { path, source }
         };
+        let gate: Arc<Gate> = Arc::default();
+        config.disk = Arc::new(Gated::new(config.disk, &gate));
         config.disk.create_dir(dir).map_err(failed(dir))?;
         let mut report = OpenReport::default();
         let pack_dir = dir.join("packs");
@@ -122,6 +125,7 @@ impl Store {
             dir: dir.to_path_buf(),
             key,
             config,
+            gate,
             packs,
             ledger: Mutex::new(ledger),
             users,
@@ -137,7 +141,7 @@ impl Store {
         match inner.settle() {
             Ok(settled) => report.settled = settled,
             // Reading goes on; the mark stays.
-            Err(error) => inner.commits.break_off(&error),
+            Err(error) => inner.commits.break_off(error.to_string()),
         }
         inner.remove_stale_sets();
         Ok((Self { inner: Arc::new(inner) }, report))
@@ -159,6 +163,7 @@ impl Store {
         check_len("block", block.len(), MAX_BLOCK_BYTES)?;
         let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let inner = &*self.inner;
+        inner.gate.check()?;
         let collecting = inner.touched.touch(inner.key.of(mh));
         for at in inner.find(mh)?.iter().filter(|at| !collecting || inner.packs.is_active(at.pack)) {
             if at.entry.kind() == Some(Kind::Block) && inner.record(at, mh)?.is_some() {
@@ -183,6 +188,7 @@ impl Store {
         check_len("head of a reference", reference.head.len(), MAX_EDGE_BYTES)?;
         check_len("tail of a reference", reference.tail.len(), MAX_EDGE_BYTES)?;
         let inner = &*self.inner;
+        inner.gate.check()?;
         if !lock(&inner.ledger).has_file(reference.file)? {
             return Err(WriteError::Unknown { what: "file", id: reference.file.0 });
         }
@@ -292,6 +298,21 @@ impl Store {
         self.inner.notices.drain()
     }
 
+    /// Commits, and leaves the repository to another process: upkeep has ended when this
+    /// returns, and nothing is written after that, whoever still has this store. Who tries
+    /// is told so. Blocks can still be read.
+    ///
+    /// # Errors
+    /// Of the commit; the repository is left all the same.
+    pub fn close(&self, durability: Durability) -> Result<(), WriteError> {
+        let inner = &*self.inner;
+        inner.packs.stop_rewriting();
+        let committed = self.commit(durability);
+        inner.cache.close();
+        inner.gate.close();
+        committed
+    }
+
     /// Makes everything that was put before this durable to a degree. Who asks for
     /// [`Durability::Durable`] while others sync shares the next sync with them.
     ///
@@ -301,6 +322,7 @@ impl Store {
     /// says every later commit that is to be durable.
     pub fn commit(&self, durability: Durability) -> Result<(), WriteError> {
         let inner = &*self.inner;
+        inner.gate.check()?;
         match durability {
             Durability::Buffered => {
                 // The journal first: a reference means nothing without its file.

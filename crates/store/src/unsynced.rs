@@ -59,8 +59,7 @@ impl Inner {
         let packs: Vec<Arc<Pack>> = self.packs.packs().iter().cloned().collect();
         for pack in packs {
             if marked.as_ref().is_none_or(|marked| marked.contains(&pack.id)) {
-                let rewritten = self.packs.rewrite(&[pack], Selection::all())?;
-                self.after_rewrite(&rewritten);
+                self.rewrite(&[pack], Selection::all())?;
             }
         }
         lock(&self.ledger).compact()?;

@@ -44,7 +44,7 @@ impl Fails for CollectError {
     fn kind(&self) -> Kind {
         match self {
             Self::Running => Kind::Owned,
-            Self::Walk { .. } => Kind::Content,
+            Self::Walk { .. } | Self::Unknown { .. } => Kind::Content,
             Self::Store(error) => error.kind(),
             Self::Stopped => Kind::Interrupted,
         }

@@ -5,6 +5,7 @@
 //! Not behind it: users' files (`userfile.rs`), which others change as they
 //! like; the lock, which is the kernel's; and sled, which has a seam of its own.
 
+mod gate;
 #[cfg(test)]
 mod lazy;
 mod system;
@@ -15,6 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use gate::{Gate, Gated};
 pub use system::SystemDisk;
 pub(crate) use system::{NOFOLLOW, create_private_dir};
 
@@ -25,7 +27,8 @@ pub(crate) use system::{NOFOLLOW, create_private_dir};
 /// there, in any order, and a name is as it was when its folder was last
 /// [synced](Disk::sync_dir), or as any change since made it.
 pub trait Disk: Debug + Send + Sync {
-    /// Creates a folder that only its owner may enter, and those above it; fine if it exists.
+    /// Creates a folder that only its owner may enter, and those above it; fine if it
+    /// exists. The names of those it makes survive a power cut.
     ///
     /// # Errors
     /// The system's.

@@ -152,6 +152,11 @@ impl Ledger {
         self.state.reserved = self.state.reserved.max(before.reserved);
         self.state.last_id = self.state.last_id.max(before.last_id);
         self.appended = records;
-        Ok(self.journal.sync_name()?)
+        if let Err(error) = self.journal.sync_name() {
+            // What is added from now on would go with the name, whatever the next sync says.
+            self.broken = Some(error.to_string());
+            self.journal.mark_unsynced();
+        }
+        self.check_synced()
     }
 }

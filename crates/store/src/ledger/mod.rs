@@ -122,7 +122,7 @@ impl Ledger {
         Ok(self.journal.handles())
     }
 
-    fn check_synced(&self) -> Result<(), WriteError> {
+    pub(super) fn check_synced(&self) -> Result<(), WriteError> {
         self.broken.clone().map_or(Ok(()), |cause| Err(WriteError::Unsynced(cause)))
     }
 

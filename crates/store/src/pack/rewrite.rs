@@ -31,6 +31,22 @@ pub(crate) struct Rewritten {
     pub(crate) damaged: Vec<(u32, u32)>,
 }
 
+/// A sync that failed in a rewrite.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SyncFailed(io::Error);
+
+impl SyncFailed {
+    fn error(error: io::Error) -> io::Error {
+        io::Error::other(Self(error))
+    }
+
+    /// Whether it is that.
+    pub(crate) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|error| error.is::<Self>())
+    }
+}
+
 /// Which records of packs a rewrite keeps.
 pub(crate) struct Selection<'a> {
     /// Asked for each key, in the order of keys within each pack.
@@ -165,11 +181,19 @@ impl PackSet {
             0
         };
         // Whoever found a record in an old pack since then still finds it.
+        let mut saved = false;
         self.rescue(inputs, left, wanted, |_, record| match Record::decode(record) {
-            Some(record) => self.put(record.kind, &record.mh, record.body, record.block_len().unwrap_or(0)),
+            Some(record) => {
+                saved = true;
+                self.put(record.kind, &record.mh, record.body, record.block_len().unwrap_or(0))
+            }
             None => Ok(()),
         })?;
         self.flush()?;
+        if saved {
+            // Whoever found it may have been told since that all he needs is on the disk.
+            self.sync().map_err(SyncFailed::error)?;
+        }
         for id in &ids {
             disk::remove_if_there(&*self.config.disk, &path_of(&self.dir, *id, "pack"))?;
         }
@@ -203,7 +227,7 @@ impl PackSet {
         let count = usize::try_from(out.entries.len()).map_err(io::Error::other)?;
         let entries = out.entries.sorted()?.map(|pair| pair.map(Entry::of_key));
         let disk = index::write(&*out.file, id, entries, count, out.at.max(HEAD_BYTES), replaced)?;
-        out.file.sync()?;
+        out.file.sync().map_err(SyncFailed::error)?;
         let len = out.file.len()?;
         let path = path_of(&self.dir, id, "pack");
         self.config.disk.rename(&path_of(&self.dir, id, "tmp"), &path)?;
@@ -215,7 +239,7 @@ impl PackSet {
             packs.retain(|pack| !replaced.contains(&pack.id));
             packs.push(new);
         });
-        self.config.disk.sync_dir(&self.dir)?;
+        self.config.disk.sync_dir(&self.dir).map_err(SyncFailed::error)?;
         Ok(len)
     }
 
