@@ -19,6 +19,9 @@ const THREADS: &str = "2";
 /// Has it built with overflow checks and the like; else it is a release build.
 const DEBUG: &str = "--debug";
 
+/// The simulator's allocator gives back at once what is free: its memory is measured.
+const MALLOC: &str = "narenas:2,dirty_decay_ms:0,muzzy_decay_ms:0";
+
 /// Runs the simulator with these arguments.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
     let debug = args.iter().any(|arg| arg == DEBUG);
@@ -28,6 +31,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
 
 fn simulator(root: &Path, debug: bool) -> Command {
     let mut command = cargo(root);
+    command.env("_RJEM_MALLOC_CONF", MALLOC);
     command.args(["run", "--locked", "--package", "peerage-sim"]);
     command.args((!debug).then_some("--release")).arg("--");
     command

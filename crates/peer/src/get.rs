@@ -203,32 +203,30 @@ impl Get {
     }
 
     async fn finish(&mut self, progress: JobProgress) -> Result<Done, GetError> {
-        let export = Arc::clone(&self.export);
-        let completed = self.peer.inner().pool.run(move || export.complete()).await;
-        let Finished { unsafe_links, tree } = completed.ok_or(GetError::Stopped)??;
+        let (export, kept) = (Arc::clone(&self.export), Arc::clone(&self.peer.inner().kept));
         let held = progress.fetch.held;
+        let name = self.options.dest.file_name().map(|name| name.to_string_lossy().into_owned());
+        let root = self.options.keep.then(|| Root {
+            cid: self.root,
+            kind: RootKind::Kept,
+            path: Some(self.options.dest.clone()),
+            name: name.unwrap_or_default(),
+            announce: false,
+            keep: true,
+            size: held,
+            tree: None,
+            added: unix_now(),
+        });
+        // The root is on the disk together with what it is about.
+        let completed = self.peer.inner().pool.run(move || {
+            export.complete(&|tree| {
+                let Some(root) = &root else { return Ok(()) };
+                let root = Root { tree: Some(tree), ..root.clone() };
+                kept.change(|store| replace_root(store, &root, export.set())).map(drop)
+            })
+        });
+        let Finished { unsafe_links, tree } = completed.await.ok_or(GetError::Stopped)??;
         let astray = tree.is_none();
-        if self.options.keep && !astray {
-            let root = Root {
-                cid: self.root,
-                kind: RootKind::Kept,
-                path: Some(self.options.dest.clone()),
-                name: self
-                    .options
-                    .dest
-                    .file_name()
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default(),
-                announce: false,
-                keep: true,
-                size: held,
-                tree,
-                added: unix_now(),
-            };
-            let export = Arc::clone(&self.export);
-            let kept = self.peer.with_roots(move |store| replace_root(store, &root, export.set()));
-            kept.await.map_err(ExportError::from)?;
-        }
         if self.options.serve && !astray {
             let blocks = Blocks::Growing(Arc::clone(self.export.set()));
             self.served = Some(self.peer.serve(self.root, blocks, held, None));

@@ -87,6 +87,18 @@ impl KeptRoots {
         self.follow(&mut now);
     }
 
+    /// Changes roots; what is served follows. Blocking.
+    pub(crate) fn change<T>(
+        &self,
+        work: impl FnOnce(&mut RootChanges<'_>) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut RootChanges::new(&self.store, &mut places));
+        drop(places);
+        self.renew();
+        done
+    }
+
     /// Serves what the store keeps by now, and nothing else.
     pub(crate) fn renew(&self) {
         self.follow(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
@@ -266,14 +278,7 @@ impl Peer {
         work: impl FnOnce(&mut RootChanges<'_>) -> Result<T, WriteError> + Send + 'static,
     ) -> Result<T, WriteError> {
         let kept = Arc::clone(&self.inner().kept);
-        self.with_store(move |store| {
-            let mut places = kept.places.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = work(&mut RootChanges::new(store, &mut places));
-            drop(places);
-            kept.renew();
-            done
-        })
-        .await
+        self.with_store(move |_| kept.change(work)).await
     }
 
     /// Forgets a root; false if there was none. No file of the user's is touched.

@@ -1,7 +1,7 @@
 //! The end of a fetch: links, modes, one sync, and the rename that gives the
 //! whole its name.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::BuildHasher as _;
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use cap_std::fs::{Dir, MetadataExt as _};
 use peerage_content::unixfs::Metadata;
-use peerage_store::{Durability, FileId, Stat};
+use peerage_store::{Durability, FileId, Stat, TreeId, WriteError};
 use rustix::fs::{Timespec, Timestamps, futimens};
 
 use super::error::ExportError;
@@ -27,12 +27,17 @@ pub(crate) struct Finished {
     /// Symlinks that leave the destination and were not made.
     pub(crate) unsafe_links: Vec<PathBuf>,
     /// The tree that holds what was written; none if its path leads elsewhere.
-    pub(crate) tree: Option<peerage_store::TreeId>,
+    pub(crate) tree: Option<TreeId>,
 }
 
 impl Export {
-    /// Gives everything its name. Nothing at the destination has changed before this.
-    pub(crate) fn complete(&self) -> Result<Finished, ExportError> {
+    /// Gives everything its name, and `keep` the tree that holds it, if its path leads
+    /// there. Nothing at the destination has changed before this; afterwards all of it
+    /// survives a power cut, also what `keep` has put into the store.
+    pub(crate) fn complete(
+        &self,
+        keep: &dyn Fn(TreeId) -> Result<(), WriteError>,
+    ) -> Result<Finished, ExportError> {
         self.check_collision()?;
         let (symlinks, files, folders) = {
             let mut state = self.state();
@@ -46,7 +51,8 @@ impl Export {
         self.store.commit(Durability::Buffered)?;
         let root = Path::new(&self.staging.name);
         sync(&self.staging).map_err(|error| self.io("sync", root, error))?;
-        self.rename(&folders)?;
+        let renamed = self.rename(&folders)?;
+        self.sync_names(&renamed)?;
         self.completed.store(true, Ordering::Relaxed);
         let tree = self.path_leads_here().then_some(self.staging.tree);
         if tree.is_some() {
@@ -56,6 +62,7 @@ impl Export {
             self.store.remove_tree(self.staging.tree)?;
         }
         self.claims.trees_changed();
+        tree.map_or(Ok(()), keep)?;
         self.store.end_download(self.staging.download)?;
         self.store.commit(Durability::Durable)?;
         self.staging.remove().map_err(|error| self.io("remove the staging folder of", root, error))?;
@@ -112,20 +119,45 @@ impl Export {
         Ok(())
     }
 
-    fn rename(&self, folders: &Folders) -> Result<(), ExportError> {
-        let name = Path::new(&self.staging.name);
+    /// The folders at the destination that got new names.
+    fn rename(&self, folders: &Folders) -> Result<BTreeSet<PathBuf>, ExportError> {
+        let (name, mut renamed) = (Path::new(&self.staging.name), BTreeSet::new());
         if self.dir().symlink_metadata(name).is_err() {
             // Everything was in place already.
-            return Ok(());
+            return Ok(renamed);
         }
         // First it is looked whether all of it can be moved.
-        self.merge(name, None)?;
-        self.merge(name, Some(folders))
+        self.merge(name, None, &mut renamed)?;
+        self.merge(name, Some(folders), &mut renamed)?;
+        Ok(renamed)
+    }
+
+    /// Has a power cut leave the names in these folders.
+    fn sync_names(&self, folders: &BTreeSet<PathBuf>) -> Result<(), ExportError> {
+        // With one call for many, where there is such a call.
+        #[cfg(target_os = "linux")]
+        if folders.len() > 1 {
+            let named = |error: rustix::io::Errno| {
+                self.io("sync the names in", Path::new(&self.staging.name), error.into())
+            };
+            return rustix::fs::syncfs(&self.staging.lock).map_err(named);
+        }
+        for folder in folders {
+            let at = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let synced = self.staging.parent.open(at).and_then(|folder| folder.into_std().sync_all());
+            synced.map_err(|error| self.io("sync the names in", folder, error))?;
+        }
+        Ok(())
     }
 
     /// Moves what is staged to the destination, each file that has a folder
     /// there by its own rename; without `folders`, only says whether it can.
-    fn merge(&self, path: &Path, folders: Option<&Folders>) -> Result<(), ExportError> {
+    fn merge(
+        &self,
+        path: &Path,
+        folders: Option<&Folders>,
+        renamed: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), ExportError> {
         let wrong = |error| self.io("complete", path, error);
         let (staging, dest) = (self.dir(), &self.staging.parent);
         let staged = staging.symlink_metadata(path).map_err(wrong)?;
@@ -133,7 +165,8 @@ impl Export {
         let both = staged.is_dir() && there.as_ref().is_some_and(cap_std::fs::Metadata::is_dir);
         if both && (self.existing.is_present() || self.destination.overwrite) {
             let names = names(staging, path).map_err(wrong)?;
-            return names.into_iter().try_for_each(|name| self.merge(&path.join(name), folders));
+            let mut merge = |name| self.merge(&path.join(name), folders, renamed);
+            return names.into_iter().try_for_each(&mut merge);
         }
         if let Some(there) = &there {
             if there.is_dir() && !staged.is_dir() {
@@ -155,6 +188,7 @@ impl Export {
                 staging.rename(path, dest, path).map_err(wrong)?;
             }
         }
+        renamed.extend(path.parent().map(Path::to_path_buf));
         folder.map_or(Ok(()), |folder| self.finish_folders(path, &folder, folders))
     }
 

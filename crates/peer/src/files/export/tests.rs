@@ -98,7 +98,7 @@ fn nothing_there_is_renamed_to() {
     let export = bench.export(false);
     file(&export, 1, &[], b"0123456789").unwrap();
     assert!(!bench.dest.exists(), "not before it is whole");
-    export.complete().unwrap();
+    export.complete(&|_| Ok(())).unwrap();
     assert_eq!(fs::read(&bench.dest).unwrap(), b"0123456789");
     drop(export);
     assert_eq!(bench.beside(), ["dest"]);
@@ -111,7 +111,7 @@ fn an_equal_file_is_left_as_it_is() {
     let before = Stat::of(&fs::metadata(&bench.dest).unwrap());
     let export = bench.export(false);
     file(&export, 1, &[], b"0123456789").unwrap();
-    export.complete().unwrap();
+    export.complete(&|_| Ok(())).unwrap();
     drop(export);
     assert_eq!(Stat::of(&fs::metadata(&bench.dest).unwrap()), before);
     assert_eq!(bench.beside(), ["dest"]);
@@ -184,7 +184,7 @@ fn a_prefix_is_completed() {
     let export = bench.export(false);
     file(&export, 1, &[], b"0123456789").unwrap();
     assert_eq!(fs::read(&bench.dest).unwrap(), b"01234", "by way of staging");
-    export.complete().unwrap();
+    export.complete(&|_| Ok(())).unwrap();
     assert_eq!(fs::read(&bench.dest).unwrap(), b"0123456789");
 }
 
@@ -195,7 +195,7 @@ fn a_file_that_differs_is_named_and_left_alone() {
         fs::write(&bench.dest, there).unwrap();
         let export = bench.export(false);
         drop(file(&export, 1, &[], b"0123456789"));
-        assert_eq!(differing(export.complete()), [bench.dest.as_path()]);
+        assert_eq!(differing(export.complete(&|_| Ok(()))), [bench.dest.as_path()]);
         assert_eq!(fs::read(&bench.dest).unwrap(), there);
     }
 }
@@ -206,7 +206,7 @@ fn what_differs_at_once_leaves_nothing_beside_it() {
     fs::write(&bench.dest, b"x123456789").unwrap();
     let export = bench.export(false);
     drop(file(&export, 1, &[], b"0123456789"));
-    differing(export.complete());
+    differing(export.complete(&|_| Ok(())));
     drop(export);
     assert_eq!(bench.beside(), ["dest"]);
     assert!(bench.store.downloads().is_empty());
@@ -220,7 +220,7 @@ fn overwrite_replaces_what_differs_and_keeps_what_agrees() {
         let export = bench.export(true);
         file(&export, 1, &[], b"0123456789").unwrap();
         assert_eq!(fs::read(&bench.dest).unwrap(), there);
-        export.complete().unwrap();
+        export.complete(&|_| Ok(())).unwrap();
         assert_eq!(fs::read(&bench.dest).unwrap(), b"0123456789", "{there:?}");
     }
 }
@@ -238,12 +238,12 @@ fn a_folder_is_never_replaced_by_a_file_or_symlink() {
         drop(export);
         let export = bench.export(overwrite);
         export.note_symlink(&[], b"sub", Metadata::default());
-        drop(export.complete());
+        drop(export.complete(&|_| Ok(())));
         drop(export);
         let export = bench.export(overwrite);
         export.make_dir(&[], Metadata::default()).unwrap();
         export.note_symlink(&names(&["sub", "deep"]), b"..", Metadata::default());
-        drop(export.complete().unwrap_err());
+        drop(export.complete(&|_| Ok(())).unwrap_err());
         drop(export);
         assert_eq!(fs::read(bench.dest.join("sub/deep/mine")).unwrap(), b"mine");
     }
@@ -261,7 +261,7 @@ fn a_folder_that_appears_meanwhile_is_not_replaced() {
     let export = bench.export(true);
     file(&export, 1, &[], b"0123").unwrap();
     fs::create_dir(&bench.dest).unwrap();
-    assert!(export.complete().is_err());
+    assert!(export.complete(&|_| Ok(())).is_err());
     assert!(bench.dest.is_dir());
 }
 
@@ -273,7 +273,7 @@ fn overwrite_replaces_a_symlink() {
     symlink(&outside, &bench.dest).unwrap();
     let export = bench.export(true);
     file(&export, 1, &[], b"4567").unwrap();
-    export.complete().unwrap();
+    export.complete(&|_| Ok(())).unwrap();
     assert!(fs::symlink_metadata(&bench.dest).unwrap().is_file(), "the link is replaced");
     assert_eq!(fs::read(&outside).unwrap(), b"outside", "not what it leads to");
 }
@@ -295,7 +295,7 @@ fn a_folder_is_completed_and_the_rest_of_it_left_alone() {
     file(&export, 3, &["sub", "absent"], b"absent").unwrap();
     export.note_symlink(&names(&["link"]), b"same", Metadata::default());
     export.note_symlink(&names(&["other"]), b"sub/part", Metadata::default());
-    export.complete().unwrap();
+    export.complete(&|_| Ok(())).unwrap();
     let read = |path: &str| String::from_utf8(fs::read(bench.dest.join(path)).unwrap()).unwrap();
     let all = ["same", "sub/part", "sub/absent", "sub/mine", "link", "other"].map(read);
     assert_eq!(all, ["same", "partly", "absent", "mine", "same", "partly"]);
@@ -324,7 +324,7 @@ fn a_folder_that_differs_is_not_touched_and_up_to_ten_paths_are_listed() {
     let listed = differing(ended);
     assert_eq!(listed.len(), 10);
     assert_eq!(listed[0], bench.dest.join("dir"));
-    assert_eq!(differing(export.complete()).len(), 10);
+    assert_eq!(differing(export.complete(&|_| Ok(()))).len(), 10);
     assert!(!bench.dest.join("absent").exists(), "nothing is written before");
     assert_eq!(fs::read(bench.dest.join("f00")).unwrap(), b"mine");
 }
@@ -368,7 +368,7 @@ fn what_appears_meanwhile_is_not_replaced() {
     let export = bench.export(false);
     file(&export, 1, &[], b"0123").unwrap();
     fs::write(&bench.dest, b"mine").unwrap();
-    let changed = export.complete();
+    let changed = export.complete(&|_| Ok(()));
     assert!(matches!(&changed, Err(ExportError::Changed(path)) if *path == bench.dest), "{changed:?}");
     assert_eq!(fs::read(&bench.dest).unwrap(), b"mine");
     drop(export);
@@ -380,7 +380,7 @@ fn what_appears_meanwhile_is_not_replaced() {
     assert_eq!(found.unwrap(), &b"0123"[..]);
     put(&export, FileKey(1), 0, b"0123", true).unwrap();
     export.finish_file(FileKey(1)).unwrap();
-    export.complete().unwrap();
+    export.complete(&|_| Ok(())).unwrap();
     assert_eq!(fs::read(&bench.dest).unwrap(), b"0123");
 }
 
@@ -405,7 +405,7 @@ fn what_an_earlier_run_staged_never_replaces_what_agrees() {
         file(&export, 1, &["holed"], b"01234567").unwrap();
         file(&export, 2, &["needed"], b"4567").unwrap();
         export.note_symlink(&names(&["link"]), b"/etc", Metadata::default());
-        assert_eq!(export.complete().unwrap().unsafe_links, [bench.dest.join("link")]);
+        assert_eq!(export.complete(&|_| Ok(())).unwrap().unsafe_links, [bench.dest.join("link")]);
         drop(export);
         assert_eq!(fs::read(bench.dest.join("holed")).unwrap(), b"01234567");
         assert_eq!(fs::read(bench.dest.join("needed")).unwrap(), b"4567");
@@ -423,7 +423,7 @@ fn what_appears_in_a_folder_meanwhile_is_not_replaced_either() {
     file(&export, 1, &["new"], b"0123").unwrap();
     file(&export, 2, &["part"], b"0123").unwrap();
     fs::write(bench.dest.join("new"), b"mine").unwrap();
-    assert!(matches!(export.complete(), Err(ExportError::Changed(_))));
+    assert!(matches!(export.complete(&|_| Ok(())), Err(ExportError::Changed(_))));
     assert_eq!(fs::read(bench.dest.join("new")).unwrap(), b"mine");
     assert_eq!(fs::read(bench.dest.join("part")).unwrap(), b"01", "looked at before anything is moved");
 }
@@ -437,7 +437,7 @@ fn a_file_that_is_written_to_while_it_is_compared_is_not_taken() {
     put(&export, FileKey(1), 0, b"0123", false).unwrap();
     fs::write(&bench.dest, b"other length").unwrap();
     drop(put(&export, FileKey(1), 4, b"4567", false));
-    assert!(export.finish_file(FileKey(1)).is_err() || export.complete().is_err());
+    assert!(export.finish_file(FileKey(1)).is_err() || export.complete(&|_| Ok(())).is_err());
     assert_eq!(fs::read(&bench.dest).unwrap(), b"other length");
 }
 
@@ -466,7 +466,7 @@ fn modes_and_times_come_last() {
         }
         drop(export);
         let export = begin();
-        export.complete().unwrap();
+        export.complete(&|_| Ok(())).unwrap();
         drop(export);
         let file = bench.dest.join("sub/file");
         assert_eq!((mode(&bench.dest.join("sub")), mode(&file)), (0o500, 0o444));
@@ -523,7 +523,7 @@ fn two_entries_of_one_name_are_an_error() {
     export.make_dir(&[], Metadata::default()).unwrap();
     file(&export, 1, &["a"], b"0123").unwrap();
     assert!(matches!(file(&export, 2, &["a"], b"4567"), Err(ExportError::Collision(_))));
-    assert!(matches!(export.complete(), Err(ExportError::Collision(_))));
+    assert!(matches!(export.complete(&|_| Ok(())), Err(ExportError::Collision(_))));
     assert!(!bench.dest.exists());
 }
 
@@ -563,7 +563,7 @@ fn a_symlink_takes_no_other_entrys_place() {
             }
         }
         export.note_symlink(&names(&[&existing.to_uppercase()]), b"dir", Metadata::default());
-        let error = export.complete().unwrap_err();
+        let error = export.complete(&|_| Ok(())).unwrap_err();
         assert!(matches!(error, ExportError::Collision(_)), "{existing}: {error}");
     }
 }
@@ -576,7 +576,7 @@ fn a_symlink_that_leaves_is_reported_and_not_made() {
     export.note_symlink(&names(&["out"]), b"../../etc/passwd", Metadata::default());
     export.note_symlink(&names(&["abs"]), b"/etc/passwd", Metadata::default());
     export.note_symlink(&names(&["in"]), b"a", Metadata::default());
-    let finished = export.complete().unwrap();
+    let finished = export.complete(&|_| Ok(())).unwrap();
     assert_eq!(finished.unsafe_links, [bench.dest.join("out"), bench.dest.join("abs")]);
     assert!(bench.dest.join("out").symlink_metadata().is_err());
     assert_eq!(fs::read_link(bench.dest.join("in")).unwrap(), Path::new("a"));
@@ -587,7 +587,7 @@ fn a_root_that_is_a_symlink_is_made_only_if_asked_for() {
     let bench = Bench::new();
     let export = bench.export(false);
     export.note_symlink(&[], b"/etc/passwd", Metadata::default());
-    let error = export.complete().unwrap_err();
+    let error = export.complete(&|_| Ok(())).unwrap_err();
     assert!(matches!(error, ExportError::UnsafeRoot { .. }), "{error}");
     assert!(error.to_string().contains("/etc/passwd"), "{error}");
     drop(export);
@@ -597,7 +597,7 @@ fn a_root_that_is_a_symlink_is_made_only_if_asked_for() {
         Destination { path: bench.dest.clone(), folder: None, overwrite: false, unsafe_symlinks: true };
     let export = Export::new(Claims::new(bench.store.clone()), &raw(ROOT), destination).unwrap();
     export.note_symlink(&[], b"/etc/passwd", Metadata::default());
-    export.complete().unwrap();
+    export.complete(&|_| Ok(())).unwrap();
     assert_eq!(fs::read_link(&bench.dest).unwrap(), Path::new("/etc/passwd"));
 }
 
@@ -608,7 +608,7 @@ fn a_symlinks_target_need_not_be_text() {
     export.make_dir(&[], Metadata::default()).unwrap();
     export.note_symlink(&names(&["in"]), b"sub/\xff", Metadata::default());
     export.note_symlink(&names(&["out"]), b"../\xff", Metadata::default());
-    assert_eq!(export.complete().unwrap().unsafe_links, [bench.dest.join("out")]);
+    assert_eq!(export.complete(&|_| Ok(())).unwrap().unsafe_links, [bench.dest.join("out")]);
     assert_eq!(fs::read_link(bench.dest.join("in")).unwrap().as_os_str().as_bytes(), b"sub/\xff");
 }
 
