@@ -31,7 +31,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
 
 fn simulator(root: &Path, debug: bool) -> Command {
     let mut command = cargo(root);
-    command.env("_RJEM_MALLOC_CONF", MALLOC);
+    command.env("MALLOC_CONF", MALLOC);
     command.args(["run", "--locked", "--package", "peerage-sim"]);
     command.args((!debug).then_some("--release")).arg("--");
     command
