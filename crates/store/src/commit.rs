@@ -51,7 +51,11 @@ pub(crate) enum Failure {
 impl Commits {
     /// No sync is to be trusted any more.
     pub(crate) fn break_off(&self, cause: &WriteError) {
-        lock(&self.state).broken = Some(cause.to_string());
+        let cause = match cause {
+            WriteError::Unsynced(cause) => cause.clone(),
+            other => other.to_string(),
+        };
+        lock(&self.state).broken.get_or_insert(cause);
     }
 
     /// Returns once a sync that was begun after this call has succeeded; `sync`

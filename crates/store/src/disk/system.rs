@@ -20,22 +20,12 @@ pub(crate) const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemDisk;
 
-/// Creates a folder that only its owner may enter, and those above it; fine if it exists.
-pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent()
-        && !parent.as_os_str().is_empty()
-    {
-        fs::create_dir_all(parent)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        other => other,
-    }
-}
-
 impl Disk for SystemDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        create_private_dir(dir)
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            other => other,
+        }
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<File> {

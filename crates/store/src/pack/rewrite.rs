@@ -16,7 +16,7 @@ use super::scan::Window;
 use super::set::{PackSet, lock};
 use super::{HEAD_BYTES, encode_head, index};
 use crate::config::{Config, MAX_DROPPED, SORTED_ENTRIES};
-use crate::disk::{self, Access, File};
+use crate::disk::{self, Access, FailedSync, File};
 use crate::runs::Sorter;
 
 /// Bytes gathered for one write.
@@ -164,12 +164,20 @@ impl PackSet {
             self.change_packs(|packs| packs.retain(|pack| !ids.contains(&pack.id)));
             0
         };
-        // Whoever found a record in an old pack since then still finds it.
+        // Whoever found a record in an old pack since then still finds it, also after a
+        // power cut: it may have been promised from there.
+        let mut rescued = false;
         self.rescue(inputs, left, wanted, |_, record| match Record::decode(record) {
-            Some(record) => self.put(record.kind, &record.mh, record.body, record.block_len().unwrap_or(0)),
+            Some(record) => {
+                rescued = true;
+                self.put(record.kind, &record.mh, record.body, record.block_len().unwrap_or(0))
+            }
             None => Ok(()),
         })?;
         self.flush()?;
+        if rescued {
+            self.sync().map_err(|error| io::Error::other(FailedSync(error.to_string())))?;
+        }
         for id in &ids {
             disk::remove_if_there(&*self.config.disk, &path_of(&self.dir, *id, "pack"))?;
         }
