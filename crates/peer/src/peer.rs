@@ -12,7 +12,9 @@ use peerage_engine::{Engine, JobId};
 use peerage_exchange::PeerStats;
 use peerage_identity::keyfile::{self, KeyFileError};
 use peerage_identity::{Multiaddr, PeerId, Scope};
-use peerage_store::{Durability, LockError, Notice, OpenError, OpenReport, RepoLock, Store, WriteError};
+use peerage_store::{
+    Durability, LockError, Notice, OpenError, OpenReport, Opening, RepoLock, Store, WriteError,
+};
 use peerage_transport::tcp::{ListenError, Listener};
 use peerage_transport::{Clock, Control, perf, ping, portmap};
 use tokio::sync::{mpsc, oneshot};
@@ -115,7 +117,8 @@ impl Peer {
     /// [`StartError::Lock`] if another process owns the repository.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let lock = RepoLock::acquire(&config.repo, &config.command)?;
-        let (repo, store_config) = (config.repo.clone(), config.store.clone());
+        let repo = config.repo.clone();
+        let store_config = peerage_store::Config { opening: tell_opening, ..config.store.clone() };
         let keypair = keyfile::load_or_create(&config.repo.join(KEY_FILE))?;
         let is_loopback = |addr: &Multiaddr| addr.scope() == Scope::Loopback;
         // Nobody else can reach it.
@@ -383,11 +386,23 @@ impl Peer {
         // Nothing of ours writes to the repository once it is another's.
         self.0.pool.close().await;
         let store = self.0.store.clone();
-        let synced = tokio::task::spawn_blocking(move || store.close(Durability::Durable)).await;
+        let synced = tokio::task::spawn_blocking(move || store.close()).await;
         if let Ok(Err(error)) = synced {
             tracing::error!(%error, "the store could not be synced");
         }
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Who waits for the store to open should know for what.
+fn tell_opening(work: &Opening) {
+    match work {
+        Opening::WritingAnew { done, packs } => {
+            tracing::warn!(done, packs, "an earlier sync failed: the store is being written anew");
+        }
+        Opening::ReadingPack(pack) => {
+            tracing::warn!(pack = %pack.display(), "an index is damaged: all of its pack is read");
+        }
     }
 }
 
@@ -399,7 +414,8 @@ impl Drop for Inner {
         if let Some(brain) = self.brain.lock().unwrap_or_else(PoisonError::into_inner).take() {
             brain.abort();
         }
-        drop(self.store.close(Durability::Buffered));
+        self.store.stop_upkeep();
+        drop(self.store.commit(Durability::Buffered));
     }
 }
 

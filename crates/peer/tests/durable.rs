@@ -78,6 +78,7 @@ async fn what_a_fetch_keeps_is_on_the_disk_when_it_is_done() {
     let disk = Watched(Arc::clone(&unsynced));
     let getter = Host::with(|config| config.store.disk = Arc::new(disk)).await;
     let cid = share.roots()[0].cid;
+    getter.get(cid, "not kept", &[sharer.addr()]).await.unwrap();
     getter.get_with(cid, "copy", &[sharer.addr()], |options| options.keep = true).await.unwrap();
     let left: Vec<PathBuf> = unsynced.lock().unwrap().iter().cloned().collect();
     let of_repository = |path: &&PathBuf| {

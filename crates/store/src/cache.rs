@@ -92,6 +92,7 @@ impl Cache {
             state.worker = start(&cache.source, &dir.join("index"), cache.deadline);
             if state.worker.is_none() {
                 cache.replace(&mut state);
+                report.index_lost = true;
                 report.index_moved_to = match state.loss.take() {
                     Some(Notice::IndexLost { moved_to }) => moved_to,
                     _ => None,
@@ -112,6 +113,16 @@ impl Cache {
             state.worker = start(&self.source, &from, self.deadline);
         }
         state.loss = Some(Notice::IndexLost { moved_to });
+    }
+
+    /// Lets go of its folder for good.
+    pub(crate) fn close(&self) {
+        let worker = lock(&self.state).worker.take();
+        if let Some(Worker { jobs, done }) = worker {
+            drop(jobs);
+            // It never sends; the wait ends when the thread does.
+            let _ended = done.recv_timeout(self.deadline);
+        }
     }
 
     /// Bytes of its files.
@@ -193,18 +204,6 @@ impl Cache {
             index.flush()
         })
         .is_some()
-    }
-}
-
-impl Cache {
-    /// Lets go of its folder, for good: whoever asks gets no answer.
-    pub(crate) fn close(&self) {
-        let worker = lock(&self.state).worker.take();
-        if let Some(Worker { jobs, done }) = worker {
-            drop(jobs);
-            // It never sends; the wait ends when the thread does.
-            let _ended = done.recv_timeout(self.deadline);
-        }
     }
 }
 

@@ -240,7 +240,7 @@ impl Inner {
         let wrong = match self.users.read(&mh, &reference, || Ok(Some((base, relative))), true) {
             Ok(Outcome::Right(_)) => return Ok(Judged::Right),
             Ok(Outcome::Wrong(change)) => {
-                if change == Change::Missing {
+                if change.may_be_undone() {
                     self.users.set_missing(reference.file);
                 } else {
                     self.drop_location(&at());

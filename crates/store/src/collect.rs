@@ -14,7 +14,7 @@ use crate::notice::Notice;
 use crate::pack::dropped::is_dropped;
 use crate::pack::file::Pack;
 use crate::pack::record::{Kind, Record, Reference};
-use crate::pack::rewrite::{Rewritten, Selection, SyncFailed};
+use crate::pack::rewrite::{Rewritten, Selection};
 use crate::pack::set::lock;
 use crate::rootset::{Cursor, RootSet, RootSetBuilder};
 use crate::store::{Inner, Store};
@@ -96,6 +96,8 @@ pub struct Collection {
     packs: usize,
     /// Nothing is rewritten.
     count_only: bool,
+    /// Others are told that it is under way.
+    watching: bool,
     /// Packs that are put off since no packs could be written beside them.
     put_off: usize,
 }
@@ -153,6 +155,8 @@ impl Store {
             return Ok(None);
         }
         let mut collection = Collection::new(self, false);
+        collection.watching = true;
+        self.inner.make_room.note_collection(true);
         // On a full disk it stays as it is, and its blocks are not collected.
         drop(self.inner.packs.seal_active());
         collection.begin(self)?;
@@ -168,6 +172,12 @@ impl Store {
         let mut collection = Collection::new(self, true);
         collection.begin(self)?;
         Ok(collection)
+    }
+
+    /// Ends upkeep and collections for good. When it returns, no pack is being written
+    /// anew. [`close`](Self::close) does it, too.
+    pub fn stop_upkeep(&self) {
+        self.inner.packs.stop_rewriting();
     }
 
     /// One step of upkeep: seals what could not be sealed, rebuilds one damaged
@@ -198,9 +208,10 @@ impl Store {
         }
         let useful = |record: &Record<'_>| inner.is_useful(record);
         let selection = Selection { useful: &useful, ..Selection::all() };
-        match inner.rewrite(&group, selection) {
+        match inner.packs.rewrite(&group, selection) {
+            Ok(rewritten) => inner.after_rewrite(&rewritten),
             Err(_) if inner.packs.is_stopped() => return Ok(false),
-            rewritten => drop(rewritten?),
+            Err(error) => return Err(inner.note_unsynced(error.into())),
         }
         Ok(true)
     }
@@ -218,6 +229,7 @@ impl Collection {
             rest: VecDeque::new(),
             packs: 0,
             count_only,
+            watching: false,
             put_off: 0,
         }
     }
@@ -240,15 +252,30 @@ impl Collection {
     }
 
     /// Marks the blocks of one root; then looks at one pack, and rewrites it if
-    /// enough of it is dead. `None` when all are done.
+    /// enough of it is dead. `None` when all are done; before that, small packs are
+    /// merged once, as each collection may leave one more.
     ///
     /// # Errors
     /// The disk's; nothing is lost, and the next step goes on. `StorageFull` if there
     /// is not even room to write what stays of one pack.
     pub fn step(&mut self) -> Result<Option<CollectionStep>, WriteError> {
+        let step = self.take_step();
+        if self.watching {
+            self.inner.make_room.note_collection(true);
+        }
+        step
+    }
+
+    fn take_step(&mut self) -> Result<Option<CollectionStep>, WriteError> {
         let inner = Arc::clone(&self.inner);
         let Some(live) = &self.live else { return self.mark().map(Some) };
-        let Some(id) = self.rest.pop_front() else { return Ok(None) };
+        let Some(id) = self.rest.pop_front() else {
+            if self.end() {
+                // What fails here is upkeep's to tell, and nothing was lost.
+                drop(Store { inner }.maintain());
+            }
+            return Ok(None);
+        };
         let Some(pack) = inner.pack_to_sweep(id, self.count_only)? else {
             return Ok(Some(self.swept(0, 0)));
         };
@@ -279,7 +306,9 @@ impl Collection {
             useful: &|record| inner.is_useful(record),
             wanted: &|key| inner.touched.contains(key),
         };
-        let rewritten = inner.rewrite(&[Arc::clone(pack)], selection)?;
+        let rewritten = inner.packs.rewrite(&[Arc::clone(pack)], selection);
+        let rewritten = rewritten.map_err(|error| inner.note_unsynced(error.into()))?;
+        inner.after_rewrite(&rewritten);
         self.put_off = 0;
         Ok(Some(self.swept(dead, rewritten.freed)))
     }
@@ -329,11 +358,21 @@ impl Collection {
     }
 }
 
+impl Collection {
+    /// Lets others collect and merge; false if they may already.
+    fn end(&mut self) -> bool {
+        let ends = std::mem::take(&mut self.watching);
+        if ends {
+            self.inner.touched.watch(false);
+            self.inner.make_room.note_collection(false);
+        }
+        ends
+    }
+}
+
 impl Drop for Collection {
     fn drop(&mut self) {
-        if !self.count_only {
-            self.inner.touched.watch(false);
-        }
+        self.end();
     }
 }
 
@@ -362,7 +401,7 @@ impl Inner {
             std::thread::yield_now();
         }
         compaction.sync()?;
-        lock(&self.ledger).finish(compaction)?;
+        lock(&self.ledger).finish(compaction).map_err(|error| self.note_unsynced(error))?;
         Ok(true)
     }
 
@@ -379,25 +418,7 @@ impl Inner {
         self.config.disk.free_space(&self.packs.dir).map_or(true, |free| free >= bytes + spare)
     }
 
-    /// Rewrites packs; a sync that fails is the last one.
-    pub(crate) fn rewrite(
-        &self,
-        packs: &[Arc<Pack>],
-        selection: Selection<'_>,
-    ) -> Result<Rewritten, WriteError> {
-        let rewritten = self.packs.rewrite(packs, selection).map_err(|error| {
-            if !SyncFailed::is(&error) {
-                return WriteError::from(error);
-            }
-            self.commits.break_off(error.to_string());
-            self.mark_unsynced();
-            WriteError::Unsynced(error.to_string())
-        })?;
-        self.after_rewrite(&rewritten);
-        Ok(rewritten)
-    }
-
-    fn after_rewrite(&self, rewritten: &Rewritten) {
+    pub(crate) fn after_rewrite(&self, rewritten: &Rewritten) {
         for (pack, offset) in &rewritten.damaged {
             let pack = self.packs.path(*pack);
             self.notices.push(Notice::RecordDamaged { pack, offset: u64::from(*offset), block: None });

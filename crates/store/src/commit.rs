@@ -50,8 +50,12 @@ pub(crate) enum Failure {
 
 impl Commits {
     /// No sync is to be trusted any more.
-    pub(crate) fn break_off(&self, cause: String) {
-        lock(&self.state).broken = Some(cause);
+    pub(crate) fn break_off(&self, cause: &WriteError) {
+        let cause = match cause {
+            WriteError::Unsynced(cause) => cause.clone(),
+            other => other.to_string(),
+        };
+        lock(&self.state).broken.get_or_insert(cause);
     }
 
     /// Returns once a sync that was begun after this call has succeeded; `sync`

@@ -6,10 +6,14 @@ use std::time::Duration;
 use crate::Multihash;
 use crate::disk::{self, Disk};
 use crate::index::{self, IndexSource};
+use crate::notice::Opening;
 use crate::verify::verify;
 
 /// Decides whether the pieces, one after another, hash to the multihash.
 pub type VerifyFn = fn(&Multihash, &[&[u8]]) -> bool;
+
+/// Told what opening does that may take long.
+pub type OpeningFn = fn(&Opening);
 
 /// Tunables of a [`Store`](crate::Store). The defaults suit a desktop; tests use small ones.
 ///
@@ -56,6 +60,8 @@ pub struct Config {
     pub index: Arc<dyn IndexSource>,
     /// Whether blocks match their multihash.
     pub verify: VerifyFn,
+    /// Who hears of long work at opening: nobody.
+    pub opening: OpeningFn,
 }
 
 impl Default for Config {
@@ -75,6 +81,7 @@ impl Default for Config {
             disk: disk::system(),
             index: index::usual(),
             verify,
+            opening: |_| {},
         }
     }
 }

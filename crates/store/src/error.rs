@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::disk::{Closed, FailedSync};
+
 /// Why a repository could not be opened. Damage is repaired, not reported here.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -31,7 +33,7 @@ pub enum OpenError {
 pub enum WriteError {
     /// The disk: full, failing, read-only.
     #[error("cannot write to the repository: {0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// The disk's: it could not keep what it had taken. What was synced before is
     /// safe; what came since may not be, so nothing is promised any more until the
     /// repository is opened again.
@@ -39,6 +41,10 @@ pub enum WriteError {
         "the disk did not keep what was written to the repository ({0}): check the disk, then start again"
     )]
     Unsynced(String),
+    /// The caller's: the store was [closed](crate::Store::close), and the repository
+    /// may be another's by now.
+    #[error("the store is closed: nothing more is written to the repository; open it again")]
+    Closed,
     /// The user's limit, [`Config::max_bytes`](crate::Config::max_bytes), and a
     /// collection made no room.
     #[error(
@@ -70,11 +76,21 @@ pub enum WriteError {
     },
 }
 
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        let cause = error.get_ref();
+        if let Some(FailedSync(cause)) = cause.and_then(|cause| cause.downcast_ref()) {
+            return Self::Unsynced(cause.clone());
+        }
+        if cause.is_some_and(|cause| cause.is::<Closed>()) { Self::Closed } else { Self::Io(error) }
+    }
+}
+
 /// Why a block that may be here could not be read. What is merely absent or
 /// wrong is `Ok(None)` and a [`Notice`](crate::Notice).
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The disk: nothing is known about the block.
-    #[error("cannot read the repository: {0}")]
+    #[error("cannot read from the disk: {0}")]
     Io(#[from] io::Error),
 }

@@ -55,13 +55,13 @@ pub use collect::{Collection, CollectionStep};
 pub use commit::Durability;
 pub use config::{
     Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS, MAX_NOTE_BYTES,
-    MAX_PATH_BYTES, MAX_TABLE_VALUE, VerifyFn,
+    MAX_PATH_BYTES, MAX_TABLE_VALUE, OpeningFn, VerifyFn,
 };
 pub use error::{OpenError, ReadError, WriteError};
 pub use facts::{Download, DownloadId, FileId, Pin, PinKind, Root, RootId, RootKind, Seen, TreeId};
 pub use lock::{LockError, Owner, RepoLock};
 pub use moved::{Candidate, Compared, LostFile};
-pub use notice::{Change, Notice, OpenReport};
+pub use notice::{Change, Notice, OpenReport, Opening};
 pub use pack::record::Reference;
 pub use quota::MakeRoomFn;
 pub use roots::RootEntry;

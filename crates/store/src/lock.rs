@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::disk::{NOFOLLOW, create_private_dir};
+use crate::disk::{NOFOLLOW, SystemDisk, create_dirs};
 
 /// Bytes of the lock file that are read. 4 KiB: a pid and a command line, cut.
 const MAX_LOCK_BYTES: usize = 4096;
@@ -50,13 +50,13 @@ pub struct RepoLock {
 }
 
 impl RepoLock {
-    /// Creates `dir` (mode 0700) if need be and takes its lock without waiting.
+    /// Creates `dir` (mode 0700), and the folders above it, if need be and takes its lock without waiting.
     pub fn acquire(dir: &Path, command: &str) -> Result<Self, LockError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |source| LockError::Io { path, source }
         };
-        create_private_dir(dir).map_err(failed(dir))?;
+        create_dirs(&SystemDisk, dir).map_err(failed(dir))?;
         let path = dir.join("lock");
         let options = OpenOptions::new()
             .read(true)

@@ -27,9 +27,27 @@ pub struct OpenReport {
     pub lost_root_sets: Vec<peerage_content::Cid>,
     /// An earlier process could not sync what it wrote, so that was written anew.
     pub settled: bool,
-    /// Where the index cache was moved because it could not be used. Nothing
-    /// of value was in it.
+    /// What an earlier process could not sync could not be written anew either, and
+    /// why: until it is, nothing is promised. Reading goes on.
+    pub unsettled: Option<String>,
+    /// Whether the index cache could not be used. Nothing of value was in it.
+    pub index_lost: bool,
+    /// Where it was moved then, if it could be.
     pub index_moved_to: Option<PathBuf>,
+}
+
+/// Work at opening that may take long, told before each part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    /// What an earlier process could not sync is written anew.
+    WritingAnew {
+        /// Packs that are done.
+        done: usize,
+        /// Packs in all.
+        packs: usize,
+    },
+    /// All of a sealed pack is read, as its index is damaged.
+    ReadingPack(PathBuf),
 }
 
 impl OpenReport {
@@ -40,9 +58,10 @@ impl OpenReport {
             || self.damaged_bytes > 0
             || self.journal_copied_to.is_some()
             || !self.lost_root_sets.is_empty()
-            || self.index_moved_to.is_some()
+            || self.index_lost
             || self.journal_restored
             || self.settled
+            || self.unsettled.is_some()
     }
 }
 
@@ -53,10 +72,18 @@ pub enum Change {
     Content,
     /// It ends before the piece does.
     Shrunk,
-    /// A symlink, folder, FIFO or device stands where it or a folder above it was.
+    /// A symlink, folder, FIFO or device stands where it or a folder above it was. It is
+    /// looked for again at each read, as one that is missing.
     NotAFile,
     /// It is not there, or may not be read. It is looked for again at each read.
     Missing,
+}
+
+impl Change {
+    /// Whether the file may be there again as it was: nothing is known of its bytes.
+    pub(crate) fn may_be_undone(self) -> bool {
+        matches!(self, Self::Missing | Self::NotAFile)
+    }
 }
 
 /// Something that the user should hear of.
@@ -66,7 +93,7 @@ pub enum Notice {
     FileChanged {
         /// The file.
         path: PathBuf,
-        /// The block, the first one of this file in the case of `Missing`.
+        /// The block, the first one of this file in the case of `Missing` or `NotAFile`.
         block: Multihash,
         /// How.
         change: Change,

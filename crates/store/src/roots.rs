@@ -51,7 +51,7 @@ impl Roots {
         ledger: &Ledger,
         report: &mut OpenReport,
     ) -> io::Result<Self> {
-        disk.create_dir(dir)?;
+        disk::create_dirs(&**disk, dir)?;
         let living: Arc<Living> = Arc::default();
         let open = Arc::new(OpenSets::new(disk, limit, &living.filters));
         let files: Vec<OsString> = disk.list(dir)?.into_iter().map(|(name, _)| name).collect();
@@ -109,6 +109,19 @@ impl Roots {
             }
         }
         Ok(false)
+    }
+
+    /// Writes the files of all sets anew, under the names that they have: these may be
+    /// seen and yet be lost.
+    pub(crate) fn write_anew(&self) -> io::Result<()> {
+        let disk = &*self.open.disk;
+        let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
+        let files: BTreeSet<&Path> =
+            sets.values().filter_map(|set| set.data().path()).map(|(path, _)| path).collect();
+        for path in files {
+            disk::copy(disk, path, &path.with_extension("tmp"), path)?;
+        }
+        disk.sync_dir(&self.dir)
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -230,7 +243,8 @@ impl Store {
         roots: impl IntoIterator<Item = (RootId, &'a Root, RootSet)>,
     ) -> Result<(), WriteError> {
         let inner = &*self.inner;
-        inner.config.disk.sync_dir(&inner.roots.dir)?;
+        let synced = inner.config.disk.sync_dir(&inner.roots.dir);
+        synced.map_err(|error| inner.note_unsynced(error.into()))?;
         let mut ledger = lock(&inner.ledger);
         let mut sets = inner.roots.sets.write().unwrap_or_else(PoisonError::into_inner);
         let mut added = Vec::new();

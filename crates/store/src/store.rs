@@ -12,7 +12,7 @@ use crate::cache::{Cache, PAGE_ENTRIES};
 use crate::collect::Touched;
 use crate::commit::{Commits, Durability, Failure};
 use crate::config::{Config, MAX_BLOCK_BYTES, MAX_EDGE_BYTES, MAX_FILES_OF_BLOCK, MAX_LOCATIONS};
-use crate::disk::{self, Gate, Gated};
+use crate::disk::{self, Disk, GuardedDisk};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::facts::{Fact, FileId};
 use crate::files::Tuning;
@@ -56,7 +56,8 @@ pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) key: RepoKey,
     pub(crate) config: Config,
-    gate: Arc<Gate>,
+    /// The disk of `config`.
+    pub(crate) guard: Arc<GuardedDisk>,
     pub(crate) packs: PackSet,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) users: UserFiles,
@@ -89,13 +90,13 @@ impl Store {
             let path = path.to_path_buf();
             move |source| OpenError::Io { path, source }
         };
-        let gate: Arc<Gate> = Arc::default();
-        config.disk = Arc::new(Gated::new(config.disk, &gate));
-        config.disk.create_dir(dir).map_err(failed(dir))?;
+        disk::create_dirs(&*config.disk, dir).map_err(failed(dir))?;
+        let guard = Arc::new(GuardedDisk::new(&config.disk, dir));
+        config.disk = Arc::clone(&guard) as Arc<dyn Disk>;
         let mut report = OpenReport::default();
         let pack_dir = dir.join("packs");
         let journal_path = dir.join("journal");
-        let known_key = || find_key(&*config.disk, &pack_dir).map_or_else(RepoKey::random, Ok);
+        let known_key = || find_key(&*config.disk, &pack_dir)?.map_or_else(RepoKey::random, Ok);
         let (ledger, key) = Ledger::open(&config.disk, dir, Tuning::default(), known_key, &mut report)
             .map_err(|error| match error {
                 JournalError::Io(source) => failed(&journal_path)(source),
@@ -125,7 +126,7 @@ impl Store {
             dir: dir.to_path_buf(),
             key,
             config,
-            gate,
+            guard,
             packs,
             ledger: Mutex::new(ledger),
             users,
@@ -141,10 +142,33 @@ impl Store {
         match inner.settle() {
             Ok(settled) => report.settled = settled,
             // Reading goes on; the mark stays.
-            Err(error) => inner.commits.break_off(error.to_string()),
+            Err(error) => {
+                inner.commits.break_off(&error);
+                report.unsettled = Some(error.to_string());
+            }
         }
         inner.remove_stale_sets();
         Ok((Self { inner: Arc::new(inner) }, report))
+    }
+
+    /// Ends all work and makes everything durable, before the repository is left to
+    /// another. When it returns, upkeep and collections have ended, and nothing is
+    /// written any more, whoever still has a clone: every write is refused with
+    /// [`WriteError::Closed`], tables of the index cache are lost. Blocks may still be read.
+    ///
+    /// # Errors
+    /// As of [`commit`](Self::commit); it is closed all the same. Once it is closed, nothing.
+    pub fn close(&self) -> Result<(), WriteError> {
+        let inner = &*self.inner;
+        if inner.guard.is_closed() {
+            return Ok(());
+        }
+        inner.packs.close();
+        lock(&inner.ledger).close();
+        let committed = self.commit(Durability::Durable);
+        inner.cache.close();
+        inner.guard.close();
+        committed
     }
 
     /// The repository's folder.
@@ -163,7 +187,6 @@ impl Store {
         check_len("block", block.len(), MAX_BLOCK_BYTES)?;
         let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let inner = &*self.inner;
-        inner.gate.check()?;
         let collecting = inner.touched.touch(inner.key.of(mh));
         for at in inner.find(mh)?.iter().filter(|at| !collecting || inner.packs.is_active(at.pack)) {
             if at.entry.kind() == Some(Kind::Block) && inner.record(at, mh)?.is_some() {
@@ -188,7 +211,6 @@ impl Store {
         check_len("head of a reference", reference.head.len(), MAX_EDGE_BYTES)?;
         check_len("tail of a reference", reference.tail.len(), MAX_EDGE_BYTES)?;
         let inner = &*self.inner;
-        inner.gate.check()?;
         if !lock(&inner.ledger).has_file(reference.file)? {
             return Err(WriteError::Unknown { what: "file", id: reference.file.0 });
         }
@@ -298,21 +320,6 @@ impl Store {
         self.inner.notices.drain()
     }
 
-    /// Commits, and leaves the repository to another process: upkeep has ended when this
-    /// returns, and nothing is written after that, whoever still has this store. Who tries
-    /// is told so. Blocks can still be read.
-    ///
-    /// # Errors
-    /// Of the commit; the repository is left all the same.
-    pub fn close(&self, durability: Durability) -> Result<(), WriteError> {
-        let inner = &*self.inner;
-        inner.packs.stop_rewriting();
-        let committed = self.commit(durability);
-        inner.cache.close();
-        inner.gate.close();
-        committed
-    }
-
     /// Makes everything that was put before this durable to a degree. Who asks for
     /// [`Durability::Durable`] while others sync shares the next sync with them.
     ///
@@ -322,7 +329,6 @@ impl Store {
     /// says every later commit that is to be durable.
     pub fn commit(&self, durability: Durability) -> Result<(), WriteError> {
         let inner = &*self.inner;
-        inner.gate.check()?;
         match durability {
             Durability::Buffered => {
                 // The journal first: a reference means nothing without its file.
@@ -399,7 +405,7 @@ impl Inner {
     }
 
     /// The block at one location; `None` if that is not right, which is then
-    /// noted and, but for a missing file, not tried again.
+    /// noted and, but for a file that may come back, not tried again.
     pub(crate) fn read_at(&self, at: &Located, mh: &Multihash) -> io::Result<Option<Bytes>> {
         let Some((kind, body)) = self.record(at, mh)? else { return Ok(None) };
         if kind == Kind::Block {
@@ -410,11 +416,12 @@ impl Inner {
         if !lock(&self.ledger).has_file(reference.file)? {
             return Ok(None);
         }
-        match self.users.read(mh, &reference, path, false)? {
+        let read = self.users.read(mh, &reference, path, false);
+        match read.map_err(|error| self.of_file(reference.file, error))? {
             Outcome::Right(block) => Ok(Some(block)),
             Outcome::Wrong(change) => {
-                let new = change != Change::Missing || self.users.set_missing(reference.file);
-                if change != Change::Missing {
+                let new = !change.may_be_undone() || self.users.set_missing(reference.file);
+                if !change.may_be_undone() {
                     self.drop_location(at);
                 }
                 if new {
@@ -422,6 +429,17 @@ impl Inner {
                 }
                 Ok(None)
             }
+        }
+    }
+
+    /// The error, with the file that it is about.
+    fn of_file(&self, file: FileId, error: io::Error) -> io::Error {
+        match lock(&self.ledger).file(file) {
+            Ok(Some((base, relative))) => {
+                let path = shown(&base, &relative);
+                io::Error::new(error.kind(), format!("the shared file {}: {error}", path.display()))
+            }
+            _ => error,
         }
     }
 
@@ -455,6 +473,9 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.guard.is_closed() {
+            return;
+        }
         // The last chance for what no one flushed; there is no one to tell.
         drop(lock(&self.ledger).flush());
         drop(self.packs.flush());

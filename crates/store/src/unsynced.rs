@@ -1,4 +1,4 @@
-//! A mark that a sync failed: the kernel may hold as written what the disk never
+//! A mark that a sync of a file or folder failed: the kernel may hold as written what the disk never
 //! got, and a sync of the next process would say nothing of it. So whoever
 //! opens the repository then writes anew what may be concerned.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::config::MAX_MARKED_PACKS;
 use crate::disk::{self, Access, Disk};
 use crate::error::WriteError;
+use crate::notice::Opening;
 use crate::pack::file::Pack;
 use crate::pack::rewrite::Selection;
 use crate::pack::set::lock;
@@ -46,7 +47,17 @@ fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Option<BTreeSet<u32>>>
 impl Inner {
     /// Leaves the mark.
     pub(crate) fn mark_unsynced(&self) {
-        mark(&*self.config.disk, &self.dir, &self.packs.unsynced());
+        let packs = if self.guard.lost_names() { Vec::new() } else { self.packs.unsynced() };
+        mark(&*self.config.disk, &self.dir, &packs);
+    }
+
+    /// No sync of this process counts any more, if this is what the error says.
+    pub(crate) fn note_unsynced(&self, error: WriteError) -> WriteError {
+        if let WriteError::Unsynced(_) = error {
+            self.commits.break_off(&error);
+            self.mark_unsynced();
+        }
+        error
     }
 
     /// Writes anew what an earlier process could not sync, if there is a mark;
@@ -54,13 +65,22 @@ impl Inner {
     pub(crate) fn settle(&self) -> Result<bool, WriteError> {
         let disk = &*self.config.disk;
         let Some(marked) = read(disk, &self.dir)? else { return Ok(false) };
-        self.packs.seal_active()?;
+        match &marked {
+            Some(_) => self.packs.seal_active()?,
+            // Not even the name of one that holds nothing is certain.
+            None => self.packs.begin_another()?,
+        }
         self.packs.seal_all()?;
-        let packs: Vec<Arc<Pack>> = self.packs.packs().iter().cloned().collect();
-        for pack in packs {
-            if marked.as_ref().is_none_or(|marked| marked.contains(&pack.id)) {
-                self.rewrite(&[pack], Selection::all())?;
-            }
+        let concerned = |pack: &&Arc<Pack>| marked.as_ref().is_none_or(|marked| marked.contains(&pack.id));
+        let packs: Vec<Arc<Pack>> = self.packs.packs().iter().filter(concerned).cloned().collect();
+        let count = packs.len();
+        for (done, pack) in packs.into_iter().enumerate() {
+            (self.config.opening)(&Opening::WritingAnew { done, packs: count });
+            let rewritten = self.packs.rewrite(&[pack], Selection::all())?;
+            self.after_rewrite(&rewritten);
+        }
+        if marked.is_none() {
+            self.roots.write_anew()?;
         }
         lock(&self.ledger).compact()?;
         disk.sync_dir(&self.dir)?;

@@ -75,7 +75,7 @@ pub(crate) struct UserFiles {
 pub(crate) enum Outcome {
     /// The block, right.
     Right(Bytes),
-    /// Not the block: never will be, or (`Missing`) not now.
+    /// Not the block: never will be, or, if that may be undone, not now.
     Wrong(Change),
 }
 
@@ -213,7 +213,7 @@ impl UserFiles {
         }
         let file = match self.open(reference.file, path) {
             Ok(file) => file,
-            Err(error) => return Ok(Outcome::Wrong(change_of(&error)?)),
+            Err(error) => return Ok(Outcome::Wrong(change_of(error)?)),
         };
         self.set_there(reference.file);
         let outcome = self.read_open(mh, reference, &file, always)?;
@@ -307,9 +307,9 @@ pub fn append_at(file: &File, buffer: &mut Vec<u8>, len: usize, mut offset: u64)
 }
 
 /// What an error at opening says of the file; the other errors are the system's.
-fn change_of(error: &io::Error) -> io::Result<Change> {
+fn change_of(error: io::Error) -> io::Result<Change> {
     use rustix::io::Errno;
-    match Errno::from_io_error(error) {
+    match Errno::from_io_error(&error) {
         Some(Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::STALE | Errno::NXIO | Errno::NODEV) => {
             Ok(Change::Missing)
         }
@@ -317,7 +317,7 @@ fn change_of(error: &io::Error) -> io::Result<Change> {
         _ => match error.kind() {
             io::ErrorKind::NotFound => Ok(Change::Missing),
             io::ErrorKind::InvalidInput => Ok(Change::NotAFile),
-            kind => Err(kind.into()),
+            _ => Err(error),
         },
     }
 }
@@ -350,6 +350,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_failing_disk_says_nothing_of_a_file() {
+        use rustix::io::Errno;
+        assert_eq!(change_of(Errno::NOTDIR.into()).unwrap(), Change::NotAFile);
+        assert_eq!(change_of(Errno::NOENT.into()).unwrap(), Change::Missing);
+        for failing in [Errno::IO, Errno::MFILE, Errno::TIMEDOUT] {
+            let error = change_of(failing.into()).unwrap_err();
+            assert_eq!(Errno::from_io_error(&error), Some(failing));
+        }
+    }
 
     #[test]
     fn a_missing_file_is_looked_for_again_once_a_second() {

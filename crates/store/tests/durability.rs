@@ -198,7 +198,7 @@ fn a_store_that_was_closed_writes_nothing_and_says_so() {
     let set = store.root_set_builder();
     set.insert(&hash(b"one")).unwrap();
     let collection = store.collect().unwrap().unwrap();
-    store.close(Durability::Durable).unwrap();
+    store.close().unwrap();
     log.take();
 
     let (other, _) = Store::open(&dir, Config::default()).unwrap();

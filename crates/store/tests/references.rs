@@ -193,9 +193,15 @@ fn nothing_is_read_through_a_symlink() {
         for (mh, _) in &w.blocks {
             assert_eq!(w.store.read(mh).unwrap(), None);
         }
-        let told = changes(&w.store);
-        assert_eq!(told.len(), 3);
-        assert!(told.iter().all(|(path, _, change)| *path == w.path() && *change == Change::NotAFile));
+        assert_eq!(changes(&w.store), [(w.path(), w.blocks[0].0, Change::NotAFile)]);
+        assert_eq!(w.store.len_of(&w.blocks[0].0).unwrap(), None);
+        // It is known as long as nobody says otherwise.
+        fs::remove_file(&link).unwrap();
+        fs::rename(&real, &link).unwrap();
+        // A read looks for it at once.
+        assert!(w.store.read(&w.blocks[0].0).unwrap().is_some());
+        assert_all_right(&w);
+        assert_eq!(w.store.sizes().dropped, 0);
     }
 }
 
@@ -212,6 +218,8 @@ fn a_fifo_or_folder_in_its_place_blocks_nothing() {
         }
         assert_eq!(w.store.read(&w.blocks[0].0).unwrap(), None);
         assert_eq!(changes(&w.store), [(w.path(), w.blocks[0].0, Change::NotAFile)]);
+        assert_eq!(w.store.lost_files(peerage_store::FileId(0), 9).unwrap().0.len(), 0, "no stat was noted");
+        assert_eq!(w.store.sizes().dropped, 0);
     }
 }
 

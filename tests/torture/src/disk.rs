@@ -26,7 +26,8 @@ pub struct Faults {
     /// Syncs of a file. What was not synced then may be lost for good, though
     /// reads still see it, and a later sync does not fail: as Linux does it.
     pub sync: u64,
-    /// Openings, renames, removals, listings, and syncs of a folder.
+    /// Openings, renames, removals, listings, and syncs of a folder, of which then all
+    /// that was not synced may be lost for good, as of a file.
     pub name: u64,
     /// Reads.
     pub read: u64,
@@ -43,6 +44,8 @@ struct World {
     epoch: u64,
     /// Names as programs see them.
     names: BTreeMap<PathBuf, u64>,
+    /// Folders, and whether their own names survive a power cut.
+    dirs: BTreeMap<PathBuf, bool>,
     /// Names that survive a power cut whatever happens.
     safe_names: BTreeMap<PathBuf, u64>,
     /// What was done to names since, the oldest first.
@@ -224,6 +227,14 @@ impl World {
             _ => changes.retain(|_| self.rng.below(2) == 0),
         }
         changes.into_iter().for_each(|change| change.apply(&mut self.safe_names));
+        let lost: Vec<PathBuf> =
+            self.dirs.iter().filter(|(_, safe)| !**safe).map(|(dir, _)| dir.clone()).collect();
+        for dir in lost {
+            if self.rng.below(2) == 0 {
+                self.dirs.retain(|path, _| !path.starts_with(&dir));
+                self.safe_names.retain(|path, _| !path.starts_with(&dir));
+            }
+        }
         self.names = self.safe_names.clone();
         let named: Vec<u64> = self.names.values().copied().collect();
         self.files.retain(|file, _| named.contains(file));
@@ -257,6 +268,7 @@ impl FaultyDisk {
             rng: Rng::new(seed),
             epoch: 0,
             names: BTreeMap::new(),
+            dirs: BTreeMap::from([(PathBuf::from("/"), true)]),
             safe_names: BTreeMap::new(),
             changes: Vec::new(),
             files: BTreeMap::new(),
@@ -323,7 +335,12 @@ impl FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
-    fn create_dir(&self, _: &Path) -> io::Result<()> {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        if dir.parent().is_some_and(|above| !world.dirs.contains_key(above)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.dirs.entry(dir.to_path_buf()).or_insert(false);
         Ok(())
     }
 
@@ -387,8 +404,15 @@ impl Disk for FaultyDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.world();
         let many = world.faults.name;
-        world.fail_sometimes(many)?;
-        let World { changes, safe_names, .. } = &mut *world;
+        if let Err(error) = world.fail_sometimes(many) {
+            if world.rng.below(2) == 0 {
+                world.changes.retain(|change| change.dir() != Some(dir));
+            }
+            return Err(error);
+        }
+        let World { changes, safe_names, dirs, .. } = &mut *world;
+        let within = dirs.iter_mut().filter(|(path, _)| path.parent() == Some(dir));
+        within.for_each(|(_, safe)| *safe = true);
         let (synced, rest) =
             std::mem::take(changes).into_iter().partition(|it: &Change| it.dir() == Some(dir));
         *changes = rest;

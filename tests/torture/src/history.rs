@@ -10,8 +10,9 @@ use peerage_store::{Config, OpenReport, Store, fuzzing};
 
 use crate::disk::{Faults, FaultyDisk};
 use crate::index::FaultyIndex;
-use crate::model::{End, Model};
+use crate::model::{End, Level, Model, block, multihash, pin};
 use crate::operations::Operator;
+use crate::record::{Facts, Record as _};
 
 /// Lives of a store in one history.
 const LIVES: u64 = 6;
@@ -92,6 +93,8 @@ impl History {
         let journal = disk.open(&dir.join("journal"), Access::Anew)?;
         journal.write_at(0, &fuzzing::journal_head())?;
         journal.sync()?;
+        disk.create_dir(&dir)?;
+        disk.sync_dir(Path::new("/"))?;
         disk.sync_dir(&dir)?;
         let mut within = |from: u64, to: u64| usize::try_from(from + rng.below(to - from)).unwrap_or(0);
         let config = Config {
@@ -170,7 +173,24 @@ impl History {
 
     fn end(&mut self, store: Store) -> Result<End> {
         match self.operator.rng.below(5) {
-            // Closed, which hands everything to the system if that is possible.
+            // Closed, after which all is safe and nothing is written.
+            0 if self.operator.chance(50) => {
+                let closed = store.close();
+                ensure!(
+                    matches!(store.put_block(&multihash(&block(0)), &block(0)), Ok(false) | Err(_))
+                        && store.add_pin(&pin(0, 0)).is_err(),
+                    "written to after it was closed"
+                );
+                if closed.is_ok() {
+                    self.model.promised(Level::Synced, &Facts::of(&store));
+                }
+                self.outcome.cuts += 1;
+                self.disk.cut_power();
+                drop(store);
+                self.index.crash();
+                Ok(End::PowerCut)
+            }
+            // Dropped, which hands everything to the system if that is possible.
             0 => {
                 drop(store);
                 self.disk.kill();

@@ -253,6 +253,15 @@ pub(super) async fn report(peer: &Peer, heard: &mut Heard, out: &Sink) {
                 path.display()
             ));
         }
+        if report.index_lost && report.index_moved_to.is_none() {
+            said.push("the index could not be used, nor moved aside; nothing is missing".into());
+        }
+        if let Some(error) = &report.unsettled {
+            said.push(format!(
+                "the disk had failed to keep what an earlier command wrote, and that could not be written again \
+                 ({error}): nothing is kept for certain until it is; check the disk"
+            ));
+        }
         if report.journal_restored {
             said.push(
                 "a file of the journal was damaged and made anew from its twin; nothing is missing".into(),

@@ -5,7 +5,7 @@
 //! Not behind it: users' files (`userfile.rs`), which others change as they
 //! like; the lock, which is the kernel's; and sled, which has a seam of its own.
 
-mod gate;
+mod guarded;
 #[cfg(test)]
 mod lazy;
 mod system;
@@ -16,9 +16,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use gate::{Gate, Gated};
+pub(crate) use guarded::{Closed, FailedSync, GuardedDisk};
+pub(crate) use system::NOFOLLOW;
 pub use system::SystemDisk;
-pub(crate) use system::{NOFOLLOW, create_private_dir};
 
 /// A file system, as far as the store needs one.
 ///
@@ -27,11 +27,11 @@ pub(crate) use system::{NOFOLLOW, create_private_dir};
 /// there, in any order, and a name is as it was when its folder was last
 /// [synced](Disk::sync_dir), or as any change since made it.
 pub trait Disk: Debug + Send + Sync {
-    /// Creates a folder that only its owner may enter, and those above it; fine if it
-    /// exists. The names of those it makes survive a power cut.
+    /// Creates a folder that only its owner may enter, in one that is there; fine if it
+    /// exists. Its name is safe when the folder above it is [synced](Self::sync_dir).
     ///
     /// # Errors
-    /// The system's.
+    /// The system's; of kind `NotFound` if the folder above is not there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Opens a file.
@@ -135,6 +135,33 @@ pub(crate) fn nameless(disk: &dyn Disk, path: &Path) -> io::Result<File> {
     let file = disk.open(path, Access::Anew)?;
     disk.remove(path)?;
     Ok(file)
+}
+
+/// Creates a folder and those above it that are not there, and makes their names
+/// survive a power cut. So is the name of the folder made safe that was there: who
+/// created it may have been killed before he could.
+pub(crate) fn create_dirs(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let above = dir.parent().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let Some(above) = above else { return disk.create_dir(dir) };
+    match disk.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && above != Path::new(".") => {
+            create_dirs(disk, above)?;
+            disk.create_dir(dir)?;
+        }
+        other => other?,
+    }
+    match disk.sync_dir(above) {
+        // Folders of others that we may not read, and file systems that sync none.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Removes a file; fine if it is not there.

@@ -20,32 +20,12 @@ pub(crate) const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemDisk;
 
-/// Creates a folder that only its owner may enter, and those above it; fine if it exists.
-/// The names of those it makes survive a power cut: what is promised of their content
-/// means nothing without.
-pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
-    create_and_sync(path, &mut |dir| fs::File::open(dir)?.sync_all())
-}
-
-fn create_and_sync(path: &Path, sync_dir: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    let named = |path: &&Path| !path.as_os_str().is_empty();
-    let new: Vec<&Path> = path.ancestors().filter(named).take_while(|path| !path.exists()).collect();
-    if let Some(parent) = path.parent().filter(named) {
-        fs::create_dir_all(parent)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        other => other?,
-    }
-    for made in new {
-        sync_dir(made.parent().filter(named).unwrap_or(Path::new(".")))?;
-    }
-    Ok(())
-}
-
 impl Disk for SystemDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        create_private_dir(dir)
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            other => other,
+        }
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<File> {
@@ -109,30 +89,5 @@ impl DiskFile for fs::File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_of_new_folders_are_synced_and_no_others() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = |name: &str| temp.path().join(name);
-        let create = |name: &str| {
-            let mut synced = Vec::new();
-            create_and_sync(&path(name), &mut |dir| {
-                synced.push(dir.to_path_buf());
-                Ok(())
-            })
-            .unwrap();
-            synced
-        };
-        assert_eq!(create("a/b/repo"), [path("a/b"), path("a"), temp.path().to_path_buf()]);
-        assert_eq!(create("a/b/repo"), [] as [&Path; 0]);
-        assert_eq!(create("a/b/other"), [path("a/b")]);
-        let failing = &mut |_: &Path| Err(io::Error::other("no"));
-        assert!(create_and_sync(&path("c"), failing).is_err());
     }
 }

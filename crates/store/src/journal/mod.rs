@@ -124,13 +124,21 @@ impl Journal {
             self.ahead.swap(0, 1);
         }
         let tries = self.files.iter().flat_map(|file| [(file, JOURNAL_AHEAD), (file, MAX_FRAME)]);
+        let mut failed = None;
         for (file, len) in tries {
             if has(&self.ahead[0]) {
                 break;
             }
-            self.ahead[0] = Ahead { start: at, bytes: disk::read_up_to(&**file, at, len)? };
+            match disk::read_up_to(&**file, at, len) {
+                Ok(bytes) => self.ahead[0] = Ahead { start: at, bytes },
+                // The other may be read.
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(self.ahead[0].from(at))
+        match failed {
+            Some(error) if !has(&self.ahead[0]) => Err(error),
+            _ => Ok(self.ahead[0].from(at)),
+        }
     }
 
     /// Shows `take` up to `limit` written records from `from` on, which must be

@@ -94,6 +94,9 @@ impl Ledger {
     /// Does some of it; false when [`finish`](Self::finish) may be called, which is
     /// at once if somebody else has rewritten the journal meanwhile.
     pub(crate) fn step(&mut self, compaction: &mut Compaction) -> Result<bool, WriteError> {
+        if self.closed {
+            return Err(WriteError::Closed);
+        }
         if compaction.generation != self.journal.generation() {
             return Ok(false);
         }
@@ -137,6 +140,9 @@ impl Ledger {
     /// Puts the new journal in the place of the old one, unless somebody else has
     /// done so meanwhile.
     pub(crate) fn finish(&mut self, mut compaction: Compaction) -> Result<(), WriteError> {
+        if self.closed {
+            return Err(WriteError::Closed);
+        }
         if compaction.generation != self.journal.generation() {
             return Ok(());
         }

@@ -39,6 +39,8 @@ pub(crate) struct Ledger {
     reserved: u64,
     /// What the disk said when it could not keep a reservation.
     broken: Option<String>,
+    /// Nothing more is recorded.
+    closed: bool,
     pub(crate) appended: usize,
 }
 
@@ -69,11 +71,14 @@ impl Ledger {
         state.reserved = state.reserved.max(state.last_id.saturating_add(1));
         let next_id = state.reserved;
         let (reserved, broken, appended) = (next_id, None, replay.records);
-        Ok((Self { journal, state, next_id, reserved, broken, appended }, key))
+        Ok((Self { journal, state, next_id, reserved, broken, closed: false, appended }, key))
     }
 
     /// Records a fact and acts on it. It waits in memory; see [`flush`](Self::flush).
     pub(crate) fn add(&mut self, fact: Fact) -> Result<(), WriteError> {
+        if self.closed {
+            return Err(WriteError::Closed);
+        }
         let payload = fact.encode();
         let limit = crate::config::MAX_JOURNAL_RECORD;
         if payload.len() > limit {
@@ -108,6 +113,11 @@ impl Ledger {
         }
         self.next_id += 1;
         Ok(self.next_id - 1)
+    }
+
+    /// Records nothing more; what waits is still flushed.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     /// Hands everything to the kernel.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::disk::{self, Access, Disk};
 use crate::error::OpenError;
 use crate::key::RepoKey;
-use crate::notice::OpenReport;
+use crate::notice::{OpenReport, Opening};
 
 /// The index of the active pack as the cache remembers it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,15 +46,27 @@ fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Listing> {
     Ok(out)
 }
 
-/// The key in the head of any pack: for when the journal is gone.
-pub(crate) fn find_key(disk: &dyn Disk, dir: &Path) -> Option<RepoKey> {
-    let listing = list(disk, dir).ok()?;
+/// The key in the head of any pack: for when the journal is gone. If none can be read
+/// that is a failure, as the packs may have one.
+pub(crate) fn find_key(disk: &dyn Disk, dir: &Path) -> io::Result<Option<RepoKey>> {
+    let listing = match list(disk, dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
     let names = listing.sealed.iter().map(|id| (*id, "pack"));
-    names.chain(listing.active.iter().map(|id| (*id, "active"))).find_map(|(id, extension)| {
-        let file = disk.open(&path_of(dir, id, extension), Access::Read).ok()?;
-        let head = disk::read_up_to(&*file, 0, HEAD_LEN).ok()?;
-        decode_head(&head).map(|(_, _, key)| key)
-    })
+    let mut failed = None;
+    for (id, extension) in names.chain(listing.active.iter().map(|id| (*id, "active"))) {
+        let file = disk.open(&path_of(dir, id, extension), Access::Read);
+        match file.and_then(|file| disk::read_up_to(&*file, 0, HEAD_LEN)) {
+            Ok(head) => {
+                if let Some((_, _, key)) = decode_head(&head) {
+                    return Ok(Some(key));
+                }
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(None), Err)
 }
 
 /// Opens all packs below `dir`. Damage is got around and told in `report`. Also
@@ -67,7 +79,7 @@ pub(crate) fn open(
     report: &mut OpenReport,
 ) -> Result<(PackSet, (u32, usize)), OpenError> {
     let failed = |source| OpenError::Io { path: dir.to_path_buf(), source };
-    config.disk.create_dir(dir).map_err(failed)?;
+    disk::create_dirs(&*config.disk, dir).map_err(failed)?;
     let listing = list(&*config.disk, dir).map_err(failed)?;
     let mut packs = Vec::new();
     for id in &listing.sealed {
@@ -129,6 +141,7 @@ fn open_sealed(
     if ours && let Some(disk) = index::open(&*file, id, len).map_err(failed)? {
         return Ok(Arc::new(Pack::sealed(id, file, disk, false, config.verify)));
     }
+    (config.opening)(&Opening::ReadingPack(path.clone()));
     let Scanned { entries, damage, end } =
         scan(&*file, key, HEAD_BYTES, len, config.verify).map_err(failed)?;
     report.rebuilt_packs.push(path);

@@ -16,7 +16,7 @@ use super::scan::Window;
 use super::set::{PackSet, lock};
 use super::{HEAD_BYTES, encode_head, index};
 use crate::config::{Config, MAX_DROPPED, SORTED_ENTRIES};
-use crate::disk::{self, Access, File};
+use crate::disk::{self, Access, FailedSync, File};
 use crate::runs::Sorter;
 
 /// Bytes gathered for one write.
@@ -29,22 +29,6 @@ pub(crate) struct Rewritten {
     pub(crate) freed: u64,
     /// Records that could not be read: pack and offset.
     pub(crate) damaged: Vec<(u32, u32)>,
-}
-
-/// A sync that failed in a rewrite.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct SyncFailed(io::Error);
-
-impl SyncFailed {
-    fn error(error: io::Error) -> io::Error {
-        io::Error::other(Self(error))
-    }
-
-    /// Whether it is that.
-    pub(crate) fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|error| error.is::<Self>())
-    }
 }
 
 /// Which records of packs a rewrite keeps.
@@ -180,19 +164,19 @@ impl PackSet {
             self.change_packs(|packs| packs.retain(|pack| !ids.contains(&pack.id)));
             0
         };
-        // Whoever found a record in an old pack since then still finds it.
-        let mut saved = false;
+        // Whoever found a record in an old pack since then still finds it, also after a
+        // power cut: it may have been promised from there.
+        let mut rescued = false;
         self.rescue(inputs, left, wanted, |_, record| match Record::decode(record) {
             Some(record) => {
-                saved = true;
+                rescued = true;
                 self.put(record.kind, &record.mh, record.body, record.block_len().unwrap_or(0))
             }
             None => Ok(()),
         })?;
         self.flush()?;
-        if saved {
-            // Whoever found it may have been told since that all he needs is on the disk.
-            self.sync().map_err(SyncFailed::error)?;
+        if rescued {
+            self.sync().map_err(|error| io::Error::other(FailedSync(error.to_string())))?;
         }
         for id in &ids {
             disk::remove_if_there(&*self.config.disk, &path_of(&self.dir, *id, "pack"))?;
@@ -227,7 +211,7 @@ impl PackSet {
         let count = usize::try_from(out.entries.len()).map_err(io::Error::other)?;
         let entries = out.entries.sorted()?.map(|pair| pair.map(Entry::of_key));
         let disk = index::write(&*out.file, id, entries, count, out.at.max(HEAD_BYTES), replaced)?;
-        out.file.sync().map_err(SyncFailed::error)?;
+        out.file.sync()?;
         let len = out.file.len()?;
         let path = path_of(&self.dir, id, "pack");
         self.config.disk.rename(&path_of(&self.dir, id, "tmp"), &path)?;
@@ -239,7 +223,7 @@ impl PackSet {
             packs.retain(|pack| !replaced.contains(&pack.id));
             packs.push(new);
         });
-        self.config.disk.sync_dir(&self.dir).map_err(SyncFailed::error)?;
+        self.config.disk.sync_dir(&self.dir)?;
         Ok(len)
     }
 

@@ -11,6 +11,7 @@ use super::file::{Pack, path_of};
 use super::record::{Entry, Kind, encode_prefix};
 use crate::Multihash;
 use crate::config::Config;
+use crate::disk::Closed;
 use crate::key::RepoKey;
 use crate::scratch::ScratchRoom;
 
@@ -37,6 +38,8 @@ pub(crate) struct PackSet {
     /// Locations known to be wrong.
     pub(crate) dropped: Arc<Dropped>,
     dir_changed: AtomicBool,
+    /// One at a time syncs: who finds that the folder has been synced relies on it.
+    syncing: Mutex<()>,
     /// For sorting the entries of a pack: a bounded number, so that they may be
     /// in memory when the disk is full.
     pub(crate) scratch: ScratchRoom,
@@ -44,6 +47,8 @@ pub(crate) struct PackSet {
     pub(super) rewriting: Mutex<()>,
     /// No rewrite is begun any more, and one that runs ends.
     pub(super) stopped: AtomicBool,
+    /// Nothing is written any more; set while `active` is locked.
+    closed: AtomicBool,
 }
 
 fn bytes_of(packs: &[Arc<Pack>]) -> u64 {
@@ -76,10 +81,12 @@ impl PackSet {
             bytes: AtomicU64::new(bytes),
             dropped: Arc::default(),
             dir_changed: AtomicBool::new(true),
+            syncing: Mutex::new(()),
             scratch: ScratchRoom::new(&config.disk, &dir.join("entries.tmp")),
             sealing: Mutex::new(()),
             rewriting: Mutex::new(()),
             stopped: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -107,11 +114,25 @@ impl PackSet {
         self.dir_changed.store(true, Ordering::Release);
     }
 
+    fn check_open(&self) -> io::Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(Closed.into()) } else { Ok(()) }
+    }
+
+    /// Takes no more. When it returns, nothing is being written but what is flushed.
+    pub(crate) fn close(&self) {
+        self.stop_rewriting();
+        let active = lock(&self.active);
+        self.closed.store(true, Ordering::SeqCst);
+        drop(active);
+        drop(lock(&self.sealing));
+    }
+
     /// Adds a record. On an error nothing was added.
     pub(crate) fn put(&self, kind: Kind, mh: &Multihash, body: &[u8], block_len: u32) -> io::Result<()> {
         let prefix = encode_prefix(kind, mh, body);
         let key = self.key.of(mh);
         let mut active = lock(&self.active);
+        self.check_open()?;
         let full = active.end() >= self.config.pack_bytes || active.entries.len() >= self.config.pack_records;
         let frozen = if full { Some(self.rotate(&mut active)?) } else { None };
         let added = active.append(&prefix, body, self.config.write_buffer, |offset| {
@@ -127,6 +148,7 @@ impl PackSet {
 
     /// Begins a new pack; the records of the old one stay where they are.
     fn rotate(&self, active: &mut Active) -> io::Result<Arc<Pack>> {
+        self.check_open()?;
         active.flush()?;
         let next = Active::create(&*self.config.disk, &self.dir, self.new_id(), self.key)?;
         let frozen = Arc::new(std::mem::replace(active, next).freeze(self.config.verify));
@@ -162,6 +184,7 @@ impl PackSet {
     /// Writes the index of a frozen pack and gives it its final name.
     fn seal(&self, frozen: &Arc<Pack>) -> io::Result<()> {
         let _one_at_a_time = lock(&self.sealing);
+        self.check_open()?;
         if !self.packs().iter().any(|pack| Arc::ptr_eq(pack, frozen)) {
             return Ok(());
         }
@@ -250,6 +273,7 @@ impl PackSet {
 
     /// Makes all that was [flushed](Self::flush) survive power loss.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        let _one_at_a_time = lock(&self.syncing);
         let (id, file, end, synced) = {
             let active = lock(&self.active);
             (active.id, Arc::clone(&active.file), active.written(), active.synced)
