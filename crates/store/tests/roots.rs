@@ -117,11 +117,18 @@ fn a_damaged_set_among_others_is_lost_alone() {
     // It is made again in a file of its own.
     let (lost, set) = (store.roots()[1].id, store.root_set_builder());
     set.insert(&mh(1)).unwrap();
-    store.add_root(&roots[1], &set).unwrap();
-    store.remove_root(lost).unwrap();
+    assert!(store.remake_set(lost, &set).unwrap());
+    assert_eq!(held(&store), [true; 3]);
+    assert!(!store.remake_set(lost, &set).unwrap(), "it is there");
+    assert!(!store.remake_set(RootId(u64::MAX), &set).unwrap(), "no such root");
     drop(store);
     let (store, report) = Store::open(&dir, Config::default()).unwrap();
     assert_eq!((report, held(&store)), (OpenReport::default(), vec![true; 3]));
+    assert!(store.roots()[1].set.as_ref().unwrap().contains(&mh(1)));
+    assert!(store.remove_root(lost).unwrap());
+    drop(store);
+    let (store, report) = Store::open(&dir, Config::default()).unwrap();
+    assert_eq!((report, held(&store)), (OpenReport::default(), vec![true; 2]));
 }
 
 /// A disk that counts the syncs of files and folders.
