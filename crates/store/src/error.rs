@@ -82,7 +82,10 @@ impl From<io::Error> for WriteError {
         if let Some(FailedSync(cause)) = cause.and_then(|cause| cause.downcast_ref()) {
             return Self::Unsynced(cause.clone());
         }
-        if cause.is_some_and(|cause| cause.is::<Closed>()) { Self::Closed } else { Self::Io(error) }
+        match cause.and_then(|cause| cause.downcast_ref()) {
+            Some(Closed) => Self::Closed,
+            None => Self::Io(error),
+        }
     }
 }
 

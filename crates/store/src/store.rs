@@ -140,7 +140,11 @@ impl Store {
             checkpointed: Mutex::new(checkpointed),
         };
         match inner.settle() {
-            Ok(settled) => report.settled = settled,
+            Ok(settled) => {
+                report.settled = settled;
+                // What stays is removed the next time.
+                drop(inner.packs.remove_replaced());
+            }
             // Reading goes on; the mark stays.
             Err(error) => {
                 inner.commits.break_off(&error);

@@ -9,7 +9,7 @@ use peerage_content::Cid;
 use peerage_store::{Config, Durability, Multihash, Pin, PinKind, Root, RootKind, Store, WriteError};
 
 fn hash(bytes: &[u8]) -> Multihash {
-    peerage_content::hash::digest(0x12, bytes).unwrap()
+    peerage_content::hash::digest(0x12, bytes).expect("a known hash")
 }
 
 fn block(n: u32) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn put(store: &Store, n: u32) -> Result<bool, WriteError> {
 
 fn keep(store: &Store, numbers: std::ops::Range<u32>) {
     let set = store.root_set_builder();
-    numbers.for_each(|n| set.insert(&hash(&block(n))).unwrap());
+    numbers.for_each(|n| set.insert(&hash(&block(n))).expect("memory"));
     let root = Root {
         cid: Cid::new_v1(0x55, hash(b"root")),
         kind: RootKind::Kept,
@@ -34,7 +34,7 @@ fn keep(store: &Store, numbers: std::ops::Range<u32>) {
         tree: None,
         added: 0,
     };
-    store.add_root(&root, &set).unwrap();
+    store.add_root(&root, &set).expect("room");
 }
 
 #[test]

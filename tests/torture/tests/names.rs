@@ -1,4 +1,5 @@
-//! Names of files and folders under power cuts, and the order of what is synced.
+//! Names of files and folders under power cuts, the order of what is synced, and a
+//! disk that cannot read.
 
 use std::ffi::OsString;
 use std::io;
@@ -211,5 +212,33 @@ impl Disk for FailingSyncs {
 
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
         self.0.free_space(dir)
+    }
+}
+
+#[test]
+fn what_the_disk_cannot_read_is_an_error_and_nothing_goes_for_it() {
+    let disk = FaultyDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let store = open(&shared, "/repository");
+    (0..100).for_each(|n| put(&store, n));
+    add_root(&store, 0..50).expect("room");
+    store.commit(Durability::Durable).expect("a disk that works");
+    // Every read, half of them, and few.
+    for read in [1, 2, 7] {
+        disk.set_faults(Faults { read, ..Faults::default() });
+        for n in 0..50 {
+            let found = store.read(&multihash(&block(n)));
+            assert!(!matches!(found, Ok(None)), "block {n} is told as absent");
+        }
+        if let Ok(Some(mut collection)) = store.collect() {
+            for _ in 0..20 {
+                drop(collection.step());
+            }
+        }
+        drop(store.maintain());
+        drop(store.verify_all(&mut |_| std::ops::ControlFlow::Continue(())));
+        disk.set_faults(Faults::default());
+        assert!((0..50).all(|n| has(&store, n)), "one read of {read} failed");
+        assert_eq!(store.sizes().dropped, 0);
     }
 }

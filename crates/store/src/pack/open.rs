@@ -88,9 +88,6 @@ pub(crate) fn open(
     let replaced: BTreeSet<u32> =
         packs.iter().filter_map(|pack| pack.disk.as_ref()).flat_map(|disk| disk.replaced.clone()).collect();
     packs.retain(|pack| !replaced.contains(&pack.id));
-    for id in listing.sealed.intersection(&replaced) {
-        config.disk.remove(&path_of(dir, *id, "pack")).map_err(failed)?;
-    }
     let mut next_id = listing.sealed.iter().chain(&listing.active).max().map_or(1, |id| id.saturating_add(1));
     let mut checkpoint = checkpoint;
     let (mut active, mut checkpointed) = (None, (0, 0));
@@ -112,7 +109,8 @@ pub(crate) fn open(
         }
     };
     packs.sort_by_key(|pack| pack.id);
-    let set = PackSet::new(dir, key, config, active, packs.into_iter().collect(), next_id);
+    let mut set = PackSet::new(dir, key, config, active, packs.into_iter().collect(), next_id);
+    set.replaced = listing.sealed.intersection(&replaced).copied().collect();
     // A disk too full for the index of an old pack keeps no one from reading.
     drop(set.seal_all());
     Ok((set, checkpointed))

@@ -11,7 +11,7 @@ use super::file::{Pack, path_of};
 use super::record::{Entry, Kind, encode_prefix};
 use crate::Multihash;
 use crate::config::Config;
-use crate::disk::Closed;
+use crate::disk::{self, Closed};
 use crate::key::RepoKey;
 use crate::scratch::ScratchRoom;
 
@@ -38,6 +38,8 @@ pub(crate) struct PackSet {
     /// Locations known to be wrong.
     pub(crate) dropped: Arc<Dropped>,
     dir_changed: AtomicBool,
+    /// Packs that others had replaced when they were opened, and whose files are there.
+    pub(super) replaced: Vec<u32>,
     /// One at a time syncs: who finds that the folder has been synced relies on it.
     syncing: Mutex<()>,
     /// For sorting the entries of a pack: a bounded number, so that they may be
@@ -81,6 +83,7 @@ impl PackSet {
             bytes: AtomicU64::new(bytes),
             dropped: Arc::default(),
             dir_changed: AtomicBool::new(true),
+            replaced: Vec::new(),
             syncing: Mutex::new(()),
             scratch: ScratchRoom::new(&config.disk, &dir.join("entries.tmp")),
             sealing: Mutex::new(()),
@@ -112,6 +115,17 @@ impl PackSet {
         self.bytes.store(bytes_of(&list), Ordering::Relaxed);
         *packs = Arc::new(list);
         self.dir_changed.store(true, Ordering::Release);
+    }
+
+    /// Removes what others had replaced when it was opened, once their names are safe:
+    /// a process that was killed, or could not sync, may have left them in doubt.
+    pub(crate) fn remove_replaced(&self) -> io::Result<()> {
+        if self.replaced.is_empty() {
+            return Ok(());
+        }
+        self.config.disk.sync_dir(&self.dir)?;
+        let mut files = self.replaced.iter().map(|id| path_of(&self.dir, *id, "pack"));
+        files.try_for_each(|file| disk::remove_if_there(&*self.config.disk, &file))
     }
 
     fn check_open(&self) -> io::Result<()> {

@@ -192,6 +192,9 @@ fn a_kill_between_the_rename_and_the_deletion_leaves_one_of_each() {
     old.iter().zip(saved).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
     fs::write(temp.path().join("00000fff.tmp"), b"half").unwrap();
     let (set, report) = open_at(temp.path(), &small());
+    // They go when the name of the new one is safe, and not before.
+    assert!(old.iter().all(|path| path.exists()));
+    set.remove_replaced().unwrap();
     assert!(!old.iter().any(|path| path.exists()) && !temp.path().join("00000fff.tmp").exists());
     assert_eq!(report, OpenReport { scanned_records: 1, ..OpenReport::default() });
     for n in 0..19 {
