@@ -403,10 +403,24 @@ impl Peer {
                 added,
             };
             let roots: Vec<Root> = dags.iter().map(root).collect();
+            // What is pinned with all below it stays so; of a direct pin it has the name.
+            let covered = |root: &Root| !recursive && store.pin(&root.cid, PinKind::Recursive).is_some();
             let sets = dags.iter().map(|(_, _, set)| &**set);
-            replace_roots(store, &roots.iter().zip(sets).collect::<Vec<_>>())?;
-            for root in &roots {
+            let (old, new): (Vec<_>, Vec<_>) = roots.iter().zip(sets).partition(|(root, _)| covered(root));
+            for (root, _) in old {
+                store.add_pin(&Pin { cid: root.cid, kind: PinKind::Recursive, name: root.name.clone() })?;
+                let is_it =
+                    |entry: &RootEntry| entry.root.kind == RootKind::Pin && entry.root.cid == root.cid;
+                for RootEntry { id, root: before, .. } in store.roots().into_iter().filter(is_it) {
+                    store.update_root(id, &Root { name: root.name.clone(), ..before })?;
+                }
+            }
+            replace_roots(store, &new)?;
+            for (root, _) in new {
                 store.add_pin(&Pin { cid: root.cid, kind, name: root.name.clone() })?;
+                if recursive {
+                    store.remove_pin(&root.cid, PinKind::Direct)?;
+                }
             }
             Ok(roots.into_iter().map(|root| root.name).collect())
         })

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use peerage_content::{Block, Cid, DirectoryBuilder, Leaf, Profile, codec};
 use peerage_peer::{AddOptions, CollectError, Collected, Config, Peer, PinOptions, Repaired, Sources};
+use peerage_store::PinKind;
 use tempfile::TempDir;
 
 /// A peer that listens nowhere.
@@ -148,4 +149,28 @@ async fn of_a_direct_pin_one_block_is_kept_verified_and_mended() {
     assert!(peer.store().read(root.hash()).unwrap().is_some());
     let repaired = peer.repair(root, Sources::default(), |_| {}).await.unwrap();
     assert_eq!(repaired, Repaired::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_pin_takes_nothing_from_a_recursive_one() {
+    let (peer, _dir) = start().await;
+    let leaf = Leaf::new(&Profile::default(), b"below");
+    let root = folder(&[("leaf", leaf.cid)]);
+    peer.store().put_block(leaf.cid.hash(), b"below").unwrap();
+    peer.store().put_block(root.cid.hash(), &root.data).unwrap();
+    let pin = async |recursive, name, rename| {
+        let options = PinOptions { name, rename, recursive, announce: true };
+        peer.pin(root.cid, options, Sources::default()).await.unwrap();
+        let kinds: Vec<_> = peer.pins().into_iter().map(|pin| (pin.kind, pin.name)).collect();
+        let shares = peer.shares();
+        assert_eq!((shares.len(), kinds.len()), (1, 1));
+        assert_eq!(shares[0].root.name, kinds[0].1);
+        (kinds[0].clone(), shares[0].set.as_ref().unwrap().len())
+    };
+    assert_eq!(pin(false, "one", false).await, ((PinKind::Direct, "one".into()), 1));
+    assert_eq!(pin(true, "", false).await, ((PinKind::Recursive, "one".into()), 2));
+    assert_eq!(pin(false, "", false).await, ((PinKind::Recursive, "one".into()), 2));
+    assert_eq!(pin(false, "two", true).await, ((PinKind::Recursive, "two".into()), 2));
+    collect(&peer).await.unwrap();
+    assert!(peer.store().read(leaf.cid.hash()).unwrap().is_some());
 }

@@ -709,6 +709,37 @@ fn packs_are_merged_only_if_there_is_room() {
     assert!(store.sizes().packs < packs);
 }
 
+/// A power cut takes the name of the pack that took new records, and gives one that was
+/// merged its first name again.
+#[test]
+fn a_pack_that_was_replaced_takes_no_new_records() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("repo");
+    let actives = || {
+        let files = fs::read_dir(dir.join("packs")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|e| e == "active")).collect::<Vec<_>>()
+    };
+    let store = open(&dir);
+    put_all(&store, 0..10);
+    store.commit(Durability::Durable).unwrap();
+    let (first, bytes) = (actives().remove(0), fs::read(&actives()[0]).unwrap());
+    put_all(&store, 10..200);
+    while store.maintain().unwrap() {}
+    assert!(!first.with_extension("pack").exists(), "it was merged");
+    drop(store);
+    actives().iter().for_each(|path| fs::remove_file(path).unwrap());
+    fs::write(&first, bytes).unwrap();
+    for round in 0..3 {
+        let (store, _) = Store::open(&dir, small()).unwrap();
+        put_all(&store, 1000 + 30 * round..1030 + 30 * round);
+        store.commit(Durability::Durable).unwrap();
+        for n in (0..100).chain(1000..1030 + 30 * round) {
+            assert_eq!(store.read(&hash(&block(n))).unwrap().as_deref(), Some(&block(n)[..]), "{n}");
+        }
+    }
+    assert!(!first.exists());
+}
+
 /// After a power cut the pack is shorter than the checkpoint says. What is put
 /// then must not be looked up by the entries of what was lost.
 #[test]

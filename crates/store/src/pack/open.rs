@@ -91,10 +91,13 @@ pub(crate) fn open(
     let mut next_id = listing.sealed.iter().chain(&listing.active).max().map_or(1, |id| id.saturating_add(1));
     let mut checkpoint = checkpoint;
     let (mut active, mut checkpointed) = (None, (0, 0));
-    for id in &listing.active {
+    // A power cut may have taken the last name of a pack that was replaced: what it took
+    // now would go with it.
+    let actives: Vec<u32> = listing.active.difference(&replaced).copied().collect();
+    for id in &actives {
         let checkpoint = checkpoint.take_if(|c| c.pack == *id);
         let (found, known) = open_active(dir, *id, key, config, checkpoint, report)?;
-        if Some(id) == listing.active.last() {
+        if Some(id) == actives.last() {
             active = Some(found);
             checkpointed = if known > 0 { (*id, known) } else { (0, 0) };
         } else {
@@ -110,7 +113,10 @@ pub(crate) fn open(
     };
     packs.sort_by_key(|pack| pack.id);
     let mut set = PackSet::new(dir, key, config, active, packs.into_iter().collect(), next_id);
-    set.replaced = listing.sealed.intersection(&replaced).copied().collect();
+    let named = [(&listing.sealed, "pack"), (&listing.active, "active")];
+    let old =
+        named.map(|(ids, extension)| ids.intersection(&replaced).map(move |id| path_of(dir, *id, extension)));
+    set.replaced = old.into_iter().flatten().collect();
     // A disk too full for the index of an old pack keeps no one from reading.
     drop(set.seal_all());
     Ok((set, checkpointed))

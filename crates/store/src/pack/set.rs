@@ -39,7 +39,7 @@ pub(crate) struct PackSet {
     pub(crate) dropped: Arc<Dropped>,
     dir_changed: AtomicBool,
     /// Packs that others had replaced when they were opened, and whose files are there.
-    pub(super) replaced: Vec<u32>,
+    pub(super) replaced: Vec<PathBuf>,
     /// One at a time syncs: who finds that the folder has been synced relies on it.
     syncing: Mutex<()>,
     /// For sorting the entries of a pack: a bounded number, so that they may be
@@ -124,8 +124,7 @@ impl PackSet {
             return Ok(());
         }
         self.config.disk.sync_dir(&self.dir)?;
-        let mut files = self.replaced.iter().map(|id| path_of(&self.dir, *id, "pack"));
-        files.try_for_each(|file| disk::remove_if_there(&*self.config.disk, &file))
+        self.replaced.iter().try_for_each(|file| disk::remove_if_there(&*self.config.disk, file))
     }
 
     fn check_open(&self) -> io::Result<()> {
