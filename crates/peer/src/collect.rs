@@ -58,9 +58,9 @@ pub enum CollectError {
     )]
     Unknown {
         /// The root.
-        root: peerage_content::Cid,
+        root: Box<peerage_content::Cid>,
         /// The node.
-        node: peerage_content::Cid,
+        node: Box<peerage_content::Cid>,
     },
     /// The disk.
     #[error(transparent)]
@@ -154,7 +154,7 @@ fn mend_roots(store: &Store) -> Result<u64, CollectError> {
         let held = walk_root(store, &root, 0, &|| false)
             .map_err(|source| CollectError::Walk { what, source: Box::new(source) })?;
         if let Some(node) = held.missing.inner {
-            return Err(CollectError::Unknown { root: what, node });
+            return Err(CollectError::Unknown { root: Box::new(what), node: Box::new(node) });
         }
         // Nothing if the root is gone by now.
         mended += u64::from(store.remake_set(id, &held.set)?);

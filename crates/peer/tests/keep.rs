@@ -129,7 +129,7 @@ async fn collect(peer: &Peer) -> Result<Collected, CollectError> {
 async fn a_root_without_its_set_loses_nothing_that_is_below_a_missing_node() {
     let (peer, _dir, node, [root, inner, one, two]) = damaged(true).await;
     let refused = collect(&peer).await.unwrap_err();
-    assert!(matches!(&refused, CollectError::Unknown { root: at, node } if (*at, *node) == (root, inner)));
+    assert!(matches!(&refused, CollectError::Unknown { root: at, node } if (**at, **node) == (root, inner)));
     peer.store().put_block(inner.hash(), &node.data).unwrap();
     assert_eq!(collect(&peer).await.unwrap().mended_roots, 1);
     for cid in [root, inner, one, two] {

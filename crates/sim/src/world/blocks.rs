@@ -124,7 +124,7 @@ impl World {
         shelf.begun += 1;
         let sources = Sources { find: true, ..Sources::default() };
         self.act(host, |node, now| {
-            node.engine.start_fetch(job, root, sources, true, Order::RarestFirst, now)
+            node.engine.start_fetch(job, root, sources, true, Order::RarestFirst, now);
         });
     }
 
@@ -145,7 +145,7 @@ impl World {
         let hints = named.map(|named| named.addr.with_peer(named.peer)).collect();
         let sources = Sources { hints, wait, ..Sources::default() };
         self.act(host, |node, now| {
-            node.engine.start_fetch(job, root, sources, true, Order::RarestFirst, now)
+            node.engine.start_fetch(job, root, sources, true, Order::RarestFirst, now);
         });
     }
 
